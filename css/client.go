@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package css speaks the API of Huawei Cloud CSS (Cloud Search Service), as far as VPC endpoint connections go: signing,
+// credentials, requests with their retries, paging, tolerant parsing, and errors that say why.
+//
+// It knows nothing of Prometheus, of the configuration file, or of the simulator. It touches the network through the
+// http.RoundTripper it is given, and the files that hold secrets.
+package css
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxBody is how many bytes of an answer are read: a full page of 1,000 connections has about a quarter of a megabyte.
+const maxBody = 16 << 20
+
+// Exchange is one request and its answer, for who counts them.
+type Exchange struct {
+	Region    string
+	Operation string
+	Status    int // 0 if there was no answer
+	Duration  time.Duration
+}
+
+// Code is the HTTP status as text, "error" where there was none.
+func (e Exchange) Code() string {
+	if e.Status == 0 {
+		return "error"
+	}
+	return strconv.Itoa(e.Status)
+}
+
+// Options are what a Client needs to know. Endpoint, Credentials, Guard and Transport are required.
+type Options struct {
+	Region      string
+	ProjectID   string // looked up in IAM by the region's name if empty
+	Endpoint    string // of CSS: scheme and host, no path
+	IAMEndpoint string // of IAM, likewise; only used to look up the project id
+	UserAgent   string
+	Credentials CredentialSource
+	Guard       *Guard // one for all clients of the process
+	Transport   http.RoundTripper
+	Retry       Retry          // the zero value is DefaultRetry
+	Observe     func(Exchange) // called after each exchange, by many goroutines; may be nil
+}
+
+// Client reads one project. It may be used by many goroutines together.
+type Client struct {
+	options Options
+	http    *http.Client
+	scope   string
+	lookup  chan struct{} // held by who looks the project's id up
+
+	mu        sync.Mutex
+	projectID string
+}
+
+// NewClient makes a client. It does not touch the network.
+func NewClient(options Options) *Client {
+	if options.Retry == (Retry{}) {
+		options.Retry = DefaultRetry()
+	}
+	if options.Observe == nil {
+		options.Observe = func(Exchange) {}
+	}
+	return &Client{
+		options: options,
+		http: &http.Client{
+			Transport: options.Transport,
+			// A redirect would carry the signature elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		scope:     options.Endpoint + " " + options.ProjectID,
+		lookup:    make(chan struct{}, 1),
+		projectID: options.ProjectID,
+	}
+}
+
+// NewTransport makes a transport that keeps as many connections warm as there may be requests at once. A nil proxy
+// means the proxy that the environment names.
+func NewTransport(tlsConfig *tls.Config, proxy *url.URL, concurrency int) *http.Transport {
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		TLSClientConfig:        tlsConfig,
+		ForceAttemptHTTP2:      true, // else a TLS configuration of one's own turns it off
+		MaxIdleConns:           0,
+		MaxIdleConnsPerHost:    concurrency,
+		IdleConnTimeout:        3 * time.Minute, // outlasts the usual intervals between scrapes
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+	if proxy != nil {
+		t.Proxy = http.ProxyURL(proxy)
+	}
+	return t
+}
+
+// CloseIdleConnections ends the connections that are kept warm.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// request is what is asked, in terms of the API.
+type request struct {
+	operation string
+	endpoint  string   // CSS's if empty
+	path      []string // segments, unescaped; an empty one stands for the project id
+	query     url.Values
+	admit     Admit
+}
+
+// get makes a request and gives the body of its 200, trying again as Retry allows. Errors are of the type *Error.
+func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
+	for try := 1; ; try++ {
+		body, err := c.try(ctx, r)
+		if err == nil {
+			return body, nil
+		}
+		wait, again := c.options.Retry.after(ctx, try, err)
+		if !again {
+			return nil, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err // what kept the answer from coming, not that the wait for another try was cut short
+		}
+	}
+}
+
+// try makes one request.
+func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
+	req, err := c.newRequest(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := c.credentials(ctx, r.operation)
+	if err != nil {
+		return nil, err
+	}
+	pass, err := c.options.Guard.enter(ctx, r.operation, c.scope, credentials)
+	if err != nil {
+		return nil, err
+	}
+	body, status, err := c.admitted(ctx, r, req, credentials)
+	var refused *Error
+	errors.As(err, &refused)
+	pass.done(status, refused)
+	return body, err
+}
+
+// admitted waits for the caller's leave, sends req and reads its answer.
+func (c *Client) admitted(ctx context.Context, r request, req *http.Request, credentials Credentials) ([]byte, int, error) {
+	if r.admit != nil {
+		leave, err := r.admit(ctx)
+		if err != nil {
+			return nil, 0, timeoutError(r.operation, "it was this cluster's turn", err)
+		}
+		defer leave()
+	}
+	if credentials.AuthToken != "" {
+		req.Header.Set(headerAuthToken, credentials.AuthToken)
+	} else {
+		if credentials.SecurityToken != "" {
+			req.Header.Set(headerSecurityToken, credentials.SecurityToken)
+		}
+		sign(req, nil, credentials.AccessKey, credentials.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
+	}
+	start := time.Now()
+	body, status, err := c.send(r.operation, req)
+	c.options.Observe(Exchange{
+		Region: c.options.Region, Operation: r.operation, Status: status, Duration: time.Since(start),
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, status, timeoutError(r.operation, "the answer", ctx.Err())
+	}
+	return body, status, err
+}
+
+// send makes the exchange. The body is of a 200 and complete if there is no error; status is 0 without an answer.
+func (c *Client) send(operation string, req *http.Request) ([]byte, int, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, 0, transportError(operation, 0, err)
+	}
+	defer resp.Body.Close()
+
+	if resp.StatusCode != http.StatusOK {
+		// What can be had of the error's body is enough; draining a little keeps the connection warm.
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		return nil, resp.StatusCode, statusError(operation, resp.StatusCode, resp.Header, body, time.Now())
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, resp.StatusCode, transportError(operation, resp.StatusCode, err)
+	case len(body) > maxBody:
+		return nil, resp.StatusCode, decodeError(operation, "the body has more than 16 MiB")
+	}
+	return body, resp.StatusCode, nil
+}
+
+// newRequest builds the request, unsigned.
+func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
+	endpoint := c.options.Endpoint
+	if r.endpoint != "" {
+		endpoint = r.endpoint
+	}
+	var path, escaped strings.Builder
+	for _, segment := range r.path {
+		if segment == "" {
+			projectID, err := c.ProjectID(ctx)
+			if err != nil {
+				return nil, err
+			}
+			segment = projectID
+		}
+		if segment == "." || segment == ".." || strings.Contains(segment, "/") {
+			return nil, &Error{
+				Reason: ReasonInvalid, Operation: r.operation, retryAfter: -1,
+				Message: strconv.Quote(clip(segment, 80)) + " cannot be part of an address",
+			}
+		}
+		path.WriteString("/" + segment)
+		escaped.WriteString("/" + escape(segment))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	if err != nil {
+		return nil, transportError(r.operation, 0, err)
+	}
+	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.query)
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	req.Header.Set("Accept", "application/json")
+	if id := c.KnownProjectID(); id != "" {
+		req.Header.Set(headerProjectID, id)
+	}
+	return req, nil
+}
+
+// Retry says how a request is tried again: after 429, 502, 503, 504 and broken connections, and never after an answer
+// that would only be given again.
+type Retry struct {
+	Tries int           // at most, the first one included
+	Base  time.Duration // the wait before the second try, doubled for each further one; jittered to between half and all of it
+	Limit time.Duration // of one wait, where the server does not ask for more
+}
+
+// DefaultRetry is quick enough for a scrape's deadline and slow enough to let a gateway recover.
+func DefaultRetry() Retry {
+	return Retry{Tries: 4, Base: 200 * time.Millisecond, Limit: 2 * time.Second}
+}
+
+// after says how long to wait after the given try failed, and whether another one is worth it before ctx's deadline.
+func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bool) {
+	var e *Error
+	if !errors.As(err, &e) || try >= p.Tries || ctx.Err() != nil {
+		return 0, false
+	}
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	default:
+		if !e.broken {
+			return 0, false
+		}
+	}
+	wait := min(p.Base<<(try-1), p.Limit)
+	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter needs no secret randomness
+	if e.retryAfter >= 0 {
+		wait = max(wait, e.retryAfter)
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+		return 0, false
+	}
+	return wait, true
+}
+
+// Resting fails with ReasonAuth if the credentials rest after a refusal, or cannot be had, so that no request would be
+// made now. It does not wait for anybody.
+func (c *Client) Resting(ctx context.Context) error {
+	credentials, err := c.credentials(ctx, opConnections)
+	if err != nil {
+		return err
+	}
+	return c.options.Guard.resting(opConnections, c.scope, credentials)
+}
+
+func (c *Client) credentials(ctx context.Context, operation string) (Credentials, error) {
+	credentials, err := c.options.Credentials.Credentials(ctx)
+	switch {
+	case err == nil && credentials.usable():
+		return credentials, nil
+	case err == nil:
+		err = errors.New("no credentials: an access key, a secret key or a token is empty")
+	case ctx.Err() != nil:
+		return Credentials{}, timeoutError(operation, "the credentials were there", ctx.Err())
+	}
+	return Credentials{}, &Error{
+		Reason: ReasonAuth, Operation: operation, Message: err.Error(), Err: err, retryAfter: -1,
+	}
+}

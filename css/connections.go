@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package css
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Status is the state of a connection.
+type Status string
+
+// The states that are documented: the first two by the CSS API, the others by the VPC endpoint service below it.
+const (
+	StatusAccepted          Status = "accepted"
+	StatusRejected          Status = "rejected"
+	StatusPendingAcceptance Status = "pendingAcceptance"
+	StatusCreating          Status = "creating"
+	StatusFailed            Status = "failed"
+	StatusDeleting          Status = "deleting"
+	StatusUnknown           Status = "unknown" // anything else that the API said
+)
+
+// Statuses lists every documented state and, last, StatusUnknown.
+func Statuses() []Status {
+	return []Status{
+		StatusAccepted, StatusRejected, StatusPendingAcceptance, StatusCreating, StatusFailed, StatusDeleting,
+		StatusUnknown,
+	}
+}
+
+// parseStatus does not mind the case, which the API does not promise.
+func parseStatus(text string) Status {
+	text = strings.TrimSpace(text)
+	for _, status := range Statuses() {
+		if strings.EqualFold(text, string(status)) {
+			return status
+		}
+	}
+	return StatusUnknown
+}
+
+// ConnectionList is what the API says of one cluster's VPC endpoint connections, all pages together.
+type ConnectionList struct {
+	// Enabled is false where the VPC endpoint service is off (CSS.5182); nothing else is known then.
+	Enabled bool
+	// Reported is total_count: the number of endpoints as the API counts them.
+	Reported Optional[float64]
+	// Connections are those listed, each once, in the API's order.
+	Connections []Connection
+	// Refused is true if the API refused a further page, so that the list ends early.
+	Refused bool
+	// ServiceName is vpcServiceName; empty if the answer has none.
+	ServiceName string
+	// UpdateSwitch is vpcepUpdateSwitch as it was sent. Its meaning is not clear.
+	UpdateSwitch Optional[bool]
+	// Permissions is the whitelist; not set where the answer has none.
+	Permissions Optional[[]Permission]
+	// Unparsable counts, by the API's field name, the values that were sent but could not be understood.
+	Unparsable map[string]int
+}
+
+// Truncated says whether fewer connections were listed than the API reports, or a page was refused.
+func (l *ConnectionList) Truncated() bool {
+	return l.Refused || (l.Reported.Set && float64(len(l.Connections)) < l.Reported.Value)
+}
+
+// Connection is one VPC endpoint that is connected to a cluster, or wants to be. Texts are valid UTF-8 of at most
+// 1,024 bytes, and empty where the API sent none.
+type Connection struct {
+	ID                string
+	Status            Status            // empty if the API sent none
+	MaxSessions       Optional[float64] // maxSession: sessions allowed
+	SpecificationName string
+	CreatedAt         Optional[time.Time]
+	UpdatedAt         Optional[time.Time]
+	DomainID          string // the account that owns the endpoint
+	IP                string
+	IPv6              string
+	DNSName           string
+}
+
+// identity is what tells connections apart: the id or, without one, all else.
+func (c *Connection) identity() string {
+	if c.ID != "" {
+		return c.ID
+	}
+	return strings.Join([]string{"", string(c.Status), c.SpecificationName, c.DomainID, c.IP, c.IPv6, c.DNSName,
+		c.CreatedAt.Value.String()}, "\x00")
+}
+
+// Permission is one entry of the whitelist.
+type Permission struct {
+	Text string // "iam:domain::<account id>", "iam:domain::*", "*", "organizations:orgPath::<path>"
+	Type string // "domainId", "orgPath"; may be empty
+}
+
+const allDomains = "*"
+
+// Domain gives the account id that the entry names, or "*" if it lets every account in. An entry of another kind,
+// such as an organisation's path, names no account that can be told from here.
+func (p Permission) Domain() (id string, ok bool) {
+	text := strings.TrimSpace(p.Text)
+	if text == allDomains {
+		return allDomains, true
+	}
+	id, ok = strings.CutPrefix(text, "iam:domain::")
+	return id, ok && id != ""
+}
+
+// Wildcard says whether the entry lets every account in.
+func (p Permission) Wildcard() bool {
+	id, ok := p.Domain()
+	return ok && id == allDomains
+}
+
+// What one cluster's list may cost at most; an account's quota is about fifty endpoints.
+const (
+	pageLimit      = 1000
+	maxConnections = 100_000
+	maxListBytes   = 64 << 20
+)
+
+const opConnections = "connections"
+
+// Admit is called before each request and waits for the caller's leave to make it; leave is called when the request is
+// over. It may be nil.
+type Admit func(ctx context.Context) (leave func(), err error)
+
+// Connections reads the whole list of a cluster
+// (GET /v1.0/{project_id}/clusters/{cluster_id}/vpcepservice/connections).
+//
+// One request is enough for up to 1,000 connections. While fewer are listed than reported, further pages are asked for
+// by offset, which counts items; a server that caps its pages is as good, and one that ignores the offset is noticed
+// because its page brings nothing new. Errors are of the type *Error.
+func (c *Client) Connections(ctx context.Context, clusterID string, admit Admit) (*ConnectionList, error) {
+	list := &ConnectionList{Enabled: true}
+	seen := make(map[string]struct{})
+	received, size := 0, 0
+	for {
+		query := url.Values{"limit": {strconv.Itoa(pageLimit)}}
+		if received > 0 {
+			query.Set("offset", strconv.Itoa(received))
+		}
+		body, err := c.get(ctx, request{
+			operation: opConnections,
+			path:      []string{"v1.0", "", "clusters", clusterID, "vpcepservice", "connections"},
+			query:     query,
+			admit:     admit,
+		})
+		switch e := (*Error)(nil); {
+		case err == nil:
+		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
+			return &ConnectionList{}, nil
+		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == ReasonInvalid:
+			list.Refused = true
+			return list, nil
+		default:
+			return nil, err
+		}
+
+		page, err := parseConnections(body)
+		if err != nil {
+			return nil, decodeError(opConnections, err.Error())
+		}
+		fresh := list.add(page, seen)
+		received += len(page.Connections)
+		size += len(body)
+		if !list.more(len(page.Connections), fresh) {
+			return list, nil
+		}
+		if len(list.Connections) >= maxConnections || size >= maxListBytes {
+			list.Refused = true
+			return list, nil
+		}
+	}
+}
+
+// add takes a page in and says how many of its connections are new.
+func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {
+	for i := range page.Connections {
+		id := page.Connections[i].identity()
+		if _, known := seen[id]; known {
+			continue
+		}
+		seen[id] = struct{}{}
+		l.Connections = append(l.Connections, page.Connections[i])
+		fresh++
+	}
+	if page.Reported.Set { // the newest count is the one to hold the list against
+		l.Reported = page.Reported
+	}
+	if l.ServiceName == "" {
+		l.ServiceName = page.ServiceName
+	}
+	if !l.UpdateSwitch.Set {
+		l.UpdateSwitch = page.UpdateSwitch
+	}
+	if !l.Permissions.Set {
+		l.Permissions = page.Permissions
+	}
+	for field, count := range page.Unparsable {
+		if l.Unparsable == nil {
+			l.Unparsable = make(map[string]int)
+		}
+		l.Unparsable[field] += count
+	}
+	return fresh
+}
+
+// more says whether a further page is to be asked for. Where the API reports no number, a page as long as was asked
+// for may not be the last.
+func (l *ConnectionList) more(onPage, fresh int) bool {
+	if fresh == 0 {
+		return false
+	}
+	if !l.Reported.Set {
+		return onPage >= pageLimit
+	}
+	return float64(len(l.Connections)) < l.Reported.Value
+}
+
+// parseConnections reads one page. It fails where the body is no answer: no JSON object, one with neither connections
+// nor total_count, or one whose connections are no list of objects.
+func parseConnections(body []byte) (*ConnectionList, error) {
+	r := newReader(body)
+	page := &ConnectionList{Enabled: true}
+	listed := false
+	err := r.document(func(name []byte) error {
+		switch string(name) {
+		case "connections":
+			listed = true
+			return r.connections(page)
+		case "total_count":
+			return r.number("total_count", &page.Reported)
+		case "vpcServiceName":
+			return r.text("vpcServiceName", &page.ServiceName)
+		case "vpcepUpdateSwitch":
+			return r.boolean("vpcepUpdateSwitch", &page.UpdateSwitch)
+		case "permissions":
+			return r.permissions(page)
+		}
+		return r.skip()
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !listed && !page.Reported.Set:
+		return nil, errors.New("the body has neither connections nor total_count")
+	}
+	if count := page.Reported.Value; page.Reported.Set && (count < 0 || count != math.Trunc(count)) {
+		r.count("total_count") // no count of anything
+		page.Reported = Optional[float64]{}
+	}
+	page.Unparsable = r.unparsable
+	return page, nil
+}
+
+func (r *reader) connections(page *ConnectionList) error {
+	switch r.json.PeekKind() {
+	case jsontext.KindNull:
+		return r.skip()
+	case jsontext.KindBeginArray:
+	default:
+		if err := r.skip(); err != nil {
+			return err
+		}
+		return errors.New("connections is no list")
+	}
+	page.Connections = nil // should the name be there twice, the last one counts
+	return r.array(func() error {
+		if r.json.PeekKind() != jsontext.KindBeginObject {
+			if err := r.skip(); err != nil {
+				return err
+			}
+			return errors.New("connections holds something that is no connection")
+		}
+		var c Connection
+		if err := r.connection(&c); err != nil {
+			return err
+		}
+		page.Connections = append(page.Connections, c)
+		return nil
+	})
+}
+
+func (r *reader) connection(c *Connection) error {
+	return r.object(func(name []byte) error {
+		switch string(name) {
+		case "id":
+			return r.text("id", &c.ID)
+		case "status":
+			var text string
+			if err := r.text("status", &text); err != nil || text == "" {
+				return err
+			}
+			c.Status = parseStatus(text)
+			return nil
+		case "maxSession":
+			return r.number("maxSession", &c.MaxSessions)
+		case "specificationName":
+			return r.text("specificationName", &c.SpecificationName)
+		case "created_at":
+			return r.moment("created_at", &c.CreatedAt)
+		case "update_at":
+			return r.moment("update_at", &c.UpdatedAt)
+		case "domain_id":
+			return r.text("domain_id", &c.DomainID)
+		case "vpcepIp":
+			return r.text("vpcepIp", &c.IP)
+		case "vpcepIpv6Address":
+			return r.text("vpcepIpv6Address", &c.IPv6)
+		case "vpcepDnsName":
+			return r.text("vpcepDnsName", &c.DNSName)
+		}
+		return r.skip()
+	})
+}
+
+// permissions reads the whitelist. An entry of an unknown shape stays an entry, though it names nobody.
+func (r *reader) permissions(page *ConnectionList) error {
+	if r.json.PeekKind() != jsontext.KindBeginArray {
+		return r.odd("permissions")
+	}
+	entries := []Permission{}
+	err := r.array(func() error {
+		var p Permission
+		err := r.objectOr("permissions", func(name []byte) error {
+			switch string(name) {
+			case "permission":
+				return r.text("permission", &p.Text)
+			case "permission_type":
+				return r.text("permission_type", &p.Type)
+			}
+			return r.skip()
+		})
+		entries = append(entries, p)
+		return err
+	})
+	page.Permissions = some(entries)
+	return err
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package css
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Reason says in one word why a call failed. The set is closed: it is a label's value.
+type Reason string
+
+// The reasons of a failed call.
+const (
+	ReasonAuth      Reason = "auth"      // the credentials were not accepted (401), are resting, or cannot be had
+	ReasonDenied    Reason = "denied"    // the credentials may not do this (403, CSS.0051, CSS.5313)
+	ReasonNotFound  Reason = "not_found" // 404
+	ReasonInvalid   Reason = "invalid"   // any other status that is no answer
+	ReasonThrottled Reason = "throttled" // 429
+	ReasonTimeout   Reason = "timeout"   // the deadline came first
+	ReasonServer    Reason = "server"    // 5xx
+	ReasonTransport Reason = "transport" // DNS, TLS, a connection that could not be made or broke
+	ReasonDecode    Reason = "decode"    // a body that is no answer
+)
+
+// Reasons lists every reason, in the order of the documentation.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonAuth, ReasonDenied, ReasonNotFound, ReasonInvalid, ReasonThrottled,
+		ReasonTimeout, ReasonServer, ReasonTransport, ReasonDecode,
+	}
+}
+
+// Codes of the API that change what is done.
+const (
+	codeServiceOff     = "CSS.5182" // the VPC endpoint service of the cluster is switched off
+	codeNoPermission   = "CSS.0051" // a denial that arrives as 400
+	codeActionRefused  = "CSS.5313" // likewise
+	codeNoSuchCluster  = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
+	codeTokenExpired   = "APIGW.0307"
+	maxErrorBody       = 64 << 10
+	maxErrorMessage    = 200
+	maxErrorIdentifier = 128
+)
+
+// Error is a failed call. It never holds the body of an answer: the gateway echoes the signed request, security token
+// and all, in its refusals.
+type Error struct {
+	Reason    Reason
+	Operation string // what was asked: "connections", "clusters", "projects"
+	Status    int    // HTTP status; 0 if there was no answer
+	Code      string // the API's error code, such as "CSS.0015"; may be empty
+	RequestID string // what the cloud's support asks for; may be empty
+	Message   string // short and cleaned
+	Err       error  // what was underneath, if that was an error of this side
+
+	retryAfter time.Duration // as the server asked; -1 if it did not
+	broken     bool          // the connection broke: another try may succeed
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Operation)
+	b.WriteString(": ")
+	if e.Status != 0 {
+		fmt.Fprintf(&b, "HTTP %d", e.Status)
+		if e.Code != "" {
+			b.WriteString(" " + e.Code)
+		}
+		if e.Message != "" {
+			b.WriteString(": ")
+		}
+	}
+	b.WriteString(e.Message)
+	return b.String()
+}
+
+// Unwrap gives the error underneath, nil where the API itself said no.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what a person can do about the failure: one sentence without a full stop, or nothing.
+func (e *Error) Hint() string {
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case e.Reason == ReasonAuth && e.Code == codeTokenExpired:
+		return "the token has expired; see that whoever renews it still does"
+	case e.Reason == ReasonAuth:
+		return "check the access key, the secret key, the security token and the clock of this machine; " +
+			"the credentials rest for a while, or until they change, so that the cloud does not lock them"
+	case e.Code == codeNoSuchCluster:
+		return "the cluster does not exist in this project, or the credentials may not see it"
+	case e.Reason == ReasonDenied:
+		return "allow css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get to these credentials"
+	case e.Reason == ReasonNotFound:
+		return "check endpoint, project_id and the cluster's id"
+	case e.Reason == ReasonThrottled:
+		return "lower requests_per_second, scrape less often, or set scrape.min_interval"
+	case e.Reason == ReasonTimeout:
+		return "raise scrape_timeout in Prometheus, or look for a slow network or proxy"
+	case errors.As(e.Err, &dns):
+		return "the endpoint's name cannot be resolved: check region, endpoint and DNS"
+	case errors.As(e.Err, &cert):
+		return "the endpoint's certificate is not trusted: set tls_config.ca_file, or check endpoint and proxy"
+	case e.Reason == ReasonTransport:
+		return "check the network between this machine and the endpoint, and proxy_url"
+	case e.Reason == ReasonDecode:
+		return "what answered is not the CSS API: check endpoint and proxy"
+	}
+	return ""
+}
+
+// ReasonOf gives the reason of an error of this package. An error from elsewhere that ended the wait is a timeout; any
+// other is of the transport.
+func ReasonOf(err error) Reason {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e.Reason
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return ReasonTimeout
+	}
+	return ReasonTransport
+}
+
+// reasonOfStatus follows the table of the documentation; status is not 200.
+func reasonOfStatus(status int, code string) Reason {
+	switch {
+	case status == http.StatusUnauthorized:
+		return ReasonAuth
+	case status == http.StatusForbidden, code == codeNoPermission, code == codeActionRefused:
+		return ReasonDenied
+	case status == http.StatusNotFound:
+		return ReasonNotFound
+	case status == http.StatusTooManyRequests:
+		return ReasonThrottled
+	case status >= 500 && status <= 599:
+		return ReasonServer
+	}
+	return ReasonInvalid
+}
+
+// statusError makes the error of an answer that is no 200. Only short, well-formed parts of the body survive.
+func statusError(operation string, status int, header http.Header, body []byte, now time.Time) *Error {
+	code, message, requestID := errorFields(body)
+	if id := identifier(header.Get("X-Request-Id")); id != "" {
+		requestID = id
+	}
+	e := &Error{
+		Reason:     reasonOfStatus(status, code),
+		Operation:  operation,
+		Status:     status,
+		Code:       code,
+		RequestID:  requestID,
+		Message:    cleanMessage(message),
+		retryAfter: retryAfter(header.Get("Retry-After"), now),
+	}
+	switch {
+	case e.Reason == ReasonAuth:
+		e.Message = "the credentials were not accepted"
+	case status >= 300 && status <= 399:
+		e.Message = "a redirect, which is not followed"
+	}
+	return e
+}
+
+// errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.
+func errorFields(body []byte) (code, message, requestID string) {
+	var wire struct {
+		ErrCode         any `json:"errCode"`
+		ErrorCode       any `json:"error_code"`
+		ExternalMessage any `json:"externalMessage"`
+		ErrorMsg        any `json:"error_msg"`
+		Message         any `json:"message"`
+		RequestID       any `json:"request_id"`
+		Error           struct {
+			Code    any `json:"code"`
+			Message any `json:"message"`
+		} `json:"error"`
+	}
+	// A field of another type makes an error but leaves what was read before and after it.
+	_ = json.Unmarshal(body, &wire)
+	return identifier(firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code)),
+		firstText(wire.ExternalMessage, wire.ErrorMsg, wire.Message, wire.Error.Message),
+		identifier(firstText(wire.RequestID))
+}
+
+func firstText(values ...any) string {
+	for _, value := range values {
+		switch v := value.(type) {
+		case string:
+			if v != "" {
+				return v
+			}
+		case float64:
+			return strconv.FormatFloat(v, 'f', -1, 64)
+		}
+	}
+	return ""
+}
+
+// identifier lets a code or a request id pass if it looks like one, and nothing else.
+func identifier(s string) string {
+	if len(s) > maxErrorIdentifier {
+		return ""
+	}
+	for _, r := range s {
+		if r > unicode.MaxASCII || (!unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-:", r)) {
+			return ""
+		}
+	}
+	return s
+}
+
+// cleanMessage keeps the first printable line of an API's message. Whatever follows a mention of the signature is
+// dropped: that is where the signed request is echoed.
+func cleanMessage(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	lower := strings.ToLower(s)
+	for _, mark := range []string{"canonical", "authorization", "x-sdk-date", "x-security-token", "x-auth-token", "signature"} {
+		if i := strings.Index(lower, mark); i >= 0 && i <= len(s) {
+			s, lower = s[:i], lower[:i]
+		}
+	}
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	return strings.TrimRight(clip(s, maxErrorMessage), " ,;:")
+}
+
+// transportError makes the error of an exchange that brought no whole answer.
+func transportError(operation string, status int, err error) *Error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the address, which the log line has already
+	}
+	return &Error{
+		Reason: ReasonTransport, Operation: operation, Status: status, Message: cleanMessage(err.Error()), Err: err,
+		retryAfter: -1, broken: retryable(err),
+	}
+}
+
+// retryable says whether a failed exchange may succeed if tried again at once: a name that does not exist and a
+// certificate that is not trusted will be so next time too.
+func retryable(err error) bool {
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &cert):
+		return false
+	case errors.As(err, &dns):
+		return dns.IsTemporary && !dns.IsNotFound
+	}
+	return true
+}
+
+// retryAfter reads the header's two forms, seconds and a date; -1 means that the server did not say.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return -1
+}
+
+// timeoutError says which wait the deadline ended.
+func timeoutError(operation, waitedFor string, cause error) *Error {
+	return &Error{
+		Reason: ReasonTimeout, Operation: operation, Message: "the deadline came before " + waitedFor, Err: cause,
+		retryAfter: -1,
+	}
+}
+
+func decodeError(operation, message string) *Error {
+	return &Error{Reason: ReasonDecode, Operation: operation, Message: message, retryAfter: -1}
+}
