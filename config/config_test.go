@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	promconfig "github.com/prometheus/common/config"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// compare reports where a configuration differs from what is wanted.
+func compare(t *testing.T, want, got *Config) {
+	t.Helper()
+	regex := cmp.Comparer(func(a, b *regexp.Regexp) bool {
+		return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
+	})
+	address := cmp.Comparer(func(a, b *url.URL) bool {
+		return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
+	})
+	if diff := cmp.Diff(want, got, regex, address); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func mustLoad(t *testing.T, name string, env vars) *Config {
+	t.Helper()
+	c, err := Load(filepath.Join("testdata", "good", name), env.lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestLoadMinimal(t *testing.T) {
+	compare(t, &Config{
+		Scrape: Scrape{Concurrency: 16, MaxConnections: 2000},
+		Projects: []Project{{
+			Name:              "cn-north-4",
+			Region:            "cn-north-4",
+			Endpoint:          "https://css.cn-north-4.myhuaweicloud.com",
+			IAMEndpoint:       "https://iam.cn-north-4.myhuaweicloud.com",
+			RequestsPerSecond: 20,
+			Discovery:         &Discovery{RefreshInterval: 5 * time.Minute},
+		}},
+	}, mustLoad(t, "minimal.yml", nil))
+}
+
+func TestLoadTwoRegions(t *testing.T) {
+	clusters := []Cluster{{ID: "5c77b71c-5b35-4f50-8984-76387e42451a"}}
+	compare(t, &Config{
+		Scrape: Scrape{Concurrency: 16, MaxConnections: 2000},
+		Projects: []Project{{
+			Name:              "cn-north-1",
+			Region:            "cn-north-1",
+			ProjectID:         "0123",
+			Endpoint:          "https://es.cn-north-1.myhuaweicloud.com",
+			IAMEndpoint:       "https://iam.cn-north-1.myhuaweicloud.com",
+			RequestsPerSecond: 20,
+			Credentials:       Credentials{ECSAgency: true},
+			Clusters:          clusters,
+		}, {
+			Name:              "eu-de",
+			Region:            "eu-de",
+			ProjectID:         "4567",
+			Endpoint:          "https://css.eu-de.otc.t-systems.com",
+			IAMEndpoint:       "https://iam.eu-de.otc.t-systems.com",
+			RequestsPerSecond: 20,
+			Credentials:       Credentials{ECSAgency: true},
+			Clusters:          clusters,
+		}},
+	}, mustLoad(t, "two_regions.yml", nil))
+}
+
+func TestLoadFull(t *testing.T) {
+	everything := &Discovery{RefreshInterval: 5 * time.Minute}
+	derived := func(p Project, service string) Project {
+		p.Endpoint = "https://" + service + "." + p.Region + ".myhuaweicloud.com"
+		p.IAMEndpoint = "https://iam." + p.Region + ".myhuaweicloud.com"
+		p.RequestsPerSecond = 20
+		p.Discovery = everything
+		return p
+	}
+	secrets := filepath.Join("testdata", "secrets")
+	compare(t, &Config{
+		Scrape: Scrape{Concurrency: 8, MinInterval: 20 * time.Second, MaxStaleness: 90 * time.Minute, MaxConnections: 500},
+		Projects: []Project{
+			{
+				Name:              "production",
+				Region:            "cn-north-4",
+				ProjectID:         "0123456789abcdef0123456789abcdef",
+				Endpoint:          "https://css.example.com:8443",
+				IAMEndpoint:       "http://iam.example.com",
+				RequestsPerSecond: 2.5,
+				Credentials:       Credentials{AccessKey: "AKINLINE", SecretKey: "sk-inline-value", SecurityToken: "token-inline-value"}, //nolint:gosec // made up
+				Clusters: []Cluster{{
+					ID:     "5c77b71c-5b35-4f50-8984-76387e42451a",
+					Name:   "search-prod",
+					Labels: map[string]string{"team": "search", "tier": "1"},
+				}},
+				Discovery: &Discovery{
+					RefreshInterval:     90 * time.Second,
+					Name:                regexp.MustCompile(`^(?:search-.*)$`),
+					Engine:              regexp.MustCompile(`^(?:elasticsearch|opensearch)$`),
+					EnterpriseProjectID: "0",
+					Tags:                map[string]string{"team": "search", "empty": ""},
+					LabelsFromTags:      []string{"team", "cost_centre"},
+				},
+				TLSConfig: promconfig.TLSConfig{
+					CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
+					ServerName:         "css.internal",
+					InsecureSkipVerify: true,
+					MinVersion:         promconfig.TLSVersions["TLS12"],
+					MaxVersion:         promconfig.TLSVersions["TLS13"],
+				},
+				ProxyURL: &url.URL{Scheme: "socks5", Host: "127.0.0.1:1080", User: url.UserPassword("proxyuser", "proxypassword")},
+			},
+			derived(Project{Name: "files", Region: "cn-east-2", ProjectID: "p-files", Credentials: Credentials{
+				AccessKeyFile:     filepath.Join(secrets, "ak"),
+				SecretKeyFile:     filepath.Join(secrets, "sk"),
+				SecurityTokenFile: filepath.Join(secrets, "token"),
+			}}, "es"),
+			derived(Project{Name: "token", Region: "cn-east-3", ProjectID: "p-token", Credentials: Credentials{
+				TokenFile: filepath.Join(secrets, "token"),
+			}}, "css"),
+			{
+				Name: "user", Region: "any-region-9", Endpoint: "http://127.0.0.1:8080", IAMEndpoint: "http://127.0.0.1:8081",
+				RequestsPerSecond: 20, Discovery: everything,
+				Credentials: Credentials{User: &User{Name: "reader", Domain: "company", Password: "user-password"}},
+			},
+			derived(Project{Name: "user-file", Region: "cn-south-1", Credentials: Credentials{
+				User: &User{Name: "reader", Domain: "company", PasswordFile: filepath.Join(secrets, "password")},
+			}}, "css"),
+			derived(Project{Name: "agency", Region: "cn-south-2", Credentials: Credentials{ECSAgency: true}}, "css"),
+			derived(Project{Name: "profile", Region: "cn-south-4", Credentials: Credentials{Profile: "basic"}}, "css"),
+			derived(Project{Name: "default chain", Region: "tr-west-1"}, "css"),
+		},
+	}, mustLoad(t, "full.yml", nil))
+}
+
+// TestProjectIDFromEnvironment gives the variable only to projects that take
+// their credentials from the environment too.
+func TestProjectIDFromEnvironment(t *testing.T) {
+	const content = `
+projects:
+  - {name: takes, region: cn-north-4}
+  - {name: takes too, region: cn-north-4, clusters: [{id: a}]}
+  - {name: has one, region: cn-north-1, project_id: own}
+  - {name: has credentials, region: cn-north-1, credentials: {ecs_agency: true}}
+`
+	tests := []struct {
+		name string
+		env  vars
+		want []string
+	}{
+		{"no keys", vars{"HUAWEICLOUD_SDK_PROJECT_ID": "p1"}, []string{"", "", "own", ""}},
+		{"no project", vars{"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s"}, []string{"", "", "own", ""}},
+		{
+			"sample's names", vars{"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s", "HUAWEICLOUD_SDK_PROJECT_ID": "p1"},
+			[]string{"p1", "p1", "own", ""},
+		},
+		{
+			"vendor's names", vars{"HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s", "HUAWEICLOUD_SDK_PROJECT_ID": "p1"},
+			[]string{"p1", "p1", "own", ""},
+		},
+	}
+	// With the variable, the first two are one project: one of them must not
+	// discover all of it.
+	filtered := strings.Replace(content, "{name: takes, region: cn-north-4}",
+		"{name: takes, region: cn-north-4, discovery: {name: b}}", 1)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse("x.yml", []byte(filtered), tt.env.lookup)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range c.Projects {
+				got = append(got, p.ProjectID)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("project ids (-want +got):\n%s", diff)
+			}
+		})
+	}
+	_, err := Parse("x.yml", []byte(content), tests[2].env.lookup)
+	checkErrors(t, err, "x.yml", []string{":4: projects[1]: has the region and project_id of the project on line 3, " +
+		"and one of them discovers all clusters: merge them, or give the discovery a filter"})
+}
+
+// TestEnvironmentUnused leaves the environment alone where no project takes
+// its credentials from it.
+func TestEnvironmentUnused(t *testing.T) {
+	half := vars{"CLOUD_SDK_AK": marker, "HUAWEICLOUD_SDK_PROJECT_ID": "/"}
+	_, err := Parse("x.yml", []byte("projects: [{region: cn-north-4, credentials: {ecs_agency: true}}]"), half.lookup)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestParseAccepts has files that look odd and are right.
+func TestParseAccepts(t *testing.T) {
+	tests := []struct{ name, content string }{
+		{"byte order mark", "\uFEFFprojects: [{region: cn-north-4}]\n"},
+		{"one document with markers", "---\nprojects: [{region: cn-north-4}]\n...\n"},
+		{"carriage returns", "projects:\r\n  - region: cn-north-4\r\n"},
+		{"JSON", `{"scrape": {"concurrency": 1}, "projects": [{"region": "cn-north-4"}]}`},
+		{"no clusters but discovery", "projects: [{region: cn-north-4, clusters: [], discovery: {}}]"},
+		{"IPv6", "projects: [{region: cn-north-4, endpoint: 'http://[::1]:8080'}]"},
+		{"unknown region with all that it needs", "projects: [{region: my-cloud-1, project_id: p, endpoint: 'https://a.example'}]"},
+		{"two projects side by side", "projects: [{name: a, region: cn-north-4, project_id: p, discovery: {name: a}}, " +
+			"{name: b, region: cn-north-4, project_id: p, discovery: {name: b}}]"},
+		{"two accounts of one region", "projects: [{name: a, region: cn-north-4, credentials: {profile: a}}, " +
+			"{name: b, region: cn-north-4, credentials: {profile: b}}]"},
+		{"labels job and instance", "projects: [{region: cn-north-4, clusters: [{id: a, labels: {job: x, instance: y}}]}]"},
+		{"clusters of one name", "projects: [{region: cn-north-4, clusters: [{id: a, name: x}, {id: b, name: x}]}]"},
+		{"merged lists", "projects: [&a {region: cn-north-4, clusters: [{id: a}]}, {<<: [*a, {name: x, region: eu-de}], project_id: b, name: c, clusters: [{id: b}]}]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Parse("x.yml", []byte(tt.content), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	_, err := Load("testdata/none.yml", nil)
+	checkErrors(t, err, "testdata/none.yml", []string{": the file cannot be read: no such file or directory"})
+
+	large := filepath.Join(t.TempDir(), "large.yml")
+	if err := os.WriteFile(large, make([]byte, maxFileSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(large, nil)
+	checkErrors(t, err, large, []string{": the file is larger than 10 MiB: split it and run one exporter for each part"})
+}
+
+// TestAliasesEnd reads files whose aliases multiply or turn in circles.
+func TestAliasesEnd(t *testing.T) {
+	var merges strings.Builder
+	merges.WriteString("projects:\n  - a: &a0 {x: y}\n")
+	for i := range 60 {
+		fmt.Fprintf(&merges, "    a%d: &a%d {<<: [*a%d, *a%d]}\n", i, i+1, i, i)
+	}
+	merges.WriteString("    <<: *a60\n")
+	circle := "projects: &a [{region: cn-north-4, clusters: *a}]\n"
+	for _, content := range []string{merges.String(), circle} {
+		if _, err := Parse("x.yml", []byte(content), nil); err == nil {
+			t.Errorf("accepted: %.80s", content)
+		}
+	}
+}
+
+// TestClientCertificate takes a real pair, and refuses a key of another.
+func TestClientCertificate(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		writePair(t, dir, name)
+	}
+	parse := func(key string) error {
+		content := "projects: [{region: cn-north-4, tls_config: {cert_file: one.pem, key_file: " + key + "}}]"
+		_, err := Parse(filepath.Join(dir, "x.yml"), []byte(content), nil)
+		return err
+	}
+	if err := parse("one.key"); err != nil {
+		t.Error(err)
+	}
+	checkErrors(t, parse("two.key"), filepath.Join(dir, "x.yml"), []string{
+		":1: projects[0].tls_config: cannot be used: unable to use specified client cert (file " + filepath.Join(dir, "one.pem") +
+			") & key (file " + filepath.Join(dir, "two.key") + "): tls: private key does not match public key",
+	})
+}
+
+func writePair(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		name + ".pem": {Type: "CERTIFICATE", Bytes: cert},
+		name + ".key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestEndpoints looks at each shape of address once, and at the number of
+// regions.
+func TestEndpoints(t *testing.T) {
+	tests := []struct{ region, css, iam string }{
+		{"cn-north-4", "https://css.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"},
+		{"cn-north-1", "https://es.cn-north-1.myhuaweicloud.com", "https://iam.cn-north-1.myhuaweicloud.com"},
+		{"cn-east-2", "https://es.cn-east-2.myhuaweicloud.com", "https://iam.cn-east-2.myhuaweicloud.com"},
+		{"eu-de", "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com"},
+		{"eu-nowhere-1", "", ""},
+		{"", "", ""},
+	}
+	for _, tt := range tests {
+		css, iam, ok := endpoints(tt.region)
+		if css != tt.css || iam != tt.iam || ok != (tt.css != "") {
+			t.Errorf("endpoints(%q) = %q, %q, %t", tt.region, css, iam, ok)
+		}
+	}
+	if n := len(knownRegions()); n != 33 {
+		t.Errorf("%d regions are known, not 33", n)
+	}
+}

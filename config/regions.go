@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import "strings"
+
+// knownRegions lists the regions whose addresses follow from their names: those
+// of Huawei Cloud, and eu-de of Open Telekom Cloud.
+func knownRegions() []string {
+	return []string{
+		"ae-ad-1", "af-north-1", "af-south-1",
+		"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
+		"cn-east-2", "cn-east-3", "cn-east-4", "cn-east-5",
+		"cn-north-1", "cn-north-2", "cn-north-4", "cn-north-9", "cn-north-11", "cn-north-12",
+		"cn-south-1", "cn-south-2", "cn-south-4", "cn-southwest-2", "cn-southwest-3",
+		"eu-de", "eu-west-101", "la-north-2", "la-south-2", "me-east-1", "my-kualalumpur-1",
+		"na-mexico-1", "ru-moscow-1", "sa-brazil-1", "tr-west-1",
+	}
+}
+
+// endpoints gives the addresses of CSS and IAM in a region, and whether the
+// region is known. The two oldest regions of Huawei Cloud serve CSS as "es".
+func endpoints(region string) (css, iam string, ok bool) {
+	for _, known := range knownRegions() {
+		if known == region {
+			ok = true
+		}
+	}
+	switch {
+	case !ok:
+		return "", "", false
+	case region == "eu-de":
+		return "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com", true
+	}
+	service := "css"
+	if region == "cn-north-1" || region == "cn-east-2" {
+		service = "es"
+	}
+	return "https://" + service + "." + region + ".myhuaweicloud.com", "https://iam." + region + ".myhuaweicloud.com", true
+}
+
+// nearRegions gives up to four known regions that region may stand for: first
+// by spelling, then by the same part of the world.
+func nearRegions(region string) []string {
+	found := near(region, 2, knownRegions())
+	if len(found) == 0 {
+		if i := strings.LastIndexByte(region, '-'); i > 0 {
+			for _, known := range knownRegions() {
+				if strings.HasPrefix(known, region[:i+1]) {
+					found = append(found, known)
+				}
+			}
+		}
+	}
+	return found[:min(len(found), 4)]
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+)
+
+// addresses gives where CSS and IAM are: as the file says, or by the region.
+func (f fields) addresses(region string) (css, iam string) {
+	derivedCSS, derivedIAM, known := endpoints(region)
+	if region != "" && !known && !f.has("endpoint") {
+		v := f.known["region"]
+		hint := ""
+		if found := nearRegions(region); len(found) > 0 {
+			hint = " (near it: " + strings.Join(found, ", ") + ")"
+		}
+		v.mistake("is %s, which is no known region%s: correct it, or set endpoint, with which any region works", v.echo(), hint)
+	}
+	css, iam = f.address("endpoint"), f.address("iam_endpoint")
+	if !f.has("endpoint") {
+		css = derivedCSS
+	}
+	if !f.has("iam_endpoint") {
+		iam = derivedIAM
+	}
+	return css, iam
+}
+
+// address gives the key's http or https address, without a closing slash.
+// What does not parse is not shown, as a password may be in it.
+func (f fields) address(key string) string {
+	s := f.text(key)
+	if s == "" {
+		return ""
+	}
+	v := f.known[key]
+	u, err := url.Parse(s)
+	switch {
+	case strings.Contains(s, "@"):
+		v.mistake("has a user or a password (not shown): keep the address alone and use credentials")
+	case err != nil || u.Opaque != "" || !validHost(u):
+		v.mistake("is no address: write it like https://css.example.com or http://127.0.0.1:8080")
+	case u.Scheme != "http" && u.Scheme != "https":
+		v.mistake("is %s, but must begin with http:// or https://", v.echo())
+	case strings.Trim(u.Path, "/") != "" || len(u.Path) > 1:
+		v.mistake("is %s, but must have no path: end it after the host", v.echo())
+	case strings.ContainsAny(s, "?#"):
+		v.mistake("is %s, but must have no query and no fragment: end it after the host", v.echo())
+	default:
+		return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
+	}
+	return ""
+}
+
+// validHost reports whether the URL has a name or an IP address, and a port
+// that can be.
+func validHost(u *url.URL) bool {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.Trim(host, letters+digits+"._-") != "") {
+		return false
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || (err == nil && port > 0)
+}
+
+// proxy gives the proxy's URL, or nil. It is never shown.
+func (f fields) proxy() *url.URL {
+	s := f.text("proxy_url")
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Opaque != "" || !validHost(u) || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+		f.known["proxy_url"].mistake("is no address of a proxy (not shown): write it like http://proxy.example.com:3128, https://… or socks5://…")
+		return nil
+	}
+	return u
+}
+
+// decodeTLS gives a client's TLS settings, after a look at the files.
+func decodeTLS(v value) promconfig.TLSConfig {
+	f, ok := v.fields("ca", "ca_file", "cert", "cert_file", "key", "key_file", "server_name",
+		"insecure_skip_verify", "min_version", "max_version", "ca_ref", "cert_ref", "key_ref")
+	if !ok {
+		return promconfig.TLSConfig{}
+	}
+	before := len(v.d.mistakes)
+	f.rejectReferences()
+	if key, ok := f.known["key"]; ok {
+		key.secret = true
+		f.known["key"] = key
+	}
+	c := promconfig.TLSConfig{
+		CA:                 f.text("ca"),
+		CAFile:             f.tlsFile("ca_file"),
+		Cert:               f.text("cert"),
+		CertFile:           f.tlsFile("cert_file"),
+		Key:                promconfig.Secret(f.text("key")),
+		KeyFile:            f.tlsFile("key_file"),
+		ServerName:         f.text("server_name"),
+		InsecureSkipVerify: f.flag("insecure_skip_verify"),
+		MinVersion:         f.tlsVersion("min_version"),
+		MaxVersion:         f.tlsVersion("max_version"),
+	}
+	if len(v.d.mistakes) > before {
+		return c // what follows would only repeat them
+	}
+	if _, err := promconfig.NewTLSConfig(&c); err != nil {
+		v.mistake("cannot be used: %s", err)
+	}
+	return c
+}
+
+// rejectReferences reports keys that need Prometheus' secret manager.
+func (f fields) rejectReferences() {
+	for _, key := range []string{"ca_ref", "cert_ref", "key_ref"} {
+		if v, ok := f.known[key]; ok {
+			v.mistake("needs a secret manager, which the exporter has not: use %s_file", strings.TrimSuffix(key, "_ref"))
+		}
+	}
+}
+
+// tlsFile gives the key's path, joined with the folder of the file.
+func (f fields) tlsFile(key string) string {
+	path := f.text(key)
+	if path == "" {
+		return ""
+	}
+	v := f.known[key]
+	path = promconfig.JoinDir(f.d.dir, path)
+	content, err := readSecretFile(path)
+	switch {
+	case err != nil:
+		v.mistake("names a file that cannot be read: %s", reason(err))
+	case key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(content):
+		v.mistake("names a file without a certificate in PEM form: name a bundle of CA certificates")
+	}
+	return path
+}
+
+func (f fields) tlsVersion(key string) promconfig.TLSVersion {
+	s := f.text(key)
+	switch s {
+	case "":
+		return 0
+	case "TLS10":
+		return tls.VersionTLS10
+	case "TLS11":
+		return tls.VersionTLS11
+	case "TLS12":
+		return tls.VersionTLS12
+	case "TLS13":
+		return tls.VersionTLS13
+	}
+	f.known[key].mistake("is %s, but must be TLS10, TLS11, TLS12 or TLS13", quote(s))
+	return 0
+}
