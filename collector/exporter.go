@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"time"
+
+	"css_vpcep_exporter/css"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ExporterMetrics are the metrics of the exporter itself. They outlive scrapes, and are shown on /metrics only.
+type ExporterMetrics struct {
+	apiRequests   *prometheus.CounterVec
+	apiDuration   *prometheus.HistogramVec
+	failures      *prometheus.CounterVec
+	unparsables   *prometheus.CounterVec
+	reloadOK      prometheus.Gauge
+	reloadSuccess prometheus.Gauge
+}
+
+// NewExporterMetrics makes the metrics and registers them.
+func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
+	const subsystem = "exporter"
+	m := &ExporterMetrics{
+		apiRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "api_requests_total",
+			Help: "Requests to the cloud's API, retries included, by HTTP status (error: there was no answer).",
+		}, []string{"region", "operation", "code"}),
+		apiDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "api_request_duration_seconds",
+			Help:                            "Time from a request to the cloud's API to the end of its answer.",
+			Buckets:                         []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"operation"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "scrape_failures_total",
+			Help: "Clusters that a scrape could not read, by reason.",
+		}, []string{"reason"}),
+		unparsables: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "unparsable_values_total",
+			Help: "Values that the API sent and that could not be understood, by the API's name of the field.",
+		}, []string{"field"}),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "config_last_reload_successful",
+			Help: "Whether the last attempt to load the configuration file succeeded (1) or not (0).",
+		}),
+		reloadSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration file was last loaded successfully, as Unix time.",
+		}),
+	}
+	for _, reason := range css.Reasons() { // so that a rule on an increase sees the first one
+		m.failures.WithLabelValues(string(reason))
+	}
+	for _, field := range []string{"created_at", "maxSession", "permissions", "total_count", "update_at", "vpcepUpdateSwitch"} {
+		m.unparsables.WithLabelValues(field)
+	}
+	registerer.MustRegister(m.apiRequests, m.apiDuration, m.failures, m.unparsables, m.reloadOK, m.reloadSuccess)
+	return m
+}
+
+// Observe counts an exchange with the API; it is what css.Options.Observe wants.
+func (m *ExporterMetrics) Observe(e css.Exchange) {
+	m.apiRequests.WithLabelValues(e.Region, e.Operation, e.Code()).Inc()
+	m.apiDuration.WithLabelValues(e.Operation).Observe(e.Duration.Seconds())
+}
+
+// ConfigLoaded tells of an attempt to load the configuration file.
+func (m *ExporterMetrics) ConfigLoaded(ok bool) {
+	if !ok {
+		m.reloadOK.Set(0)
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadSuccess.SetToCurrentTime()
+}
+
+func (m *ExporterMetrics) failed(reason css.Reason) { m.failures.WithLabelValues(string(reason)).Inc() }
+
+func (m *ExporterMetrics) unparsable(byField map[string]int) {
+	for field, count := range byField {
+		m.unparsables.WithLabelValues(field).Add(float64(count))
+	}
+}

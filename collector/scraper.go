@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"css_vpcep_exporter/css"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// ScrapeOptions are the file's `scrape` section, as far as reading goes.
+type ScrapeOptions struct {
+	Concurrency  int           // clusters read at once, over all projects
+	MinInterval  time.Duration // a list younger than this is served again
+	MaxStaleness time.Duration // a list up to this age is shown when it cannot be refreshed
+}
+
+// Scraper reads targets. It lives as long as the process, so that scrapes at the same moment share their calls, lists
+// can be kept, and a failure is logged when it starts and when it ends instead of at every scrape.
+type Scraper struct {
+	options ScrapeOptions
+	metrics *ExporterMetrics
+	logger  *slog.Logger
+	slots   *semaphore.Weighted
+	flights sync.WaitGroup
+
+	mu       sync.Mutex
+	clusters map[clusterKey]*clusterState
+}
+
+// NewScraper makes a Scraper that has read nothing yet.
+func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Logger) *Scraper {
+	return &Scraper{
+		options:  options,
+		metrics:  metrics,
+		logger:   logger,
+		slots:    semaphore.NewWeighted(int64(options.Concurrency)),
+		clusters: make(map[clusterKey]*clusterState),
+	}
+}
+
+type clusterKey struct{ project, cluster string }
+
+// clusterState is what is remembered of a cluster between scrapes.
+type clusterState struct {
+	flight    *flight // nil if nobody reads it now
+	list      *css.ConnectionList
+	readAt    time.Time
+	triedAt   time.Time
+	timedOut  bool // the last try
+	failing   bool
+	failedFor css.Reason
+}
+
+// Scrape reads the targets, each at most once however many scrapes ask at the same moment, and returns when all have
+// been read or ctx ends; outcomes are in the order of targets.
+func (s *Scraper) Scrape(ctx context.Context, targets []Target) []Outcome {
+	start := time.Now()
+	outcomes := make([]Outcome, len(targets))
+	waits := s.launch(ctx, start, targets, outcomes)
+	for i, f := range waits {
+		if f == nil {
+			continue // served again
+		}
+		outcomes[i] = s.await(ctx, start, f, targets[i])
+	}
+	return outcomes
+}
+
+// Wait returns when no call is under way any more. Calls end when nobody waits for them.
+func (s *Scraper) Wait() { s.flights.Wait() }
+
+// Retain forgets all clusters but those of targets.
+func (s *Scraper) Retain(targets []Target) {
+	keep := make(map[clusterKey]bool, len(targets))
+	for i := range targets {
+		keep[keyOf(targets[i])] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.clusters {
+		if !keep[key] {
+			delete(s.clusters, key)
+		}
+	}
+}
+
+func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
+
+// launch joins the flights that are under way, starts those that are missing, and puts the outcomes of targets whose
+// list is young enough into outcomes.
+func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target, outcomes []Outcome) []*flight {
+	type launched struct {
+		flight *flight
+		ctx    context.Context
+		state  clusterState
+	}
+	waits := make([]*flight, len(targets))
+	missing := make(map[string][]launched) // by project
+
+	s.mu.Lock()
+	for i, t := range targets {
+		c := s.clusters[keyOf(t)]
+		if c == nil {
+			c = &clusterState{}
+			s.clusters[keyOf(t)] = c
+		}
+		if c.list != nil && now.Sub(c.readAt) < s.options.MinInterval {
+			outcomes[i] = Outcome{Target: t, List: c.list, ReadAt: c.readAt}
+			continue
+		}
+		if c.flight == nil {
+			f, flightCtx := newFlight(ctx, t)
+			missing[t.Project] = append(missing[t.Project], launched{f, flightCtx, *c})
+			c.flight = f
+		}
+		c.flight.join(ctx)
+		waits[i] = c.flight
+	}
+	s.mu.Unlock()
+
+	for _, queue := range missing {
+		// The longest untried first, so that under a tight budget every cluster gets its turn; those that hung the
+		// last time come after the others, so that they do not hold them up.
+		slices.SortStableFunc(queue, func(a, b launched) int {
+			if a.state.timedOut != b.state.timedOut {
+				if a.state.timedOut {
+					return 1
+				}
+				return -1
+			}
+			return a.state.triedAt.Compare(b.state.triedAt)
+		})
+		// Each project's clusters wait for one turn at a time, so that turns go round between the projects.
+		s.flights.Go(func() {
+			for _, l := range queue {
+				s.start(l.ctx, l.flight)
+			}
+		})
+	}
+	return waits
+}
+
+// start waits for the flight's turn and lets it go.
+func (s *Scraper) start(ctx context.Context, f *flight) {
+	if err := f.target.Reader.Resting(ctx); err != nil {
+		s.land(f, nil, err)
+		return
+	}
+	leave, err := s.turn(ctx, f.target)
+	if err != nil {
+		s.land(f, nil, &css.Error{
+			Reason: css.ReasonTimeout, Operation: "connections", Err: err,
+			Message: "the deadline came before it was this cluster's turn",
+		})
+		return
+	}
+	f.begin()
+	s.flights.Go(func() {
+		defer leave()
+		// The first request has its turn already; each further one (a page, a retry) waits for its own.
+		first := true
+		list, err := f.target.Reader.Connections(ctx, f.target.Cluster.ID, func(ctx context.Context) (func(), error) {
+			if first {
+				first = false
+				return leave, nil
+			}
+			return s.turn(ctx, f.target)
+		})
+		s.land(f, list, err)
+	})
+}
+
+// turn waits until the project's budget and the limit of concurrent requests allow a request. What it returns ends the
+// request and may be called more than once.
+func (s *Scraper) turn(ctx context.Context, t Target) (leave func(), err error) {
+	if err := t.Budget.Wait(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(func() { s.slots.Release(1) }), nil
+}
+
+// land takes a flight's result.
+func (s *Scraper) land(f *flight, list *css.ConnectionList, err error) {
+	f.list, f.err, f.ended = list, err, time.Now()
+	if list != nil {
+		s.metrics.unparsable(list.Unparsable)
+	}
+
+	s.mu.Lock()
+	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
+		c.flight = nil
+		c.triedAt = f.ended
+		c.timedOut = err != nil && css.ReasonOf(err) == css.ReasonTimeout
+		if err == nil {
+			c.list, c.readAt = list, f.ended
+		}
+	}
+	s.mu.Unlock()
+
+	close(f.done)
+	f.cancel()
+}
+
+// await waits for a flight, or for the end of ctx.
+func (s *Scraper) await(ctx context.Context, start time.Time, f *flight, t Target) Outcome {
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+	}
+	o := Outcome{Target: t}
+	select {
+	case <-f.done:
+		o.List, o.ReadAt, o.Err, o.Duration = f.list, f.ended, f.err, f.spent(start, f.ended)
+	default:
+		now := time.Now()
+		o.Err, o.Duration = &css.Error{
+			Reason: css.ReasonTimeout, Operation: "connections", Err: ctx.Err(),
+			Message: "the deadline came before the answer",
+		}, f.spent(start, now)
+	}
+	s.leave(f)
+	if t.ProjectID == "" {
+		o.Target.ProjectID = t.Reader.KnownProjectID()
+	}
+	s.settle(ctx, &o)
+	return o
+}
+
+// leave takes a flight that nobody waits for any more out of the way of the next scrape.
+func (s *Scraper) leave(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !f.leave() {
+		return
+	}
+	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
+		c.flight = nil
+		c.triedAt, c.timedOut = time.Now(), true
+	}
+}
+
+// settle lets the last good list stand in for a failure, counts the failure, and tells of changes. A scrape whose
+// caller went away failed for nobody.
+func (s *Scraper) settle(ctx context.Context, o *Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clusters[keyOf(o.Target)]
+	if c == nil {
+		c = &clusterState{}
+	}
+	if o.Err == nil {
+		if c.failing {
+			c.failing = false
+			s.log(o).Info("Cluster can be read again")
+		}
+		return
+	}
+	if age := time.Since(c.readAt); c.list != nil && age <= s.options.MaxStaleness {
+		o.List, o.ReadAt = c.list, c.readAt
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	reason := css.ReasonOf(o.Err)
+	s.metrics.failed(reason)
+	if c.failing && c.failedFor == reason {
+		return
+	}
+	c.failing, c.failedFor = true, reason
+	logger := s.log(o).With("reason", string(reason))
+	if e := (*css.Error)(nil); errors.As(o.Err, &e) {
+		logger = logger.With("code", e.Code, "request_id", e.RequestID, "hint", e.Hint())
+	}
+	logger.Warn("Cluster cannot be read", "err", o.Err)
+}
+
+func (s *Scraper) log(o *Outcome) *slog.Logger {
+	return s.logger.With("project", o.Target.Project, "region", o.Target.Region,
+		"cluster_id", o.Target.Cluster.ID, "cluster_name", o.Target.Cluster.Name)
+}
