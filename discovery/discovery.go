@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package discovery knows which clusters there are: those that the file lists, and those that the API finds. A Fleet
+// lives as long as the configuration it was made of, and refreshes what it knows in the background.
+//
+// It talks to the cloud through each project's Client, and to nobody else.
+package discovery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"css_vpcep_exporter/css"
+
+	"golang.org/x/time/rate"
+)
+
+// retryAtFirst is how soon a failed refresh is tried again; the wait doubles up to the refresh interval.
+const retryAtFirst = 5 * time.Second
+
+// Project is one project of the cloud, in one region, with one set of credentials.
+type Project struct {
+	Name   string // as in the file
+	Region string
+	Client *css.Client
+	Budget *rate.Limiter // of the project's requests
+	Listed []Listed      // the clusters that the file lists
+	Search *Search       // nil: only these
+}
+
+// Listed is a cluster as the file lists it.
+type Listed struct {
+	ID     string
+	Name   string // may be empty
+	Labels map[string]string
+}
+
+// Search says which of the clusters that the API lists are wanted.
+type Search struct {
+	RefreshInterval     time.Duration
+	Name                *regexp.Regexp // anchored; nil: any
+	Engine              *regexp.Regexp // anchored; nil: any that has a VPC endpoint service
+	EnterpriseProjectID string         // empty: any
+	Tags                map[string]string
+	LabelsFromTags      []string
+}
+
+// Target is a cluster that is to be scraped.
+type Target struct {
+	Project *Project
+	Cluster css.Cluster // of a cluster that only the file knows, no more than id and name
+	Labels  map[string]string
+}
+
+// Fleet is all projects with their clusters.
+type Fleet struct {
+	projects []*project
+	logger   *slog.Logger
+}
+
+// project is a Project with what is known of it.
+type project struct {
+	Project
+
+	mu      sync.Mutex
+	found   []css.Cluster
+	tried   bool
+	ok      bool
+	lastOK  time.Time
+	lastErr error
+}
+
+// NewFleet makes a fleet that knows only what the file lists. Run makes it learn the rest.
+func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
+	f := &Fleet{logger: logger}
+	for _, p := range projects {
+		f.projects = append(f.projects, &project{Project: p})
+	}
+	return f
+}
+
+// Run refreshes what is known until ctx ends.
+func (f *Fleet) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, p := range f.projects {
+		wg.Go(func() { p.run(ctx, f.logger.With("project", p.Name, "region", p.Region)) })
+	}
+	wg.Wait()
+}
+
+// Refresh looks at every project once, and fails if that failed for one.
+func (f *Fleet) Refresh(ctx context.Context) error {
+	errs := make([]error, len(f.projects))
+	var wg sync.WaitGroup
+	for i, p := range f.projects {
+		wg.Go(func() {
+			errs[i] = p.refresh(ctx)
+			p.tell(errs[i], f.logger.With("project", p.Name, "region", p.Region))
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Ready says whether every project has been looked at once, with success or without.
+func (f *Fleet) Ready() bool {
+	for _, p := range f.projects {
+		p.mu.Lock()
+		tried := p.tried
+		p.mu.Unlock()
+		if !tried {
+			return false
+		}
+	}
+	return true
+}
+
+// Targets gives all clusters known now, in the order of the file and then of the API.
+func (f *Fleet) Targets() []Target {
+	var targets []Target
+	for _, p := range f.projects {
+		targets = append(targets, p.targets()...)
+	}
+	return targets
+}
+
+// run refreshes one project: its id if the file does not tell it, and its clusters if they are to be found.
+func (p *project) run(ctx context.Context, logger *slog.Logger) {
+	wait := retryAtFirst
+	for {
+		err := p.refresh(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		p.tell(err, logger)
+		switch {
+		case err == nil && p.Search == nil:
+			return
+		case err == nil:
+			wait = retryAtFirst
+			if !sleep(ctx, jitter(p.Search.RefreshInterval)) {
+				return
+			}
+		default:
+			if !sleep(ctx, jitter(wait)) {
+				return
+			}
+			wait = min(2*wait, p.interval())
+		}
+	}
+}
+
+// interval is how far apart tries are at most.
+func (p *project) interval() time.Duration {
+	if p.Search == nil {
+		return time.Minute
+	}
+	return p.Search.RefreshInterval
+}
+
+// refresh asks the API once.
+func (p *project) refresh(ctx context.Context) error {
+	if _, err := p.Client.ProjectID(ctx); err != nil || p.Search == nil {
+		return err
+	}
+	clusters, err := p.Client.Clusters(ctx)
+	if err != nil && !errors.Is(err, css.ErrIncomplete) {
+		return err
+	}
+	found := slices.DeleteFunc(clusters, func(c css.Cluster) bool { return !p.Search.wants(&c) })
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil { // what is missing may still be there
+		found = union(found, p.found)
+	}
+	p.found = found
+	if err == nil {
+		p.lastOK = time.Now()
+	}
+	return err
+}
+
+// tell notes the outcome of a refresh, and logs it when it is another than before.
+func (p *project) tell(err error, logger *slog.Logger) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := !p.tried || p.ok != (err == nil)
+	p.tried, p.ok, p.lastErr = true, err == nil, err
+	switch {
+	case !changed:
+	case err != nil:
+		hint := ""
+		if e := (*css.Error)(nil); errors.As(err, &e) {
+			hint = e.Hint()
+		}
+		logger.Warn("Project cannot be read", "err", err, "hint", hint)
+	case p.Search != nil:
+		logger.Info("Clusters found", "clusters", len(p.found))
+	}
+}
+
+// targets merges what the file lists with what was found; the file's name and labels win.
+func (p *project) targets() []Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := make(map[string]css.Cluster, len(p.found))
+	for _, c := range p.found {
+		known[c.ID] = c
+	}
+	var targets []Target
+	for _, l := range p.Listed {
+		c := known[l.ID]
+		delete(known, l.ID)
+		labels := p.Search.labels(&c)
+		for name, value := range l.Labels {
+			labels[name] = value
+		}
+		c.ID = l.ID
+		if l.Name != "" {
+			c.Name = l.Name
+		}
+		targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: labels})
+	}
+	for _, c := range p.found {
+		if _, left := known[c.ID]; left {
+			targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: p.Search.labels(&c)})
+		}
+	}
+	return targets
+}
+
+// wants says whether the API's cluster is to be scraped. One that is being created or has failed is not, nor is one of
+// Logstash, which has no VPC endpoint service, unless it is asked for.
+func (s *Search) wants(c *css.Cluster) bool {
+	switch {
+	case c.Status == css.ClusterCreating, c.Status == css.ClusterUnavailable:
+		return false
+	case s.Engine == nil && c.Engine == "logstash":
+		return false
+	case s.Engine != nil && !s.Engine.MatchString(c.Engine):
+		return false
+	case s.Name != nil && !s.Name.MatchString(c.Name):
+		return false
+	case s.EnterpriseProjectID != "" && s.EnterpriseProjectID != c.EnterpriseProjectID:
+		return false
+	}
+	for key, value := range s.Tags {
+		if has, ok := c.Tags[key]; !ok || has != value {
+			return false
+		}
+	}
+	return true
+}
+
+// labels makes labels of the chosen tags that c has.
+func (s *Search) labels(c *css.Cluster) map[string]string {
+	labels := make(map[string]string)
+	if s == nil {
+		return labels
+	}
+	for _, key := range s.LabelsFromTags {
+		if value, ok := c.Tags[key]; ok {
+			labels[key] = value
+		}
+	}
+	return labels
+}
+
+// union adds to clusters those of further ones that are not among them.
+func union(clusters, further []css.Cluster) []css.Cluster {
+	for _, c := range further {
+		if !slices.ContainsFunc(clusters, func(has css.Cluster) bool { return has.ID == c.ID }) {
+			clusters = append(clusters, c)
+		}
+	}
+	return clusters
+}
+
+// jitter spreads the refreshes of many projects and exporters: d, give or take a tenth.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
+}
+
+// sleep waits and says whether ctx still goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics describes what a fleet shows of its refreshes.
+type metrics struct{ up, clusters, lastSuccess *prometheus.Desc }
+
+func newMetrics() metrics {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("css_vpcep_discovery_"+name, help, []string{"region", "project_id"}, nil)
+	}
+	return metrics{
+		up: desc("up",
+			"Whether the last refresh of the project's cluster list succeeded (1) or not (0)."),
+		clusters: desc("clusters",
+			"Clusters that the last good refresh found and that are wanted."),
+		lastSuccess: desc("last_success_timestamp_seconds",
+			"When the project's cluster list was last read, as Unix time."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
+	m := newMetrics()
+	ch <- m.up
+	ch <- m.clusters
+	ch <- m.lastSuccess
+}
+
+// Collect implements prometheus.Collector. Projects of the file that are one project of the cloud are shown as one,
+// which is as well off as the worst of them.
+func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
+	type key struct{ region, projectID string }
+	type state struct {
+		up, clusters, lastSuccess float64
+	}
+	states := make(map[key]*state)
+	for _, p := range f.projects {
+		if p.Search == nil {
+			continue
+		}
+		k := key{p.Region, p.Client.KnownProjectID()}
+		p.mu.Lock()
+		if p.tried {
+			now := state{clusters: float64(len(p.found))}
+			if p.ok {
+				now.up = 1
+			}
+			if !p.lastOK.IsZero() {
+				now.lastSuccess = float64(p.lastOK.UnixMilli()) / 1e3
+			}
+			if s := states[k]; s != nil {
+				now.up = min(s.up, now.up)
+				now.clusters += s.clusters
+				now.lastSuccess = min(s.lastSuccess, now.lastSuccess)
+			}
+			states[k] = &now
+		}
+		p.mu.Unlock()
+	}
+	m := newMetrics()
+	for k, s := range states {
+		ch <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, s.up, k.region, k.projectID)
+		if s.lastSuccess == 0 { // nothing was ever found, nor found to be missing
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, s.clusters, k.region, k.projectID)
+		ch <- prometheus.MustNewConstMetric(m.lastSuccess, prometheus.GaugeValue, s.lastSuccess, k.region, k.projectID)
+	}
+}
