@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Demo returns a simulator with the fleet of --demo: two projects in two
+// regions, and among their clusters one for everything that the exporter can
+// show. Projects says how to reach them; the keys are made up. Ids depend on
+// nothing, times on the clock.
+func Demo(o Options) *Simulator {
+	s := New(o)
+	d := demo{s, s.opts.Now().UTC().Truncate(time.Second)}
+	production := d.project("production", "cn-north-4")
+	staging := d.project("staging", "ap-southeast-3")
+
+	for _, c := range []Cluster{
+		d.everyStatus(), d.openToAll(), d.serviceOff(), d.logstash(), d.beingCreated(), d.large(), d.truncated(),
+	} {
+		s.AddCluster(production, c)
+	}
+	for _, c := range []Cluster{d.organization(), d.flapping(), d.denied()} {
+		s.AddCluster(staging, c)
+	}
+	return s
+}
+
+// demo builds the demo fleet.
+type demo struct {
+	sim *Simulator
+	now time.Time
+}
+
+func (d demo) project(name, region string) string {
+	id := hexID("project " + name)
+	d.sim.AddProject(Project{Name: name, Region: region, ID: id, Keys: []Key{{
+		Access: "SIMULATED-ACCESS-KEY-" + name,
+		Secret: "simulated-secret-key-" + name + "-opens-nothing",
+	}}})
+	return id
+}
+
+// cluster is an available cluster with its service on and nothing in it.
+func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
+	id := namedID("cluster " + name)
+	return Cluster{
+		ID: id, Name: name, Status: "200", Engine: engine, Version: version,
+		EnterpriseProjectID: "0", VPCID: namedID("vpc of " + name),
+		Tags:    []Tag{{"team", "search"}, {"stage", "prod"}},
+		Created: d.daysAgo(ageDays), Endpoint: Text("192.168.0.10:9200,192.168.0.11:9200"),
+		ServiceName:  Text("cn-north-4.css-" + name + "." + namedID("service of "+name)),
+		UpdateSwitch: "false",
+	}
+}
+
+// connection is the nth connection of a cluster, with the values that every
+// region sends.
+func (d demo) connection(cluster string, n int, status, owner string) Connection {
+	name := fmt.Sprintf("connection %d of %s", n, cluster)
+	return Connection{
+		ID: namedID(name), Status: status, MaxSession: Text("3000"), Specification: "default",
+		IP:        fmt.Sprintf("192.168.%d.%d", 1+n/250, 2+n%250),
+		CreatedAt: timeText(d.daysAgo(200 - n%190).Add(time.Duration(n) * time.Minute)),
+		DomainID:  owner,
+	}
+}
+
+// permission is an entry of the whitelist.
+func (d demo) permission(cluster, kind, text string) Permission {
+	return Permission{
+		ID: namedID("permission " + text + " of " + cluster), Permission: text, Type: kind,
+		CreatedAt: timeText(d.daysAgo(210)),
+	}
+}
+
+func (d demo) daysAgo(n int) time.Time { return d.now.AddDate(0, 0, -n) }
+
+// everyStatus has a connection in each status and in one that nobody knows,
+// with and without the optional values, and one owner who is not listed.
+func (d demo) everyStatus() Cluster {
+	c := d.cluster("search-prod", "elasticsearch", "7.10.2", 620)
+	c.Still = true
+	listed, partner, stranger := owner("first"), owner("second"), owner("stranger")
+	for i, x := range []struct{ status, owner string }{
+		{statusAccepted, listed}, {statusAccepted, partner}, {statusAccepted, stranger}, {statusAccepted, listed},
+		{statusRejected, stranger}, {statusPending, partner}, {statusCreating, partner}, {statusFailed, partner},
+		{statusDeleting, listed}, {"frozen", partner},
+	} {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, x.status, x.owner))
+	}
+	professional := &c.Connections[0]
+	professional.MaxSession = Text("1000000")
+	professional.Specification = "professional"
+	professional.IPv6 = Text("2001:db8:5c77::7a")
+	professional.DNSName = Text("vpcep-54b7f739.cn-north-4.example.internal")
+	professional.UpdatedAt = timeText(d.daysAgo(2))
+	c.Connections[1].MaxSession = "5000" // a number where a string is documented
+	c.Connections[1].DNSName = Text("vpcep-e88ad0bc.cn-north-4.example.internal")
+	c.Connections[2].UpdatedAt = "null"
+	c.Connections[3].MaxSession = Text("unlimited")
+	c.Connections[4].UpdatedAt = Text(d.daysAgo(1).Format("2006-01-02T15:04:05")) // no zone
+	c.Connections[5].MaxSession = ""
+	c.Permissions = []Permission{
+		d.permission(c.Name, "domainId", "iam:domain::"+listed),
+		d.permission(c.Name, "domainId", "iam:domain::"+partner),
+	}
+	return c
+}
+
+// openToAll has a wildcard in its whitelist, and it changes all the time.
+func (d demo) openToAll() Cluster {
+	c := d.cluster("orders-search", "opensearch", "2.19.0", 300)
+	c.Tags = []Tag{{"team", "orders"}, {"stage", "prod"}}
+	c.UpdateSwitch = "true"
+	for i := range 6 {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("second")))
+	}
+	c.Permissions = []Permission{
+		d.permission(c.Name, "domainId", "iam:domain::*"),
+		d.permission(c.Name, "domainId", "iam:domain::"+owner("second")),
+	}
+	return c
+}
+
+func (d demo) serviceOff() Cluster {
+	c := d.cluster("logs-archive", "elasticsearch", "6.8.23", 1400)
+	c.Tags = []Tag{{"team", "platform"}, {"stage", "prod"}}
+	c.ServiceOff = true
+	return c
+}
+
+// logstash clusters are in the list, but have no VPC endpoint service.
+func (d demo) logstash() Cluster {
+	c := d.cluster("ingest-pipeline", "logstash", "7.10.0", 410)
+	c.Tags = []Tag{{"team", "platform"}}
+	c.ServiceOff = true
+	return c
+}
+
+func (d demo) beingCreated() Cluster {
+	c := d.cluster("catalog-next", "opensearch", "2.19.0", 0)
+	c.Status, c.Endpoint, c.ServiceOff = "100", "", true
+	c.Tags = nil
+	return c
+}
+
+// large has enough connections to be above a small max_connections, a page
+// cap that makes a client ask more than once, and an empty whitelist.
+func (d demo) large() Cluster {
+	c := d.cluster("metrics-hub", "elasticsearch", "7.10.2", 800)
+	c.Tags = []Tag{{"team", "observability"}, {"stage", "prod"}}
+	c.Still = true
+	for i := range 120 {
+		status := statusAccepted
+		if i%20 == 19 {
+			status = statusRejected
+		}
+		c.Connections = append(c.Connections, d.connection(c.Name, i, status, owner(fmt.Sprintf("tenant %d", i%40))))
+	}
+	c.Permissions = []Permission{}
+	d.sim.SetFault(Target{Connections, c.ID}, Fault{PageCap: 50})
+	return c
+}
+
+// truncated reports more endpoints than can be listed, and leaves out what
+// older regions leave out.
+func (d demo) truncated() Cluster {
+	c := d.cluster("audit-trail", "elasticsearch", "7.6.2", 1100)
+	c.Tags = []Tag{{"team", "security"}, {"stage", "prod"}}
+	c.Still = true
+	c.UpdateSwitch, c.ServiceName, c.Permissions = "", "", nil
+	for i := range 8 {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("auditor")))
+	}
+	c.Unlisted = 25
+	return c
+}
+
+// organization lets the accounts of an organization in, and changes.
+func (d demo) organization() Cluster {
+	c := d.cluster("search-staging", "opensearch", "2.19.0", 90)
+	c.Tags = []Tag{{"team", "search"}, {"stage", "staging"}}
+	c.ServiceName = Text("ap-southeast-3.css-search-staging." + namedID("service of search-staging"))
+	for i := range 4 {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("first")))
+	}
+	c.Permissions = []Permission{
+		d.permission(c.Name, "orgPath", "organizations:orgPath::o-simulated/r-root/ou-search/*"),
+	}
+	return c
+}
+
+// flapping is out of order for the first 20 seconds of every minute.
+func (d demo) flapping() Cluster {
+	c := d.cluster("orders-staging", "elasticsearch", "7.10.2", 60)
+	c.Tags = []Tag{{"team", "orders"}, {"stage", "staging"}}
+	c.ServiceName = Text("ap-southeast-3.css-orders-staging." + namedID("service of orders-staging"))
+	for i := range 3 {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("first")))
+	}
+	c.Permissions = []Permission{d.permission(c.Name, "domainId", "iam:domain::"+owner("first"))}
+	d.sim.SetFault(Target{Connections, c.ID}, Fault{
+		Active: func(now time.Time) bool { return now.Second() < 20 },
+		Status: http.StatusServiceUnavailable,
+		Body:   `{"message":"The backend service is unavailable.","request_id":"simulated"}`,
+	})
+	return c
+}
+
+// denied is in the list, but its connections may not be read.
+func (d demo) denied() Cluster {
+	c := d.cluster("sandbox", "elasticsearch", "7.10.2", 30)
+	c.Tags = []Tag{{"team", "search"}, {"stage", "sandbox"}}
+	c.Still = true
+	d.sim.SetFault(Target{Connections, c.ID}, Fault{
+		Status: http.StatusForbidden,
+		Body:   `{"errCode":"CSS.0015","externalMessage":"You do not have permission to access this cluster."}`,
+	})
+	return c
+}
+
+// owner is the account id of someone who is connected.
+func owner(who string) string { return hexID("account " + who) }
+
+// hexID is 32 hex digits that belong to a name.
+func hexID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:16])
+}
+
+// namedID looks like a random UUID and always is the same for a name.
+func namedID(name string) string { return uuid(hexID(name)) }
+
+// uuid turns 32 hex digits into the form of a version 4 UUID.
+func uuid(h string) string {
+	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
+}

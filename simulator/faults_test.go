@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// ofCluster is what most tests spoil.
+func ofCluster() Target { return Target{Connections, testCluster} }
+
+func TestFaultAnswers(t *testing.T) {
+	html := http.Header{"content-type": {"text/html"}, "Retry-After": {"7"}}
+	for _, tc := range []struct {
+		name        string
+		fault       Fault
+		status      int
+		body        string
+		contentType string
+		retryAfter  string
+	}{
+		{"none", Fault{}, 200, `{"connections":[],"total_count":0}`, "application/json", ""},
+		{"status alone", Fault{Status: 502}, 502, "", "", ""},
+		{"empty 200", Fault{Status: 200}, 200, "", "", ""},
+		{"raw body", Fault{Body: `{}`}, 200, `{}`, "application/json", ""},
+		{"everything", Fault{Status: 429, Body: "<p>", Header: html}, 429, "<p>", "text/html", "7"},
+		{"header alone", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, `{"connections":[],"total_count":0}`, "application/json", "1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newTest(Options{})
+			s.SetFault(ofCluster(), tc.fault)
+			w := get(t, s, connectionsPath)
+			if w.Code != tc.status || w.Body.String() != tc.body {
+				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, tc.status, tc.body)
+			}
+			if got := w.Header().Get("Content-Type"); got != tc.contentType {
+				t.Errorf("Content-Type %q, want %q", got, tc.contentType)
+			}
+			if got := w.Header().Get("Retry-After"); got != tc.retryAfter {
+				t.Errorf("Retry-After %q, want %q", got, tc.retryAfter)
+			}
+			if w.Header().Get("X-Request-Id") == "" {
+				t.Error("no X-Request-Id")
+			}
+		})
+	}
+}
+
+// statuses asks n times and joins the answers' statuses.
+func statuses(t *testing.T, s *Simulator, target string, n int) string {
+	t.Helper()
+	var out []string
+	for range n {
+		out = append(out, strconv.Itoa(get(t, s, target).Code))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestFaultTurns(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		faults []Fault
+		want   string
+	}{
+		{"always", []Fault{{Status: 500}}, "500 500 500 500 500"},
+		{"after", []Fault{{Status: 500, After: 2}}, "200 200 500 500 500"},
+		{"for", []Fault{{Status: 500, For: 2}}, "500 500 200 200 200"},
+		{"after and for", []Fault{{Status: 500, After: 1, For: 2}}, "200 500 500 200 200"},
+		{"a sequence", []Fault{{Status: 429, For: 1}, {Status: 503, After: 1, For: 1}}, "429 503 200 200 200"},
+		{"the first one wins", []Fault{{Status: 429, For: 2}, {Status: 503}}, "429 429 503 503 503"},
+		{"cleared", nil, "200 200 200 200 200"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newTest(Options{})
+			s.SetFault(ofCluster(), Fault{Status: 418})
+			s.SetFault(ofCluster(), tc.faults...)
+			if got := statuses(t, s, connectionsPath, 5); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestFaultTargets(t *testing.T) {
+	s := newTest(Options{})
+	s.AddCluster(testProject, Cluster{ID: "c2"})
+	second := strings.Replace(connectionsPath, "c1", "c2", 1)
+	check := func(want string) {
+		t.Helper()
+		got := statuses(t, s, connectionsPath, 1) + " " + statuses(t, s, second, 1) + " " +
+			statuses(t, s, "/v1.0/proj1/clusters", 1) + " " + statuses(t, s, "/v3/projects?name=cn-north-4", 1)
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	check("200 200 200 200")
+	s.SetFault(ofCluster(), Fault{Status: 500})
+	check("500 200 200 200")
+	s.SetFault(Target{Endpoint: Connections}, Fault{Status: 503})
+	check("500 503 200 200")
+	s.SetFault(Target{Clusters, testProject}, Fault{Status: 502})
+	s.SetFault(Target{Projects, "cn-north-4"}, Fault{Status: 501})
+	check("500 503 502 501")
+	s.SetFault(ofCluster())
+	s.SetFault(Target{Endpoint: Connections})
+	check("200 200 502 501")
+}
+
+func TestFaultsHideNoBadSignature(t *testing.T) {
+	s := newTest(Options{})
+	s.SetFault(ofCluster(), Fault{Status: 500})
+	r := signed(t.Context(), "http://css.test", connectionsPath)
+	r.Header.Del("Authorization")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d, want 401", w.Code)
+	}
+}
+
+func TestFaultProbability(t *testing.T) {
+	run := func(seed uint64) string {
+		s := newTest(Options{Seed: seed})
+		s.SetFault(ofCluster(), Fault{Status: 500, Probability: 0.5})
+		return statuses(t, s, connectionsPath, 200)
+	}
+	first := run(1)
+	if n := strings.Count(first, "500"); n < 70 || n > 130 {
+		t.Errorf("%d of 200 requests struck", n)
+	}
+	if run(1) != first {
+		t.Error("the same seed gave other faults")
+	}
+	if run(2) == first {
+		t.Error("another seed gave the same faults")
+	}
+}
+
+func TestFaultActive(t *testing.T) {
+	offset := time.Duration(0)
+	s := newTest(Options{Now: func() time.Time { return testNow().Add(offset) }})
+	s.SetFault(ofCluster(), Fault{Status: 503, Active: func(now time.Time) bool { return now.Second() < 20 }})
+	got := statuses(t, s, connectionsPath, 1)
+	offset = 15 * time.Second
+	if got += " " + statuses(t, s, connectionsPath, 1); got != "503 200" {
+		t.Errorf("got %s, want 503 200", got)
+	}
+}
+
+func TestFaultPages(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fault Fault
+		query string
+		want  string
+	}{
+		{"page cap", Fault{PageCap: 2}, "?limit=4&offset=1", "1 2"},
+		{"page cap above the limit", Fault{PageCap: 4}, "?limit=2", "0 1"},
+		{"offset ignored", Fault{IgnoreOffset: true}, "?limit=2&offset=2", "0 1"},
+		{"ids repeated", Fault{RepeatIDs: true}, "?limit=2&offset=2", "2 3 2"},
+		{"all of it", Fault{PageCap: 2, IgnoreOffset: true, RepeatIDs: true}, "?offset=2", "0 1 0"},
+		{"nothing to repeat", Fault{RepeatIDs: true}, "?offset=5", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newTest(Options{})
+			fill(s, 5)
+			s.SetFault(ofCluster(), tc.fault)
+			if l := getList(t, s, connectionsPath+tc.query); l.ids() != tc.want || l.TotalCount != 5 {
+				t.Errorf("ids %q of %d, want %q of 5", l.ids(), l.TotalCount, tc.want)
+			}
+		})
+	}
+
+	s := newTest(Options{})
+	s.AddCluster(testProject, Cluster{ID: "c2"})
+	s.SetFault(Target{Clusters, testProject}, Fault{PageCap: 1, RepeatIDs: true, IgnoreOffset: true})
+	if l := getList(t, s, "/v1.0/proj1/clusters?offset=2"); l.ids() != "c1 c1" || l.TotalSize != 2 {
+		t.Errorf("clusters %q of %d, want %q of 2", l.ids(), l.TotalSize, "c1 c1")
+	}
+}
+
+// TestLatencyAndHang runs without a network, on a clock of its own.
+func TestLatencyAndHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTest(Options{})
+		s.SetFault(ofCluster(), Fault{Latency: 3 * time.Second})
+		begun := time.Now()
+		if w := get(t, s, connectionsPath); w.Code != http.StatusOK {
+			t.Errorf("status %d", w.Code)
+		}
+		if waited := time.Since(begun); waited != 3*time.Second {
+			t.Errorf("waited %v, want 3s", waited)
+		}
+		for name, fault := range map[string]Fault{"latency": {Latency: time.Hour}, "hang": {Hang: true}} {
+			s.ForgetRequests()
+			s.SetFault(ofCluster(), fault)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ended := make(chan any)
+			go func() {
+				defer func() { ended <- recover() }()
+				s.ServeHTTP(httptest.NewRecorder(), signed(ctx, "http://css.test", connectionsPath))
+			}()
+			synctest.Wait()
+			if n := s.InFlight(); n != 1 {
+				t.Errorf("%s: %d in flight, want 1", name, n)
+			}
+			err, ok := (<-ended).(error)
+			if !ok || !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("%s: ended with %v, want http.ErrAbortHandler", name, err)
+			}
+			if s.InFlight() != 0 || s.Cancelled() != 1 {
+				t.Errorf("%s: %d in flight, %d cancelled, want 0 and 1", name, s.InFlight(), s.Cancelled())
+			}
+			cancel()
+		}
+	})
+}
+
+func TestBrokenConnections(t *testing.T) {
+	s := newTest(Options{})
+	srv, client := start(t, s), newClient(t)
+	const right = `{"connections":[],"total_count":0}`
+
+	s.SetFault(ofCluster(), Fault{Drop: true})
+	resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("dropped: status %d, want no answer", resp.StatusCode)
+	}
+	eventually(t, "the end of the dropped request", func() bool { return s.InFlight() == 0 })
+	for _, r := range s.Requests() { // net/http may have tried twice
+		if r.Status != 0 || r.Cancelled || r.InFlight {
+			t.Errorf("dropped: recorded %+v", r)
+		}
+	}
+
+	for _, tc := range []struct {
+		cut  int
+		want string
+		err  error
+	}{
+		{5, right[:5], io.ErrUnexpectedEOF},
+		{len(right), right, nil},
+	} {
+		s.SetFault(ofCluster(), Fault{CutAfter: tc.cut})
+		resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if string(body) != tc.want || !errors.Is(err, tc.err) || resp.ContentLength != int64(len(right)) {
+			t.Errorf("cut after %d: %q of %d, %v", tc.cut, body, resp.ContentLength, err)
+		}
+	}
+}

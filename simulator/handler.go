@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRequestBody is how much of a request's body is read, in bytes. No call
+// here has a body; it is read because it is signed.
+const maxRequestBody = 1 << 20
+
+// route says which call a request is.
+type route struct {
+	target    Target
+	projectID string
+	clusterID string
+}
+
+// answer is a whole response, before it is written.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// refusal is an error of the gateway.
+type refusal struct {
+	status        int
+	code, message string
+}
+
+func unauthorized(code, message string) *refusal {
+	return &refusal{http.StatusUnauthorized, code, message}
+}
+
+// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler
+// where a fault wants the connection to be closed; net/http expects that.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	route := routeOf(r)
+	rec := s.begin(r, route)
+	defer s.end(r.Context(), rec)
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if route.target.Endpoint == Unknown {
+		s.send(w, rec, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
+			"The API does not exist or has not been published in the environment."}, rec.RequestID), 0)
+		return
+	}
+	access, refused := s.authorize(r, body, route.projectID)
+	if refused != nil {
+		s.send(w, rec, gatewayError(refused, rec.RequestID), 0)
+		return
+	}
+	s.note(func() { rec.AccessKey = access })
+
+	fault := s.strike(route.target)
+	if !fault.delay(r.Context()) {
+		panic(http.ErrAbortHandler)
+	}
+	s.send(w, rec, fault.change(s.answer(route, r.URL.Query(), access, fault)), fault.CutAfter)
+}
+
+// routeOf finds the call. Token logins and the metadata service get their own
+// cases here.
+func routeOf(r *http.Request) route {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	is := func(pattern ...string) bool {
+		return slices.EqualFunc(pattern, parts, func(want, got string) bool {
+			return got != "" && (want == "*" || want == got)
+		})
+	}
+	switch {
+	case r.Method != http.MethodGet:
+	case is("v1.0", "*", "clusters", "*", "vpcepservice", "connections"):
+		return route{Target{Connections, parts[3]}, parts[1], parts[3]}
+	case is("v1.0", "*", "clusters"):
+		return route{Target{Clusters, parts[1]}, parts[1], ""}
+	case is("v3", "projects"):
+		return route{target: Target{Projects, r.URL.Query().Get("name")}}
+	}
+	return route{target: Target{Endpoint: Unknown}}
+}
+
+// answer is the right answer, but for the page that a fault asks for.
+func (s *Simulator) answer(route route, query url.Values, access string, fault Fault) answer {
+	switch route.target.Endpoint {
+	case Connections:
+		return s.connections(route, query, fault)
+	case Clusters:
+		return s.clusters(route, query, fault)
+	default:
+		return s.iamProjects(query, access)
+	}
+}
+
+// connections answers with a page of a cluster's connections.
+func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
+	offset, ok1 := number(query, "offset", 0, 0, 1000)
+	limit, ok2 := number(query, "limit", 10, 1, 1000)
+	if !ok1 || !ok2 {
+		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
+	}
+
+	s.mu.Lock()
+	var cluster *Cluster
+	if p := s.project(route.projectID); p != nil {
+		cluster = p.cluster(route.clusterID)
+	}
+	if cluster == nil {
+		s.mu.Unlock()
+		return cssError(http.StatusForbidden, "CSS.0015", "You do not have permission to access this cluster.")
+	}
+	if cluster.ServiceOff {
+		s.mu.Unlock()
+		return cssError(http.StatusBadRequest, "CSS.5182", "The VPC endpoint service is not enabled.")
+	}
+	from, to := fault.page(len(cluster.Connections), offset, limit, s.opts.ConnectionPageCap)
+	page := append([]Connection{}, cluster.Connections[from:to]...)
+	body := struct {
+		Connections  []Connection `json:"connections"`
+		UpdateSwitch JSON         `json:"vpcepUpdateSwitch,omitempty"`
+		TotalCount   int          `json:"total_count"`
+		ServiceName  JSON         `json:"vpcServiceName,omitempty"`
+		Permissions  []Permission `json:"permissions,omitzero"`
+	}{
+		repeat(fault, page), cluster.UpdateSwitch, cluster.total(), cluster.ServiceName,
+		slices.Clone(cluster.Permissions),
+	}
+	s.mu.Unlock()
+	return jsonAnswer(http.StatusOK, body)
+}
+
+// clusters answers with a page of a project's clusters. The page is said by
+// start or by its newer name, offset; both count from 1.
+func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer {
+	const noUpperBound = 1 << 30
+	name := "start"
+	if query.Has("offset") {
+		name = "offset"
+	}
+	start, ok1 := number(query, name, 1, 1, noUpperBound)
+	limit, ok2 := number(query, "limit", 10, 1, 1000)
+	if !ok1 || !ok2 {
+		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Cluster
+	if p := s.project(route.projectID); p != nil {
+		all = p.clusters
+	}
+	from, to := fault.page(len(all), start-1, limit, s.opts.ClusterPageCap)
+	page := make([]clusterBody, 0, to-from)
+	for _, c := range all[from:to] {
+		page = append(page, newClusterBody(c))
+	}
+	return jsonAnswer(http.StatusOK, struct {
+		Clusters  []clusterBody `json:"clusters"`
+		TotalSize int           `json:"totalSize"`
+	}{repeat(fault, page), len(all)})
+}
+
+// clusterBody is a cluster in the list. The last fields are there because the
+// cloud sends such fields: a client has to pass over them.
+type clusterBody struct {
+	ID                  string         `json:"id"`
+	Name                string         `json:"name"`
+	Status              string         `json:"status"`
+	Datastore           datastoreBody  `json:"datastore"`
+	EnterpriseProjectID string         `json:"enterpriseProjectId"`
+	VPCID               string         `json:"vpcId"`
+	Tags                []Tag          `json:"tags"`
+	Created             string         `json:"created"`
+	Updated             string         `json:"updated"`
+	Endpoint            JSON           `json:"endpoint"`
+	BandwidthSize       int            `json:"bandwidthSize"`
+	HTTPSEnable         bool           `json:"httpsEnable"`
+	PublicIP            *string        `json:"publicIp"`
+	Instances           []instanceBody `json:"instances"`
+	ActionProgress      map[string]any `json:"actionProgress"`
+	Actions             []string       `json:"actions"`
+	Period              bool           `json:"period"`
+}
+
+type datastoreBody struct {
+	Type         string `json:"type"`
+	Version      string `json:"version"`
+	SecurityMode bool   `json:"supportSecuritymode"`
+}
+
+type instanceBody struct {
+	Status   string            `json:"status"`
+	Type     string            `json:"type"`
+	SpecCode string            `json:"specCode"`
+	Volume   map[string]string `json:"volume"`
+}
+
+func newClusterBody(c *Cluster) clusterBody {
+	const layout = "2006-01-02T15:04:05" // the cluster list sends no zone
+	created := c.Created.UTC().Format(layout)
+	return clusterBody{
+		ID: c.ID, Name: c.Name, Status: c.Status,
+		Datastore:           datastoreBody{Type: c.Engine, Version: c.Version},
+		EnterpriseProjectID: c.EnterpriseProjectID, VPCID: c.VPCID,
+		Tags:    append([]Tag{}, c.Tags...),
+		Created: created, Updated: created,
+		Endpoint: c.Endpoint,
+		Instances: []instanceBody{{Status: c.Status, Type: "ess", SpecCode: "ess.spec-4u16g",
+			Volume: map[string]string{"type": "HIGH", "size": "100"}}},
+		ActionProgress: map[string]any{}, Actions: []string{},
+	}
+}
+
+// iamProjects answers with the projects that the key opens; a project's name
+// is its region.
+func (s *Simulator) iamProjects(query url.Values, access string) answer {
+	type projectBody struct {
+		ID          string            `json:"id"`
+		Name        string            `json:"name"`
+		DomainID    string            `json:"domain_id"`
+		ParentID    string            `json:"parent_id"`
+		IsDomain    bool              `json:"is_domain"`
+		Enabled     bool              `json:"enabled"`
+		Description string            `json:"description"`
+		Links       map[string]string `json:"links"`
+	}
+	domain := hexID("domain of the account")
+	found := []projectBody{}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.projects {
+		opens := slices.ContainsFunc(p.Keys, func(k Key) bool { return k.Access == access })
+		if !opens || (query.Has("name") && query.Get("name") != p.Region) {
+			continue
+		}
+		found = append(found, projectBody{ID: p.ID, Name: p.Region, DomainID: domain, ParentID: domain, Enabled: true,
+			Links: map[string]string{"self": "/v3/projects/" + p.ID}})
+	}
+	return jsonAnswer(http.StatusOK, struct {
+		Projects []projectBody     `json:"projects"`
+		Links    map[string]string `json:"links"`
+	}{found, map[string]string{"self": "/v3/projects"}})
+}
+
+// number reads a decimal query parameter. It is false if it is no number or
+// out of bounds.
+func number(query url.Values, name string, fallback, low, high int) (int, bool) {
+	if !query.Has(name) {
+		return fallback, true
+	}
+	n, err := strconv.ParseUint(query.Get(name), 10, 31)
+	if err != nil || int(n) < low || int(n) > high {
+		return 0, false
+	}
+	return int(n), true
+}
+
+// cssError is an error in the shape of CSS itself.
+func cssError(status int, code, message string) answer {
+	return jsonAnswer(status, struct {
+		Code    string `json:"errCode"`
+		Message string `json:"externalMessage"`
+	}{code, message})
+}
+
+// gatewayError is an error in the shape of the gateway in front of CSS.
+func gatewayError(r *refusal, requestID string) answer {
+	return jsonAnswer(r.status, struct {
+		Code      string `json:"error_code"`
+		Message   string `json:"error_msg"`
+		RequestID string `json:"request_id"`
+	}{r.code, r.message, requestID})
+}
+
+func jsonAnswer(status int, v any) answer {
+	body, err := json.Marshal(v)
+	if err != nil { // a JSON value of the fleet is none
+		return answer{http.StatusInternalServerError, http.Header{}, []byte("simulator: " + err.Error())}
+	}
+	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
+}
+
+// send writes an answer, or only its first bytes if cut is not 0.
+func (s *Simulator) send(w http.ResponseWriter, rec *Request, a answer, cut int) {
+	s.note(func() { rec.Status = a.status })
+	w.Header().Set("X-Request-Id", rec.RequestID)
+	maps.Copy(w.Header(), a.header)
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	if cut > 0 && cut < len(a.body) {
+		_, _ = w.Write(a.body[:cut])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(a.body) // the client may be gone, and that is recorded
+}
+
+// timeText is a time as CSS writes it, to the second.
+func timeText(t time.Time) JSON { return Text(t.UTC().Format(time.RFC3339)) }

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestSeedExample is the example of the vendor's page of 2025-08-15, without
+// the spaces.
+func TestSeedExample(t *testing.T) {
+	s := newTest(Options{})
+	const owner = "db9b76a0d9ae431f8e85e89da2ca867c"
+	s.UpdateCluster(testCluster, func(c *Cluster) {
+		c.Connections = []Connection{
+			{ID: "54b7f739-31a1-40d0-862b-ac85b83ab2da", Status: "accepted", MaxSession: Text("3000"), Specification: "default",
+				IP: "192.168.0.122", CreatedAt: Text("2024-06-11T09:36:24Z"), DomainID: owner},
+			{ID: "e88ad0bc-c2c7-419c-bd9b-a961111f0a42", Status: "accepted", MaxSession: Text("3000"), Specification: "default",
+				IP: "192.168.0.133", CreatedAt: Text("2023-10-12T07:33:16Z"), DomainID: owner},
+		}
+		c.UpdateSwitch = "false"
+		c.ServiceName = Text("cn-north-4.css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd")
+		c.Permissions = []Permission{{ID: "432a6429-f377-4168-8b24-feb5885af08c", Permission: "iam:domain::" + owner,
+			Type: "domainId", CreatedAt: Text("2023-10-12T07:33:11Z")}}
+	})
+	const want = `{
+  "connections" : [ {
+    "id" : "54b7f739-31a1-40d0-862b-ac85b83ab2da",
+    "status" : "accepted",
+    "maxSession" : "3000",
+    "specificationName" : "default",
+    "vpcepIp" : "192.168.0.122",
+    "created_at" : "2024-06-11T09:36:24Z",
+    "domain_id" : "db9b76a0d9ae431f8e85e89da2ca867c"
+  }, {
+    "id" : "e88ad0bc-c2c7-419c-bd9b-a961111f0a42",
+    "status" : "accepted",
+    "maxSession" : "3000",
+    "specificationName" : "default",
+    "vpcepIp" : "192.168.0.133",
+    "created_at" : "2023-10-12T07:33:16Z",
+    "domain_id" : "db9b76a0d9ae431f8e85e89da2ca867c"
+  } ],
+  "vpcepUpdateSwitch" : false,
+  "total_count" : 2,
+  "vpcServiceName" : "cn-north-4.css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd",
+  "permissions" : [ {
+    "id" : "432a6429-f377-4168-8b24-feb5885af08c",
+    "permission" : "iam:domain::db9b76a0d9ae431f8e85e89da2ca867c",
+    "permission_type" : "domainId",
+    "created_at" : "2023-10-12T07:33:11Z"
+  } ]
+}`
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(want)); err != nil {
+		t.Fatal(err)
+	}
+	w := get(t, s, connectionsPath)
+	if diff := cmp.Diff(compact.String(), w.Body.String()); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	if got := w.Header().Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+}
+
+func TestOptionalValues(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		cluster Cluster
+		want    string
+	}{
+		{"nothing", Cluster{}, `{"connections":[],"total_count":0}`},
+		{"empty whitelist", Cluster{Permissions: []Permission{}}, `{"connections":[],"total_count":0,"permissions":[]}`},
+		{"unlisted", Cluster{Unlisted: 3}, `{"connections":[],"total_count":3}`},
+		{"raw values",
+			Cluster{UpdateSwitch: `"false"`, ServiceName: "null", Connections: []Connection{{ID: "a", MaxSession: "3000", UpdatedAt: "null",
+				IPv6: Text("2001:db8::1"), DNSName: Text("<a>"), CreatedAt: Text("t")}}},
+			`{"connections":[{"id":"a","status":"","maxSession":3000,"specificationName":"","vpcepIp":"","vpcepIpv6Address":"2001:db8::1",` +
+				`"vpcepDnsName":"\u003ca\u003e","created_at":"t","update_at":null,"domain_id":""}],"vpcepUpdateSwitch":"false","total_count":1,"vpcServiceName":null}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newTest(Options{})
+			tc.cluster.ID = testCluster
+			s.AddCluster(testProject, tc.cluster)
+			if diff := cmp.Diff(tc.want, get(t, s, connectionsPath).Body.String()); diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// fill gives the cluster n connections, ids 0 to n-1.
+func fill(s *Simulator, n int) {
+	s.UpdateCluster(testCluster, func(c *Cluster) {
+		c.Connections = nil
+		for i := range n {
+			c.Connections = append(c.Connections, Connection{ID: fmt.Sprint(i)})
+		}
+	})
+}
+
+// span is "from … to-1", joined.
+func span(from, to int) string {
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, fmt.Sprint(i))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestConnectionPages(t *testing.T) {
+	s := newTest(Options{})
+	fill(s, 2100)
+	for _, tc := range []struct{ query, want string }{
+		{"", span(0, 10)},
+		{"?limit=1", "0"},
+		{"?limit=1000", span(0, 1000)},
+		{"?limit=2&offset=3", "3 4"},
+		{"?offset=0", span(0, 10)},
+		{"?limit=1000&offset=1000", span(1000, 2000)},
+		{"?limit=2&start=5", "0 1"}, // the page knows no start
+	} {
+		l := getList(t, s, connectionsPath+tc.query)
+		if l.ids() != tc.want || l.TotalCount != 2100 {
+			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, l.ids(), l.TotalCount, tc.want)
+		}
+	}
+	fill(s, 3)
+	for query, want := range map[string]string{"?offset=2": "2", "?offset=3": "", "?offset=1000": ""} {
+		if l := getList(t, s, connectionsPath+query); l.ids() != want || l.TotalCount != 3 {
+			t.Errorf("%s: ids %q of %d, want %q of 3", query, l.ids(), l.TotalCount, want)
+		}
+	}
+}
+
+func TestConnectionErrors(t *testing.T) {
+	s := newTest(Options{})
+	s.AddCluster(testProject, Cluster{ID: "off", ServiceOff: true})
+	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	const bad = `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`
+	const missing = `{"errCode":"CSS.0015","externalMessage":"You do not have permission to access this cluster."}`
+	for _, tc := range []struct {
+		target string
+		status int
+		want   string
+	}{
+		{connectionsPath + "?limit=0", 400, bad},
+		{connectionsPath + "?limit=1001", 400, bad},
+		{connectionsPath + "?limit=", 400, bad},
+		{connectionsPath + "?limit=ten", 400, bad},
+		{connectionsPath + "?limit=1.5", 400, bad},
+		{connectionsPath + "?limit=99999999999999999999", 400, bad},
+		{connectionsPath + "?offset=-1", 400, bad},
+		{connectionsPath + "?offset=1001", 400, bad},
+		{"/v1.0/proj1/clusters?limit=0", 400, bad},
+		{"/v1.0/proj1/clusters?limit=1001", 400, bad},
+		{"/v1.0/proj1/clusters?start=0", 400, bad},
+		{"/v1.0/proj1/clusters?offset=0", 400, bad},
+		{"/v1.0/proj1/clusters?offset=x", 400, bad},
+		{strings.Replace(connectionsPath, "c1", "c2", 1), 403, missing},
+		{strings.Replace(connectionsPath, "proj1", "proj2", 1), 403, missing},
+		{strings.Replace(connectionsPath, "c1", "off", 1), 400, `{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`},
+	} {
+		w := get(t, s, tc.target)
+		if w.Code != tc.status || w.Body.String() != tc.want {
+			t.Errorf("%s: %d %s, want %d %s", tc.target, w.Code, w.Body, tc.status, tc.want)
+		}
+		if w.Header().Get("X-Request-Id") == "" {
+			t.Errorf("%s: no X-Request-Id", tc.target)
+		}
+	}
+	for _, target := range []string{"/", "/v1.0/proj1", "/v1.0//clusters", "/v2.0/proj1/clusters", connectionsPath + "/x", "/v3/auth/tokens"} {
+		if w := get(t, s, target); w.Code != 404 || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0101"`) {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
+}
+
+func TestClusterPages(t *testing.T) {
+	s := New(Options{Now: testNow, ClusterPageCap: 100})
+	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	if got, want := get(t, s, "/v1.0/proj1/clusters").Body.String(), `{"clusters":[],"totalSize":0}`; got != want {
+		t.Errorf("no clusters: %s, want %s", got, want)
+	}
+	for i := range 150 {
+		s.AddCluster(testProject, Cluster{ID: fmt.Sprint(i + 1)})
+	}
+	for _, tc := range []struct{ query, want string }{
+		{"", span(1, 11)},
+		{"?limit=1000", span(1, 101)},
+		{"?limit=1000&offset=101&start=101", span(101, 151)},
+		{"?limit=2&start=3", "3 4"},
+		{"?limit=2&offset=3", "3 4"},
+		{"?limit=2&offset=5&start=3", "5 6"},
+		{"?limit=2&offset=150", "150"},
+		{"?limit=2&offset=151", ""},
+	} {
+		if l := getList(t, s, "/v1.0/proj1/clusters"+tc.query); l.ids() != tc.want || l.TotalSize != 150 {
+			t.Errorf("%s: ids %q of %d, want %q of 150", tc.query, l.ids(), l.TotalSize, tc.want)
+		}
+	}
+}
+
+func TestClusterBody(t *testing.T) {
+	s := New(Options{Now: testNow})
+	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	created := time.Date(2024, 6, 11, 9, 36, 24, 0, time.FixedZone("", 3600))
+	s.AddCluster(testProject, Cluster{ID: "c1", Name: "one", Status: "200", Engine: "opensearch", Version: "2.19.0", EnterpriseProjectID: "0",
+		VPCID: "v", Tags: []Tag{{"team", "search"}}, Created: created, Endpoint: Text("192.168.0.10:9200")})
+	s.AddCluster(testProject, Cluster{ID: "c2", Status: "100", Created: created})
+
+	var body struct {
+		Clusters []map[string]any `json:"clusters"`
+	}
+	if err := json.Unmarshal(get(t, s, "/v1.0/proj1/clusters").Body.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	used := []string{"id", "name", "status", "datastore", "enterpriseProjectId", "vpcId", "tags", "created", "endpoint"}
+	var got []map[string]any
+	for _, c := range body.Clusters {
+		if len(c) <= len(used) {
+			t.Errorf("no fields to be ignored: %v", c)
+		}
+		m := map[string]any{}
+		for _, name := range used {
+			v, ok := c[name]
+			if !ok {
+				t.Errorf("no %s in %v", name, c)
+			}
+			m[name] = v
+		}
+		got = append(got, m)
+	}
+	datastore := func(engine, version string) map[string]any {
+		return map[string]any{"type": engine, "version": version, "supportSecuritymode": false}
+	}
+	want := []map[string]any{
+		{"id": "c1", "name": "one", "status": "200", "datastore": datastore("opensearch", "2.19.0"), "enterpriseProjectId": "0", "vpcId": "v",
+			"tags": []any{map[string]any{"key": "team", "value": "search"}}, "created": "2024-06-11T08:36:24", "endpoint": "192.168.0.10:9200"},
+		{"id": "c2", "name": "", "status": "100", "datastore": datastore("", ""), "enterpriseProjectId": "", "vpcId": "",
+			"tags": []any{}, "created": "2024-06-11T08:36:24", "endpoint": nil},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+}
+
+func TestIAMProjects(t *testing.T) {
+	s := newTest(Options{})
+	s.AddProject(Project{Region: "eu-de", ID: "p2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	s.AddProject(Project{Region: "eu-de", ID: "p3", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	s.AddProject(Project{Region: "eu-de", ID: "p4", Keys: []Key{{Access: "AKOTHER", Secret: testSecret}}})
+	for query, want := range map[string]string{
+		"?name=cn-north-4": "proj1/cn-north-4",
+		"?name=eu-de":      "p2/eu-de p3/eu-de",
+		"?name=nowhere":    "",
+		"":                 "proj1/cn-north-4 p2/eu-de p3/eu-de",
+	} {
+		w := get(t, s, "/v3/projects"+query)
+		var body struct {
+			Projects []struct{ ID, Name string }
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range body.Projects {
+			got = append(got, p.ID+"/"+p.Name)
+		}
+		if w.Code != http.StatusOK || strings.Join(got, " ") != want {
+			t.Errorf("%s: %d %v, want %s", query, w.Code, got, want)
+		}
+	}
+}

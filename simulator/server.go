@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves a Simulator on a loopback port.
+type Server struct {
+	// URL is where it listens, such as http://127.0.0.1:41234: the endpoint
+	// of CSS and of IAM.
+	URL string
+
+	http     *http.Server
+	end      context.CancelCauseFunc
+	served   chan struct{}
+	open     sync.WaitGroup // connections
+	accepted atomic.Int64
+	err      error // of Serve; read once served is closed
+}
+
+// Start listens on a free port of 127.0.0.1 and serves until Close. The
+// context bounds the listening only.
+func (s *Simulator) Start(ctx context.Context) (*Server, error) {
+	if err := ctx.Err(); err != nil { // Listen itself does not always look
+		return nil, fmt.Errorf("simulator: %w", err)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("simulator: %w", err)
+	}
+	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	srv := &Server{
+		URL:    "http://" + listener.Addr().String(),
+		end:    end,
+		served: make(chan struct{}),
+	}
+	srv.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnState:         srv.track,
+	}
+	go func() {
+		defer close(srv.served)
+		srv.err = srv.http.Serve(listener)
+	}()
+	return srv, nil
+}
+
+// track counts connections. A connection is new before Serve can return, and
+// closed after its last handler.
+func (srv *Server) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		srv.accepted.Add(1)
+		srv.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		srv.open.Done()
+	}
+}
+
+// Accepted is how many connections clients have opened so far: a client that
+// keeps its connections warm opens few.
+func (srv *Server) Accepted() int { return int(srv.accepted.Load()) }
+
+// Close stops the server at once: requests in flight are cut off. It returns
+// when all its goroutines have ended, or with ctx's error when ctx ends first.
+func (srv *Server) Close(ctx context.Context) error {
+	srv.end(errClosing)
+	closeErr := srv.http.Close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		<-srv.served
+		srv.open.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return fmt.Errorf("simulator: close: %w", ctx.Err())
+	}
+	if !errors.Is(srv.err, http.ErrServerClosed) {
+		return errors.Join(closeErr, srv.err)
+	}
+	return closeErr
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	algorithm  = "SDK-HMAC-SHA256"
+	dateLayout = "20060102T150405Z"
+	// dateTolerance is how far X-Sdk-Date may be from the gateway's clock.
+	dateTolerance = 15 * time.Minute
+)
+
+// authorization is the parsed Authorization header.
+type authorization struct {
+	access        string
+	signedHeaders []string
+	signature     string
+}
+
+// parseAuthorization reads
+//
+//	SDK-HMAC-SHA256 Access=<ak>, SignedHeaders=<a;b;c>, Signature=<64 hex>
+func parseAuthorization(header string) (authorization, bool) {
+	fields, ok := strings.CutPrefix(header, algorithm+" ")
+	if !ok {
+		return authorization{}, false
+	}
+	parts := strings.Split(fields, ", ")
+	if len(parts) != 3 {
+		return authorization{}, false
+	}
+	access, ok1 := strings.CutPrefix(parts[0], "Access=")
+	names, ok2 := strings.CutPrefix(parts[1], "SignedHeaders=")
+	signature, ok3 := strings.CutPrefix(parts[2], "Signature=")
+	if !ok1 || !ok2 || !ok3 || access == "" || names == "" || len(signature) != 2*sha256.Size {
+		return authorization{}, false
+	}
+	return authorization{access: access, signedHeaders: strings.Split(names, ";"), signature: signature}, true
+}
+
+func (a authorization) signs(name string) bool { return slices.Contains(a.signedHeaders, name) }
+
+// canonical is the canonical request. It is false for a request that has none:
+// signed headers that are not lower-case, sorted, single and present, or a
+// path or query that cannot be unescaped.
+func canonical(r *http.Request, body []byte, signed []string) (string, bool) {
+	path, ok := canonicalPath(r.URL.EscapedPath())
+	if !ok {
+		return "", false
+	}
+	query, ok := canonicalQuery(r.URL.RawQuery)
+	if !ok {
+		return "", false
+	}
+	var headers strings.Builder
+	last := ""
+	for _, name := range signed {
+		if name != strings.ToLower(name) || name <= last {
+			return "", false
+		}
+		last = name
+		values := r.Header.Values(name)
+		if name == "host" { // net/http keeps it apart
+			values = []string{r.Host}
+		}
+		if len(values) != 1 {
+			return "", false
+		}
+		headers.WriteString(name + ":" + strings.TrimSpace(values[0]) + "\n")
+	}
+	hash := sha256.Sum256(body)
+	return strings.Join([]string{
+		r.Method, path, query, headers.String(), strings.Join(signed, ";"), hex.EncodeToString(hash[:]),
+	}, "\n"), true
+}
+
+func canonicalPath(escaped string) (string, bool) {
+	var out strings.Builder
+	for segment := range strings.SplitSeq(strings.Trim(escaped, "/"), "/") {
+		plain, err := url.PathUnescape(segment)
+		if err != nil {
+			return "", false
+		}
+		out.WriteString("/" + escape(plain))
+	}
+	if out.Len() > 1 {
+		out.WriteByte('/')
+	}
+	return out.String(), true
+}
+
+func canonicalQuery(raw string) (string, bool) {
+	type pair struct{ key, value string }
+	var pairs []pair
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(part, "=")
+		k, err1 := url.QueryUnescape(key)
+		v, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil {
+			return "", false
+		}
+		pairs = append(pairs, pair{k, v})
+	}
+	slices.SortFunc(pairs, func(a, b pair) int {
+		if c := strings.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return strings.Compare(a.value, b.value)
+	})
+	out := make([]string, len(pairs))
+	for i, p := range pairs {
+		out[i] = escape(p.key) + "=" + escape(p.value)
+	}
+	return strings.Join(out, "&"), true
+}
+
+// escape keeps A-Z a-z 0-9 - _ . ~ and writes every other byte as %XX.
+func escape(s string) string {
+	const upperHex = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', strings.IndexByte("-_.~", c) >= 0:
+			out.WriteByte(c)
+		default:
+			out.WriteByte('%')
+			out.WriteByte(upperHex[c>>4])
+			out.WriteByte(upperHex[c&15])
+		}
+	}
+	return out.String()
+}
+
+// sign is the signature of a canonical request, in hex.
+func sign(canonicalRequest, date, secret string) string {
+	hash := sha256.Sum256([]byte(canonicalRequest))
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(algorithm + "\n" + date + "\n" + hex.EncodeToString(hash[:])))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// authorize checks who sent a request. It returns the access key, or the
+// refusal, whose words and codes follow the gateway's.
+func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (string, *refusal) {
+	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
+	if !ok {
+		return "", unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
+	}
+	key, found, allowed := s.key(auth.access, projectID)
+	if !found {
+		return "", unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
+	}
+
+	date := r.Header.Get("X-Sdk-Date")
+	signedAt, err := time.Parse(dateLayout, date)
+	if err != nil || !auth.signs("x-sdk-date") {
+		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
+	}
+	if now := s.opts.Now(); now.Sub(signedAt).Abs() > dateTolerance {
+		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
+			date+",server time:"+now.UTC().Format(dateLayout))
+	}
+
+	request, ok := canonical(r, body, auth.signedHeaders)
+	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
+		// The real gateway echoes the canonical request too, secrets in
+		// headers and all: a client must not log this message.
+		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
+			strings.ReplaceAll(request, "\n", "|"))
+	}
+	if key.SecurityToken != "" && (!auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken) {
+		return "", unauthorized("APIGW.0307", "The token must be updated.")
+	}
+	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
+		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+	}
+	if !allowed {
+		return "", &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
+	}
+	return auth.access, nil
+}
+
+// key finds an access key and says whether it may act in the project; with no
+// project any key may. One key can open several projects.
+func (s *Simulator) key(access, projectID string) (key Key, found, allowed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.projects {
+		for _, k := range p.Keys {
+			if k.Access != access {
+				continue
+			}
+			if projectID == "" || p.ID == projectID {
+				return k, true, true
+			}
+			key, found = k, true
+		}
+	}
+	return key, found, false
+}
