@@ -79,6 +79,12 @@ func (f *flight) begin() {
 	f.began = time.Now()
 }
 
+func (f *flight) hasBegun() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.began.IsZero()
+}
+
 // spent is the time from start, or from when the flight's turn came if that was later, until end.
 func (f *flight) spent(start, end time.Time) time.Duration {
 	f.mu.Lock()

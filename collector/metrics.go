@@ -4,9 +4,7 @@ package collector
 
 import (
 	"math"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"css_vpcep_exporter/css"
 
@@ -258,17 +256,5 @@ func unix(t time.Time) float64 {
 	return math.Round(float64(t.Unix())*1e3+float64(t.Nanosecond())/1e6) / 1e3
 }
 
-// labelValue makes s fit for a label: valid UTF-8 that ends at 1,024 bytes. What comes from the API is already so;
-// names and labels of the file need not be.
-func labelValue(s string) string {
-	if len(s) <= maxLabelValue && utf8.ValidString(s) {
-		return s
-	}
-	s = strings.ToValidUTF8(s, string(utf8.RuneError))
-	for end := maxLabelValue; len(s) > maxLabelValue; end-- {
-		if utf8.RuneStart(s[end]) {
-			s = s[:end]
-		}
-	}
-	return s
-}
+// labelValue makes s fit for a label. What comes from the API is already so; what stands in the file need not be.
+func labelValue(s string) string { return css.Clean(s, maxLabelValue) }

@@ -200,8 +200,10 @@ func (s *Scraper) land(f *flight, list *css.ConnectionList, err error) {
 	s.mu.Lock()
 	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
 		c.flight = nil
-		c.triedAt = f.ended
-		c.timedOut = err != nil && css.ReasonOf(err) == css.ReasonTimeout
+		if f.hasBegun() { // else its turn is still to come
+			c.triedAt = f.ended
+			c.timedOut = err != nil && css.ReasonOf(err) == css.ReasonTimeout
+		}
 		if err == nil {
 			c.list, c.readAt = list, f.ended
 		}
@@ -246,7 +248,9 @@ func (s *Scraper) leave(f *flight) {
 	}
 	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
 		c.flight = nil
-		c.triedAt, c.timedOut = time.Now(), true
+		if f.hasBegun() {
+			c.triedAt, c.timedOut = time.Now(), true
+		}
 	}
 }
 

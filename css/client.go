@@ -228,7 +228,7 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		if segment == "." || segment == ".." || strings.Contains(segment, "/") {
 			return nil, &Error{
 				Reason: ReasonInvalid, Operation: r.operation, retryAfter: -1,
-				Message: strconv.Quote(clip(segment, 80)) + " cannot be part of an address",
+				Message: strconv.Quote(Clean(segment, 80)) + " cannot be part of an address",
 			}
 		}
 		path.WriteString("/" + segment)

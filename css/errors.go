@@ -238,7 +238,7 @@ func cleanMessage(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, ""))
-	return strings.TrimRight(clip(s, maxErrorMessage), " ,;:")
+	return strings.TrimRight(Clean(s, maxErrorMessage), " ,;:")
 }
 
 // transportError makes the error of an exchange that brought no whole answer.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -127,7 +128,7 @@ func (r *reader) text(name string, to *string) error {
 		if err != nil {
 			return r.syntax(err)
 		}
-		*to = clip(string(r.unquote(raw)), maxText)
+		*to = Clean(string(r.unquote(raw)), maxText)
 		return nil
 	}
 	return r.odd(name)
@@ -241,19 +242,27 @@ func (r *reader) syntax(err error) error {
 	return errors.New("the JSON is broken near byte " + strconv.FormatInt(r.json.InputOffset(), 10))
 }
 
-// clip makes s valid UTF-8 of at most limit bytes.
-func clip(s string, limit int) string {
+// Clean makes s fit for a label of Prometheus, a log line and a page: valid UTF-8 of at most limit bytes, without
+// control characters other than line ends and tabs. What is not fit is replaced. A text that is fit comes back as it is.
+func Clean(s string, limit int) string {
 	if len(s) > limit {
 		end := limit
-		for end > limit-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		for end > 0 && !utf8.RuneStart(s[end]) {
 			end--
 		}
 		s = strings.Clone(s[:end])
 	}
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	for len(s) > limit { // the replacement is longer than what it replaces
-		_, size := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-size]
+	if utf8.ValidString(s) && strings.IndexFunc(s, isControl) < 0 {
+		return s
 	}
-	return s
+	s = strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+	return Clean(s, limit) // the replacement is longer than what it replaces
 }
+
+// isControl leaves out what the exposition format escapes or takes as it is.
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }

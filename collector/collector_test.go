@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/css"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// readAt is the moment at which golden lists were read: 2026-01-02T03:04:05.678Z.
+var readAt = time.UnixMilli(1767323045678) //nolint:gochecknoglobals // a constant, if Go had such
+
+// values is a collector of outcomes that are there already.
+type values struct {
+	outcomes []Outcome
+	options  Options
+}
+
+func (v values) descs() descs {
+	targets := make([]Target, len(v.outcomes))
+	for i := range v.outcomes {
+		targets[i] = v.outcomes[i].Target
+	}
+	return newDescs(labelNames(targets))
+}
+
+func (v values) Describe(ch chan<- *prometheus.Desc) {
+	d := v.descs()
+	for _, g := range d.all() {
+		ch <- g.desc
+	}
+}
+
+func (v values) Collect(ch chan<- prometheus.Metric) {
+	d := v.descs()
+	for i := range v.outcomes {
+		d.emit(&v.outcomes[i], v.options, func(m prometheus.Metric) { ch <- m })
+	}
+}
+
+// exposition is the text of what c shows, as a pedantic registry lets it pass.
+func exposition(t *testing.T, c prometheus.Collector) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// withoutComments drops HELP and TYPE.
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func target(reader Reader) Target {
+	return Target{
+		Project: "production", Region: "cn-north-4", ProjectID: "p1", Reader: reader,
+		Cluster: css.Cluster{ID: "c1", Name: "search"}, Labels: map[string]string{"team": "search"},
+	}
+}
+
+// TestGolden reads each body of testdata/golden through the real client and compares what is shown of it. The body
+// seed.json is the example of the vendor's page of 2025-08-15; the others are one shape each of a field, as the page's
+// generations, older regions or sister services have it. Only seed.prom has its comments.
+func TestGolden(t *testing.T) {
+	bodies, err := filepath.Glob("testdata/golden/*.json")
+	if err != nil || len(bodies) < 20 {
+		t.Fatalf("%d bodies: %v", len(bodies), err)
+	}
+	for _, path := range bodies {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		t.Run(name, func(t *testing.T) {
+			body, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cloud := newCloud(t)
+			cloud.add("c1", simulated(0))
+			cloud.fault("c1", fault{Body: string(body)})
+			list, err := cloud.client.Connections(t.Context(), "c1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := exposition(t, values{
+				outcomes: []Outcome{{Target: target(nil), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
+				options:  Options{Connections: true, MaxConnections: 2000},
+			})
+			if name != "seed" {
+				got = withoutComments(got)
+			}
+			for _, field := range slices.Sorted(maps.Keys(list.Unparsable)) {
+				got += fmt.Sprintf("# unparsable %s: %d\n", field, list.Unparsable[field])
+			}
+			want, err := os.ReadFile(strings.TrimSuffix(path, ".json") + ".prom")
+			if err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEmit(t *testing.T) {
+	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
+	three := &css.ConnectionList{Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")}}
+	failure := &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
+	all := Options{Connections: true, MaxConnections: 3}
+
+	for name, tc := range map[string]struct {
+		outcome Outcome
+		options Options
+		want    []string // names of the families, and no others
+		lines   []string // lines that are there
+	}{
+		"failed": {
+			outcome: Outcome{Target: target(nil), Err: failure, Duration: time.Second},
+			options: all,
+			want:    []string{"cluster_info", "scrape_duration_seconds", "up"},
+			lines: []string{
+				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+				`css_vpcep_scrape_duration_seconds{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
+			},
+		},
+		"failed with a list that is not too old": {
+			outcome: Outcome{Target: target(nil), Err: failure, List: three, ReadAt: readAt},
+			options: Options{},
+			want: []string{
+				"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+				"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+				`css_vpcep_last_success_timestamp_seconds{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1.767323045678e+09`,
+			},
+		},
+		"service off": {
+			outcome: Outcome{Target: target(nil), List: &css.ConnectionList{}, ReadAt: readAt},
+			options: all,
+			want:    []string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
+			lines: []string{
+				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
+				`css_vpcep_enabled{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+			},
+		},
+		"as many connections as allowed": {
+			outcome: Outcome{Target: target(nil), List: three, ReadAt: readAt},
+			options: all,
+			want: []string{
+				"cluster_info", "connection_info", "connection_status", "connections", "connections_limited",
+				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_connections_limited{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+			},
+		},
+		"more connections than allowed": {
+			outcome: Outcome{Target: target(nil), List: three, ReadAt: readAt},
+			options: Options{Connections: true, MaxConnections: 2},
+			want: []string{
+				"cluster_info", "connections", "connections_limited",
+				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_connections{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4",status="accepted"} 3`,
+				`css_vpcep_connections_limited{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := exposition(t, values{[]Outcome{tc.outcome}, tc.options})
+			var names []string
+			for line := range strings.Lines(text) {
+				if rest, ok := strings.CutPrefix(line, "# TYPE css_vpcep_"); ok {
+					names = append(names, strings.Fields(rest)[0])
+				}
+			}
+			if diff := cmp.Diff(tc.want, names); diff != "" {
+				t.Errorf("families (-want +got)\n%s", diff)
+			}
+			for _, line := range tc.lines {
+				if !strings.Contains(text, line+"\n") {
+					t.Errorf("missing: %s\nin:\n%s", line, text)
+				}
+			}
+		})
+	}
+}
+
+// TestClusterInfo has every configured label on every cluster, empty where a cluster has none.
+func TestClusterInfo(t *testing.T) {
+	one, other := target(nil), target(nil)
+	other.Cluster = css.Cluster{
+		ID: "c2", Name: "logs", Engine: "opensearch", EngineVersion: "2.19.0", EnterpriseProjectID: "0", VPCID: "v1",
+	}
+	other.Labels = map[string]string{"stage": "prod"}
+	got := withoutComments(exposition(t, values{outcomes: []Outcome{{Target: one}, {Target: other}}}))
+	for _, want := range []string{
+		`css_vpcep_cluster_info{cluster_id="c1",cluster_name="search",engine="",engine_version="",enterprise_project_id="",` +
+			`project="production",project_id="p1",region="cn-north-4",stage="",team="search",vpc_id=""} 1`,
+		`css_vpcep_cluster_info{cluster_id="c2",cluster_name="logs",engine="opensearch",engine_version="2.19.0",` +
+			`enterprise_project_id="0",project="production",project_id="p1",region="cn-north-4",stage="prod",team="",vpc_id="v1"} 1`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing: %s\nin:\n%s", want, got)
+		}
+	}
+}
+
+// TestCollectOnce shows a cluster once, though two projects of the file turned out to be one.
+func TestCollectOnce(t *testing.T) {
+	cloud := newCloud(t)
+	cloud.add("c1", simulated(2))
+	one, other := cloud.target("c1"), cloud.target("c1")
+	other.Project = "another name"
+	text := exposition(t, New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, Options{Connections: true, MaxConnections: 10}))
+	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
+		t.Errorf("%d series of up:\n%s", n, text)
+	}
+}
+
+// TestLint holds all names and help texts to promlint.
+func TestLint(t *testing.T) {
+	cloud := newCloud(t)
+	cloud.add("good", simulated(3))
+	cloud.add("bad", simulated(1))
+	cloud.fault("bad", fault{Status: 500})
+	registry := prometheus.NewPedanticRegistry()
+	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
+	registry.MustRegister(New(context.Background(), scraper, []Target{cloud.target("good"), cloud.target("bad")},
+		Options{Connections: true, MaxConnections: 10}))
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
