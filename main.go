@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,7 +245,7 @@ func newProject(p *config.Project, concurrency int, env config.Environment, guar
 			ProjectID:   p.ProjectID,
 			Endpoint:    p.Endpoint,
 			IAMEndpoint: p.IAMEndpoint,
-			UserAgent:   name + "/" + version.Version,
+			UserAgent:   name + "/" + cmp.Or(version.Version, "devel"), // a plain go build stamps no version
 			Credentials: source,
 			Guard:       guard,
 			Transport:   css.NewTransport(tlsConfig, p.ProxyURL, concurrency),

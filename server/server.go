@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"css_vpcep_exporter/collector"
@@ -41,7 +42,7 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
 	case o.TimeoutOffset < 0:
 		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
-	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/':
+	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
 	}
 	for _, taken := range []string{"/-/healthy", "/-/ready"} {

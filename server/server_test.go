@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/discovery"
+	"css_vpcep_exporter/simulator"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a server over a simulated project with the clusters "good", "nonsense", "hangs" and "off".
+type rig struct {
+	cloud   *simulator.Simulator
+	fleet   *discovery.Fleet
+	scraper *collector.Scraper
+	server  *Server
+	http    *httptest.Server
+}
+
+func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
+	t.Helper()
+	cloud := simulator.New(simulator.Options{})
+	cloud.AddProject(simulator.Project{
+		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
+	})
+	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
+		cloud.AddCluster("p1", simulator.Cluster{
+			ID: id, Name: "name of " + id, Status: "200", Engine: "elasticsearch", ServiceOff: id == "off",
+			Connections: []simulator.Connection{{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"}},
+		})
+	}
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "nonsense"}, simulator.Fault{Body: `{"nonsense": true}`})
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "hangs"}, simulator.Fault{Hang: true})
+	api, err := cloud.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: api.URL, UserAgent: "test/1", Guard: css.NewGuard(),
+		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 4),
+	})
+	project := discovery.Project{
+		Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1), Search: search,
+	}
+	for _, id := range listed {
+		project.Listed = append(project.Listed, discovery.Listed{ID: id, Name: "name of " + id})
+	}
+	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	registry := prometheus.NewRegistry()
+	metrics := collector.NewExporterMetrics(registry)
+	r := &rig{
+		cloud:   cloud,
+		fleet:   discovery.NewFleet([]discovery.Project{project}, logger),
+		scraper: collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
+	}
+	r.server = New(Options{
+		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond,
+		Metrics: collector.Options{Connections: true, MaxConnections: 10},
+	}, r.fleet, r.scraper, registry, logger)
+	handler, err := r.server.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.http = httptest.NewServer(handler)
+	t.Cleanup(func() {
+		r.http.Close()
+		r.scraper.Wait()
+		client.CloseIdleConnections()
+		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// get makes a request; timeout is the header's value, if not empty.
+func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.http.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if timeout != "" {
+		req.Header.Set(timeoutHeader, timeout)
+	}
+	resp, err := r.http.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// of gives the lines of the metrics about one cluster.
+func of(cluster, metrics string) []string {
+	var lines []string
+	for line := range strings.Lines(metrics) {
+		if strings.Contains(line, `cluster_id="`+cluster+`"`) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// TestMetrics has clusters that fail show up 0 and nothing of what they said, beside those that do not.
+func TestMetrics(t *testing.T) {
+	r := newRig(t, nil, "good", "nonsense", "off", "missing")
+	status, body := r.get(t, http.MethodGet, "/metrics", "")
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	const labels = `project_id="p1",region="cn-north-4"`
+	for _, want := range []string{
+		`css_vpcep_up{cluster_id="good",cluster_name="name of good",` + labels + `} 1`,
+		`css_vpcep_connections{cluster_id="good",cluster_name="name of good",` + labels + `,status="accepted"} 1`,
+		`css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",` + labels + `} 0`,
+		`css_vpcep_up{cluster_id="off",cluster_name="name of off",` + labels + `} 1`,
+		`css_vpcep_enabled{cluster_id="off",cluster_name="name of off",` + labels + `} 0`,
+		`css_vpcep_up{cluster_id="missing",cluster_name="name of missing",` + labels + `} 0`,
+		`css_vpcep_exporter_scrape_failures_total{reason="decode"} 1`,
+		`css_vpcep_exporter_scrape_failures_total{reason="denied"} 1`,
+		`css_vpcep_exporter_scrape_failures_total{reason="auth"} 0`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	for cluster, want := range map[string]int{"nonsense": 3, "missing": 3, "off": 5} {
+		if lines := of(cluster, body); len(lines) != want {
+			t.Errorf("%s has %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+// TestDeadline answers before Prometheus gives up, with what there is by then.
+func TestDeadline(t *testing.T) {
+	r := newRig(t, nil, "hangs", "good")
+	r.get(t, http.MethodGet, "/metrics", "0.2") // proves the credentials; half of the time, as the offset leaves none
+	start := time.Now()
+	status, body := r.get(t, http.MethodGet, "/metrics", "1")
+	took := time.Since(start)
+	if status != http.StatusOK || took < 400*time.Millisecond || took >= time.Second {
+		t.Errorf("status %d after %s", status, took)
+	}
+	for _, want := range []string{
+		`css_vpcep_up{cluster_id="good",cluster_name="name of good",project_id="p1",region="cn-north-4"} 1`,
+		`css_vpcep_up{cluster_id="hangs",cluster_name="name of hangs",project_id="p1",region="cn-north-4"} 0`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	s := &Server{options: Options{Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond}}
+	for header, want := range map[string]time.Duration{
+		"":     9500 * time.Millisecond,
+		"10":   9500 * time.Millisecond,
+		"2.5":  2 * time.Second,
+		"30":   29500 * time.Millisecond,
+		"0.5":  250 * time.Millisecond,
+		"0.1":  50 * time.Millisecond,
+		"1e99": time.Hour - 500*time.Millisecond,
+		"x":    0, "-1": 0, "0": 0, "NaN": 0,
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		if header != "" {
+			req.Header.Set(timeoutHeader, header)
+		}
+		got, err := s.timeout(req)
+		if got != want || (err != nil) != (want == 0) {
+			t.Errorf("%q: %s, %v; want %s", header, got, err, want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := Options{TelemetryPath: "/metrics", Timeout: time.Second}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*Options){
+		"--scrape.timeout=0s: it must be more than 0s":                                func(o *Options) { o.Timeout = 0 },
+		"--scrape.timeout-offset=-1s: it must not be negative":                        func(o *Options) { o.TimeoutOffset = -time.Second },
+		`--web.telemetry-path="metrics": it must be a path below /, such as /metrics`: func(o *Options) { o.TelemetryPath = "metrics" },
+		`--web.telemetry-path="/": it must be a path below /, such as /metrics`:       func(o *Options) { o.TelemetryPath = "/" },
+		`--web.telemetry-path="/{x": it must be a path below /, such as /metrics`:     func(o *Options) { o.TelemetryPath = "/{x" },
+		`--web.telemetry-path="/-/ready": that path is taken`:                         func(o *Options) { o.TelemetryPath = "/-/ready" },
+	} {
+		o := good
+		change(&o)
+		if err := o.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	r := newRig(t, nil, "good")
+	for _, tc := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{http.MethodGet, "/", 200, `href="/metrics"`},
+		{http.MethodGet, "/-/healthy", 200, "healthy"},
+		{http.MethodHead, "/-/healthy", 200, ""},
+		{http.MethodGet, "/nothing", 404, ""},
+		{http.MethodPost, "/metrics", 405, ""},
+	} {
+		status, body := r.get(t, tc.method, tc.path, "")
+		if status != tc.status || !strings.Contains(body, tc.body) {
+			t.Errorf("%s %s: %d %s", tc.method, tc.path, status, body)
+		}
+	}
+	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
+		t.Error("the landing page offers what is not served")
+	}
+	if status, body := r.get(t, http.MethodGet, "/metrics", "soon"); status != 400 || !strings.Contains(body, `"soon" is no number of seconds`) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// TestReady waits for every project to have been looked at, be it in vain.
+func TestReady(t *testing.T) {
+	for name, fault := range map[string][]simulator.Fault{"found": nil, "failed": {{Status: 500}}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, &discovery.Search{RefreshInterval: time.Hour})
+			r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, fault...)
+			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 503 {
+				t.Errorf("%d %s", status, body)
+			}
+			if err := r.fleet.Refresh(t.Context()); (err != nil) != (name == "failed") {
+				t.Error(err)
+			}
+			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 200 {
+				t.Errorf("%d %s", status, body)
+			}
+		})
+	}
+}
