@@ -284,7 +284,13 @@ func (s *Scraper) settle(ctx context.Context, o *Outcome) {
 	c.failing, c.failedFor = true, reason
 	logger := s.log(o).With("reason", string(reason))
 	if e := (*css.Error)(nil); errors.As(o.Err, &e) {
-		logger = logger.With("code", e.Code, "request_id", e.RequestID, "hint", e.Hint())
+		if e.Code != "" {
+			logger = logger.With("code", e.Code)
+		}
+		if e.RequestID != "" {
+			logger = logger.With("request_id", e.RequestID)
+		}
+		logger = logger.With("hint", e.Hint())
 	}
 	logger.Warn("Cluster cannot be read", "err", o.Err)
 }

@@ -153,9 +153,11 @@ func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
 		return nil, err
 	}
 	body, status, err := c.admitted(ctx, r, req, credentials)
-	var refused *Error
-	errors.As(err, &refused)
-	pass.done(status, refused)
+	var failed *Error
+	if errors.As(err, &failed) {
+		failed.redact(credentials)
+	}
+	pass.done(status, failed)
 	return body, err
 }
 

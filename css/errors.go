@@ -88,7 +88,7 @@ func (e *Error) Error() string {
 // Unwrap gives the error underneath, nil where the API itself said no.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says what a person can do about the failure: one sentence without a full stop, or nothing.
+// Hint says what a person can do about the failure: one sentence without a full stop.
 func (e *Error) Hint() string {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
@@ -116,8 +116,10 @@ func (e *Error) Hint() string {
 		return "check the network between this machine and the endpoint, and proxy_url"
 	case e.Reason == ReasonDecode:
 		return "what answered is not the CSS API: check endpoint and proxy"
+	case e.Reason == ReasonServer:
+		return "the cloud's API is in trouble; the next scrape tries again"
 	}
-	return ""
+	return "look the code up in the cloud's documentation, or give the request id to its support"
 }
 
 // ReasonOf gives the reason of an error of this package. An error from elsewhere that ended the wait is a timeout; any
@@ -172,6 +174,20 @@ func statusError(operation string, status int, header http.Header, body []byte, 
 		e.Message = "a redirect, which is not followed"
 	}
 	return e
+}
+
+// redact takes the credentials out of what the API said, should it have quoted them.
+func (e *Error) redact(credentials Credentials) {
+	for _, secret := range []string{
+		credentials.SecretKey, credentials.SecurityToken, credentials.AuthToken, credentials.AccessKey,
+	} {
+		if secret == "" {
+			continue
+		}
+		for _, text := range []*string{&e.Message, &e.Code, &e.RequestID} {
+			*text = strings.ReplaceAll(*text, secret, "<secret>")
+		}
+	}
 }
 
 // errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/simulator"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cloud is a simulated one with the project p1.
+type cloud struct {
+	*simulator.Simulator
+	url string
+}
+
+func newCloud(t *testing.T, options simulator.Options) *cloud {
+	t.Helper()
+	c := &cloud{Simulator: simulator.New(options)}
+	c.AddProject(simulator.Project{
+		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
+	})
+	api, err := c.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.url = api.URL
+	t.Cleanup(func() {
+		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func (c *cloud) add(id, name string, change func(*simulator.Cluster)) {
+	cluster := simulator.Cluster{ID: id, Name: name, Status: "200", Engine: "elasticsearch", Version: "7.10.2", EnterpriseProjectID: "0", VPCID: "v1"}
+	if change != nil {
+		change(&cluster)
+	}
+	c.AddCluster("p1", cluster)
+}
+
+// project is p1; its id is looked up if projectID is empty.
+func (c *cloud) project(t *testing.T, projectID string, search *Search, listed ...Listed) Project {
+	t.Helper()
+	client := css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: projectID, Endpoint: c.url, IAMEndpoint: c.url, UserAgent: "test/1",
+		Guard: css.NewGuard(), Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"},
+		Transport: css.NewTransport(nil, nil, 4), Retry: css.Retry{Tries: 1},
+	})
+	t.Cleanup(client.CloseIdleConnections)
+	return Project{
+		Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1),
+		Listed: listed, Search: search,
+	}
+}
+
+func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// ids are the targets' cluster ids, joined.
+func ids(targets []Target) string {
+	var b []string
+	for i := range targets {
+		b = append(b, targets[i].Cluster.ID)
+	}
+	return strings.Join(b, " ")
+}
+
+func anchored(pattern string) *regexp.Regexp { return regexp.MustCompile("^(?:" + pattern + ")$") }
+
+func TestWants(t *testing.T) {
+	good := css.Cluster{
+		ID: "c1", Name: "search-prod", Status: css.ClusterAvailable, Engine: "elasticsearch", EnterpriseProjectID: "0",
+		Tags: map[string]string{"team": "search", "stage": "prod"},
+	}
+	with := func(change func(*css.Cluster)) css.Cluster {
+		c := good
+		c.Tags = maps.Clone(good.Tags)
+		change(&c)
+		return c
+	}
+	for name, tc := range map[string]struct {
+		search  Search
+		cluster css.Cluster
+		want    bool
+	}{
+		"any":                        {Search{}, good, true},
+		"no status":                  {Search{}, with(func(c *css.Cluster) { c.Status = "" }), true},
+		"being created":              {Search{}, with(func(c *css.Cluster) { c.Status = "100" }), false},
+		"unavailable":                {Search{}, with(func(c *css.Cluster) { c.Status = "303" }), false},
+		"logstash":                   {Search{}, with(func(c *css.Cluster) { c.Engine = "logstash" }), false},
+		"logstash, asked for":        {Search{Engine: anchored("logstash")}, with(func(c *css.Cluster) { c.Engine = "logstash" }), true},
+		"another engine":             {Search{Engine: anchored("opensearch")}, good, false},
+		"name":                       {Search{Name: anchored("search-.*")}, good, true},
+		"part of the name":           {Search{Name: anchored("search")}, good, false},
+		"enterprise project":         {Search{EnterpriseProjectID: "0"}, good, true},
+		"another enterprise project": {Search{EnterpriseProjectID: "1"}, good, false},
+		"tags":                       {Search{Tags: map[string]string{"team": "search", "stage": "prod"}}, good, true},
+		"another value":              {Search{Tags: map[string]string{"team": "logs"}}, good, false},
+		"no such tag":                {Search{Tags: map[string]string{"owner": ""}}, good, false},
+	} {
+		if got := tc.search.wants(&tc.cluster); got != tc.want {
+			t.Errorf("%s: %t, want %t", name, got, tc.want)
+		}
+	}
+}
+
+// TestMerge has the file's name and labels win, and a listed cluster stand even if the API does not list it.
+func TestMerge(t *testing.T) {
+	c := newCloud(t, simulator.Options{})
+	c.add("found", "name of the API", func(c *simulator.Cluster) {
+		c.Tags = []simulator.Tag{{Key: "team", Value: "tagged"}, {Key: "stage", Value: "prod"}}
+	})
+	c.add("both", "name of the API", func(c *simulator.Cluster) {
+		c.Tags = []simulator.Tag{{Key: "team", Value: "tagged"}, {Key: "stage", Value: "prod"}}
+	})
+	fleet := NewFleet([]Project{c.project(t, "p1", &Search{RefreshInterval: time.Hour, LabelsFromTags: []string{"team", "stage"}},
+		Listed{ID: "both", Name: "name of the file", Labels: map[string]string{"team": "listed"}},
+		Listed{ID: "only listed"},
+	)}, discard())
+
+	if got := ids(fleet.Targets()); got != "both only listed" {
+		t.Errorf("before a refresh: %s", got)
+	}
+	if err := fleet.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	targets := fleet.Targets()
+	if got := ids(targets); got != "both only listed found" {
+		t.Fatalf("after a refresh: %s", got)
+	}
+	if diff := cmp.Diff([]css.Cluster{
+		{
+			ID: "both", Name: "name of the file", Status: "200", Engine: "elasticsearch", EngineVersion: "7.10.2",
+			EnterpriseProjectID: "0", VPCID: "v1", Tags: map[string]string{"team": "tagged", "stage": "prod"},
+		},
+		{ID: "only listed"},
+	}, []css.Cluster{targets[0].Cluster, targets[1].Cluster}); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]map[string]string{
+		{"team": "listed", "stage": "prod"}, {}, {"team": "tagged", "stage": "prod"},
+	}, []map[string]string{targets[0].Labels, targets[1].Labels, targets[2].Labels}); diff != "" {
+		t.Errorf("labels (-want +got)\n%s", diff)
+	}
+}
+
+// TestRefresh follows the API: all pages, what is new, what is gone; and keeps the last list when it fails.
+func TestRefresh(t *testing.T) {
+	c := newCloud(t, simulator.Options{ClusterPageCap: 100})
+	for i := range 230 {
+		c.add(fmt.Sprintf("c%03d", i), fmt.Sprint("cluster ", i), nil)
+	}
+	fleet := NewFleet([]Project{c.project(t, "", &Search{RefreshInterval: time.Hour})}, discard())
+	refresh := func(want int, fails bool) {
+		t.Helper()
+		if err := fleet.Refresh(t.Context()); (err != nil) != fails {
+			t.Fatal(err)
+		}
+		if got := len(fleet.Targets()); got != want {
+			t.Errorf("%d targets, want %d", got, want)
+		}
+	}
+	if fleet.Ready() {
+		t.Error("ready before the first refresh")
+	}
+	refresh(230, false)
+	if !fleet.Ready() {
+		t.Error("not ready after the first refresh")
+	}
+	c.RemoveCluster("c100")
+	refresh(229, false)
+	c.add("new", "new", nil)
+	refresh(230, false)
+	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: "p1"}, simulator.Fault{Status: 500})
+	refresh(230, true)
+}
+
+func TestMetrics(t *testing.T) {
+	c := newCloud(t, simulator.Options{})
+	c.add("c1", "one", nil)
+	c.add("c2", "two", nil)
+	project := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	failing := c.project(t, "p2", &Search{RefreshInterval: time.Hour}) // a project that the key may not see
+	failing.Name = "failing"
+	silent := c.project(t, "p1", nil, Listed{ID: "c1"})
+	fleet := NewFleet([]Project{project, failing, silent}, discard())
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(fleet)
+
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != 0 {
+		t.Errorf("%d series before the first refresh: %v", n, err)
+	}
+	if err := fleet.Refresh(t.Context()); err == nil {
+		t.Error("no error of the failing project")
+	}
+	want := `# HELP css_vpcep_discovery_clusters Clusters that the last good refresh found and that are wanted.
+# TYPE css_vpcep_discovery_clusters gauge
+css_vpcep_discovery_clusters{project_id="p1",region="cn-north-4"} 2
+# HELP css_vpcep_discovery_up Whether the last refresh of the project's cluster list succeeded (1) or not (0).
+# TYPE css_vpcep_discovery_up gauge
+css_vpcep_discovery_up{project_id="p1",region="cn-north-4"} 1
+css_vpcep_discovery_up{project_id="p2",region="cn-north-4"} 0
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "css_vpcep_discovery_clusters", "css_vpcep_discovery_up"); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(registry, "css_vpcep_discovery_last_success_timestamp_seconds"); err != nil || n != 1 {
+		t.Errorf("%d times of a last success, want 1: %v", n, err)
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+// TestRun refreshes in the background until its context ends.
+func TestRun(t *testing.T) {
+	c := newCloud(t, simulator.Options{})
+	c.add("c1", "one", nil)
+	fleet := NewFleet([]Project{c.project(t, "", &Search{RefreshInterval: 20 * time.Millisecond})}, discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { fleet.Run(ctx) })
+	wait := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ids(fleet.Targets()) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%q, want %q", ids(fleet.Targets()), want)
+			}
+		}
+	}
+	wait("c1")
+	c.add("c2", "two", nil)
+	wait("c1 c2")
+	c.RemoveCluster("c1")
+	wait("c2")
+	cancel()
+	wg.Wait()
+	if n := c.Count(simulator.Target{Endpoint: simulator.Projects, ID: "cn-north-4"}); n != 1 {
+		t.Errorf("the project's id was looked up %d times", n)
+	}
+}
