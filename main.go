@@ -11,12 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log" //nolint:depguard // to silence it
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,7 +44,8 @@ import (
 )
 
 const (
-	name = "css_vpcep_exporter"
+	name          = "css_vpcep_exporter"
+	listenAddress = ":10247"
 
 	// shutdownGrace is how long running scrapes may go on after SIGTERM.
 	shutdownGrace = 10 * time.Second
@@ -51,6 +54,8 @@ const (
 )
 
 func main() {
+	// net/http quotes stray answers to the standard logger, which may echo what was signed.
+	stdlog.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()
@@ -97,7 +102,7 @@ func newApp(f *flags) *kingpin.Application {
 		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").
 		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
-	f.web = webflag.AddFlags(app, ":10247")
+	f.web = webflag.AddFlags(app, listenAddress)
 	app.GetFlag("web.listen-address").IsSetByUser(&f.webGiven)
 	return app
 }
@@ -371,8 +376,8 @@ func (e *exporter) serve(ctx context.Context) int {
 
 // announceDemo says where to look, and keeps the demo on this machine unless it was told otherwise.
 func (e *exporter) announceDemo() {
-	if !e.flags.webGiven {
-		*e.flags.web.WebListenAddresses = []string{"127.0.0.1:10247"}
+	if addresses := *e.flags.web.WebListenAddresses; !e.flags.webGiven && slices.Equal(addresses, []string{listenAddress}) {
+		*e.flags.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
 	}
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)

@@ -153,11 +153,9 @@ func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
 		return nil, err
 	}
 	body, status, err := c.admitted(ctx, r, req, credentials)
-	var failed *Error
-	if errors.As(err, &failed) {
-		failed.redact(credentials)
-	}
-	pass.done(status, failed)
+	var refused *Error
+	errors.As(err, &refused)
+	pass.done(status, refused)
 	return body, err
 }
 
@@ -179,7 +177,7 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 		sign(req, nil, credentials.AccessKey, credentials.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
 	}
 	start := time.Now()
-	body, status, err := c.send(r.operation, req)
+	body, status, err := c.send(r.operation, req, credentials)
 	c.options.Observe(Exchange{
 		Region: c.options.Region, Operation: r.operation, Status: status, Duration: time.Since(start),
 	})
@@ -190,7 +188,7 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 }
 
 // send makes the exchange. The body is of a 200 and complete if there is no error; status is 0 without an answer.
-func (c *Client) send(operation string, req *http.Request) ([]byte, int, error) {
+func (c *Client) send(operation string, req *http.Request, credentials Credentials) ([]byte, int, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, 0, transportError(operation, 0, err)
@@ -200,7 +198,7 @@ func (c *Client) send(operation string, req *http.Request) ([]byte, int, error) 
 	if resp.StatusCode != http.StatusOK {
 		// What can be had of the error's body is enough; draining a little keeps the connection warm.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, resp.StatusCode, statusError(operation, resp.StatusCode, resp.Header, body, time.Now())
+		return nil, resp.StatusCode, statusError(operation, resp.StatusCode, resp.Header, credentials.redact(body), time.Now())
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {

@@ -3,6 +3,7 @@
 package css
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -176,18 +177,18 @@ func statusError(operation string, status int, header http.Header, body []byte, 
 	return e
 }
 
-// redact takes the credentials out of what the API said, should it have quoted them.
-func (e *Error) redact(credentials Credentials) {
-	for _, secret := range []string{
-		credentials.SecretKey, credentials.SecurityToken, credentials.AuthToken, credentials.AccessKey,
-	} {
-		if secret == "" {
-			continue
-		}
-		for _, text := range []*string{&e.Message, &e.Code, &e.RequestID} {
-			*text = strings.ReplaceAll(*text, secret, "<secret>")
+// shortestSecret is the length in bytes below which a text is not looked for in answers: real credentials are longer,
+// and a short one would be found in any text.
+const shortestSecret = 8
+
+// redact takes the credentials out of an error's body, should the API have quoted them.
+func (c Credentials) redact(body []byte) []byte {
+	for _, secret := range []string{c.SecretKey, c.SecurityToken, c.AuthToken, c.AccessKey} {
+		if len(secret) >= shortestSecret {
+			body = bytes.ReplaceAll(body, []byte(secret), []byte("<secret>"))
 		}
 	}
+	return body
 }
 
 // errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.
