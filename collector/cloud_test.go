@@ -4,7 +4,6 @@ package collector
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -97,7 +96,7 @@ func (c *cloud) scraper(options ScrapeOptions) *Scraper {
 	return NewScraper(options, NewExporterMetrics(prometheus.NewRegistry()), discard())
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // eventually polls for what another goroutine or the server does soon.
 func eventually(t *testing.T, what string, is func() bool) {

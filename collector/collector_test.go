@@ -85,9 +85,9 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-func target(reader Reader) Target {
+func plainTarget() Target {
 	return Target{
-		Project: "production", Region: "cn-north-4", ProjectID: "p1", Reader: reader,
+		Project: "production", Region: "cn-north-4", ProjectID: "p1",
 		Cluster: css.Cluster{ID: "c1", Name: "search"}, Labels: map[string]string{"team": "search"},
 	}
 }
@@ -103,7 +103,7 @@ func TestGolden(t *testing.T) {
 	for _, path := range bodies {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
 		t.Run(name, func(t *testing.T) {
-			body, err := os.ReadFile(path)
+			body, err := os.ReadFile(path) //nolint:gosec // of testdata
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := exposition(t, values{
-				outcomes: []Outcome{{Target: target(nil), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
+				outcomes: []Outcome{{Target: plainTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
 				options:  Options{Connections: true, MaxConnections: 2000},
 			})
 			if name != "seed" {
@@ -148,7 +148,7 @@ func TestEmit(t *testing.T) {
 		lines   []string // lines that are there
 	}{
 		"failed": {
-			outcome: Outcome{Target: target(nil), Err: failure, Duration: time.Second},
+			outcome: Outcome{Target: plainTarget(), Err: failure, Duration: time.Second},
 			options: all,
 			want:    []string{"cluster_info", "scrape_duration_seconds", "up"},
 			lines: []string{
@@ -157,7 +157,7 @@ func TestEmit(t *testing.T) {
 			},
 		},
 		"failed with a list that is not too old": {
-			outcome: Outcome{Target: target(nil), Err: failure, List: three, ReadAt: readAt},
+			outcome: Outcome{Target: plainTarget(), Err: failure, List: three, ReadAt: readAt},
 			options: Options{},
 			want: []string{
 				"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
@@ -169,7 +169,7 @@ func TestEmit(t *testing.T) {
 			},
 		},
 		"service off": {
-			outcome: Outcome{Target: target(nil), List: &css.ConnectionList{}, ReadAt: readAt},
+			outcome: Outcome{Target: plainTarget(), List: &css.ConnectionList{}, ReadAt: readAt},
 			options: all,
 			want:    []string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
 			lines: []string{
@@ -178,7 +178,7 @@ func TestEmit(t *testing.T) {
 			},
 		},
 		"as many connections as allowed": {
-			outcome: Outcome{Target: target(nil), List: three, ReadAt: readAt},
+			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
 			options: all,
 			want: []string{
 				"cluster_info", "connection_info", "connection_status", "connections", "connections_limited",
@@ -189,7 +189,7 @@ func TestEmit(t *testing.T) {
 			},
 		},
 		"more connections than allowed": {
-			outcome: Outcome{Target: target(nil), List: three, ReadAt: readAt},
+			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
 			options: Options{Connections: true, MaxConnections: 2},
 			want: []string{
 				"cluster_info", "connections", "connections_limited",
@@ -223,7 +223,7 @@ func TestEmit(t *testing.T) {
 
 // TestClusterInfo has every configured label on every cluster, empty where a cluster has none.
 func TestClusterInfo(t *testing.T) {
-	one, other := target(nil), target(nil)
+	one, other := plainTarget(), plainTarget()
 	other.Cluster = css.Cluster{
 		ID: "c2", Name: "logs", Engine: "opensearch", EngineVersion: "2.19.0", EnterpriseProjectID: "0", VPCID: "v1",
 	}

@@ -30,8 +30,8 @@ type flight struct {
 // flightContext is the context of a flight: it ends when nobody waits any more, and its deadline moves with who waits
 // longest, so that no time is spent on a retry that nobody would see.
 type flightContext struct {
-	context.Context
-	flight *flight
+	context.Context //nolint:containedctx // it is a context itself
+	flight          *flight
 }
 
 func (c flightContext) Deadline() (time.Time, bool) {

@@ -99,7 +99,7 @@ func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
 func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target, outcomes []Outcome) []*flight {
 	type launched struct {
 		flight *flight
-		ctx    context.Context
+		ctx    context.Context //nolint:containedctx // on its way to start
 		state  clusterState
 	}
 	waits := make([]*flight, len(targets))

@@ -260,8 +260,7 @@ func cleanMessage(s string) string {
 
 // transportError makes the error of an exchange that brought no whole answer.
 func transportError(operation string, status int, err error) *Error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the address, which the log line has already
 	}
 	return &Error{

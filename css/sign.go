@@ -20,7 +20,7 @@ const (
 	headerDate          = "X-Sdk-Date"
 	headerProjectID     = "X-Project-Id"
 	headerSecurityToken = "X-Security-Token"
-	headerAuthToken     = "X-Auth-Token"
+	headerAuthToken     = "X-Auth-Token" //nolint:gosec // a header, not its value
 )
 
 // sign puts X-Sdk-Date and the Authorization of the algorithm SDK-HMAC-SHA256 on req. The headers named in signed are

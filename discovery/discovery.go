@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -219,9 +220,7 @@ func (p *project) targets() []Target {
 		c := known[l.ID]
 		delete(known, l.ID)
 		labels := p.Search.labels(&c)
-		for name, value := range l.Labels {
-			labels[name] = value
-		}
+		maps.Copy(labels, l.Labels)
 		c.ID = l.ID
 		if l.Name != "" {
 			c.Name = l.Name

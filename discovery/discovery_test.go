@@ -5,7 +5,6 @@ package discovery
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -74,7 +73,7 @@ func (c *cloud) project(t *testing.T, projectID string, search *Search, listed .
 	}
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // ids are the targets' cluster ids, joined.
 func ids(targets []Target) string {

@@ -26,6 +26,11 @@ import (
 // timeoutHeader is how Prometheus says how long it will wait.
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
+const (
+	pathHealthy = "/-/healthy"
+	pathReady   = "/-/ready"
+)
+
 // Options are the flags that concern HTTP.
 type Options struct {
 	TelemetryPath string
@@ -44,11 +49,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
 	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
-	}
-	for _, taken := range []string{"/-/healthy", "/-/ready"} {
-		if o.TelemetryPath == taken {
-			return fmt.Errorf("--web.telemetry-path=%q: that path is taken", o.TelemetryPath)
-		}
+	case o.TelemetryPath == pathHealthy, o.TelemetryPath == pathReady:
+		return fmt.Errorf("--web.telemetry-path=%q: that path is taken", o.TelemetryPath)
 	}
 	return nil
 }
@@ -77,8 +79,8 @@ func (s *Server) Handler() (http.Handler, error) {
 		Profiling:   "false",
 		Links: []web.LandingLinks{
 			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Every cluster, read now"},
-			{Address: "/-/healthy", Text: "Healthy", Description: "Whether the process answers"},
-			{Address: "/-/ready", Text: "Ready", Description: "Whether every project has been looked at once"},
+			{Address: pathHealthy, Text: "Healthy", Description: "Whether the process answers"},
+			{Address: pathReady, Text: "Ready", Description: "Whether every project has been looked at once"},
 		},
 	})
 	if err != nil {
@@ -87,8 +89,8 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", landing)
 	mux.HandleFunc("GET "+s.options.TelemetryPath, s.metrics)
-	mux.HandleFunc("GET /-/healthy", s.healthy)
-	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.HandleFunc("GET "+pathHealthy, s.healthy)
+	mux.HandleFunc("GET "+pathReady, s.ready)
 	return mux, nil
 }
 

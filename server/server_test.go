@@ -61,7 +61,7 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	for _, id := range listed {
 		project.Listed = append(project.Listed, discovery.Listed{ID: id, Name: "name of " + id})
 	}
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	registry := prometheus.NewRegistry()
 	metrics := collector.NewExporterMetrics(registry)
 	r := &rig{

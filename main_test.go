@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/simulator"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func noEnv(string) (string, bool) { return "", false }
+
+// buffer is a bytes.Buffer that may be read while the program writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// program is the exporter serving on a loopback port.
+type program struct {
+	url    string
+	log    *buffer
+	cancel context.CancelFunc
+	exit   chan int
+}
+
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	p := &program{url: "http://" + address, log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
+	go func() {
+		p.exit <- run(ctx, append(args, "--web.listen-address="+address, "--log.level=debug"), noEnv, io.Discard, p.log)
+	}()
+	t.Cleanup(func() { p.stop(t) })
+	p.eventually(t, "it is ready", func() bool {
+		status, _ := p.get(t, "/-/ready")
+		return status == http.StatusOK
+	})
+	return p
+}
+
+// stop is what SIGTERM does.
+func (p *program) stop(t *testing.T) {
+	t.Helper()
+	p.cancel()
+	select {
+	case code := <-p.exit:
+		if code != 0 {
+			t.Errorf("exit %d:\n%s", code, p.log)
+		}
+		p.exit <- code
+	case <-time.After(20 * time.Second):
+		t.Error("it does not end")
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func (p *program) eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s\n%s", what, p.log)
+		}
+	}
+}
+
+// get gives status 0 while nobody listens.
+func (p *program) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// families are the names of a text exposition's own metrics.
+func families(exposition string) []string {
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (css_vpcep_\w+) `).FindAllStringSubmatch(exposition, -1) {
+		names = append(names, match[1])
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// documented are the metrics of the README's table.
+func documented(t *testing.T) []string {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, match := range regexp.MustCompile("(?m)^\\| `(css_vpcep_\\w+)`").FindAllStringSubmatch(string(readme), -1) {
+		names = append(names, match[1])
+	}
+	return slices.Sorted(slices.Values(names))
+}
+
+// TestDemo shows every metric that the README documents, and documents every metric that the demo shows.
+func TestDemo(t *testing.T) {
+	p := start(t, "--demo")
+	status, metrics := p.get(t, "/metrics")
+	if status != http.StatusOK {
+		t.Fatal(status, metrics)
+	}
+	if diff := cmp.Diff(documented(t), families(metrics)); diff != "" {
+		t.Errorf("README.md (-) and the demo's metrics (+) differ:\n%s", diff)
+	}
+	for _, want := range []string{
+		`css_vpcep_up\{.*\} 0`,
+		`css_vpcep_enabled\{.*\} 0`,
+		`css_vpcep_connections\{.*status="rejected"\} [1-9]`,
+		`css_vpcep_connections\{.*status="pendingAcceptance"\} [1-9]`,
+		`css_vpcep_connections\{.*status="unknown"\} [1-9]`,
+		`css_vpcep_connection_status\{.*status="rejected"\} 1`,
+		`css_vpcep_connections_truncated\{.*\} 1`,
+		`css_vpcep_connections_limited\{.*\} 1`,
+		`css_vpcep_permissions_wildcard\{.*\} 1`,
+		`css_vpcep_unlisted_connections\{.*\} [1-9]`,
+		`css_vpcep_update_switch\{.*\} 1`,
+		`css_vpcep_update_switch\{.*\} 0`,
+		`css_vpcep_exporter_unparsable_values_total\{field="maxSession"\} [1-9]`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(metrics) {
+			t.Errorf("nothing like %s", want)
+		}
+	}
+	if log := p.log.String(); strings.Contains(log, "opens-nothing") || strings.Contains(log, "SIMULATED-ACCESS-KEY") {
+		t.Errorf("the log tells credentials:\n%s", log)
+	}
+}
+
+// cloud is a simulated one with one project, and the file that names it.
+func newCloud(t *testing.T) (cloud *simulator.Simulator, file func(clusters string) string) {
+	t.Helper()
+	cloud = simulator.New(simulator.Options{})
+	cloud.AddProject(simulator.Project{
+		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK-of-the-test", Secret: "SK-of-the-test"}}, //nolint:gosec // opens nothing
+	})
+	api, err := cloud.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return cloud, func(clusters string) string {
+		path := filepath.Join(t.TempDir(), "css_vpcep.yml")
+		text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    project_id: p1\n    endpoint: %s\n"+
+			"    credentials: {access_key: AK-of-the-test, secret_key: SK-of-the-test}\n    clusters: %s\n", api.URL, clusters)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+}
+
+func example(t *testing.T) string {
+	t.Helper()
+	body, err := os.ReadFile("collector/testdata/golden/seed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// TestExample serves the vendor's example to the whole program: one call, and the numbers of the page.
+func TestExample(t *testing.T) {
+	cloud, file := newCloud(t)
+	const id = "5c77b71c-5b35-4f50-8984-76387e42451a"
+	cloud.AddCluster("p1", simulator.Cluster{ID: id, Name: "search-prod", Status: "200"})
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, simulator.Fault{Body: example(t)})
+
+	p := start(t, "--config.file="+file("[{id: "+id+", name: search-prod, labels: {team: search}}]"))
+	status, metrics := p.get(t, "/metrics")
+	if status != http.StatusOK {
+		t.Fatal(status, metrics)
+	}
+	const labels = `cluster_id="` + id + `",cluster_name="search-prod",`
+	const where = `project_id="p1",region="cn-north-4"`
+	const first, second = `connection_id="54b7f739-31a1-40d0-862b-ac85b83ab2da",`, `connection_id="e88ad0bc-c2c7-419c-bd9b-a961111f0a42",`
+	for _, want := range []string{
+		`css_vpcep_up{` + labels + where + `} 1`,
+		`css_vpcep_enabled{` + labels + where + `} 1`,
+		`css_vpcep_reported_connections{` + labels + where + `} 2`,
+		`css_vpcep_connections{` + labels + where + `,status="accepted"} 2`,
+		`css_vpcep_connections{` + labels + where + `,status="rejected"} 0`,
+		`css_vpcep_connections{` + labels + where + `,status="pendingAcceptance"} 0`,
+		`css_vpcep_connections{` + labels + where + `,status="creating"} 0`,
+		`css_vpcep_connections{` + labels + where + `,status="failed"} 0`,
+		`css_vpcep_connections{` + labels + where + `,status="deleting"} 0`,
+		`css_vpcep_connections{` + labels + where + `,status="unknown"} 0`,
+		`css_vpcep_connections_truncated{` + labels + where + `} 0`,
+		`css_vpcep_update_switch{` + labels + where + `} 0`,
+		`css_vpcep_permissions{` + labels + where + `} 1`,
+		`css_vpcep_permissions_wildcard{` + labels + where + `} 0`,
+		`css_vpcep_unlisted_connections{` + labels + where + `} 0`,
+		`css_vpcep_connection_max_sessions{` + labels + first + where + `} 3000`,
+		`css_vpcep_connection_max_sessions{` + labels + second + where + `} 3000`,
+		`css_vpcep_connection_created_timestamp_seconds{` + labels + first + where + `} 1.718098584e+09`,
+		`css_vpcep_exporter_api_requests_total{code="200",operation="connections",region="cn-north-4"} 1`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	requests := cloud.Requests()
+	if len(requests) != 1 || requests[0].Query != "limit=1000" {
+		t.Errorf("%d requests: %+v", len(requests), requests)
+	}
+}
+
+func TestWithoutConnections(t *testing.T) {
+	cloud, file := newCloud(t)
+	cloud.AddCluster("p1", simulator.Cluster{
+		ID: "c1", Status: "200", Connections: []simulator.Connection{{ID: "x", Status: "accepted", DomainID: "a"}},
+	})
+	path := file("[{id: c1}]")
+	for _, tc := range []struct {
+		args []string
+		want bool
+	}{{nil, true}, {[]string{"--no-collector.connections"}, false}} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), append(tc.args, "--once", "--config.file="+path), noEnv, &stdout, &stderr); code != 0 {
+			t.Fatalf("exit %d: %s", code, &stderr)
+		}
+		if got := strings.Contains(stdout.String(), "css_vpcep_connection_info{"); got != tc.want {
+			t.Errorf("%v: per-connection series: %t", tc.args, got)
+		}
+		if !strings.Contains(stdout.String(), `status="accepted"} 1`) {
+			t.Errorf("%v: no counts:\n%s", tc.args, &stdout)
+		}
+	}
+}
+
+// TestExit runs what does not serve.
+func TestExit(t *testing.T) {
+	cloud, file := newCloud(t)
+	cloud.AddCluster("p1", simulator.Cluster{ID: "good", Status: "200"})
+	cloud.AddCluster("p1", simulator.Cluster{ID: "bad", Status: "200"})
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "bad"}, simulator.Fault{Status: 500})
+	broken := filepath.Join(t.TempDir(), "broken.yml")
+	content := "projects:\n  - region: cn-north-4\n    projekt_id: p1\n    credentials: {access_key: AK-of-the-test}\n"
+	if err := os.WriteFile(broken, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := filepath.Join(t.TempDir(), "refused.yml")
+	content = "projects:\n  - region: cn-north-4\n    credentials: {ecs_agency: true}\n"
+	if err := os.WriteFile(refused, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	for name, tc := range map[string]struct {
+		args           []string
+		code           int
+		stdout, stderr string // what must be in it
+	}{
+		"help":             {[]string{"--help"}, 0, "--config.file=\"css_vpcep.yml\"", ""},
+		"version":          {[]string{"--version"}, 0, "css_vpcep_exporter, version", ""},
+		"unknown flag":     {[]string{"--colector.connections"}, 1, "", "css_vpcep_exporter: unknown long flag '--colector.connections', try --help\n"},
+		"flag of no sense": {[]string{"--scrape.timeout=0s"}, 1, "", "--scrape.timeout=0s: it must be more than 0s"},
+		"once":             {[]string{"--once", "--config.file=" + file("[{id: good}]")}, 0, `css_vpcep_up{cluster_id="good",cluster_name="",project_id="p1",region="cn-north-4"} 1`, ""},
+		"once, one fails":  {[]string{"--once", "--config.file=" + file("[{id: good}, {id: bad}]")}, 1, `css_vpcep_up{cluster_id="bad",cluster_name="",project_id="p1",region="cn-north-4"} 0`, "reason=server"},
+		"once, in JSON":    {[]string{"--once", "--log.format=json", "--config.file=" + file("[{id: bad}]")}, 1, "css_vpcep_up", `"reason":"server"`},
+		"check":            {[]string{"--config.check", "--config.file=" + file("[{id: good}]")}, 0, "the file is good: 1 project(s)\n", ""},
+		"check, broken":    {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
+		"check, no file":   {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: the file cannot be read", ""},
+		"broken":           {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
+		"not yet":          {[]string{"--config.file=" + refused}, 1, "", "user, ecs_agency and profile are not supported by this version"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), append(tc.args, "--log.level=debug"), noEnv, &stdout, &stderr)
+			if code != tc.code {
+				t.Errorf("exit %d, want %d", code, tc.code)
+			}
+			if !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
+				t.Errorf("standard output:\n%s\nstandard error:\n%s", &stdout, &stderr)
+			}
+			if out := stdout.String() + stderr.String(); strings.Contains(out, "SK-of-the-test") || strings.Contains(out, "AK-of-the-test") {
+				t.Errorf("the output tells a secret:\n%s", out)
+			}
+		})
+	}
+	if requests := cloud.Requests(); slices.ContainsFunc(requests, func(r simulator.Request) bool { return r.Status == http.StatusUnauthorized }) {
+		t.Error("a request was refused")
+	}
+}
+
+// TestFlags holds the README's table of flags to the command line.
+func TestFlags(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written, known []string
+	for _, match := range regexp.MustCompile("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)").FindAllStringSubmatch(string(readme), -1) {
+		written = append(written, match[1])
+	}
+	for _, flag := range newApp(&flags{}).Model().Flags {
+		if !flag.Hidden {
+			known = append(known, flag.Name)
+		}
+	}
+	slices.Sort(written)
+	slices.Sort(known)
+	if diff := cmp.Diff(known, written); diff != "" {
+		t.Errorf("command line (-) and README.md (+) differ:\n%s", diff)
+	}
+}
+
+// TestShutdown lets a running scrape finish.
+func TestShutdown(t *testing.T) {
+	cloud, file := newCloud(t)
+	cloud.AddCluster("p1", simulator.Cluster{ID: "slow", Status: "200"})
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "slow"}, simulator.Fault{Latency: 300 * time.Millisecond})
+	p := start(t, "--config.file="+file("[{id: slow}]"))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, metrics := p.get(t, "/metrics"); !strings.Contains(metrics, `css_vpcep_up{cluster_id="slow",cluster_name="",project_id="p1",region="cn-north-4"} 1`) {
+			t.Errorf("the running scrape was cut off:\n%s", metrics)
+		}
+	})
+	p.eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
+	p.stop(t)
+	wg.Wait()
+}
