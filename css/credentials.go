@@ -55,7 +55,13 @@ type Static Credentials
 func (s Static) Credentials(context.Context) (Credentials, error) { return Credentials(s), nil }
 
 // Format hides the content from every verb of fmt.
-func (Static) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "<credentials>") }
+func (Static) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
+
+// LogValue hides the content from log/slog.
+func (Static) LogValue() slog.Value { return Credentials{}.LogValue() }
+
+// MarshalText hides the content from JSON and YAML.
+func (Static) MarshalText() ([]byte, error) { return Credentials{}.MarshalText() }
 
 // Environment is a source that reads the variables of the vendor's SDKs (HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN) and
 // of its documentation's samples (CLOUD_SDK_AK, _SK), in this order.
@@ -86,21 +92,21 @@ const fileRefresh = time.Second
 // Files is a source whose parts may stand in files, which are read again when they change. Surrounding white space is
 // no part of a secret. A part that can no longer be read keeps its last value: secrets are often replaced in two steps.
 type Files struct {
-	AccessKey, SecretKey, SecurityToken, AuthToken secretPart
+	accessKey, secretKey, securityToken, authToken secretPart
 }
 
 // NewFiles takes each part as a value or as the path of a file; an empty path means the value.
 func NewFiles(value, path Credentials) *Files {
 	return &Files{
-		AccessKey:     secretPart{value: value.AccessKey, path: path.AccessKey},
-		SecretKey:     secretPart{value: value.SecretKey, path: path.SecretKey},
-		SecurityToken: secretPart{value: value.SecurityToken, path: path.SecurityToken},
-		AuthToken:     secretPart{value: value.AuthToken, path: path.AuthToken},
+		accessKey:     secretPart{value: value.AccessKey, path: path.AccessKey},
+		secretKey:     secretPart{value: value.SecretKey, path: path.SecretKey},
+		securityToken: secretPart{value: value.SecurityToken, path: path.SecurityToken},
+		authToken:     secretPart{value: value.AuthToken, path: path.AuthToken},
 	}
 }
 
 // Format hides the content from every verb of fmt.
-func (*Files) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "<credentials>") }
+func (*Files) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
 
 // Credentials implements CredentialSource. It fails where a file was never readable.
 func (f *Files) Credentials(context.Context) (Credentials, error) {
@@ -109,10 +115,10 @@ func (f *Files) Credentials(context.Context) (Credentials, error) {
 		from *secretPart
 		to   *string
 	}{
-		{&f.AccessKey, &c.AccessKey},
-		{&f.SecretKey, &c.SecretKey},
-		{&f.SecurityToken, &c.SecurityToken},
-		{&f.AuthToken, &c.AuthToken},
+		{&f.accessKey, &c.AccessKey},
+		{&f.secretKey, &c.SecretKey},
+		{&f.securityToken, &c.SecurityToken},
+		{&f.authToken, &c.AuthToken},
 	} {
 		value, err := part.from.read()
 		if err != nil {
