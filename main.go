@@ -221,6 +221,7 @@ func newExporter(f *flags, cfg *config.Config, env config.Environment, logger *s
 	registry.MustRegister(e.fleet)
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{
 		Concurrency:  cfg.Scrape.Concurrency,
+		Projects:     len(cfg.Projects),
 		MinInterval:  cfg.Scrape.MinInterval,
 		MaxStaleness: cfg.Scrape.MaxStaleness,
 	}, metrics, logger)

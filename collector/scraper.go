@@ -18,6 +18,7 @@ import (
 // ScrapeOptions are the file's `scrape` section, as far as reading goes.
 type ScrapeOptions struct {
 	Concurrency  int           // clusters read at once, over all projects
+	Projects     int           // how many there are; with more than one, none takes all of the concurrency
 	MinInterval  time.Duration // a list younger than this is served again
 	MaxStaleness time.Duration // a list up to this age is shown when it cannot be refreshed
 }
@@ -33,6 +34,7 @@ type Scraper struct {
 
 	mu       sync.Mutex
 	clusters map[clusterKey]*clusterState
+	shares   map[string]*semaphore.Weighted // of the slots, by project
 }
 
 // NewScraper makes a Scraper that has read nothing yet.
@@ -43,6 +45,7 @@ func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Lo
 		logger:   logger,
 		slots:    semaphore.NewWeighted(int64(options.Concurrency)),
 		clusters: make(map[clusterKey]*clusterState),
+		shares:   make(map[string]*semaphore.Weighted),
 	}
 }
 
@@ -184,10 +187,32 @@ func (s *Scraper) turn(ctx context.Context, t Target) (leave func(), err error) 
 	if err := t.Budget.Wait(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.slots.Acquire(ctx, 1); err != nil {
+	share := s.share(t.Project)
+	if err := share.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { s.slots.Release(1) }), nil
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		share.Release(1)
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		s.slots.Release(1)
+		share.Release(1)
+	}), nil
+}
+
+// share is how many of the slots a project may take: a quarter is kept for the others, should all of its calls hang.
+func (s *Scraper) share(project string) *semaphore.Weighted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shares[project] == nil {
+		size := s.options.Concurrency
+		if s.options.Projects > 1 {
+			size = max(size-max(size/4, 1), 1)
+		}
+		s.shares[project] = semaphore.NewWeighted(int64(size))
+	}
+	return s.shares[project]
 }
 
 // land takes a flight's result.

@@ -188,6 +188,41 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
+// TestOtherProjects has a project whose calls all hang leave something to the others, even to a later scrape.
+func TestOtherProjects(t *testing.T) {
+	cloud := newCloud(t)
+	var hanging []Target
+	for i := range 20 {
+		id := fmt.Sprint("hangs", i)
+		cloud.add(id, simulated(1))
+		cloud.fault(id, fault{Hang: true})
+		target := cloud.target(id)
+		target.Project = "another"
+		hanging = append(hanging, target)
+	}
+	cloud.add("c1", simulated(1))
+	cloud.add("c2", simulated(1))
+	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, Projects: 2})
+	if o := scraper.Scrape(t.Context(), cloud.targets("c1")); o[0].Err != nil { // the credentials are proven
+		t.Fatal(o[0].Err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { scraper.Scrape(ctx, hanging) })
+	eventually(t, "the project has its share", func() bool { return cloud.InFlight() == 3 })
+
+	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel2()
+	for _, o := range scraper.Scrape(ctx2, cloud.targets("c1", "c2")) {
+		if o.Err != nil {
+			t.Error(o.Err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	scraper.Wait()
+}
+
 // TestOldestFirst spends a tight budget on the clusters that had to wait the last time.
 func TestOldestFirst(t *testing.T) {
 	cloud := newCloud(t)
