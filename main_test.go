@@ -54,7 +54,18 @@ type program struct {
 	exit   chan int
 }
 
+// start waits until it is ready.
 func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := begin(t, args...)
+	p.eventually(t, "it is ready", func() bool {
+		status, _ := p.get(t, "/-/ready")
+		return status == http.StatusOK
+	})
+	return p
+}
+
+func begin(t *testing.T, args ...string) *program {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,10 +81,6 @@ func start(t *testing.T, args ...string) *program {
 		p.exit <- run(ctx, append(args, "--web.listen-address="+address, "--log.level=debug"), noEnv, io.Discard, p.log)
 	}()
 	t.Cleanup(func() { p.stop(t) })
-	p.eventually(t, "it is ready", func() bool {
-		status, _ := p.get(t, "/-/ready")
-		return status == http.StatusOK
-	})
 	return p
 }
 
@@ -356,6 +363,36 @@ func TestFlags(t *testing.T) {
 	slices.Sort(known)
 	if diff := cmp.Diff(known, written); diff != "" {
 		t.Errorf("command line (-) and README.md (+) differ:\n%s", diff)
+	}
+}
+
+// TestBasicAuth has exporter-toolkit's file guard every page.
+func TestBasicAuth(t *testing.T) {
+	cloud, file := newCloud(t)
+	cloud.AddCluster("p1", simulator.Cluster{ID: "c1", Status: "200"})
+	web := filepath.Join(t.TempDir(), "web.yml")
+	const hash = "$2a$04$ZNVM.GqBFHMBQRulhoLus./13wX8OxFGU9E5hLvovjtq4R3Qpk7Am" // of the password below
+	if err := os.WriteFile(web, []byte("basic_auth_users:\n  prometheus: "+hash+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := begin(t, "--config.file="+file("[{id: c1}]"), "--web.config.file="+web)
+	for password, want := range map[string]int{"only-for-this-test": http.StatusOK, "another": http.StatusUnauthorized} {
+		p.eventually(t, "it answers as it should", func() bool {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.SetBasicAuth("prometheus", password)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			return resp.StatusCode == want
+		})
+	}
+	if status, _ := p.get(t, "/metrics"); status != http.StatusUnauthorized {
+		t.Errorf("status %d without a password", status)
 	}
 }
 
