@@ -108,11 +108,14 @@ func NewTransport(tlsConfig *tls.Config, proxy *url.URL, concurrency int) *http.
 // CloseIdleConnections ends the connections that are kept warm.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
+// projectSegment cannot be a segment itself.
+const projectSegment = "/project"
+
 // request is what is asked, in terms of the API.
 type request struct {
 	operation string
 	endpoint  string   // CSS's if empty
-	path      []string // segments, unescaped; an empty one stands for the project id
+	path      []string // segments, unescaped; projectSegment stands for the project's id
 	query     url.Values
 	admit     Admit
 }
@@ -218,14 +221,14 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	}
 	var path, escaped strings.Builder
 	for _, segment := range r.path {
-		if segment == "" {
+		if segment == projectSegment {
 			projectID, err := c.ProjectID(ctx)
 			if err != nil {
 				return nil, err
 			}
 			segment = projectID
 		}
-		if segment == "." || segment == ".." || strings.Contains(segment, "/") {
+		if segment == "" || segment == "." || segment == ".." || strings.Contains(segment, "/") {
 			return nil, &Error{
 				Reason: ReasonInvalid, Operation: r.operation, retryAfter: -1,
 				Message: strconv.Quote(Clean(segment, 80)) + " cannot be part of an address",

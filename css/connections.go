@@ -5,6 +5,7 @@ package css
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -93,8 +94,7 @@ func (c *Connection) identity() string {
 	if c.ID != "" {
 		return c.ID
 	}
-	return strings.Join([]string{"", string(c.Status), c.SpecificationName, c.DomainID, c.IP, c.IPv6, c.DNSName,
-		c.CreatedAt.Value.String()}, "\x00")
+	return fmt.Sprintf("\x00%+v", *c)
 }
 
 // Permission is one entry of the whitelist.
@@ -127,6 +127,7 @@ const (
 	pageLimit      = 1000
 	maxConnections = 100_000
 	maxListBytes   = 64 << 20
+	maxPages       = 200 // as many as a list of 2,000 needs, in pages of ten
 )
 
 const opConnections = "connections"
@@ -145,14 +146,14 @@ func (c *Client) Connections(ctx context.Context, clusterID string, admit Admit)
 	list := &ConnectionList{Enabled: true}
 	seen := make(map[string]struct{})
 	received, size := 0, 0
-	for {
+	for pages := 1; ; pages++ {
 		query := url.Values{"limit": {strconv.Itoa(pageLimit)}}
 		if received > 0 {
 			query.Set("offset", strconv.Itoa(received))
 		}
 		body, err := c.get(ctx, request{
 			operation: opConnections,
-			path:      []string{"v1.0", "", "clusters", clusterID, "vpcepservice", "connections"},
+			path:      []string{"v1.0", projectSegment, "clusters", clusterID, "vpcepservice", "connections"},
 			query:     query,
 			admit:     admit,
 		})
@@ -174,10 +175,10 @@ func (c *Client) Connections(ctx context.Context, clusterID string, admit Admit)
 		fresh := list.add(page, seen)
 		received += len(page.Connections)
 		size += len(body)
-		if !list.more(len(page.Connections), fresh) {
+		if !list.more(fresh) {
 			return list, nil
 		}
-		if len(list.Connections) >= maxConnections || size >= maxListBytes {
+		if len(list.Connections) >= maxConnections || size >= maxListBytes || pages == maxPages {
 			list.Refused = true
 			return list, nil
 		}
@@ -216,16 +217,10 @@ func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fr
 	return fresh
 }
 
-// more says whether a further page is to be asked for. Where the API reports no number, a page as long as was asked
-// for may not be the last.
-func (l *ConnectionList) more(onPage, fresh int) bool {
-	if fresh == 0 {
-		return false
-	}
-	if !l.Reported.Set {
-		return onPage >= pageLimit
-	}
-	return float64(len(l.Connections)) < l.Reported.Value
+// more says whether a further page is to be asked for, after one that brought that many new connections. Where the API
+// reports no number, only a page without any tells that the list is at its end.
+func (l *ConnectionList) more(fresh int) bool {
+	return fresh > 0 && (!l.Reported.Set || float64(len(l.Connections)) < l.Reported.Value)
 }
 
 // parseConnections reads one page. It fails where the body is no answer: no JSON object, one with neither connections
@@ -250,15 +245,15 @@ func parseConnections(body []byte) (*ConnectionList, error) {
 		}
 		return r.skip()
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case !listed && !page.Reported.Set:
-		return nil, errors.New("the body has neither connections nor total_count")
 	}
 	if count := page.Reported.Value; page.Reported.Set && (count < 0 || count != math.Trunc(count)) {
 		r.count("total_count") // no count of anything
 		page.Reported = Optional[float64]{}
+	}
+	if !listed && !page.Reported.Set {
+		return nil, errors.New("the body has neither connections nor total_count")
 	}
 	page.Unparsable = r.unparsable
 	return page, nil

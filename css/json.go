@@ -19,6 +19,9 @@ import (
 // maxText is the length in bytes at which texts of the API end: what is longer is no name or address.
 const maxText = 1024
 
+// maxElements is how many elements a list of the API may have.
+const maxElements = 100_000
+
 // Optional is a value that the API may not have sent. Absent and zero are two different answers.
 type Optional[T any] struct {
 	Value T
@@ -77,12 +80,16 @@ func (r *reader) object(field func(name []byte) error) error {
 	return r.syntax(err)
 }
 
-// array calls element for each element, which must read or skip it.
+// array calls element for each element, which must read or skip it. A body that is full of tiny elements would take
+// many times its size in memory, so there may be no more than maxElements.
 func (r *reader) array(element func() error) error {
 	if _, err := r.json.ReadToken(); err != nil {
 		return r.syntax(err)
 	}
-	for r.json.PeekKind() != jsontext.KindEndArray {
+	for n := 0; r.json.PeekKind() != jsontext.KindEndArray; n++ {
+		if n == maxElements {
+			return errors.New("a list has more than 100,000 elements")
+		}
 		if err := element(); err != nil {
 			return err
 		}
@@ -148,7 +155,7 @@ func (r *reader) number(name string, to *Optional[float64]) error {
 		return nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+	if strings.Trim(text, "0123456789+-.eE") != "" || err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
 		r.count(name)
 		return nil
 	}
@@ -247,7 +254,7 @@ func (r *reader) syntax(err error) error {
 func Clean(s string, limit int) string {
 	if len(s) > limit {
 		end := limit
-		for end > 0 && !utf8.RuneStart(s[end]) {
+		for end > limit-utf8.UTFMax && end > 0 && !utf8.RuneStart(s[end]) {
 			end--
 		}
 		s = strings.Clone(s[:end])

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,7 +57,10 @@ func canonicalRequest(req *http.Request, body []byte, names []string) string {
 		b.WriteByte('/')
 		b.WriteString(escape(segment))
 	}
-	b.WriteString("/\n")
+	if strings.Trim(req.URL.Path, "/") != "" {
+		b.WriteByte('/')
+	}
+	b.WriteByte('\n')
 	b.WriteString(canonicalQuery(req.URL.Query()))
 	b.WriteByte('\n')
 	for _, name := range names {
@@ -75,12 +79,11 @@ func canonicalRequest(req *http.Request, body []byte, names []string) string {
 // canonicalQuery sorts by key and then by value; it is also what goes on the wire, so that both sides see one text.
 func canonicalQuery(query url.Values) string {
 	var pairs []string
-	for key, values := range query {
-		for _, value := range values {
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		for _, value := range slices.Sorted(slices.Values(query[key])) {
 			pairs = append(pairs, escape(key)+"="+escape(value))
 		}
 	}
-	slices.Sort(pairs)
 	return strings.Join(pairs, "&")
 }
 
