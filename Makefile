@@ -1,0 +1,91 @@
+# Everything a developer does here, by name. `make` alone says what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tools, each at one version; .ci/run reads the same lines.
+GOLANGCI_LINT_VERSION := v2.15.0
+
+BIN      := css_vpcep_exporter
+TOOLS    := $(CURDIR)/.bin
+IMAGE    ?= css_vpcep_exporter
+CONTAINER_TOOL ?= docker
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+# What a build says of itself. Without git or tags it says so, and is built all the same.
+VERSION    ?= $(or $(shell cat VERSION 2>/dev/null),$(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),devel)
+REVISION   ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
+BRANCH     ?= $(or $(shell git symbolic-ref --short -q HEAD 2>/dev/null),unknown)
+BUILD_USER ?= $(shell id -un)@$(shell uname -n)
+# The commit's time, so that the same commit gives the same binary.
+BUILD_DATE ?= $(or $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null),$(shell date -u +%Y-%m-%dT%H:%M:%SZ))
+
+STAMP   := github.com/prometheus/common/version
+LDFLAGS := -s -w \
+	-X $(STAMP).Version=$(VERSION) \
+	-X $(STAMP).Revision=$(REVISION) \
+	-X $(STAMP).Branch=$(BRANCH) \
+	-X $(STAMP).BuildUser=$(BUILD_USER) \
+	-X $(STAMP).BuildDate=$(BUILD_DATE)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build ./css_vpcep_exporter, static and stamped with its version
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+.PHONY: test
+test: ## Run all tests
+	go test ./...
+
+.PHONY: race
+race: ## Run all tests under the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters, installed into ./.bin at their pinned version
+	$< run ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@go list ./... | while read -r package; do \
+		go test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r target; do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks whose names match BENCH (all)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: demo
+demo: ## Run the exporter against a simulated cloud on http://127.0.0.1:10247/
+	go run . --demo
+
+.PHONY: image
+image: ## Build the container image css_vpcep_exporter
+	$(CONTAINER_TOOL) build \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg BRANCH=$(BRANCH) \
+		--build-arg BUILD_USER=$(BUILD_USER) --build-arg BUILD_DATE=$(BUILD_DATE) \
+		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+
+.PHONY: check
+check: ## Start the demo and check its metrics, README.md's examples, deploy/ and dashboards/ (needs promtool)
+	.ci/run demo examples deploy
+
+.PHONY: ci
+ci: ## Run everything that is checked before a change goes in
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built and installed here
+	rm -rf $(BIN) $(TOOLS)
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
