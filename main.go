@@ -18,7 +18,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -73,6 +75,7 @@ type flags struct {
 	logFormat   string
 	web         *web.FlagConfig
 	webGiven    bool // the listen address was asked for
+	lifecycle   bool
 	server      server.Options
 }
 
@@ -92,6 +95,8 @@ func newApp(f *flags) *kingpin.Application {
 		BoolVar(&f.demo)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
 		Default("/metrics").StringVar(&f.server.TelemetryPath)
+	app.Flag("web.enable-lifecycle", "Load the configuration file again on POST /-/reload, as on SIGHUP.").
+		BoolVar(&f.lifecycle)
 	app.Flag("scrape.timeout", "How long a request may take that does not say so itself by X-Prometheus-Scrape-Timeout-Seconds.").
 		Default("10s").DurationVar(&f.server.Timeout)
 	app.Flag("scrape.timeout-offset", "How long before its timeout a request is answered.").
@@ -130,7 +135,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	}
 	logger := newLogger(stderr, f.logLevel, f.logFormat)
 
-	var cfg *config.Config
+	load := func() (*config.Config, error) { return config.Load(f.configFile, env) }
 	if f.demo {
 		cloud, err := startDemo(ctx)
 		if err != nil {
@@ -138,26 +143,32 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 			return 1
 		}
 		defer cloud.stop()
-		cfg = cloud.config()
-	} else if cfg, err = config.Load(f.configFile, env); err != nil {
-		reportConfig(err, f.configCheck, stdout, logger)
-		return 1
+		load = cloud.config
 	}
 	if f.configCheck {
-		fmt.Fprintf(stdout, "%s: the file is good: %d project(s)\n", f.configFile, len(cfg.Projects))
-		return 0
+		return check(f.configFile, load, stdout)
 	}
 
-	e, err := newExporter(&f, cfg, env, logger)
-	if err != nil {
-		logger.Error("The exporter cannot be started", "err", err)
-		return 1
-	}
+	e := newExporter(&f, load, env, logger)
 	defer e.close()
+	if e.reload() != nil {
+		return 1 // it is in the log
+	}
 	if f.once {
 		return e.once(ctx, stdout)
 	}
 	return e.serve(ctx)
+}
+
+// check says every mistake of the file on standard output.
+func check(file string, load func() (*config.Config, error), stdout io.Writer) int {
+	cfg, err := load()
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return 1
+	}
+	fmt.Fprintf(stdout, "%s: the file is good: %d project(s)\n", file, len(cfg.Projects))
+	return 0
 }
 
 // newLogger makes a logger of the log/slog kind that writes through go-kit/log.
@@ -171,66 +182,129 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }
 
-// reportConfig says every mistake of the file: on standard output to who asked for it, else in the log.
-func reportConfig(err error, asked bool, stdout io.Writer, logger *slog.Logger) {
-	if asked {
-		fmt.Fprintln(stdout, err)
-		return
-	}
-	mistakes := config.Errors{}
-	if !errors.As(err, &mistakes) {
-		logger.Error("The configuration file cannot be used", "err", err)
-	}
-	for _, m := range mistakes {
-		logger.Error("The configuration file cannot be used", "err", m)
-	}
-}
-
-// exporter is the program after its configuration was loaded.
+// exporter is the program after its flags were read.
 type exporter struct {
 	flags   *flags
+	load    func() (*config.Config, error)
+	env     config.Environment
 	logger  *slog.Logger
-	clients []*css.Client
+	guard   *css.Guard
+	metrics *collector.ExporterMetrics
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
 	server  *server.Server
+
+	mu       sync.Mutex // held while the configuration changes
+	projects []configured
 }
 
-func newExporter(f *flags, cfg *config.Config, env config.Environment, logger *slog.Logger) (*exporter, error) {
+// configured is a project with what the file said of it.
+type configured struct {
+	file    config.Project
+	project discovery.Project
+}
+
+// newExporter makes an exporter of nothing; reload makes it know its projects.
+func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
+	e := &exporter{
+		flags:   f,
+		load:    load,
+		env:     env,
+		logger:  logger,
+		guard:   css.NewGuard(),
+		metrics: collector.NewExporterMetrics(registry),
+		fleet:   discovery.NewFleet(nil, logger),
+	}
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("css_vpcep_exporter"),
+		e.fleet,
 	)
-	metrics := collector.NewExporterMetrics(registry)
-	metrics.ConfigLoaded(true)
-
-	e := &exporter{flags: f, logger: logger}
-	guard := css.NewGuard()
-	var projects []discovery.Project
-	for i := range cfg.Projects {
-		p, err := newProject(&cfg.Projects[i], cfg.Scrape.Concurrency, env, guard, metrics.Observe)
-		if err != nil {
-			return nil, err
-		}
-		e.clients = append(e.clients, p.Client)
-		projects = append(projects, p)
+	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
+	options := f.server
+	options.Version = version.Info()
+	if f.lifecycle {
+		options.Reload = e.reload
 	}
-	e.fleet = discovery.NewFleet(projects, logger)
-	registry.MustRegister(e.fleet)
-	e.scraper = collector.NewScraper(collector.ScrapeOptions{
+	e.server = server.New(options, e.fleet, e.scraper, registry, logger)
+	return e
+}
+
+// reload loads the whole file and then puts it to use; if anything is wrong with it, nothing changes. Projects that the
+// file says the same of as before keep their connections, and what is known of them.
+func (e *exporter) reload() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cfg, projects, err := e.prepare()
+	e.metrics.ConfigLoaded(err == nil)
+	if err != nil {
+		mistakes := config.Errors{}
+		if !errors.As(err, &mistakes) {
+			e.logger.Error("The configuration cannot be used", "err", err)
+		}
+		for _, m := range mistakes {
+			e.logger.Error("The configuration cannot be used", "err", m)
+		}
+		return err
+	}
+
+	var fleet []discovery.Project
+	for _, p := range projects {
+		fleet = append(fleet, p.project)
+	}
+	e.scraper.Configure(collector.ScrapeOptions{
 		Concurrency:  cfg.Scrape.Concurrency,
 		Projects:     len(cfg.Projects),
 		MinInterval:  cfg.Scrape.MinInterval,
 		MaxStaleness: cfg.Scrape.MaxStaleness,
-	}, metrics, logger)
+	})
+	e.server.Configure(collector.Options{Connections: e.flags.connections, MaxConnections: cfg.Scrape.MaxConnections})
+	e.fleet.Apply(fleet)
+	for _, old := range e.projects {
+		if !slices.ContainsFunc(projects, func(p configured) bool { return p.project.Client == old.project.Client }) {
+			old.project.Client.CloseIdleConnections()
+		}
+	}
+	e.projects = projects
+	e.logger.Info("The configuration is loaded", "projects", len(projects))
+	return nil
+}
 
-	options := f.server
-	options.Version = version.Info()
-	options.Metrics = collector.Options{Connections: f.connections, MaxConnections: cfg.Scrape.MaxConnections}
-	e.server = server.New(options, e.fleet, e.scraper, registry, logger)
-	return e, nil
+// prepare loads the file and makes what is new in it.
+func (e *exporter) prepare() (*config.Config, []configured, error) {
+	cfg, err := e.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	var projects []configured
+	for _, file := range cfg.Projects {
+		i := slices.IndexFunc(e.projects, func(old configured) bool { return same(old.file, file) })
+		if i >= 0 {
+			projects = append(projects, e.projects[i])
+			continue
+		}
+		project, err := newProject(&file, cfg.Scrape.Concurrency, e.env, e.guard, e.metrics.Observe)
+		if err != nil {
+			return nil, nil, err
+		}
+		projects = append(projects, configured{file, project})
+	}
+	return cfg, projects, nil
+}
+
+// same says whether the file says the same of a project. Regular expressions are compared by their text.
+func same(a, b config.Project) bool {
+	if a.Discovery != nil && b.Discovery != nil {
+		if fmt.Sprint(a.Discovery.Name, a.Discovery.Engine) != fmt.Sprint(b.Discovery.Name, b.Discovery.Engine) {
+			return false
+		}
+		ours, theirs := *a.Discovery, *b.Discovery
+		ours.Name, ours.Engine, theirs.Name, theirs.Engine = nil, nil, nil, nil
+		a.Discovery, b.Discovery = &ours, &theirs
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // newProject makes of a project of the file one that can be asked.
@@ -298,8 +372,8 @@ func newCredentials(c *config.Credentials, env config.Environment) (css.Credenti
 // close ends what newExporter began.
 func (e *exporter) close() {
 	e.scraper.Wait()
-	for _, c := range e.clients {
-		c.CloseIdleConnections()
+	for _, p := range e.projects {
+		p.project.Client.CloseIdleConnections()
 	}
 }
 
@@ -356,10 +430,9 @@ func (e *exporter) serve(ctx context.Context) int {
 	}()
 	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
 
-	select {
-	case err = <-served:
+	if err = e.wait(ctx, served); err != nil {
 		e.logger.Error("The HTTP server ended", "err", err)
-	case <-ctx.Done():
+	} else {
 		e.logger.Info("Shutting down", "grace", shutdownGrace)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		err = srv.Shutdown(grace)
@@ -373,6 +446,23 @@ func (e *exporter) serve(ctx context.Context) int {
 		return 1
 	}
 	return 0
+}
+
+// wait returns when ctx ends or, with its error, when the HTTP server does. Until then SIGHUP loads the file again.
+func (e *exporter) wait(ctx context.Context, served <-chan error) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			_ = e.reload() // it is in the log and in a metric
+		case err := <-served:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // announceDemo says where to look, and keeps the demo on this machine unless it was told otherwise.
@@ -421,7 +511,7 @@ func startDemo(ctx context.Context) (*demo, error) {
 }
 
 // config is the file that one would write for the simulated cloud. The first project's id is left to be looked up.
-func (d *demo) config() *config.Config {
+func (d *demo) config() (*config.Config, error) {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {
 		project := config.Project{
@@ -436,5 +526,5 @@ func (d *demo) config() *config.Config {
 		}
 		cfg.Projects = append(cfg.Projects, project)
 	}
-	return cfg
+	return cfg, nil
 }

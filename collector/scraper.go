@@ -26,27 +26,31 @@ type ScrapeOptions struct {
 // Scraper reads targets. It lives as long as the process, so that scrapes at the same moment share their calls, lists
 // can be kept, and a failure is logged when it starts and when it ends instead of at every scrape.
 type Scraper struct {
-	options ScrapeOptions
 	metrics *ExporterMetrics
 	logger  *slog.Logger
-	slots   *semaphore.Weighted
 	flights sync.WaitGroup
 
 	mu       sync.Mutex
+	options  ScrapeOptions
+	slots    *semaphore.Weighted
 	clusters map[clusterKey]*clusterState
 	shares   map[string]*semaphore.Weighted // of the slots, by project
 }
 
 // NewScraper makes a Scraper that has read nothing yet.
 func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Logger) *Scraper {
-	return &Scraper{
-		options:  options,
-		metrics:  metrics,
-		logger:   logger,
-		slots:    semaphore.NewWeighted(int64(options.Concurrency)),
-		clusters: make(map[clusterKey]*clusterState),
-		shares:   make(map[string]*semaphore.Weighted),
-	}
+	s := &Scraper{metrics: metrics, logger: logger, clusters: make(map[clusterKey]*clusterState)}
+	s.Configure(options)
+	return s
+}
+
+// Configure puts options in the place of those that were there. Requests that are under way do not count any more.
+func (s *Scraper) Configure(options ScrapeOptions) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options = options
+	s.slots = semaphore.NewWeighted(int64(options.Concurrency))
+	s.shares = make(map[string]*semaphore.Weighted)
 }
 
 type clusterKey struct{ project, cluster string }
@@ -187,22 +191,23 @@ func (s *Scraper) turn(ctx context.Context, t Target) (leave func(), err error) 
 	if err := t.Budget.Wait(ctx); err != nil {
 		return nil, err
 	}
-	share := s.share(t.Project)
+	share, slots := s.limits(t.Project)
 	if err := share.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	if err := s.slots.Acquire(ctx, 1); err != nil {
+	if err := slots.Acquire(ctx, 1); err != nil {
 		share.Release(1)
 		return nil, err
 	}
 	return sync.OnceFunc(func() {
-		s.slots.Release(1)
+		slots.Release(1)
 		share.Release(1)
 	}), nil
 }
 
-// share is how many of the slots a project may take: a quarter is kept for the others, should all of its calls hang.
-func (s *Scraper) share(project string) *semaphore.Weighted {
+// limits are the slots, and how many of them the project may take: a quarter is kept for the others, should all of its
+// calls hang.
+func (s *Scraper) limits(project string) (share, slots *semaphore.Weighted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shares[project] == nil {
@@ -212,7 +217,7 @@ func (s *Scraper) share(project string) *semaphore.Weighted {
 		}
 		s.shares[project] = semaphore.NewWeighted(int64(size))
 	}
-	return s.shares[project]
+	return s.shares[project], s.slots
 }
 
 // land takes a flight's result.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package discovery knows which clusters there are: those that the file lists, and those that the API finds. A Fleet
-// lives as long as the configuration it was made of, and refreshes what it knows in the background.
+// lives as long as the process, and refreshes what it knows in the background.
 //
 // It talks to the cloud through each project's Client, and to nobody else.
 package discovery
@@ -61,8 +61,11 @@ type Target struct {
 
 // Fleet is all projects with their clusters.
 type Fleet struct {
+	logger *slog.Logger
+
+	mu       sync.Mutex
 	projects []*project
-	logger   *slog.Logger
+	start    func(*project) // nil while Run does not run
 }
 
 // project is a Project with what is known of it.
@@ -75,31 +78,79 @@ type project struct {
 	ok      bool
 	lastOK  time.Time
 	lastErr error
+	stop    context.CancelFunc // ends its run; nil if it has none
 }
 
 // NewFleet makes a fleet that knows only what the file lists. Run makes it learn the rest.
 func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	f := &Fleet{logger: logger}
-	for _, p := range projects {
-		f.projects = append(f.projects, &project{Project: p})
-	}
+	f.Apply(projects)
 	return f
+}
+
+// Apply puts projects in the place of those that were there. One with the same Client is the same as before, and keeps
+// what is known of it.
+func (f *Fleet) Apply(projects []Project) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := make(map[*css.Client]*project, len(f.projects))
+	for _, p := range f.projects {
+		before[p.Client] = p
+	}
+	f.projects = nil
+	for _, p := range projects {
+		if same := before[p.Client]; same != nil {
+			delete(before, p.Client)
+			f.projects = append(f.projects, same)
+			continue
+		}
+		added := &project{Project: p}
+		f.projects = append(f.projects, added)
+		if f.start != nil {
+			f.start(added)
+		}
+	}
+	for _, gone := range before {
+		if gone.stop != nil {
+			gone.stop()
+		}
+	}
 }
 
 // Run refreshes what is known until ctx ends.
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, p := range f.projects {
-		wg.Go(func() { p.run(ctx, f.logger.With("project", p.Name, "region", p.Region)) })
+	f.mu.Lock()
+	f.start = func(p *project) {
+		var own context.Context
+		own, p.stop = context.WithCancel(ctx)
+		wg.Go(func() { p.run(own, f.logger.With("project", p.Name, "region", p.Region)) })
 	}
+	for _, p := range f.projects {
+		f.start(p)
+	}
+	f.mu.Unlock()
+
+	<-ctx.Done()
+	f.mu.Lock()
+	f.start = nil
+	f.mu.Unlock()
 	wg.Wait()
+}
+
+// list is the projects as they are now.
+func (f *Fleet) list() []*project {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.projects // Apply makes another slice
 }
 
 // Refresh looks at every project once, and fails if that failed for one.
 func (f *Fleet) Refresh(ctx context.Context) error {
-	errs := make([]error, len(f.projects))
+	projects := f.list()
+	errs := make([]error, len(projects))
 	var wg sync.WaitGroup
-	for i, p := range f.projects {
+	for i, p := range projects {
 		wg.Go(func() {
 			errs[i] = p.refresh(ctx)
 			p.tell(errs[i], f.logger.With("project", p.Name, "region", p.Region))
@@ -111,7 +162,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 
 // Ready says whether every project has been looked at once, with success or without.
 func (f *Fleet) Ready() bool {
-	for _, p := range f.projects {
+	for _, p := range f.list() {
 		p.mu.Lock()
 		tried := p.tried
 		p.mu.Unlock()
@@ -125,7 +176,7 @@ func (f *Fleet) Ready() bool {
 // Targets gives all clusters known now, in the order of the file and then of the API.
 func (f *Fleet) Targets() []Target {
 	var targets []Target
-	for _, p := range f.projects {
+	for _, p := range f.list() {
 		targets = append(targets, p.targets()...)
 	}
 	return targets

@@ -231,6 +231,43 @@ css_vpcep_discovery_up{project_id="p2",region="cn-north-4"} 0
 	}
 }
 
+// TestApply keeps what is known of a project that stays, and ends and begins the others, while it runs.
+func TestApply(t *testing.T) {
+	c := newCloud(t, simulator.Options{})
+	c.add("c1", "one", nil)
+	stays := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	goes := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	comes := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	fleet := NewFleet([]Project{stays, goes}, discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { fleet.Run(ctx) })
+	refreshes := func(want int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); !fleet.Ready(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("not ready")
+			}
+		}
+		if n := c.Count(simulator.Target{Endpoint: simulator.Clusters, ID: "p1"}); n != want {
+			t.Errorf("%d refreshes, want %d", n, want)
+		}
+	}
+	refreshes(2)
+	fleet.Apply([]Project{stays})
+	if got := ids(fleet.Targets()); got != "c1" {
+		t.Errorf("what was known is gone: %q", got)
+	}
+	refreshes(2)
+	fleet.Apply([]Project{comes, stays})
+	refreshes(3)
+	if got := ids(fleet.Targets()); got != "c1 c1" {
+		t.Errorf("targets %q", got)
+	}
+	cancel()
+	wg.Wait()
+}
+
 // TestRun refreshes in the background until its context ends.
 func TestRun(t *testing.T) {
 	c := newCloud(t, simulator.Options{})

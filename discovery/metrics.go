@@ -39,7 +39,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		up, clusters, lastSuccess float64
 	}
 	states := make(map[key]*state)
-	for _, p := range f.projects {
+	for _, p := range f.list() {
 		if p.Search == nil {
 			continue
 		}

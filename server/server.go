@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"css_vpcep_exporter/collector"
@@ -29,6 +31,7 @@ const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 const (
 	pathHealthy = "/-/healthy"
 	pathReady   = "/-/ready"
+	pathReload  = "/-/reload"
 )
 
 // Options are the flags that concern HTTP.
@@ -36,8 +39,8 @@ type Options struct {
 	TelemetryPath string
 	Timeout       time.Duration // for a request that does not say how long it waits
 	TimeoutOffset time.Duration // how long before that the answer is ready
-	Metrics       collector.Options
 	Version       string
+	Reload        func() error // loads the configuration again; nil turns /-/reload off
 }
 
 // Validate finds what cannot work.
@@ -49,7 +52,7 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
 	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
-	case o.TelemetryPath == pathHealthy, o.TelemetryPath == pathReady:
+	case slices.Contains([]string{pathHealthy, pathReady, pathReload}, o.TelemetryPath):
 		return fmt.Errorf("--web.telemetry-path=%q: that path is taken", o.TelemetryPath)
 	}
 	return nil
@@ -63,7 +66,11 @@ type Server struct {
 	own     prometheus.Gatherer
 	logger  *slog.Logger
 	scrapes prometheus.Registerer
+	metrics atomic.Pointer[collector.Options]
 }
+
+// Configure says what is shown of each cluster; it must be called before the first request.
+func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
 
 // New makes a server. The exporter's own metrics come from own, to which the server adds those of its handler.
 func New(options Options, fleet *discovery.Fleet, scraper *collector.Scraper, own *prometheus.Registry, logger *slog.Logger) *Server {
@@ -88,9 +95,11 @@ func (s *Server) Handler() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", landing)
-	mux.HandleFunc("GET "+s.options.TelemetryPath, s.metrics)
+	mux.HandleFunc("GET "+s.options.TelemetryPath, s.scrape)
 	mux.HandleFunc("GET "+pathHealthy, s.healthy)
 	mux.HandleFunc("GET "+pathReady, s.ready)
+	mux.HandleFunc("POST "+pathReload, s.reload)
+	mux.HandleFunc("PUT "+pathReload, s.reload)
 	return mux, nil
 }
 
@@ -109,7 +118,7 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 	return s.gatherer(c), func() int { return count }
 }
 
-func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	timeout, err := s.timeout(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -145,7 +154,7 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 
 // collector makes the collector of one request.
 func (s *Server) collector(ctx context.Context) *collector.Collector {
-	return collector.New(ctx, s.scraper, s.targets(), s.options.Metrics)
+	return collector.New(ctx, s.scraper, s.targets(), *s.metrics.Load())
 }
 
 // gatherer joins one request's metrics with the exporter's own, which are gathered after the scrape that they count.
@@ -184,6 +193,18 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "css_vpcep_exporter is ready.")
+}
+
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	if s.options.Reload == nil {
+		http.Error(w, "Reloading over HTTP is off: start with --web.enable-lifecycle, or send SIGHUP.", http.StatusForbidden)
+		return
+	}
+	if err := s.options.Reload(); err != nil {
+		http.Error(w, "The configuration was not changed:\n"+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(w, "The configuration is loaded.")
 }
 
 // errorLog is what promhttp tells its errors to.

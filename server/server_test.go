@@ -71,8 +71,8 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	}
 	r.server = New(Options{
 		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond,
-		Metrics: collector.Options{Connections: true, MaxConnections: 10},
 	}, r.fleet, r.scraper, registry, logger)
+	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})
 	handler, err := r.server.Handler()
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +228,8 @@ func TestRoutes(t *testing.T) {
 		{http.MethodHead, "/-/healthy", 200, ""},
 		{http.MethodGet, "/nothing", 404, ""},
 		{http.MethodPost, "/metrics", 405, ""},
+		{http.MethodPost, "/-/reload", 403, "--web.enable-lifecycle"},
+		{http.MethodGet, "/-/reload", 405, ""},
 	} {
 		status, body := r.get(t, tc.method, tc.path, "")
 		if status != tc.status || !strings.Contains(body, tc.body) {
