@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -57,9 +58,11 @@ type Options struct {
 // Client reads one project. It may be used by many goroutines together.
 type Client struct {
 	options Options
-	http    *http.Client
 	scope   string
-	lookup  chan struct{} // held by who looks the project's id up
+	lookup  chan struct{} // held by who looks the project's id up, and for what follows
+
+	lookupFailed   error // the last look-up's
+	lookupFailedAt time.Time
 
 	mu        sync.Mutex
 	projectID string
@@ -74,16 +77,16 @@ func NewClient(options Options) *Client {
 		options.Observe = func(Exchange) {}
 	}
 	return &Client{
-		options: options,
-		http: &http.Client{
-			Transport: options.Transport,
-			// A redirect would carry the signature elsewhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		options:   options,
 		scope:     options.Endpoint + " " + options.ProjectID,
 		lookup:    make(chan struct{}, 1),
 		projectID: options.ProjectID,
 	}
+}
+
+// Format hides the credentials that the client holds from every verb of fmt.
+func (c *Client) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "<client of "+c.options.Endpoint+">")
 }
 
 // NewTransport makes a transport that keeps as many connections warm as there may be requests at once. A nil proxy
@@ -106,7 +109,11 @@ func NewTransport(tlsConfig *tls.Config, proxy *url.URL, concurrency int) *http.
 }
 
 // CloseIdleConnections ends the connections that are kept warm.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() {
+	if t, ok := c.options.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // projectSegment cannot be a segment itself.
 const projectSegment = "/project"
@@ -184,7 +191,7 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 	c.options.Observe(Exchange{
 		Region: c.options.Region, Operation: r.operation, Status: status, Duration: time.Since(start),
 	})
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && (status == 0 || status == http.StatusOK) {
 		return nil, status, timeoutError(r.operation, "the answer", ctx.Err())
 	}
 	return body, status, err
@@ -192,21 +199,23 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 
 // send makes the exchange. The body is of a 200 and complete if there is no error; status is 0 without an answer.
 func (c *Client) send(operation string, req *http.Request, credentials Credentials) ([]byte, int, error) {
-	resp, err := c.http.Do(req)
+	// Without an http.Client, which would follow redirects, or at least read where they lead: a redirect would carry the
+	// signature elsewhere.
+	resp, err := c.options.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, 0, transportError(operation, 0, err)
+		return nil, 0, transportError(operation, 0, err, credentials)
 	}
 	defer resp.Body.Close()
 
 	if resp.StatusCode != http.StatusOK {
 		// What can be had of the error's body is enough; draining a little keeps the connection warm.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, resp.StatusCode, statusError(operation, resp.StatusCode, resp.Header, credentials.redact(body), time.Now())
+		return nil, resp.StatusCode, statusError(operation, resp, body, credentials)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return nil, resp.StatusCode, transportError(operation, resp.StatusCode, err)
+		return nil, resp.StatusCode, transportError(operation, resp.StatusCode, err, credentials)
 	case len(body) > maxBody:
 		return nil, resp.StatusCode, decodeError(operation, "the body has more than 16 MiB")
 	}
@@ -239,7 +248,7 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
-		return nil, transportError(r.operation, 0, err)
+		return nil, transportError(r.operation, 0, err, Credentials{})
 	}
 	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.query)
 	req.Header.Set("User-Agent", c.options.UserAgent)

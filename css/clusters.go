@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 
@@ -106,6 +107,9 @@ func parseClusters(body []byte) (page []Cluster, total Optional[float64], err er
 		}
 		return r.skip()
 	})
+	if total.Value < 0 || total.Value != math.Trunc(total.Value) {
+		total = Optional[float64]{} // no count of anything
+	}
 	if err == nil && !listed {
 		err = errors.New("the body has no list of clusters")
 	}

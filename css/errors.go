@@ -3,12 +3,12 @@
 package css
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -65,6 +65,7 @@ type Error struct {
 	Message   string // short and cleaned
 	Err       error  // what was underneath, if that was an error of this side
 
+	hint       string        // in the place of what Hint would say
 	retryAfter time.Duration // as the server asked; -1 if it did not
 	broken     bool          // the connection broke: another try may succeed
 }
@@ -94,6 +95,8 @@ func (e *Error) Hint() string {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
 	switch {
+	case e.hint != "":
+		return e.hint
 	case e.Reason == ReasonAuth && e.Code == codeTokenExpired:
 		return "the token has expired; see that whoever renews it still does"
 	case e.Reason == ReasonAuth:
@@ -154,9 +157,12 @@ func reasonOfStatus(status int, code string) Reason {
 }
 
 // statusError makes the error of an answer that is no 200. Only short, well-formed parts of the body survive.
-func statusError(operation string, status int, header http.Header, body []byte, now time.Time) *Error {
+func statusError(operation string, answer *http.Response, body []byte, credentials Credentials) *Error {
+	status := answer.StatusCode
 	code, message, requestID := errorFields(body)
-	if id := identifier(header.Get("X-Request-Id")); id != "" {
+	code = identifier(credentials.redact(code))
+	requestID = identifier(credentials.redact(requestID))
+	if id := identifier(credentials.redact(answer.Header.Get("X-Request-Id"))); id != "" {
 		requestID = id
 	}
 	e := &Error{
@@ -165,8 +171,8 @@ func statusError(operation string, status int, header http.Header, body []byte, 
 		Status:     status,
 		Code:       code,
 		RequestID:  requestID,
-		Message:    cleanMessage(message),
-		retryAfter: retryAfter(header.Get("Retry-After"), now),
+		Message:    cleanMessage(credentials.redact(message)),
+		retryAfter: retryAfter(answer.Header.Get("Retry-After"), time.Now()),
 	}
 	switch {
 	case e.Reason == ReasonAuth:
@@ -181,14 +187,14 @@ func statusError(operation string, status int, header http.Header, body []byte, 
 // and a short one would be found in any text.
 const shortestSecret = 8
 
-// redact takes the credentials out of an error's body, should the API have quoted them.
-func (c Credentials) redact(body []byte) []byte {
+// redact takes the credentials out of what the API said, should it have quoted them.
+func (c Credentials) redact(said string) string {
 	for _, secret := range []string{c.SecretKey, c.SecurityToken, c.AuthToken, c.AccessKey} {
 		if len(secret) >= shortestSecret {
-			body = bytes.ReplaceAll(body, []byte(secret), []byte("<secret>"))
+			said = strings.ReplaceAll(said, secret, "<secret>")
 		}
 	}
-	return body
+	return said
 }
 
 // errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.
@@ -207,9 +213,9 @@ func errorFields(body []byte) (code, message, requestID string) {
 	}
 	// A field of another type makes an error but leaves what was read before and after it.
 	_ = json.Unmarshal(body, &wire)
-	return identifier(firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code)),
+	return firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code),
 		firstText(wire.ExternalMessage, wire.ErrorMsg, wire.Message, wire.Error.Message),
-		identifier(firstText(wire.RequestID))
+		firstText(wire.RequestID)
 }
 
 func firstText(values ...any) string {
@@ -242,10 +248,10 @@ func identifier(s string) string {
 // cleanMessage keeps the first printable line of an API's message. Whatever follows a mention of the signature is
 // dropped: that is where the signed request is echoed.
 func cleanMessage(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	lower := strings.ToLower(s)
+	s, _, _ = strings.Cut(strings.TrimSpace(strings.ToValidUTF8(s, "?")), "\n")
+	lower := strings.Map(asciiLower, s) // of the same length as s
 	for _, mark := range []string{"canonical", "authorization", "x-sdk-date", "x-security-token", "x-auth-token", "signature"} {
-		if i := strings.Index(lower, mark); i >= 0 && i <= len(s) {
+		if i := strings.Index(lower, mark); i >= 0 {
 			s, lower = s[:i], lower[:i]
 		}
 	}
@@ -254,19 +260,39 @@ func cleanMessage(s string) string {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(s, ""))
+	}, s)
 	return strings.TrimRight(Clean(s, maxErrorMessage), " ,;:")
 }
 
-// transportError makes the error of an exchange that brought no whole answer.
-func transportError(operation string, status int, err error) *Error {
+// asciiLower leaves other letters alone, whose lower case may have another length.
+func asciiLower(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r - 'A' + 'a'
+	}
+	return r
+}
+
+// transportError makes the error of an exchange that brought no whole answer. What net/http says of an answer that is no
+// HTTP quotes the answer, which may echo what was signed; so only errors that do not are kept.
+func transportError(operation string, status int, err error, credentials Credentials) *Error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the address, which the log line has already
 	}
-	return &Error{
-		Reason: ReasonTransport, Operation: operation, Status: status, Message: cleanMessage(err.Error()), Err: err,
-		retryAfter: -1, broken: retryable(err),
+	e := &Error{Reason: ReasonTransport, Operation: operation, Status: status, retryAfter: -1, broken: retryable(err)}
+	var network *net.OpError
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &network), errors.As(err, &dns), errors.As(err, &certificate),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, context.Canceled):
+		e.Message, e.Err = cleanMessage(credentials.redact(err.Error())), err
+	case strings.Contains(err.Error(), "HTTP/1.x transport connection broken"):
+		e.Message = "what answered does not speak HTTP as it should"
+	default:
+		e.Message = cleanMessage(credentials.redact(err.Error()))
 	}
+	return e
 }
 
 // retryable says whether a failed exchange may succeed if tried again at once: a name that does not exist and a

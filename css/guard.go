@@ -14,8 +14,8 @@ const (
 	restAtFirst = time.Minute
 	restAtMost  = 15 * time.Minute
 
-	// A call that tries unproven credentials and gets no answer for this long makes room for the next, so that one
-	// hanging cluster does not hold up all others. There are never more than maxTrials of them: the cloud locks a key
+	// A call that tries unproven credentials and gets no answer for this long makes room for one more, so that
+	// hanging clusters do not hold up all others. There are no more than maxTrials of them: the cloud locks a key
 	// after more than five refusals in a row.
 	trialPatience = time.Second
 	maxTrials     = 4
@@ -94,7 +94,8 @@ func (g *Guard) enter(ctx context.Context, operation, scope string, credentials 
 			unproven = s
 		}
 		patience := trialPatience - now.Sub(unproven.lastTrial)
-		if unproven.proven || unproven.trials == 0 || (patience <= 0 && unproven.trials < maxTrials) {
+		impatient := patience <= 0 && unproven.trials < maxTrials && !unproven.doubted && unproven.lastRest == 0
+		if unproven.proven || unproven.trials == 0 || impatient {
 			return g.admit(a, s, unproven, now), nil
 		}
 		if err := g.wait(ctx, a, unproven, patience); err != nil {
@@ -210,6 +211,8 @@ func (p *pass) refused(now time.Time, refused *Error) {
 	switch {
 	case s.provenAt.After(p.start):
 		// Another call was accepted meanwhile: this refusal is about its own cluster.
+	case now.Before(s.restUntil):
+		// Another refusal of the same burst was believed already.
 	case !a.proven:
 		a.refuse(now, refused)
 	case s.refuse(now, refused):
@@ -225,10 +228,7 @@ func (s *standing) accept(now time.Time) {
 // refuse takes a refusal and says whether the credentials rest now.
 func (s *standing) refuse(now time.Time, refused *Error) (rests bool) {
 	s.proven = false
-	switch {
-	case now.Before(s.restUntil):
-		return true // another call of the same burst
-	case !s.doubted && s.calls+s.waiting > 0:
+	if !s.doubted && s.lastRest == 0 && s.calls+s.waiting > 0 {
 		s.doubted = true
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -19,6 +20,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if id := c.KnownProjectID(); id != "" {
 		return id, nil
 	}
+	asked := time.Now()
 	select {
 	case c.lookup <- struct{}{}: // one asks, the others wait for what it learns
 		defer func() { <-c.lookup }()
@@ -28,6 +30,24 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if id := c.KnownProjectID(); id != "" {
 		return id, nil
 	}
+	if c.lookupFailed != nil && c.lookupFailedAt.After(asked) {
+		return "", c.lookupFailed
+	}
+	id, err := c.lookUp(ctx)
+	if err != nil {
+		if ctx.Err() == nil { // else it is this caller's own failure
+			c.lookupFailed, c.lookupFailedAt = err, time.Now()
+		}
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.projectID = id
+	return id, nil
+}
+
+// lookUp asks IAM.
+func (c *Client) lookUp(ctx context.Context) (string, error) {
 	body, err := c.get(ctx, request{
 		operation: opProjects,
 		endpoint:  c.options.IAMEndpoint,
@@ -37,14 +57,16 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id, err := parseProjects(body, c.options.Region)
+	ids, err := parseProjects(body, c.options.Region)
 	if err != nil {
 		return "", decodeError(opProjects, err.Error())
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.projectID = id
-	return id, nil
+	if len(ids) != 1 { // a guess is no project id
+		e := decodeError(opProjects, fmt.Sprintf("IAM knows %d projects named %q, not one", len(ids), c.options.Region))
+		e.hint = "set project_id"
+		return "", e
+	}
+	return ids[0], nil
 }
 
 // KnownProjectID gives the project's id if it is known by now, without asking anybody; else it is empty.
@@ -54,11 +76,10 @@ func (c *Client) KnownProjectID() string {
 	return c.projectID
 }
 
-// parseProjects finds the one project of that name. None or several is an error: a guess is no project id.
-func parseProjects(body []byte, name string) (string, error) {
+// parseProjects finds the ids of the projects of that name.
+func parseProjects(body []byte, name string) (ids []string, err error) {
 	r := newReader(body)
-	var ids []string
-	err := r.document(func(field []byte) error {
+	err = r.document(func(field []byte) error {
 		if string(field) != "projects" {
 			return r.skip()
 		}
@@ -82,11 +103,5 @@ func parseProjects(body []byte, name string) (string, error) {
 			return err
 		})
 	})
-	switch {
-	case err != nil:
-		return "", err
-	case len(ids) != 1:
-		return "", fmt.Errorf("IAM knows %d projects named %q, not one: set project_id", len(ids), name)
-	}
-	return ids[0], nil
+	return ids, err
 }

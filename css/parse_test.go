@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package css
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func utc(year int, month time.Month, day, hour, minute, second, nano int) Optional[time.Time] {
+	return some(time.Date(year, month, day, hour, minute, second, nano, time.UTC))
+}
+
+// mustParse parses a page; "absent" and "empty" lists are one and the same to those who read connections, and are not
+// for permissions.
+func mustParse(t *testing.T, body string) *ConnectionList {
+	t.Helper()
+	list, err := parseConnections([]byte(body))
+	if err != nil {
+		t.Fatalf("%v: %.200s", err, body)
+	}
+	return list
+}
+
+func compare(t *testing.T, got, want any) {
+	t.Helper()
+	ignoreNil := cmp.FilterPath(func(p cmp.Path) bool {
+		name := p.Last().String()
+		return name == ".Connections" || name == ".Unparsable"
+	}, cmpopts.EquateEmpty())
+	if diff := cmp.Diff(want, got, ignoreNil); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestParseSeed reads the answer that the vendor's page of 2025-08-15 shows.
+func TestParseSeed(t *testing.T) {
+	const domain = "db9b76a0d9ae431f8e85e89da2ca867c"
+	compare(t, mustParse(t, seedBody), &ConnectionList{
+		Enabled:  true,
+		Reported: some(2.0),
+		Connections: []Connection{
+			{
+				ID: "54b7f739-31a1-40d0-862b-ac85b83ab2da", Status: StatusAccepted, MaxSessions: some(3000.0),
+				SpecificationName: "default", CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0), DomainID: domain, IP: "192.168.0.122",
+			},
+			{
+				ID: "e88ad0bc-c2c7-419c-bd9b-a961111f0a42", Status: StatusAccepted, MaxSessions: some(3000.0),
+				SpecificationName: "default", CreatedAt: utc(2023, 10, 12, 7, 33, 16, 0), DomainID: domain, IP: "192.168.0.133",
+			},
+		},
+		ServiceName:  "cn-north-4.css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd",
+		UpdateSwitch: some(false),
+		Permissions:  some([]Permission{{Text: "iam:domain::" + domain, Type: "domainId"}}),
+	})
+	if got := mustParse(t, seedBody).Connections[0].CreatedAt.Value.Unix(); got != 1718098584 {
+		t.Errorf("created at %d, want 1718098584", got)
+	}
+}
+
+// TestParseConnectionFields walks the shapes in which each field of a connection has been seen, and some that it might
+// take. One odd value loses itself and nothing else: the connection's id and the next connection are there each time.
+func TestParseConnectionFields(t *testing.T) {
+	long := strings.Repeat("é", 100_000) // two bytes each
+	cut := strings.Repeat("é", 512)
+	for _, test := range []struct {
+		field, value string // value is JSON
+		want         Connection
+		odd          int // how often the field is counted as unparsable
+	}{
+		{"status", `"accepted"`, Connection{Status: StatusAccepted}, 0},
+		{"status", `"ACCEPTED"`, Connection{Status: StatusAccepted}, 0},
+		{"status", `" Rejected\n"`, Connection{Status: StatusRejected}, 0},
+		{"status", `"pendingAcceptance"`, Connection{Status: StatusPendingAcceptance}, 0},
+		{"status", `"PENDINGACCEPTANCE"`, Connection{Status: StatusPendingAcceptance}, 0},
+		{"status", `"creating"`, Connection{Status: StatusCreating}, 0},
+		{"status", `"Failed"`, Connection{Status: StatusFailed}, 0},
+		{"status", `"deleting"`, Connection{Status: StatusDeleting}, 0},
+		{"status", `"unknown"`, Connection{Status: StatusUnknown}, 0},
+		{"status", `"frozen"`, Connection{Status: StatusUnknown}, 0},
+		{"status", `"accepted2"`, Connection{Status: StatusUnknown}, 0},
+		{"status", `"acceptedå"`, Connection{Status: StatusUnknown}, 0},
+		{"status", `"\u0061ccepted"`, Connection{Status: StatusAccepted}, 0},
+		{"status", `5`, Connection{Status: StatusUnknown}, 0},
+		{"status", `""`, Connection{}, 0},
+		{"status", `null`, Connection{}, 0},
+		{"status", `true`, Connection{}, 1},
+		{"status", `["accepted"]`, Connection{}, 1},
+		{"status", `{"a":"accepted"}`, Connection{}, 1},
+
+		{"maxSession", `"3000"`, Connection{MaxSessions: some(3000.0)}, 0},
+		{"maxSession", `"1000000"`, Connection{MaxSessions: some(1e6)}, 0},
+		{"maxSession", `3000`, Connection{MaxSessions: some(3000.0)}, 0},
+		{"maxSession", `3e3`, Connection{MaxSessions: some(3000.0)}, 0},
+		{"maxSession", `" 3000 "`, Connection{MaxSessions: some(3000.0)}, 0},
+		{"maxSession", `0`, Connection{MaxSessions: some(0.0)}, 0},
+		{"maxSession", `"0"`, Connection{MaxSessions: some(0.0)}, 0},
+		{"maxSession", `-1`, Connection{MaxSessions: some(-1.0)}, 0},
+		{"maxSession", `9007199254740993`, Connection{MaxSessions: some(9007199254740992.0)}, 0},
+		{"maxSession", `""`, Connection{}, 0},
+		{"maxSession", `"  "`, Connection{}, 0},
+		{"maxSession", `null`, Connection{}, 0},
+		{"maxSession", `"unlimited"`, Connection{}, 1},
+		{"maxSession", `"3,000"`, Connection{}, 1},
+		{"maxSession", `"3000 sessions"`, Connection{}, 1},
+		{"maxSession", `"NaN"`, Connection{}, 1},
+		{"maxSession", `"Inf"`, Connection{}, 1},
+		{"maxSession", `"-infinity"`, Connection{}, 1},
+		{"maxSession", `1e999`, Connection{}, 1},
+		{"maxSession", `"1e999"`, Connection{}, 1},
+		{"maxSession", `"0x1F"`, Connection{}, 1},
+		{"maxSession", `"0x_1p4"`, Connection{}, 1},
+		{"maxSession", `"１２"`, Connection{}, 1},
+		{"maxSession", `true`, Connection{}, 1},
+		{"maxSession", `[]`, Connection{}, 1},
+		{"maxSession", `{"value":"3000"}`, Connection{}, 1},
+
+		{"created_at", `"2024-06-11T09:36:24Z"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `"2024-06-11T09:36:24"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `"2024-06-11 09:36:24"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `"2018-01-30T07:42:01.174"`, Connection{CreatedAt: utc(2018, 1, 30, 7, 42, 1, 174_000_000)}, 0},
+		{"created_at", `"2018-01-30T07:42:01.174Z"`, Connection{CreatedAt: utc(2018, 1, 30, 7, 42, 1, 174_000_000)}, 0},
+		{"created_at", `"2018-01-30T07:42:01.123456789Z"`, Connection{CreatedAt: utc(2018, 1, 30, 7, 42, 1, 123_456_789)}, 0},
+		{"created_at", `"2024-06-11T17:36:24+08:00"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `"2024-06-11T17:36:24+0800"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `" 2024-06-11T09:36:24Z "`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"created_at", `"1970-01-01T00:00:00Z"`, Connection{CreatedAt: utc(1970, 1, 1, 0, 0, 0, 0)}, 0},
+		{"created_at", `null`, Connection{}, 0},
+		{"created_at", `""`, Connection{}, 0},
+		{"created_at", `"yesterday"`, Connection{}, 1},
+		{"created_at", `"2024-13-11T09:36:24Z"`, Connection{}, 1},
+		{"created_at", `"2024-02-30T09:36:24Z"`, Connection{}, 1},
+		{"created_at", `"2024-06-11"`, Connection{}, 1},
+		{"created_at", `"2024-06-11T09:36:24Zulu"`, Connection{}, 1},
+		{"created_at", `1718098584`, Connection{}, 1},
+		{"created_at", `1718098584000`, Connection{}, 1},
+		{"created_at", `false`, Connection{}, 1},
+		{"created_at", `{}`, Connection{}, 1},
+		{"update_at", `"2024-06-11T09:36:24"`, Connection{UpdatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
+		{"update_at", `null`, Connection{}, 0},
+		{"update_at", `"null"`, Connection{}, 1},
+		{"updated_at", `"2024-06-11T09:36:24"`, Connection{}, 0}, // not the API's name
+
+		{"specificationName", `"default"`, Connection{SpecificationName: "default"}, 0},
+		{"specificationName", `null`, Connection{}, 0},
+		{"specificationName", `""`, Connection{}, 0},
+		{"specificationName", `42`, Connection{SpecificationName: "42"}, 0},
+		{"specificationName", `true`, Connection{}, 1},
+		{"specificationName", `[[["x"]]]`, Connection{}, 1},
+		{"specificationName", `"` + long + `"`, Connection{SpecificationName: cut}, 0},
+		{"specificationName", `"x` + long + `"`, Connection{SpecificationName: "x" + cut[:1022]}, 0},
+		{"specificationName", `"a\"b\\c\nd\te"`, Connection{SpecificationName: "a\"b\\c\nd\te"}, 0},
+		{"specificationName", `"a\u0000b\u007fc"`, Connection{SpecificationName: "a\ufffdb\ufffdc"}, 0},
+		{"specificationName", `"a\ud800b"`, Connection{SpecificationName: "a\ufffdb"}, 0},
+		{"specificationName", `"\udc00\ud800"`, Connection{SpecificationName: "\ufffd\ufffd"}, 0},
+		{"specificationName", `"\ud83d\ude00"`, Connection{SpecificationName: "😀"}, 0},
+		{"specificationName", "\"a\xffb\xc3\"", Connection{SpecificationName: "a\ufffdb\ufffd"}, 0},
+		{"specificationName", "\"\\u0061\xff\"", Connection{SpecificationName: "a\ufffd"}, 0},
+		{"specificationName", "\"" + strings.Repeat("\xff", 2000) + "\"",
+			Connection{SpecificationName: strings.Repeat("\ufffd", 341)}, 0},
+		{"specificationName", "\"" + strings.Repeat("\x80", 2000) + "\"",
+			Connection{SpecificationName: strings.Repeat("\ufffd", 341)}, 0},
+
+		{"domain_id", `"d"`, Connection{DomainID: "d"}, 0},
+		{"domain_id", `null`, Connection{}, 0},
+		{"vpcepIp", `"192.168.0.1"`, Connection{IP: "192.168.0.1"}, 0},
+		{"vpcepIp", `null`, Connection{}, 0},
+		{"vpcepIpv6Address", `"fe80::1"`, Connection{IPv6: "fe80::1"}, 0},
+		{"vpcepIpv6Address", `null`, Connection{}, 0},
+		{"vpcepIpv6Address", `["fe80::1"]`, Connection{}, 1},
+		{"vpcepDnsName", `"x.example"`, Connection{DNSName: "x.example"}, 0},
+		{"vpcepDnsName", `null`, Connection{}, 0},
+		{"\\u0064omain_id", `"d"`, Connection{DomainID: "d"}, 0}, // an escaped member name is the same name
+		{"DOMAIN_ID", `"d"`, Connection{}, 0},
+		{"domain_id ", `"d"`, Connection{}, 0},
+		{"later", `{"a":[1,{"b":null}],"id":"not this one","status":"rejected"}`, Connection{}, 0},
+		{"domain_id\": \"first\", \"domain_id", `"last"`, Connection{DomainID: "last"}, 0},
+	} {
+		name := fmt.Sprintf("%.30s=%.40s", test.field, test.value)
+		t.Run(name, func(t *testing.T) {
+			test.want.ID = "c1"
+			body := fmt.Sprintf(`{"connections":[{"%s":%s,"id":"c1"},{"id":"c2"}],"total_count":2}`, test.field, test.value)
+			want := &ConnectionList{Enabled: true, Reported: some(2.0), Connections: []Connection{test.want, {ID: "c2"}}}
+			if test.odd > 0 {
+				want.Unparsable = map[string]int{test.field: test.odd}
+			}
+			compare(t, mustParse(t, body), want)
+		})
+	}
+}
+
+// TestParseListFields does the same for the fields beside the connections.
+func TestParseListFields(t *testing.T) {
+	for _, test := range []struct {
+		field, value string
+		want         ConnectionList
+		odd          map[string]int
+	}{
+		{"vpcepUpdateSwitch", `true`, ConnectionList{UpdateSwitch: some(true)}, nil},
+		{"vpcepUpdateSwitch", `false`, ConnectionList{UpdateSwitch: some(false)}, nil},
+		{"vpcepUpdateSwitch", `"false"`, ConnectionList{UpdateSwitch: some(false)}, nil},
+		{"vpcepUpdateSwitch", `"true"`, ConnectionList{UpdateSwitch: some(true)}, nil},
+		{"vpcepUpdateSwitch", `" False "`, ConnectionList{UpdateSwitch: some(false)}, nil},
+		{"vpcepUpdateSwitch", `null`, ConnectionList{}, nil},
+		{"vpcepUpdateSwitch", `""`, ConnectionList{}, nil},
+		{"vpcepUpdateSwitch", `"on"`, ConnectionList{}, map[string]int{"vpcepUpdateSwitch": 1}},
+		{"vpcepUpdateSwitch", `0`, ConnectionList{}, map[string]int{"vpcepUpdateSwitch": 1}},
+		{"vpcepUpdateSwitch", `1`, ConnectionList{}, map[string]int{"vpcepUpdateSwitch": 1}},
+		{"vpcepUpdateSwitch", `[true]`, ConnectionList{}, map[string]int{"vpcepUpdateSwitch": 1}},
+
+		{"vpcServiceName", `"svc"`, ConnectionList{ServiceName: "svc"}, nil},
+		{"vpcServiceName", `null`, ConnectionList{}, nil},
+		{"vpcServiceName", `""`, ConnectionList{}, nil},
+		{"vpcServiceName", `{}`, ConnectionList{}, map[string]int{"vpcServiceName": 1}},
+
+		{"permissions", `null`, ConnectionList{}, nil},
+		{"permissions", `[]`, ConnectionList{Permissions: some([]Permission{})}, nil},
+		{"permissions", `{}`, ConnectionList{}, map[string]int{"permissions": 1}},
+		{"permissions", `"*"`, ConnectionList{}, map[string]int{"permissions": 1}},
+		{
+			"permissions", `[{"permission":"iam:domain::a","permission_type":"domainId"},{"permission":"iam:domain::*"},
+				{"permission":"*"},{"permission":"organizations:orgPath::o/r/*","permission_type":"orgPath"}]`,
+			ConnectionList{Permissions: some([]Permission{
+				{Text: "iam:domain::a", Type: "domainId"}, {Text: "iam:domain::*"}, {Text: "*"},
+				{Text: "organizations:orgPath::o/r/*", Type: "orgPath"},
+			})}, nil,
+		},
+		{ // an entry stays an entry
+			"permissions", `[null,"*",7,[],{},{"permission":null},{"permission":{}},{"permission":"*","permission_type":1}]`,
+			ConnectionList{Permissions: some([]Permission{{}, {}, {}, {}, {}, {}, {}, {Text: "*", Type: "1"}})},
+			map[string]int{"permissions": 3, "permission": 1},
+		},
+
+		{"total_count", `2`, ConnectionList{Reported: some(2.0)}, nil},
+		{"total_count", `"2"`, ConnectionList{Reported: some(2.0)}, nil},
+		{"total_count", `2.0`, ConnectionList{Reported: some(2.0)}, nil},
+		{"total_count", `0`, ConnectionList{Reported: some(0.0)}, nil},
+		{"total_count", `1e15`, ConnectionList{Reported: some(1e15)}, nil},
+		{"total_count", `null`, ConnectionList{}, nil},
+		{"total_count", `""`, ConnectionList{}, nil},
+		{"total_count", `-1`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `"-1"`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `1.5`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `"many"`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `1e999`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `[]`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count", `true`, ConnectionList{}, map[string]int{"total_count": 1}},
+		{"total_count\": 1, \"total_count", `2`, ConnectionList{Reported: some(2.0)}, nil},
+		{"something_new", `{"total_count":9,"connections":[{"id":"x"}]}`, ConnectionList{}, nil},
+		{"Total_Count", `9`, ConnectionList{}, nil},
+	} {
+		t.Run(fmt.Sprintf("%.30s=%.40s", test.field, test.value), func(t *testing.T) {
+			test.want.Enabled, test.want.Unparsable = true, test.odd
+			test.want.Connections = []Connection{{ID: "c1"}}
+			compare(t, mustParse(t, fmt.Sprintf(`{"%s":%s,"connections":[{"id":"c1"}]}`, test.field, test.value)), &test.want)
+			compare(t, mustParse(t, fmt.Sprintf(`{"connections":[{"id":"c1"}],"%s":%s}`, test.field, test.value)), &test.want)
+		})
+	}
+}
+
+func TestParseIDs(t *testing.T) {
+	long := strings.Repeat("x", 200_000)
+	list := mustParse(t, `{"connections":[{"id":7},{"id":null,"vpcepIp":"1"},{"vpcepIp":"2"},{"id":""},{"id":"`+long+`"},{"id":{}}]}`)
+	compare(t, list, &ConnectionList{
+		Enabled: true, Unparsable: map[string]int{"id": 1},
+		Connections: []Connection{{ID: "7"}, {IP: "1"}, {IP: "2"}, {}, {ID: long[:1024]}, {}},
+	})
+}
+
+// TestIdentity: connections without an id are one only if all else is the same.
+func TestIdentity(t *testing.T) {
+	base := Connection{Status: StatusAccepted, IP: "1", SpecificationName: "a", CreatedAt: utc(2024, 1, 1, 0, 0, 0, 0)}
+	same := base
+	if base.identity() != same.identity() {
+		t.Error("one connection has two identities")
+	}
+	for name, change := range map[string]func(*Connection){
+		"status":        func(c *Connection) { c.Status = StatusRejected },
+		"ip":            func(c *Connection) { c.IP = "2" },
+		"ipv6":          func(c *Connection) { c.IPv6 = "2" },
+		"dns":           func(c *Connection) { c.DNSName = "2" },
+		"domain":        func(c *Connection) { c.DomainID = "2" },
+		"created":       func(c *Connection) { c.CreatedAt = utc(2024, 1, 1, 0, 0, 1, 0) },
+		"updated":       func(c *Connection) { c.UpdatedAt = utc(2024, 1, 1, 0, 0, 1, 0) },
+		"sessions":      func(c *Connection) { c.MaxSessions = some(1.0) },
+		"specification": func(c *Connection) { c.SpecificationName = "b" },
+	} {
+		other := base
+		change(&other)
+		if base.identity() == other.identity() {
+			t.Errorf("another %s is taken for the same connection", name)
+		}
+	}
+}
+
+// TestParseAnswers tells what is an answer from what is none.
+func TestParseAnswers(t *testing.T) {
+	for body, listed := range map[string]int{
+		`{"connections":[]}`:                        0,
+		`{"connections":null}`:                      0,
+		`{"connections":null,"total_count":0}`:      0,
+		`{"total_count":0}`:                         0,
+		`{"total_count":3}`:                         0,
+		" \r\n\t{\"connections\":[{}]}\n ":          1,
+		`{"connections":[{"id":"a"},{"id":"a"}]}`:   2, // dropped where the pages are put together
+		`{"\u0063onnections":[{"id":"a"}]}`:         1,
+		`{"connections":[{"id":"a"}],"":{"":[{}]}}`: 1,
+		`{"connections":[{"id":"a","id":"b"}]}`:     1,
+	} {
+		if list := mustParse(t, body); len(list.Connections) != listed {
+			t.Errorf("%s: %d connections, want %d", body, len(list.Connections), listed)
+		}
+	}
+	for _, body := range []string{
+		"", " ", "\n", "{}", "[]", "null", "true", "0", `""`, `"connections"`, "[{}]", `[{"connections":[]}]`,
+		"<html><body>502</body></html>", "not json", "{", "}", `{"connections"`, `{"connections":`, `{"connections":[`,
+		`{"connections":[{`, `{"connections":[{}`, `{"connections":[{}]`, `{"connections":[{"id":"a`, `{"connections":[]}}`,
+		`{"connections":[]}{}`, `{"connections":[]} x`, `{"connections":[]},`, `{"connections":[],}`, `{"connections":[{},]}`,
+		`{"connections":[{} {}]}`, `{'connections':[]}`, `{connections:[]}`, `{"connections":[]/**/}`, "\ufeff{\"connections\":[]}",
+		`{"connections":{}}`, `{"connections":{"id":"a"}}`, `{"connections":"x"}`, `{"connections":""}`, `{"connections":0}`,
+		`{"connections":true}`, `{"connections":[null]}`, `{"connections":["a"]}`, `{"connections":[[]]}`, `{"connections":[1]}`,
+		`{"connections":[{"id":"a"},null,{"id":"b"}]}`, `{"total_count":null}`, `{"total_count":""}`, `{"total_count":"x"}`,
+		`{"total_count":-1}`, `{"total_count":[]}`, `{"total_count":1.5}`,
+		`{"errCode":"CSS.0015","externalMessage":"no"}`, `{"message":"ok"}`, `{"connections":[{"maxSession":01}]}`,
+		`{"connections":[{"maxSession":NaN}]}`, "{\"connections\":[{\"id\":\"a\x00\"}]}", "{\"connections\":[{\"id\":\"a\nb\"}]}",
+		`{"connections":[{"id":"\x"}]}`, `{"connections":[{"id":"\u12"}]}`, "\x00", "\x1f\x8b\x08",
+		`{"connections":` + strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 100_000),
+		`{"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `,"connections":[]}`,
+	} {
+		list, err := parseConnections([]byte(body))
+		if err == nil {
+			t.Errorf("%.80q is taken for an answer: %+v", body, list)
+			continue
+		}
+		if text := err.Error(); len(text) > 100 || (len(body) > 6 && strings.Contains(text, body[:6])) {
+			t.Errorf("%.80q: the error quotes the body: %s", body, text)
+		}
+	}
+}
+
+func TestPermissionDomain(t *testing.T) {
+	for text, want := range map[string]struct {
+		id       string
+		ok       bool
+		wildcard bool
+	}{
+		"iam:domain::abc":              {"abc", true, false},
+		"iam:domain::*":                {"*", true, true},
+		"*":                            {"*", true, true},
+		" * ":                          {"*", true, true},
+		"iam:domain::abc ":             {"abc", true, false},
+		"iam:domain::":                 {"", false, false},
+		"":                             {"", false, false},
+		"abc":                          {"abc", false, false},
+		"organizations:orgPath::o/r/*": {"organizations:orgPath::o/r/*", false, false},
+		"iam:domain::**":               {"**", true, false},
+	} {
+		p := Permission{Text: text}
+		id, ok := p.Domain()
+		if ok != want.ok || (ok && id != want.id) || p.Wildcard() != want.wildcard {
+			t.Errorf("%q: %q, %v, wildcard %v; want %+v", text, id, ok, p.Wildcard(), want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for _, test := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"", 10, ""},
+		{"abc", 3, "abc"},
+		{"abcd", 3, "abc"},
+		{"abc", 0, ""},
+		{"aé", 2, "a"},
+		{"aé", 3, "aé"},
+		{"😀😀", 7, "😀"},
+		{"a\nb\tc", 10, "a\nb\tc"},
+		{"a\rb\x00c\x1bd\u0085e", 20, "a\ufffdb\ufffdc\ufffdd\ufffde"},
+		{"\x00\x00\x00", 5, "\ufffd"},
+		{"\x00\x00\x00", 2, ""},
+		{"a\xff", 10, "a\ufffd"},
+		{"\xe2\x82", 10, "\ufffd\ufffd"}, // each byte on its own, as the language does
+		{"\ufffd", 10, "\ufffd"},
+		{"a\u2028b\u200bc", 20, "a\u2028b\u200bc"},
+		{strings.Repeat("\x80", 12), 6, "\ufffd\ufffd"},
+	} {
+		if got := Clean(test.in, test.limit); got != test.want {
+			t.Errorf("Clean(%q, %d) = %q, want %q", test.in, test.limit, got, test.want)
+		}
+	}
+	for _, s := range []string{strings.Repeat("\xff", 5000), strings.Repeat("é\x00", 3000), strings.Repeat("\xf0\x9f", 3000)} {
+		got := Clean(s, maxText)
+		if len(got) > maxText || !utf8.ValidString(got) || Clean(got, maxText) != got {
+			t.Errorf("Clean(%.12q…) has %d bytes, valid %v", s, len(got), utf8.ValidString(got))
+		}
+	}
+}
+
+// TestParseIsBounded: a body of the largest size that is read must not cost many times its size, whatever stands in it.
+func TestParseIsBounded(t *testing.T) {
+	const most = 400 << 20 // of RSS, for the whole process
+	fill := func(prefix, element, suffix string) []byte {
+		n := (maxBody - len(prefix) - len(suffix)) / (len(element) + 1)
+		return []byte(prefix + strings.Repeat(element+",", n-1) + element + suffix)
+	}
+	for name, parse := range map[string]func() error{
+		"connections": func() error {
+			_, err := parseConnections(fill(`{"connections":[`, `{}`, `]}`))
+			return err
+		},
+		"permissions": func() error {
+			_, err := parseConnections(fill(`{"connections":[],"permissions":[`, `0`, `]}`))
+			return err
+		},
+		"clusters": func() error {
+			_, _, err := parseClusters(fill(`{"clusters":[`, `0`, `]}`))
+			return err
+		},
+		"tags": func() error {
+			_, _, err := parseClusters(fill(`{"clusters":[{"id":"a","tags":[`, `{}`, `]}]}`))
+			return err
+		},
+		"skipped": func() error {
+			_, err := parseConnections(fill(`{"connections":[],"x":[`, `{}`, `]}`))
+			return err
+		},
+		"projects": func() error {
+			_, err := parseProjects(fill(`{"projects":[`, `{"id":"1","name":"n"}`, `]}`), "n")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runtime.GC()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := parse()
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > most/2 {
+				t.Errorf("%d MiB were allocated for a body of 16 MiB (error %v)", used>>20, err)
+			}
+		})
+	}
+}
