@@ -81,12 +81,20 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	)
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
 	options := f.server
-	options.Version = version.Info()
+	options.Version = buildVersion()
 	if f.lifecycle {
 		options.Reload = e.reload
 	}
 	e.server = server.New(options, e.fleet, e.scraper, registry, logger)
 	return e
+}
+
+// buildVersion is what the landing page shows; a plain go build stamps nothing in.
+func buildVersion() string {
+	if version.Version == "" {
+		return "devel"
+	}
+	return version.Info()
 }
 
 // reload loads the whole file and then puts it to use; if anything is wrong with it, nothing changes. Projects that the
@@ -182,7 +190,7 @@ func newProject(p *config.Project, concurrency int, env config.Environment, guar
 			ProjectID:   p.ProjectID,
 			Endpoint:    p.Endpoint,
 			IAMEndpoint: p.IAMEndpoint,
-			UserAgent:   name + "/" + cmp.Or(version.Version, "devel"), // a plain go build stamps no version
+			UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
 			Credentials: source,
 			Guard:       guard,
 			Transport:   css.NewTransport(tlsConfig, p.ProxyURL, concurrency),

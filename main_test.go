@@ -411,7 +411,7 @@ func TestReload(t *testing.T) {
 	p := start(t, "--config.file="+path, "--web.enable-lifecycle")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func BenchmarkSign(b *testing.B) {
-	req := httptest.NewRequest(http.MethodGet, "/v1.0/"+testProject+"/clusters/"+testCluster+"/vpcepservice/connections?limit=1000", nil)
+	req := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/v1.0/"+testProject+"/clusters/"+testCluster+"/vpcepservice/connections?limit=1000", nil)
 	req.Header.Set("X-Project-Id", testProject)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	b.ReportAllocs()

@@ -115,14 +115,11 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// projectSegment cannot be a segment itself.
-const projectSegment = "/project"
-
 // request is what is asked, in terms of the API.
 type request struct {
 	operation string
-	endpoint  string   // CSS's if empty
-	path      []string // segments, unescaped; projectSegment stands for the project's id
+	endpoint  string   // if empty it is CSS's, where all paths begin with the version and the project's id
+	path      []string // segments, unescaped
 	query     url.Values
 	admit     Admit
 }
@@ -224,19 +221,16 @@ func (c *Client) send(operation string, req *http.Request, credentials Credentia
 
 // newRequest builds the request, unsigned.
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
-	endpoint := c.options.Endpoint
-	if r.endpoint != "" {
-		endpoint = r.endpoint
+	endpoint, segments := r.endpoint, r.path
+	if endpoint == "" {
+		projectID, err := c.ProjectID(ctx)
+		if err != nil {
+			return nil, err
+		}
+		endpoint, segments = c.options.Endpoint, append([]string{"v1.0", projectID}, r.path...)
 	}
 	var path, escaped strings.Builder
-	for _, segment := range r.path {
-		if segment == projectSegment {
-			projectID, err := c.ProjectID(ctx)
-			if err != nil {
-				return nil, err
-			}
-			segment = projectID
-		}
+	for _, segment := range segments {
 		if segment == "" || segment == "." || segment == ".." || strings.Contains(segment, "/") {
 			return nil, &Error{
 				Reason: ReasonInvalid, Operation: r.operation, retryAfter: -1,

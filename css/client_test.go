@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -237,7 +236,7 @@ func TestGzip(t *testing.T) {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	fmt.Fprint(w, seedBody)
-	w.Close()
+	_ = w.Close()
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
 		w.Header().Set("Content-Encoding", "gzip")
 		switch n {
@@ -401,8 +400,7 @@ func printed(err error) map[string]string {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		out[fmt.Sprintf("%T", inner)] = inner.Error()
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		out["hint"] = e.Hint()
 		out["fields"] = fmt.Sprintf("%s %s %s", e.Code, e.RequestID, e.Message)
 		out["%+v of the struct"] = fmt.Sprintf("%+v", *e)
@@ -476,7 +474,7 @@ func TestErrorNeverHoldsTheCredentials(t *testing.T) {
 		"broken encoding":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + testToken + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newTestClient(t, "http://"+rawServer(t, raw, true),
+			c := newTestClient(t, "http://"+rawServer(t, raw),
 				withCredentials(Static{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken}))
 			_, err := c.Connections(soon(t), "c", nil)
 			e := failure(t, err)
@@ -497,7 +495,8 @@ func noSecret(t *testing.T, err error, secrets ...string) {
 			leaks = append(leaks, how)
 		}
 	}
-	if slices.Sort(leaks); len(leaks) > 0 {
+	slices.Sort(leaks)
+	if len(leaks) > 0 {
 		t.Errorf("a secret comes out by %q: %v", leaks, err)
 	}
 }
@@ -518,9 +517,8 @@ func TestUnsendableSecret(t *testing.T) {
 	}
 }
 
-// rawServer answers every connection with raw bytes, after it has read a request's head; it then closes, or lets the
-// client close.
-func rawServer(t *testing.T, raw string, closes bool) (address string) {
+// rawServer answers every connection with raw bytes, after it has read a request's head, and closes it.
+func rawServer(t *testing.T, raw string) (address string) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -544,14 +542,11 @@ func rawServer(t *testing.T, raw string, closes bool) (address string) {
 					}
 				}
 				_, _ = io.WriteString(conn, raw)
-				if !closes {
-					_, _ = io.Copy(io.Discard, conn)
-				}
 			})
 		}
 	})
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		group.Wait()
 	})
 	return listener.Addr().String()
@@ -569,9 +564,9 @@ func TestTransportFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed.Close()
+	_ = closed.Close()
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, seedBody) }))
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	secure.StartTLS()
 	defer secure.Close()
 	plain := newFake(t, says(200, seedBody))
@@ -588,11 +583,11 @@ func TestTransportFailures(t *testing.T) {
 		{"refused", "http://" + closed.Addr().String(), nil, 4, "network"},
 		{"certificate", secure.URL, nil, 1, "tls_config.ca_file"},
 		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), nil, 0, "network"},
-		{"closed without an answer", "http://" + rawServer(t, "", true), nil, 4, "network"},
-		{"cut headers", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nContent-Le", true), nil, 4, "network"},
-		{"cut body", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+seedBody, true), nil, 4, "network"},
-		{"cut chunks", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"con", true), nil, 4, "network"},
-		{"endless headers", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 1000), true), nil, 0, "network"},
+		{"closed without an answer", "http://" + rawServer(t, ""), nil, 4, "network"},
+		{"cut headers", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nContent-Le"), nil, 4, "network"},
+		{"cut body", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"+seedBody), nil, 4, "network"},
+		{"cut chunks", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"con"), nil, 4, "network"},
+		{"endless headers", "http://" + rawServer(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 1000)), nil, 0, "network"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var tries int

@@ -54,7 +54,7 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))
 		}
-		body, err := c.get(ctx, request{operation: opClusters, path: []string{"v1.0", projectSegment, "clusters"}, query: query})
+		body, err := c.get(ctx, request{operation: opClusters, path: []string{"clusters"}, query: query})
 		if err != nil {
 			return nil, err
 		}

@@ -75,24 +75,24 @@ func TestClusters(t *testing.T) {
 		incomplete bool
 	}{
 		{"none", fleet{}, nil, []string{""}, false},
-		{"eleven", fleet{ids: numbers(0, 11)}, numbers(0, 11), []string{""}, false},
-		{"a full page", fleet{ids: numbers(0, 1000)}, numbers(0, 1000), []string{""}, false},
-		{"one more", fleet{ids: numbers(0, 1001)}, numbers(0, 1001), []string{"", "1001"}, false},
-		{"capped", fleet{ids: numbers(0, 25), most: 10}, numbers(0, 25), []string{"", "11", "21"}, false},
-		{"capped, no total", fleet{ids: numbers(0, 25), most: 10, total: fixed("")}, numbers(0, 25), []string{"", "11", "21", "26"}, false},
-		{"no total", fleet{ids: numbers(0, 3), total: fixed("")}, numbers(0, 3), []string{"", "4"}, false},
-		{"null total", fleet{ids: numbers(0, 3), total: fixed("null")}, numbers(0, 3), []string{"", "4"}, false},
-		{"odd total", fleet{ids: numbers(0, 3), total: fixed(`"x"`)}, numbers(0, 3), []string{"", "4"}, false},
-		{"a total that cannot be", fleet{ids: numbers(0, 25), most: 10, total: fixed(`-1`)}, numbers(0, 25), []string{"", "11", "21", "26"}, false},
+		{"eleven", fleet{ids: upTo(11)}, upTo(11), []string{""}, false},
+		{"a full page", fleet{ids: upTo(1000)}, upTo(1000), []string{""}, false},
+		{"one more", fleet{ids: upTo(1001)}, upTo(1001), []string{"", "1001"}, false},
+		{"capped", fleet{ids: upTo(25), most: 10}, upTo(25), []string{"", "11", "21"}, false},
+		{"capped, no total", fleet{ids: upTo(25), most: 10, total: fixed("")}, upTo(25), []string{"", "11", "21", "26"}, false},
+		{"no total", fleet{ids: upTo(3), total: fixed("")}, upTo(3), []string{"", "4"}, false},
+		{"null total", fleet{ids: upTo(3), total: fixed("null")}, upTo(3), []string{"", "4"}, false},
+		{"odd total", fleet{ids: upTo(3), total: fixed(`"x"`)}, upTo(3), []string{"", "4"}, false},
+		{"a total that cannot be", fleet{ids: upTo(25), most: 10, total: fixed(`-1`)}, upTo(25), []string{"", "11", "21", "26"}, false},
 		{"no total, none", fleet{total: fixed("")}, nil, []string{""}, false},
-		{"total as a text", fleet{ids: numbers(0, 25), most: 10, total: fixed(`"25"`)}, numbers(0, 25), []string{"", "11", "21"}, false},
-		{"total smaller", fleet{ids: numbers(0, 3), total: fixed("1")}, numbers(0, 3), []string{""}, false},
-		{"total larger", fleet{ids: numbers(0, 3), total: fixed("5")}, numbers(0, 3), []string{"", "4"}, true},
+		{"total as a text", fleet{ids: upTo(25), most: 10, total: fixed(`"25"`)}, upTo(25), []string{"", "11", "21"}, false},
+		{"total smaller", fleet{ids: upTo(3), total: fixed("1")}, upTo(3), []string{""}, false},
+		{"total larger", fleet{ids: upTo(3), total: fixed("5")}, upTo(3), []string{"", "4"}, true},
 		{"total larger, none listed", fleet{total: fixed("5")}, nil, []string{""}, true},
-		{"offset ignored", fleet{ids: numbers(0, 25), most: 10, stuck: true}, numbers(0, 10), []string{"", "11"}, true},
-		{"offset ignored, no total", fleet{ids: numbers(0, 25), most: 10, stuck: true, total: fixed("")}, numbers(0, 10), []string{"", "11"}, false},
-		{"repeated ids", fleet{ids: []int{0, 1, 2, 2, 1, 3}, most: 3, total: fixed("4")}, numbers(0, 4), []string{"", "4"}, false},
-		{"shrinks", fleet{ids: numbers(0, 25), most: 10, shrink: 12}, numbers(0, 12), []string{"", "11"}, false},
+		{"offset ignored", fleet{ids: upTo(25), most: 10, stuck: true}, upTo(10), []string{"", "11"}, true},
+		{"offset ignored, no total", fleet{ids: upTo(25), most: 10, stuck: true, total: fixed("")}, upTo(10), []string{"", "11"}, false},
+		{"repeated ids", fleet{ids: []int{0, 1, 2, 2, 1, 3}, most: 3, total: fixed("4")}, upTo(4), []string{"", "4"}, false},
+		{"shrinks", fleet{ids: upTo(25), most: 10, shrink: 12}, upTo(12), []string{"", "11"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, test.fleet.answer(t))
@@ -202,7 +202,7 @@ func TestClustersFail(t *testing.T) {
 		{404, "", ReasonNotFound}, {200, "{}", ReasonDecode}, {200, "", ReasonDecode}, {302, "", ReasonInvalid},
 	} {
 		for _, at := range []int{1, 2} {
-			good := (&fleet{ids: numbers(0, 25), most: 10}).answer(t)
+			good := (&fleet{ids: upTo(25), most: 10}).answer(t)
 			f := newFake(t, func(w http.ResponseWriter, r *http.Request, n int) {
 				if n < at {
 					good(w, r, n)

@@ -153,7 +153,7 @@ func (c *Client) Connections(ctx context.Context, clusterID string, admit Admit)
 		}
 		body, err := c.get(ctx, request{
 			operation: opConnections,
-			path:      []string{"v1.0", projectSegment, "clusters", clusterID, "vpcepservice", "connections"},
+			path:      []string{"clusters", clusterID, "vpcepservice", "connections"},
 			query:     query,
 			admit:     admit,
 		})

@@ -212,7 +212,7 @@ func TestCredentialsAreHidden(t *testing.T) {
 			var leaks []string
 			look := func(how, text string) {
 				for _, part := range []string{testAK, testSK, testToken, testAuth} {
-					for _, form := range []string{part, fmt.Sprintf("%x", part), fmt.Sprintf("%X", part), fmt.Sprintf("% x", part), fmt.Sprint([]byte(part))} {
+					for _, form := range []string{part, fmt.Sprintf("%x", part), fmt.Sprintf("%X", part), fmt.Sprintf("% x", part), strings.Trim(fmt.Sprintf("%v", []byte(part)), "[]")} {
 						if strings.Contains(text, form) {
 							leaks = append(leaks, how)
 							return

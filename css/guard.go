@@ -17,8 +17,9 @@ const (
 	// A call that tries unproven credentials and gets no answer for this long makes room for one more, so that
 	// hanging clusters do not hold up all others. There are no more than maxTrials of them: the cloud locks a key
 	// after more than five refusals in a row.
-	trialPatience = time.Second
-	maxTrials     = 4
+	trialPatience  = time.Second
+	maxTrials      = 4
+	maxTrialsAgain = 2 // after a refusal that was believed
 
 	// Credentials that nobody used for this long are forgotten, since temporary ones change by the hour.
 	guardMemory = 2 * time.Hour
@@ -94,7 +95,11 @@ func (g *Guard) enter(ctx context.Context, operation, scope string, credentials 
 			unproven = s
 		}
 		patience := trialPatience - now.Sub(unproven.lastTrial)
-		impatient := patience <= 0 && unproven.trials < maxTrials && !unproven.doubted && unproven.lastRest == 0
+		room := maxTrials
+		if unproven.lastRest > 0 {
+			room = maxTrialsAgain
+		}
+		impatient := patience <= 0 && unproven.trials < room && !unproven.doubted
 		if unproven.proven || unproven.trials == 0 || impatient {
 			return g.admit(a, s, unproven, now), nil
 		}

@@ -66,7 +66,7 @@ func newFake(t *testing.T, answer answer, change ...func(*httptest.Server)) *fak
 	for _, c := range change {
 		c(f.Server)
 	}
-	if f.Server.URL == "" {
+	if f.URL == "" {
 		f.Start()
 	}
 	t.Cleanup(f.Close)

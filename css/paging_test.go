@@ -26,10 +26,11 @@ type cluster struct {
 	instead func(w http.ResponseWriter, r *http.Request, n int) bool // answers in the place of the API
 }
 
-func numbers(from, to int) []int {
-	var out []int
-	for i := from; i < to; i++ {
-		out = append(out, i)
+// upTo gives the numbers from zero to below n.
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
 	}
 	return out
 }
@@ -120,97 +121,97 @@ func TestPaging(t *testing.T) {
 		want    want
 	}{
 		{"no connection", cluster{}, want{reported: "0", offsets: []string{""}}},
-		{"one", cluster{ids: numbers(0, 1)}, want{ids: numbers(0, 1), reported: "1", offsets: []string{""}}},
-		{"eleven, more than the default limit", cluster{ids: numbers(0, 11)},
-			want{ids: numbers(0, 11), reported: "11", offsets: []string{""}}},
-		{"a full page is one call", cluster{ids: numbers(0, 1000)},
-			want{ids: numbers(0, 1000), reported: "1000", offsets: []string{""}}},
-		{"one more", cluster{ids: numbers(0, 1001)},
-			want{ids: numbers(0, 1001), reported: "1001", offsets: []string{"", "1000"}}},
+		{"one", cluster{ids: upTo(1)}, want{ids: upTo(1), reported: "1", offsets: []string{""}}},
+		{"eleven, more than the default limit", cluster{ids: upTo(11)},
+			want{ids: upTo(11), reported: "11", offsets: []string{""}}},
+		{"a full page is one call", cluster{ids: upTo(1000)},
+			want{ids: upTo(1000), reported: "1000", offsets: []string{""}}},
+		{"one more", cluster{ids: upTo(1001)},
+			want{ids: upTo(1001), reported: "1001", offsets: []string{"", "1000"}}},
 
-		{"2022: no paging", cluster{ids: numbers(0, 1500), ignoresLimit: true},
-			want{ids: numbers(0, 1500), reported: "1500", offsets: []string{""}}},
-		{"2023: start, which we do not send", cluster{ids: numbers(0, 1500), ignoresOffset: true},
-			want{ids: numbers(0, 1000), reported: "1500", offsets: []string{"", "1000"}, truncated: true}},
-		{"2025: offset to 1000", cluster{ids: numbers(0, 1999), bound: 1000},
-			want{ids: numbers(0, 1999), reported: "1999", offsets: []string{"", "1000"}}},
-		{"2025: all that can be seen", cluster{ids: numbers(0, 2000), bound: 1000},
-			want{ids: numbers(0, 2000), reported: "2000", offsets: []string{"", "1000"}}},
-		{"2025: more than can be seen", cluster{ids: numbers(0, 2001), bound: 1000},
-			want{ids: numbers(0, 2000), reported: "2001", offsets: []string{"", "1000", "2000"}, refused: true, truncated: true}},
-		{"2025: capped and bounded", cluster{ids: numbers(0, 1500), bound: 1000, most: 300},
-			want{ids: numbers(0, 1200), reported: "1500", offsets: []string{"", "300", "600", "900", "1200"}, refused: true, truncated: true}},
-		{"2026: offset without bound", cluster{ids: numbers(0, 3500)},
-			want{ids: numbers(0, 3500), reported: "3500", offsets: []string{"", "1000", "2000", "3000"}}},
+		{"2022: no paging", cluster{ids: upTo(1500), ignoresLimit: true},
+			want{ids: upTo(1500), reported: "1500", offsets: []string{""}}},
+		{"2023: start, which we do not send", cluster{ids: upTo(1500), ignoresOffset: true},
+			want{ids: upTo(1000), reported: "1500", offsets: []string{"", "1000"}, truncated: true}},
+		{"2025: offset to 1000", cluster{ids: upTo(1999), bound: 1000},
+			want{ids: upTo(1999), reported: "1999", offsets: []string{"", "1000"}}},
+		{"2025: all that can be seen", cluster{ids: upTo(2000), bound: 1000},
+			want{ids: upTo(2000), reported: "2000", offsets: []string{"", "1000"}}},
+		{"2025: more than can be seen", cluster{ids: upTo(2001), bound: 1000},
+			want{ids: upTo(2000), reported: "2001", offsets: []string{"", "1000", "2000"}, refused: true, truncated: true}},
+		{"2025: capped and bounded", cluster{ids: upTo(1500), bound: 1000, most: 300},
+			want{ids: upTo(1200), reported: "1500", offsets: []string{"", "300", "600", "900", "1200"}, refused: true, truncated: true}},
+		{"2026: offset without bound", cluster{ids: upTo(3500)},
+			want{ids: upTo(3500), reported: "3500", offsets: []string{"", "1000", "2000", "3000"}}},
 
-		{"capped at 100", cluster{ids: numbers(0, 350), most: 100},
-			want{ids: numbers(0, 350), reported: "350", offsets: []string{"", "100", "200", "300"}}},
-		{"capped at the default", cluster{ids: numbers(0, 25), most: 10},
-			want{ids: numbers(0, 25), reported: "25", offsets: []string{"", "10", "20"}}},
-		{"capped at 10, the offset ignored", cluster{ids: numbers(0, 25), most: 10, ignoresOffset: true},
-			want{ids: numbers(0, 10), reported: "25", offsets: []string{"", "10"}, truncated: true}},
+		{"capped at 100", cluster{ids: upTo(350), most: 100},
+			want{ids: upTo(350), reported: "350", offsets: []string{"", "100", "200", "300"}}},
+		{"capped at the default", cluster{ids: upTo(25), most: 10},
+			want{ids: upTo(25), reported: "25", offsets: []string{"", "10", "20"}}},
+		{"capped at 10, the offset ignored", cluster{ids: upTo(25), most: 10, ignoresOffset: true},
+			want{ids: upTo(10), reported: "25", offsets: []string{"", "10"}, truncated: true}},
 
 		{"an id twice on a page", cluster{ids: []int{1, 2, 1}},
 			want{ids: []int{1, 2}, reported: "3", offsets: []string{"", "3"}, truncated: true}},
 		{"ids again on the next page", cluster{ids: []int{0, 1, 2, 2, 1, 3, 4, 5}, most: 3, total: fixed("6")},
-			want{ids: numbers(0, 6), reported: "6", offsets: []string{"", "3", "6"}}},
+			want{ids: upTo(6), reported: "6", offsets: []string{"", "3", "6"}}},
 		{"a page with nothing new", cluster{ids: []int{0, 1, 0, 1, 2, 3}, most: 2, total: fixed("4")},
 			want{ids: []int{0, 1}, reported: "4", offsets: []string{"", "2"}, truncated: true}},
-		{"shrinks between pages", cluster{ids: numbers(0, 25), most: 10, before: func(c *cluster, n int) {
+		{"shrinks between pages", cluster{ids: upTo(25), most: 10, before: func(c *cluster, n int) {
 			if n == 2 {
 				c.ids = c.ids[:12]
 			}
-		}}, want{ids: numbers(0, 12), reported: "12", offsets: []string{"", "10"}}},
-		{"shrinks below what was read", cluster{ids: numbers(0, 25), most: 10, before: func(c *cluster, n int) {
+		}}, want{ids: upTo(12), reported: "12", offsets: []string{"", "10"}}},
+		{"shrinks below what was read", cluster{ids: upTo(25), most: 10, before: func(c *cluster, n int) {
 			if n == 2 {
 				c.ids = c.ids[:5]
 			}
-		}}, want{ids: numbers(0, 10), reported: "5", offsets: []string{"", "10"}}},
-		{"grows between pages", cluster{ids: numbers(0, 15), most: 10, before: func(c *cluster, n int) {
+		}}, want{ids: upTo(10), reported: "5", offsets: []string{"", "10"}}},
+		{"grows between pages", cluster{ids: upTo(15), most: 10, before: func(c *cluster, n int) {
 			if n == 2 {
-				c.ids = numbers(0, 25)
+				c.ids = upTo(25)
 			}
-		}}, want{ids: numbers(0, 25), reported: "25", offsets: []string{"", "10", "20"}}},
+		}}, want{ids: upTo(25), reported: "25", offsets: []string{"", "10", "20"}}},
 
 		// without a number, only a page that brings nothing new is the end
-		{"total absent", cluster{ids: numbers(0, 5), total: fixed("")},
-			want{ids: numbers(0, 5), reported: "none", offsets: []string{"", "5"}}},
+		{"total absent", cluster{ids: upTo(5), total: fixed("")},
+			want{ids: upTo(5), reported: "none", offsets: []string{"", "5"}}},
 		{"total absent, none listed", cluster{total: fixed("")}, want{reported: "none", offsets: []string{""}}},
-		{"total absent, no paging", cluster{ids: numbers(0, 1500), total: fixed(""), ignoresLimit: true},
-			want{ids: numbers(0, 1500), reported: "none", offsets: []string{"", "1500"}}},
-		{"total null", cluster{ids: numbers(0, 5), total: fixed("null")},
-			want{ids: numbers(0, 5), reported: "none", offsets: []string{"", "5"}}},
-		{"total absent, capped", cluster{ids: numbers(0, 25), most: 10, total: fixed("")},
-			want{ids: numbers(0, 25), reported: "none", offsets: []string{"", "10", "20", "25"}}},
-		{"total absent, a full page", cluster{ids: numbers(0, 1203), total: fixed("")},
-			want{ids: numbers(0, 1203), reported: "none", offsets: []string{"", "1000", "1203"}}},
-		{"total absent, refused in the end", cluster{ids: numbers(0, 2000), total: fixed(""), bound: 1000},
-			want{ids: numbers(0, 2000), reported: "none", offsets: []string{"", "1000", "2000"}, refused: true, truncated: true}},
-		{"total smaller", cluster{ids: numbers(0, 5), total: fixed("3")},
-			want{ids: numbers(0, 5), reported: "3", offsets: []string{""}}},
-		{"total zero", cluster{ids: numbers(0, 5), total: fixed("0")},
-			want{ids: numbers(0, 5), reported: "0", offsets: []string{""}}},
-		{"total larger", cluster{ids: numbers(0, 5), total: fixed("7")},
-			want{ids: numbers(0, 5), reported: "7", offsets: []string{"", "5"}, truncated: true}},
+		{"total absent, no paging", cluster{ids: upTo(1500), total: fixed(""), ignoresLimit: true},
+			want{ids: upTo(1500), reported: "none", offsets: []string{"", "1500"}}},
+		{"total null", cluster{ids: upTo(5), total: fixed("null")},
+			want{ids: upTo(5), reported: "none", offsets: []string{"", "5"}}},
+		{"total absent, capped", cluster{ids: upTo(25), most: 10, total: fixed("")},
+			want{ids: upTo(25), reported: "none", offsets: []string{"", "10", "20", "25"}}},
+		{"total absent, a full page", cluster{ids: upTo(1203), total: fixed("")},
+			want{ids: upTo(1203), reported: "none", offsets: []string{"", "1000", "1203"}}},
+		{"total absent, refused in the end", cluster{ids: upTo(2000), total: fixed(""), bound: 1000},
+			want{ids: upTo(2000), reported: "none", offsets: []string{"", "1000", "2000"}, refused: true, truncated: true}},
+		{"total smaller", cluster{ids: upTo(5), total: fixed("3")},
+			want{ids: upTo(5), reported: "3", offsets: []string{""}}},
+		{"total zero", cluster{ids: upTo(5), total: fixed("0")},
+			want{ids: upTo(5), reported: "0", offsets: []string{""}}},
+		{"total larger", cluster{ids: upTo(5), total: fixed("7")},
+			want{ids: upTo(5), reported: "7", offsets: []string{"", "5"}, truncated: true}},
 		{"total larger, none listed", cluster{total: fixed("7")},
 			want{reported: "7", offsets: []string{""}, truncated: true}},
-		{"total absurd", cluster{ids: numbers(0, 5), total: fixed("1e300")},
-			want{ids: numbers(0, 5), reported: "1e+300", offsets: []string{"", "5"}, truncated: true}},
-		{"total a string", cluster{ids: numbers(0, 25), most: 10, total: fixed(`"25"`)},
-			want{ids: numbers(0, 25), reported: "25", offsets: []string{"", "10", "20"}}},
-		{"total is the length of the page", cluster{ids: numbers(0, 25), most: 10, total: func(int) string { return "10" }},
-			want{ids: numbers(0, 10), reported: "10", offsets: []string{""}}},
-		{"total negative", cluster{ids: numbers(0, 5), total: fixed("-1")},
-			want{ids: numbers(0, 5), reported: "none", offsets: []string{"", "5"}}},
-		{"total broken", cluster{ids: numbers(0, 5), total: fixed("2.5")},
-			want{ids: numbers(0, 5), reported: "none", offsets: []string{"", "5"}}},
-		{"total on the first page only", cluster{ids: numbers(0, 25), most: 10, before: func(c *cluster, n int) {
+		{"total absurd", cluster{ids: upTo(5), total: fixed("1e300")},
+			want{ids: upTo(5), reported: "1e+300", offsets: []string{"", "5"}, truncated: true}},
+		{"total a string", cluster{ids: upTo(25), most: 10, total: fixed(`"25"`)},
+			want{ids: upTo(25), reported: "25", offsets: []string{"", "10", "20"}}},
+		{"total is the length of the page", cluster{ids: upTo(25), most: 10, total: func(int) string { return "10" }},
+			want{ids: upTo(10), reported: "10", offsets: []string{""}}},
+		{"total negative", cluster{ids: upTo(5), total: fixed("-1")},
+			want{ids: upTo(5), reported: "none", offsets: []string{"", "5"}}},
+		{"total broken", cluster{ids: upTo(5), total: fixed("2.5")},
+			want{ids: upTo(5), reported: "none", offsets: []string{"", "5"}}},
+		{"total on the first page only", cluster{ids: upTo(25), most: 10, before: func(c *cluster, n int) {
 			if n > 1 {
 				c.total = fixed("")
 			}
-		}}, want{ids: numbers(0, 25), reported: "25", offsets: []string{"", "10", "20"}}},
-		{"further page refused without a code", cluster{ids: numbers(0, 25), most: 10, instead: says400After(1)},
-			want{ids: numbers(0, 10), reported: "25", offsets: []string{"", "10"}, refused: true, truncated: true}},
+		}}, want{ids: upTo(25), reported: "25", offsets: []string{"", "10", "20"}}},
+		{"further page refused without a code", cluster{ids: upTo(25), most: 10, instead: says400After(1)},
+			want{ids: upTo(10), reported: "25", offsets: []string{"", "10"}, refused: true, truncated: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, test.cluster.answer)
@@ -261,7 +262,7 @@ func TestPaging(t *testing.T) {
 // page was not all. What must not happen is a part that passes for the whole.
 func TestPagingWhereTotalIsUnknownAndPagesAreCapped(t *testing.T) {
 	for _, most := range []int{10, 100, 500} {
-		f := newFake(t, (&cluster{ids: numbers(0, 1050), most: most, total: fixed("")}).answer)
+		f := newFake(t, (&cluster{ids: upTo(1050), most: most, total: fixed("")}).answer)
 		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -295,7 +296,7 @@ func TestPagingFails(t *testing.T) {
 		{"200 with an error", 200, `{"errCode":"CSS.0001"}`, ReasonDecode},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := &cluster{ids: numbers(0, 25), most: 10, instead: func(w http.ResponseWriter, _ *http.Request, n int) bool {
+			c := &cluster{ids: upTo(25), most: 10, instead: func(w http.ResponseWriter, _ *http.Request, n int) bool {
 				if n < 2 {
 					return false
 				}
@@ -314,7 +315,7 @@ func TestPagingFails(t *testing.T) {
 		})
 	}
 	t.Run("timeout", func(t *testing.T) {
-		c := &cluster{ids: numbers(0, 25), most: 10, instead: func(_ http.ResponseWriter, r *http.Request, n int) bool {
+		c := &cluster{ids: upTo(25), most: 10, instead: func(_ http.ResponseWriter, r *http.Request, n int) bool {
 			if n < 2 {
 				return false
 			}
