@@ -22,8 +22,8 @@ func (e *exporter) announceDemo() {
 	}
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			continue // the server will say so
+		if err != nil || port == "0" {
+			continue // the server will say what it listens on, or why it does not
 		}
 		if host == "" {
 			host = "localhost"

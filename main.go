@@ -60,8 +60,9 @@ type flags struct {
 func newApp(f *flags) *kingpin.Application {
 	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
 	app.Version(version.Print(name))
-	app.HelpFlag.Short('h')
 	app.DefaultEnvars()
+	app.HelpFlag.Short('h').NoEnvar()
+	app.VersionFlag.NoEnvar() // a variable of that name is likely to hold a version
 	app.Flag("config.file", "The configuration file.").
 		Default("css_vpcep.yml").StringVar(&f.configFile)
 	app.Flag("config.check", "Load the configuration file, say every mistake with its line, and exit with 0 or 1. Makes no call.").

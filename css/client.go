@@ -312,5 +312,6 @@ func (c *Client) credentials(ctx context.Context, operation string) (Credentials
 	}
 	return Credentials{}, &Error{
 		Reason: ReasonAuth, Operation: operation, Message: err.Error(), Err: err, retryAfter: -1,
+		hint: "name credentials in the configuration file, or see that the variables or files that hold them are there",
 	}
 }
