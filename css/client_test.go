@@ -220,7 +220,7 @@ func TestBodyWithoutEnd(t *testing.T) {
 func TestBodyAtTheLimit(t *testing.T) {
 	for extra, ok := range map[int]bool{0: true, 1: false} {
 		head := `{"connections":[],"x":"`
-		body := head + strings.Repeat("a", 16<<20-len(head)-2+extra) + `"}`
+		body := head + strings.Repeat("a", 16<<20-len(head)-2) + `"}` + strings.Repeat(" ", extra)
 		f := newFake(t, says(200, body))
 		_, err := newTestClient(t, f.URL).Connections(soon(t), "c", nil)
 		if (err == nil) != ok {
@@ -295,6 +295,8 @@ func TestErrorTable(t *testing.T) {
 		{"gateway, 429", 429, "", gateway,
 			Error{Reason: ReasonThrottled, Code: "APIGW.0308", RequestID: "r-1", Message: "The throttling threshold has been reached"},
 			true, "connections: HTTP 429 APIGW.0308: The throttling threshold has been reached"},
+		{"echoed request", 403, "", `{"error_msg":"verify failed, CanonicalRequest:GET|/v1.0/p/"}`,
+			Error{Reason: ReasonDenied, Message: "verify failed"}, true, "connections: HTTP 403: verify failed"},
 		{"old gateway", 404, "", `{"message":"API not found","request_id":"r-1"}`,
 			Error{Reason: ReasonNotFound, RequestID: "r-1", Message: "API not found"}, true, "connections: HTTP 404: API not found"},
 		{"IAM", 401, "", `{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}`,
@@ -674,8 +676,12 @@ func TestWarmConnections(t *testing.T) {
 				}
 				group.Wait()
 			}
-			if n := opened.Load(); n > int64(test.parallel) {
-				t.Errorf("%d connections for %d calls, want at most %d", n, len(f.seen()), test.parallel)
+			most := int64(1)
+			if test.parallel > 1 {
+				most = 2 * int64(test.parallel) // a call that waits may be served before the connection it dialled is there
+			}
+			if n := opened.Load(); n > most {
+				t.Errorf("%d connections for %d calls, want at most %d", n, len(f.seen()), most)
 			}
 		})
 	}

@@ -92,6 +92,7 @@ func TestClusters(t *testing.T) {
 		{"offset ignored", fleet{ids: upTo(25), most: 10, stuck: true}, upTo(10), []string{"", "11"}, true},
 		{"offset ignored, no total", fleet{ids: upTo(25), most: 10, stuck: true, total: fixed("")}, upTo(10), []string{"", "11"}, false},
 		{"repeated ids", fleet{ids: []int{0, 1, 2, 2, 1, 3}, most: 3, total: fixed("4")}, upTo(4), []string{"", "4"}, false},
+		{"repeated ids, three pages", fleet{ids: []int{0, 1, 2, 2, 1, 3, 4}, most: 3, total: fixed("5")}, upTo(5), []string{"", "4", "7"}, false},
 		{"shrinks", fleet{ids: upTo(25), most: 10, shrink: 12}, upTo(12), []string{"", "11"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

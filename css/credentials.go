@@ -16,7 +16,8 @@ import (
 )
 
 // Credentials are what one request is signed with: an access key with its secret key and, for temporary keys, a
-// security token; or else an IAM token. They print as nothing, whatever verb is used.
+// security token; or else an IAM token. Printing them shows nothing; a type that holds them in an unexported field needs
+// a Format of its own, as Client has, because fmt calls no method there.
 type Credentials struct {
 	AccessKey     string
 	SecretKey     string

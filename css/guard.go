@@ -219,6 +219,7 @@ func (p *pass) refused(now time.Time, refused *Error) {
 	case now.Before(s.restUntil):
 		// Another refusal of the same burst was believed already.
 	case !a.proven:
+		a.lastRest = max(a.lastRest, s.lastRest) // what rested within one scope goes on resting altogether
 		a.refuse(now, refused)
 	case s.refuse(now, refused):
 		a.proven = false // to be shown again, by one call at a time

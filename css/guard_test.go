@@ -171,7 +171,12 @@ func TestGuardSuccessResets(t *testing.T) {
 		time.Sleep(61 * time.Second)
 		status = 200
 		expect(t, "after a minute", one(t, c), "ok")
-		expect(t, "requests", g.requests(), 5)
+		status = 401
+		expect(t, "refused again", one(t, c), ReasonAuth)
+		time.Sleep(61 * time.Second)
+		status = 200
+		expect(t, "after a minute again", one(t, c), "ok")
+		expect(t, "requests", g.requests(), 7)
 	})
 }
 
@@ -249,14 +254,18 @@ func TestGuardSecondOpinion(t *testing.T) {
 	})
 	t.Run("one cluster that is always refused does not stop the others", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
+			var slow time.Duration
 			g := newGate(func(r *http.Request, n int) (int, time.Duration) {
 				if r.URL.Path == "/v1.0/"+testProject+"/clusters/cluster-3/vpcepservice/connections" {
-					return 401, 10 * time.Millisecond
+					return 401, slow
 				}
 				return 200, time.Duration(n%7) * 5 * time.Millisecond
 			})
 			c := gateClient(t, g)
-			for range 5 {
+			for i := range 5 {
+				if slow = 10 * time.Millisecond; i > 2 {
+					slow = time.Second // the last to be answered
+				}
 				expect(t, "ended", round(t.Context(), c, 10, time.Minute), map[Reason]int{"ok": 9, ReasonAuth: 1})
 				time.Sleep(15 * time.Second)
 			}
@@ -382,6 +391,24 @@ func TestGuardRevoked(t *testing.T) {
 			t.Errorf("%d requests with a key that was taken away, want at most 5", n)
 		}
 		expect(t, "now", one(t, c), ReasonAuth)
+	})
+}
+
+// TestGuardRevokedRests: the rests of a key that was good once grow like those of any other.
+func TestGuardRevokedRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := 200
+		g := newGate(func(*http.Request, int) (int, time.Duration) { return status, time.Millisecond })
+		c := gateClient(t, g)
+		one(t, c)
+		status = 401
+		for i, minutes := range []time.Duration{1, 2, 4, 8, 15} {
+			expect(t, "tried", one(t, c), ReasonAuth)
+			time.Sleep(minutes*time.Minute - time.Second)
+			one(t, c)
+			expect(t, fmt.Sprintf("requests until the end of rest %d, of %d minutes", i+1, minutes), g.requests(), i+2)
+			time.Sleep(2 * time.Second)
+		}
 	})
 }
 

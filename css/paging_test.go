@@ -385,6 +385,31 @@ func TestPagesCountUnparsable(t *testing.T) {
 	}
 }
 
+// TestPagesKeepTheFirst: what a further page does not say, or says otherwise, does not undo what the first said.
+func TestPagesKeepTheFirst(t *testing.T) {
+	for _, second := range []string{
+		`{"connections":[{"id":"b"}]}`,
+		`{"connections":[{"id":"b"}],"permissions":null,"vpcServiceName":null,"vpcepUpdateSwitch":null,"total_count":null}`,
+		`{"connections":[{"id":"b"}],"permissions":[],"vpcServiceName":"other","vpcepUpdateSwitch":false,"total_count":2}`,
+	} {
+		f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
+			if n > 1 {
+				fmt.Fprint(w, second)
+				return
+			}
+			fmt.Fprint(w, `{"connections":[{"id":"a"}],"permissions":[{"permission":"*"}],"vpcServiceName":"svc","vpcepUpdateSwitch":true,"total_count":2}`)
+		})
+		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare(t, list, &ConnectionList{
+			Enabled: true, Reported: some(2.0), Connections: []Connection{{ID: "a"}, {ID: "b"}}, ServiceName: "svc",
+			UpdateSwitch: some(true), Permissions: some([]Permission{{Text: "*"}}),
+		})
+	}
+}
+
 // TestTrickleOfPages: a server that gives a new connection on each page and reports more than there will ever be must
 // not be asked for ever.
 func TestTrickleOfPages(t *testing.T) {
