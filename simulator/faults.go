@@ -3,8 +3,14 @@
 package simulator
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -26,11 +32,19 @@ type Fault struct {
 	Hang    bool
 	Drop    bool
 
-	// Another answer than the right one, if Status or Body is set. A Body
-	// without a Status goes with 200. Header is added to any answer.
-	Status int
-	Body   string
-	Header http.Header
+	// Another answer than the right one, if Status, Body or Redirect is set. A
+	// Body without a Status goes with 200, a Redirect to that address with
+	// 302. Header is added to any answer, and so are HeaderBytes bytes of
+	// header that nobody needs.
+	Status      int
+	Body        string
+	Redirect    string
+	Header      http.Header
+	HeaderBytes int
+
+	// Garbage goes over the connection instead of HTTP, which then closes;
+	// with Endless it is said again and again.
+	Garbage string
 
 	// A page that is not as asked for: at most PageCap items; always the
 	// first page; its first item sent once more at its end.
@@ -38,8 +52,20 @@ type Fault struct {
 	IgnoreOffset bool
 	RepeatIDs    bool
 
-	// CutAfter closes the connection after so many bytes of the body, though
-	// Content-Length promised more.
+	// The body: so many blanks after it, which leave it right; blanks without
+	// end; all of it compressed, asked for or not. Gzip with a large Padding
+	// is a bomb: of each megabyte a kilobyte goes over the wire.
+	Padding int
+	Endless bool
+	Gzip    bool
+
+	// The pace: a wait before each byte of the header (or the garbage), and of
+	// the body.
+	SlowHeader time.Duration
+	Trickle    time.Duration
+
+	// CutAfter closes the connection after so many bytes of the body as it
+	// goes over the wire, though Content-Length promised more.
 	CutAfter int
 }
 
@@ -118,14 +144,29 @@ func (f Fault) delay(ctx context.Context) bool {
 
 // change turns the right answer into the fault's.
 func (f Fault) change(a answer) answer {
-	if f.Status != 0 || f.Body != "" {
+	if f.Status != 0 || f.Body != "" || f.Redirect != "" {
 		a = answer{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
-		if a.status == 0 {
+		switch {
+		case a.status != 0:
+		case f.Redirect != "":
+			a.status = http.StatusFound
+		default:
 			a.status = http.StatusOK
 		}
 		if f.Body != "" {
 			a.header.Set("Content-Type", "application/json")
 		}
+		if f.Redirect != "" {
+			a.header.Set("Location", f.Redirect)
+		}
+	}
+	if f.Gzip {
+		a.header.Set("Content-Encoding", "gzip")
+	}
+	const line = 1 << 10
+	for n := 0; n < f.HeaderBytes; n += line {
+		name := fmt.Sprintf("X-Padding-%d", n/line)
+		a.header.Set(name, strings.Repeat("x", max(min(line, f.HeaderBytes-n)-len(name+": \r\n"), 0)))
 	}
 	for name, values := range f.Header {
 		a.header[http.CanonicalHeaderKey(name)] = values
@@ -154,4 +195,126 @@ func repeat[T any](f Fault, items []T) []T {
 		return items
 	}
 	return append(items, items[0])
+}
+
+// block is how many blanks are written at once.
+const block = 1 << 20
+
+// content is a body as it goes over the wire: head once, then tail so many
+// times, or for ever if times is negative.
+type content struct {
+	head, tail []byte
+	times      int
+}
+
+// content is the body with the fault's blanks, compressed if it says so. The
+// compressed parts are gzip members of their own, which readers put together,
+// so that a bomb costs the simulator little.
+func (f Fault) content(body []byte) content {
+	c := content{head: body, times: f.Padding / block}
+	if rest := f.Padding % block; rest > 0 {
+		c.head = append(bytes.Clone(body), blanks(rest)...)
+	}
+	if f.Endless {
+		c.times = -1
+	}
+	if c.times != 0 {
+		c.tail = blanks(block)
+	}
+	if f.Gzip {
+		c.head, c.tail = compress(c.head), compress(c.tail)
+	}
+	return c
+}
+
+// length is what Content-Length says; it is false if the body has no end.
+func (c content) length() (int, bool) {
+	return len(c.head) + max(c.times, 0)*len(c.tail), c.times >= 0
+}
+
+// writeTo writes until the end, or until w fails.
+func (c content) writeTo(w io.Writer) error {
+	if len(c.head) > 0 { // some answers may not even try to have a body
+		if _, err := w.Write(c.head); err != nil {
+			return err
+		}
+	}
+	for n := 0; n != c.times; n++ {
+		if _, err := w.Write(c.tail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func blanks(n int) []byte { return bytes.Repeat([]byte(" "), n) }
+
+// compress makes one gzip member; nothing stays nothing.
+func compress(p []byte) []byte {
+	if len(p) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(p) // a bytes.Buffer takes everything
+	_ = z.Close()
+	return b.Bytes()
+}
+
+// errCut ends an answer that shall stay without its end.
+var errCut = errors.New("simulator: the fault cuts the answer")
+
+// flusher is an http.ResponseController, or a bufio.Writer.
+type flusher interface{ Flush() error }
+
+// pacer writes as fast as the fault wants, and as much.
+type pacer struct {
+	ctx   context.Context //nolint:containedctx // it is an io.Writer
+	to    io.Writer
+	flush flusher
+	pause time.Duration // before each byte
+	cut   int           // bytes that may still be written; negative: all
+}
+
+func (p *pacer) Write(b []byte) (int, error) {
+	if p.cut >= 0 && len(b) > p.cut {
+		n, err := p.write(b[:p.cut])
+		if err != nil {
+			return n, err
+		}
+		p.cut = 0
+		_ = p.flush.Flush()
+		return n, errCut
+	}
+	n, err := p.write(b)
+	if p.cut >= 0 {
+		p.cut -= n
+	}
+	return n, err
+}
+
+func (p *pacer) write(b []byte) (int, error) {
+	if p.pause <= 0 {
+		if err := p.ctx.Err(); err != nil {
+			return 0, err
+		}
+		return p.to.Write(b)
+	}
+	timer := time.NewTimer(p.pause)
+	defer timer.Stop()
+	for i := range b {
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			return i, p.ctx.Err()
+		}
+		timer.Reset(p.pause)
+		if _, err := p.to.Write(b[i : i+1]); err != nil {
+			return i, err
+		}
+		if err := p.flush.Flush(); err != nil {
+			return i, err
+		}
+	}
+	return len(b), nil
 }

@@ -3,9 +3,12 @@
 package simulator
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -33,6 +36,9 @@ func TestFaultAnswers(t *testing.T) {
 		{"empty 200", Fault{Status: 200}, 200, "", "", ""},
 		{"raw body", Fault{Body: `{}`}, 200, `{}`, "application/json", ""},
 		{"everything", Fault{Status: 429, Body: "<p>", Header: html}, 429, "<p>", "text/html", "7"},
+		{"redirect", Fault{Redirect: "/elsewhere"}, 302, "", "", ""},
+		{"redirect of another kind", Fault{Redirect: "/elsewhere", Status: 307, Body: "there"}, 307, "there", "application/json", ""},
+		{"padding", Fault{Body: "{}", Padding: 3}, 200, "{}   ", "application/json", ""},
 		{"header alone", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, `{"connections":[],"total_count":0}`, "application/json", "1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -50,6 +56,9 @@ func TestFaultAnswers(t *testing.T) {
 			}
 			if w.Header().Get("X-Request-Id") == "" {
 				t.Error("no X-Request-Id")
+			}
+			if got := w.Header().Get("Location"); got != tc.fault.Redirect {
+				t.Errorf("Location %q, want %q", got, tc.fault.Redirect)
 			}
 		})
 	}
@@ -261,5 +270,204 @@ func TestBrokenConnections(t *testing.T) {
 		if string(body) != tc.want || !errors.Is(err, tc.err) || resp.ContentLength != int64(len(right)) {
 			t.Errorf("cut after %d: %q of %d, %v", tc.cut, body, resp.ContentLength, err)
 		}
+	}
+}
+
+// fetched is an answer with as much of its body as came.
+type fetched struct {
+	status int
+	header http.Header
+	length int64 // as promised
+	body   string
+}
+
+// fetch gives an answer, and how its end came.
+func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
+	t.Helper()
+	resp, err := client.Do(signed(t.Context(), url, connectionsPath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return fetched{resp.StatusCode, resp.Header, resp.ContentLength, string(body)}, err
+}
+
+// TestPace has answers that come late, byte by byte, and yet are right.
+func TestPace(t *testing.T) {
+	const right = `{"connections":[],"total_count":0}`
+	for name, tc := range map[string]struct {
+		fault Fault
+		least time.Duration
+		want  string
+		err   error
+	}{
+		"trickle":            {Fault{Trickle: time.Millisecond}, 34 * time.Millisecond, right, nil},
+		"slow header":        {Fault{SlowHeader: time.Millisecond}, 100 * time.Millisecond, right, nil},
+		"both":               {Fault{SlowHeader: time.Millisecond, Trickle: time.Millisecond}, 134 * time.Millisecond, right, nil},
+		"trickle, cut":       {Fault{Trickle: time.Millisecond, CutAfter: 5}, 5 * time.Millisecond, right[:5], io.ErrUnexpectedEOF},
+		"slow header, cut":   {Fault{SlowHeader: time.Millisecond, CutAfter: 5}, 100 * time.Millisecond, right[:5], io.ErrUnexpectedEOF},
+		"slow header, other": {Fault{SlowHeader: time.Millisecond, Status: 200, Body: "no", Padding: 1}, 100 * time.Millisecond, "no ", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTest(Options{})
+			srv, client := start(t, s), newClient(t)
+			s.SetFault(ofCluster(), tc.fault)
+			begun := time.Now()
+			got, err := fetch(t, client, srv.URL)
+			if got.status != http.StatusOK || got.body != tc.want || !errors.Is(err, tc.err) {
+				t.Errorf("status %d, %q, %v, want %q, %v", got.status, got.body, err, tc.want, tc.err)
+			}
+			if waited := time.Since(begun); waited < tc.least {
+				t.Errorf("it took %v, want at least %v", waited, tc.least)
+			}
+			if got.header.Get("X-Request-Id") == "" {
+				t.Error("no X-Request-Id")
+			}
+		})
+	}
+}
+
+// TestNeverEnding has clients who give up, and notices it.
+func TestNeverEnding(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault  Fault
+		status int // recorded
+	}{
+		"trickle":         {Fault{Trickle: time.Hour}, 200},
+		"slow header":     {Fault{SlowHeader: time.Hour}, 200},
+		"endless":         {Fault{Endless: true}, 200},
+		"endless, slow":   {Fault{Endless: true, Trickle: time.Millisecond, SlowHeader: time.Microsecond}, 200},
+		"endless, small":  {Fault{Endless: true, Gzip: true}, 200},
+		"garbage":         {Fault{Garbage: "\x16\x03\x01", SlowHeader: time.Hour}, 0},
+		"endless garbage": {Fault{Garbage: "HTTP/1.1 200 OK\r\nX: ", Endless: true}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, who := range []string{"client", "server"} {
+				s := newTest(Options{})
+				srv := start(t, s)
+				s.SetFault(ofCluster(), tc.fault)
+				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := signed(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the request", func() bool { return s.InFlight() == 1 })
+				if tc.fault.Endless {
+					if _, err := io.CopyN(io.Discard, conn, 400); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if who == "server" {
+					if err := srv.Close(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				_ = conn.Close()
+				eventually(t, "its end", func() bool { return s.InFlight() == 0 })
+				r := s.Requests()[0]
+				if gone := who == "client"; r.Cancelled != gone || (s.Cancelled() == 1) != gone || r.Status != tc.status {
+					t.Errorf("ended by the %s: recorded %+v, %d cancelled, want status %d", who, r, s.Cancelled(), tc.status)
+				}
+			}
+		})
+	}
+}
+
+func TestEndless(t *testing.T) {
+	for name, fault := range map[string]Fault{"plain": {Endless: true}, "gzip": {Endless: true, Gzip: true}} {
+		s := newTest(Options{})
+		srv, client := start(t, s), newClient(t)
+		s.SetFault(ofCluster(), fault)
+		resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, 5<<20)
+		_, err = io.ReadFull(resp.Body, body)
+		_ = resp.Body.Close()
+		if got := strings.TrimRight(string(body), " "); err != nil || got != `{"connections":[],"total_count":0}` || resp.ContentLength != -1 {
+			t.Errorf("%s: %.80q of %d, %v", name, got, resp.ContentLength, err)
+		}
+	}
+}
+
+// TestGzip compresses, and makes a bomb of little.
+func TestGzip(t *testing.T) {
+	const right = `{"connections":[],"total_count":0}`
+	s := newTest(Options{})
+	srv := start(t, s)
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	for _, padding := range []int{0, 7, block, 100*block + 7} {
+		s.SetFault(ofCluster(), Fault{Gzip: true, Padding: padding})
+		got, err := fetch(t, &http.Client{Transport: transport}, srv.URL)
+		if err != nil || got.header.Get("Content-Encoding") != "gzip" || len(got.body) > 1000+padding/900 {
+			t.Fatalf("padding %d: %d bytes, header %v, %v", padding, len(got.body), got.header, err)
+		}
+		plain, err := gzip.NewReader(strings.NewReader(got.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, len(right))
+		if _, err := io.ReadFull(plain, head); err != nil || string(head) != right {
+			t.Errorf("padding %d: %q, %v", padding, head, err)
+		}
+		if n, err := io.Copy(io.Discard, plain); err != nil || n != int64(padding) { //nolint:gosec // it is a bomb
+			t.Errorf("%d blanks follow, want %d: %v", n, padding, err)
+		}
+	}
+}
+
+func TestPadding(t *testing.T) {
+	s := newTest(Options{})
+	srv, client := start(t, s), newClient(t)
+	for _, padding := range []int{1, block, 2*block + 1} {
+		s.SetFault(ofCluster(), Fault{Body: "{}", Padding: padding})
+		got, err := fetch(t, client, srv.URL)
+		if want := "{}" + strings.Repeat(" ", padding); err != nil || got.body != want || got.length != int64(len(want)) {
+			t.Errorf("padding %d: %d bytes of %d, %v", padding, len(got.body), got.length, err)
+		}
+	}
+}
+
+func TestHeaderBytes(t *testing.T) {
+	for _, n := range []int{1, 1000, 1024, 5000, 300 << 10} {
+		s := newTest(Options{})
+		s.SetFault(ofCluster(), Fault{HeaderBytes: n})
+		got := 0
+		for name, values := range get(t, s, connectionsPath).Header() {
+			if strings.HasPrefix(name, "X-Padding-") {
+				got += len(name) + len(values[0]) + len(": \r\n")
+			}
+		}
+		if got < n || got > n+len("X-Padding-300: \r\n") {
+			t.Errorf("%d bytes of header, want %d", got, n)
+		}
+	}
+}
+
+// TestGarbage is seen best without a client of HTTP.
+func TestGarbage(t *testing.T) {
+	const greeting = "SSH-2.0-OpenSSH_9.2\r\n"
+	s := newTest(Options{})
+	srv := start(t, s)
+	s.SetFault(ofCluster(), Fault{Garbage: greeting})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := signed(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(bufio.NewReader(conn)); err != nil || string(got) != greeting {
+		t.Errorf("%q, %v", got, err)
+	}
+	eventually(t, "its end", func() bool { return s.InFlight() == 0 })
+	if r := s.Requests()[0]; r.Status != 0 || r.Cancelled {
+		t.Errorf("recorded %+v", r)
 	}
 }

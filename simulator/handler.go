@@ -3,7 +3,11 @@
 package simulator
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -54,13 +58,13 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if route.target.Endpoint == Unknown {
-		s.send(w, rec, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
-			"The API does not exist or has not been published in the environment."}, rec.RequestID), 0)
+		s.send(w, r, rec, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
+			"The API does not exist or has not been published in the environment."}, rec.RequestID), Fault{})
 		return
 	}
 	access, refused := s.authorize(r, body, route.projectID)
 	if refused != nil {
-		s.send(w, rec, gatewayError(refused, rec.RequestID), 0)
+		s.send(w, r, rec, gatewayError(refused, rec.RequestID), Fault{})
 		return
 	}
 	s.note(func() { rec.AccessKey = access })
@@ -69,7 +73,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !fault.delay(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
-	s.send(w, rec, fault.change(s.answer(route, r.URL.Query(), access, fault)), fault.CutAfter)
+	s.send(w, r, rec, fault.change(s.answer(route, r.URL.Query(), access, fault)), fault)
 }
 
 // routeOf finds the call. Token logins and the metadata service get their own
@@ -294,19 +298,92 @@ func jsonAnswer(status int, v any) answer {
 	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
 
-// send writes an answer, or only its first bytes if cut is not 0.
-func (s *Simulator) send(w http.ResponseWriter, rec *Request, a answer, cut int) {
-	s.note(func() { rec.Status = a.status })
-	w.Header().Set("X-Request-Id", rec.RequestID)
-	maps.Copy(w.Header(), a.header)
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+// send writes an answer in the way that the fault has it.
+func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a answer, f Fault) {
+	s.note(func() {
+		if f.Garbage == "" {
+			rec.Status = a.status
+		}
+	})
+	header := w.Header()
+	header.Set("X-Request-Id", rec.RequestID)
+	maps.Copy(header, a.header)
+	body := f.content(a.body)
+	if length, ok := body.length(); ok {
+		header.Set("Content-Length", strconv.Itoa(length))
+	}
+	if f.Garbage != "" || f.SlowHeader > 0 {
+		s.sendRaw(w, r, rec, a.status, body, f)
+		return
+	}
 	w.WriteHeader(a.status)
-	if cut > 0 && cut < len(a.body) {
-		_, _ = w.Write(a.body[:cut])
-		_ = http.NewResponseController(w).Flush()
+	f.end(body.writeTo(f.pacer(r.Context(), w, http.NewResponseController(w))))
+}
+
+// sendRaw writes what net/http would not. It takes the connection over, and
+// closes it.
+func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request, status int, body content, f Fault) {
+	header := w.Header()
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil { // nothing that this simulator serves
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = w.Write(a.body) // the client may be gone, and that is recorded
+	// Who takes a connection over has to notice by himself that its client is
+	// gone, or its server.
+	ctx, gone := context.WithCancel(r.Context())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		defer gone()
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	stop := context.AfterFunc(r.Context(), func() { _ = conn.Close() })
+	err = f.writeRaw(ctx, buffered.Writer, status, header, body)
+	if err == nil || errors.Is(err, errCut) {
+		err = buffered.Flush()
+	}
+	s.note(func() {
+		rec.Cancelled = (err != nil || ctx.Err() != nil) && r.Context().Err() == nil
+	})
+	stop()
+	_ = conn.Close()
+	<-watched
+}
+
+// writeRaw writes the garbage, or the answer in full.
+func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, header http.Header, body content) error {
+	lines := pacer{ctx: ctx, to: to, flush: to, pause: f.SlowHeader, cut: -1}
+	if f.Garbage != "" {
+		garbage := content{head: []byte(f.Garbage)}
+		if f.Endless {
+			garbage.tail, garbage.times = garbage.head, -1
+		}
+		return garbage.writeTo(&lines)
+	}
+	var head strings.Builder
+	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
+	_ = header.Write(&head) // a strings.Builder takes everything
+	if _, err := io.WriteString(&lines, head.String()+"\r\n"); err != nil {
+		return err
+	}
+	return body.writeTo(f.pacer(ctx, to, to))
+}
+
+// pacer is the way of the body.
+func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
+	p := &pacer{ctx: ctx, to: to, flush: flush, pause: f.Trickle, cut: -1}
+	if f.CutAfter > 0 {
+		p.cut = f.CutAfter
+	}
+	return p
+}
+
+// end breaks the connection off after a body that did not come to its end. A
+// client that is gone is recorded elsewhere.
+func (f Fault) end(err error) {
+	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // timeText is a time as CSS writes it, to the second.

@@ -163,7 +163,7 @@ func (s *Simulator) end(ctx context.Context, rec *Request) {
 	rec.InFlight = false
 	rec.Duration = now.Sub(rec.Start)
 	s.record.inFlight--
-	if gone {
+	if gone || rec.Cancelled {
 		rec.Cancelled = true
 		s.record.cancelled++
 	}

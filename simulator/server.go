@@ -22,7 +22,7 @@ type Server struct {
 	http     *http.Server
 	end      context.CancelCauseFunc
 	served   chan struct{}
-	open     sync.WaitGroup // connections
+	open     sync.WaitGroup // connections, and handlers
 	accepted atomic.Int64
 	err      error // of Serve; read once served is closed
 }
@@ -45,7 +45,7 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 		served: make(chan struct{}),
 	}
 	srv.http = &http.Server{
-		Handler:           s,
+		Handler:           srv.counted(s),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -57,6 +57,15 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 		srv.err = srv.http.Serve(listener)
 	}()
 	return srv, nil
+}
+
+// counted counts handlers: those that take their connection over outlive it.
+func (srv *Server) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv.open.Add(1)
+		defer srv.open.Done()
+		h.ServeHTTP(w, r)
+	})
 }
 
 // track counts connections. A connection is new before Serve can return, and
