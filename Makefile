@@ -12,6 +12,7 @@ TOOLS    := $(CURDIR)/.bin
 IMAGE    ?= css_vpcep_exporter
 CONTAINER_TOOL ?= docker
 FUZZTIME ?= 30s
+SOAK     ?= 5m
 BENCH    ?= .
 
 # What a build says of itself. Without git or tags it says so, and is built all the same.
@@ -49,6 +50,10 @@ race: ## Run all tests under the race detector
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters, installed into ./.bin at their pinned version
 	$< run ./...
+
+.PHONY: soak
+soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
+	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^TestSoak$$' -v .
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)

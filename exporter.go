@@ -129,7 +129,7 @@ func (e *exporter) reload() error {
 	e.fleet.Apply(fleet)
 	for _, old := range e.projects {
 		if !slices.ContainsFunc(projects, func(p configured) bool { return p.project.Client == old.project.Client }) {
-			old.project.Client.CloseIdleConnections()
+			old.project.Client.Close()
 		}
 	}
 	e.projects = projects
@@ -238,7 +238,7 @@ func newCredentials(c *config.Credentials, env config.Environment) (css.Credenti
 func (e *exporter) close() {
 	e.scraper.Wait()
 	for _, p := range e.projects {
-		p.project.Client.CloseIdleConnections()
+		p.project.Client.Close()
 	}
 }
 
@@ -302,6 +302,10 @@ func (e *exporter) serve(ctx context.Context) int {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		err = srv.Shutdown(grace)
 		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			e.logger.Warn("Scrapes were still running and are cut off")
+			err = nil
+		}
 	}
 	cut()
 	_ = srv.Close()

@@ -217,6 +217,7 @@ func scenarios(elsewhere string) []scenario {
 		fault("gzip", whole, "", 1, simulator.Fault{Gzip: true}),
 		fault("gzip-bomb-of-an-error", "", "denied", 1, simulator.Fault{Status: 403, Body: "{}", Gzip: true, Padding: 1 << 30}),
 		fault("gzip-cut", "", "transport", -4, simulator.Fault{Gzip: true, CutAfter: 20}),
+		fault("gzip-that-is-none", "", "decode", 1, simulator.Fault{Header: http.Header{"Content-Encoding": {"gzip"}}}),
 		fault("encoding-nobody-knows", "", "decode", 1, simulator.Fault{Body: "\x1b\x07\x00", Header: http.Header{"Content-Encoding": {"br"}}}),
 		// Elsewhere.
 		fault("redirect", "", "invalid", 1, simulator.Fault{Redirect: elsewhere}),

@@ -8,6 +8,8 @@
 package css
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,6 +62,7 @@ type Options struct {
 type Client struct {
 	options Options
 	scope   string
+	closed  atomic.Bool
 	lookup  chan struct{} // held by who looks the project's id up, and for what follows
 
 	lookupFailed   error // the last look-up's
@@ -108,8 +112,14 @@ func NewTransport(tlsConfig *tls.Config, proxy *url.URL, concurrency int) *http.
 	return t
 }
 
-// CloseIdleConnections ends the connections that are kept warm.
-func (c *Client) CloseIdleConnections() {
+// Close ends the connections that are kept warm, and has those that are in use end when they are no longer. The client
+// can be used on, for calls that are still under way, but keeps nothing warm.
+func (c *Client) Close() {
+	c.closed.Store(true)
+	c.closeIdle()
+}
+
+func (c *Client) closeIdle() {
 	if t, ok := c.options.Transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
@@ -159,7 +169,7 @@ func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, status, err := c.admitted(ctx, r, req, credentials)
+	body, status, err := c.admitted(ctx, r, req, credentials, pass.heard)
 	var refused *Error
 	errors.As(err, &refused)
 	pass.done(status, refused)
@@ -167,7 +177,7 @@ func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
 }
 
 // admitted waits for the caller's leave, sends req and reads its answer.
-func (c *Client) admitted(ctx context.Context, r request, req *http.Request, credentials Credentials) ([]byte, int, error) {
+func (c *Client) admitted(ctx context.Context, r request, req *http.Request, credentials Credentials, heard func(status int)) ([]byte, int, error) {
 	if r.admit != nil {
 		leave, err := r.admit(ctx)
 		if err != nil {
@@ -184,7 +194,7 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 		sign(req, nil, credentials.AccessKey, credentials.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
 	}
 	start := time.Now()
-	body, status, err := c.send(r.operation, req, credentials)
+	body, status, err := c.send(r.operation, req, credentials, heard)
 	c.options.Observe(Exchange{
 		Region: c.options.Region, Operation: r.operation, Status: status, Duration: time.Since(start),
 	})
@@ -195,7 +205,7 @@ func (c *Client) admitted(ctx context.Context, r request, req *http.Request, cre
 }
 
 // send makes the exchange. The body is of a 200 and complete if there is no error; status is 0 without an answer.
-func (c *Client) send(operation string, req *http.Request, credentials Credentials) ([]byte, int, error) {
+func (c *Client) send(operation string, req *http.Request, credentials Credentials, heard func(status int)) ([]byte, int, error) {
 	// Without an http.Client, which would follow redirects, or at least read where they lead: a redirect would carry the
 	// signature elsewhere.
 	resp, err := c.options.Transport.RoundTrip(req)
@@ -203,6 +213,12 @@ func (c *Client) send(operation string, req *http.Request, credentials Credentia
 		return nil, 0, transportError(operation, 0, err, credentials)
 	}
 	defer resp.Body.Close()
+	heard(resp.StatusCode)
+	defer func() {
+		if c.closed.Load() { // a request makes the transport keep connections again
+			c.closeIdle()
+		}
+	}()
 
 	if resp.StatusCode != http.StatusOK {
 		// What can be had of the error's body is enough; draining a little keeps the connection warm.
@@ -211,6 +227,8 @@ func (c *Client) send(operation string, req *http.Request, credentials Credentia
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
+		return nil, resp.StatusCode, decodeError(operation, "the body is not compressed as it says")
 	case err != nil:
 		return nil, resp.StatusCode, transportError(operation, resp.StatusCode, err, credentials)
 	case len(body) > maxBody:

@@ -182,6 +182,25 @@ func (g *Guard) wait(ctx context.Context, a *account, unproven *standing, patien
 	return nil
 }
 
+// heard tells that an answer has begun: that its body is slow to come keeps nobody else waiting.
+func (p *pass) heard(status int) {
+	if !accepted(status) || status == http.StatusUnauthorized {
+		return
+	}
+	p.guard.mu.Lock()
+	defer p.guard.mu.Unlock()
+	now := time.Now()
+	p.account.accept(now)
+	p.scope.accept(now)
+	p.account.wake()
+}
+
+// wake lets all waiting calls look again.
+func (a *account) wake() {
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
 // done reports the status of the call's answer, 0 if there was none.
 func (p *pass) done(status int, refused *Error) {
 	g, a, s := p.guard, p.account, p.scope
@@ -200,8 +219,7 @@ func (p *pass) done(status int, refused *Error) {
 		a.accept(now)
 		s.accept(now)
 	}
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.wake()
 }
 
 // accepted says whether an answer shows that the credentials were believed. Throttling and trouble of the gateway may

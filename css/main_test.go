@@ -99,7 +99,7 @@ func newTestClient(t *testing.T, endpoint string, change ...func(*Options)) *Cli
 		c(&options)
 	}
 	client := NewClient(options)
-	t.Cleanup(client.CloseIdleConnections)
+	t.Cleanup(client.Close)
 	return client
 }
 

@@ -66,7 +66,7 @@ func (c *cloud) project(t *testing.T, projectID string, search *Search, listed .
 		Guard: css.NewGuard(), Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"},
 		Transport: css.NewTransport(nil, nil, 4), Retry: css.Retry{Tries: 1},
 	})
-	t.Cleanup(client.CloseIdleConnections)
+	t.Cleanup(client.Close)
 	return Project{
 		Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1),
 		Listed: listed, Search: search,

@@ -81,7 +81,7 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	t.Cleanup(func() {
 		r.http.Close()
 		r.scraper.Wait()
-		client.CloseIdleConnections()
+		client.Close()
 		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}

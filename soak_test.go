@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/simulator"
+)
+
+// usage is what a process holds.
+type usage struct {
+	goroutines, descriptors int
+	heap                    uint64
+}
+
+func measure(t *testing.T) usage {
+	t.Helper()
+	runtime.GC()
+	runtime.GC() // what has a finalizer goes the second time
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	u := usage{goroutines: runtime.NumGoroutine(), heap: memory.HeapAlloc}
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("descriptors cannot be counted here: ", err)
+	}
+	u.descriptors = len(descriptors)
+	return u
+}
+
+// TestSoak scrapes a faulty fleet from two sides, while the file is loaded again and again, and holds the program to what
+// it held before. It is short unless CSS_VPCEP_SOAK says how long it is to be, as `make soak` does.
+func TestSoak(t *testing.T) {
+	length := 2 * time.Second
+	if text, ok := os.LookupEnv("CSS_VPCEP_SOAK"); ok {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const clusters = 60
+	cloud, url := faultyCloud(t, 1, "p1")
+	var ids []string
+	for i := range clusters {
+		ids = append(ids, fmt.Sprintf("c%02d", i))
+		cloud.AddCluster("p1", simulator.Cluster{ID: ids[i], Status: "200", Connections: []simulator.Connection{
+			{ID: "a", Status: "accepted", DomainID: "d"}, {ID: "b", Status: "rejected", DomainID: "d"},
+		}})
+	}
+	faults := func(on bool) {
+		for i, id := range ids {
+			target := simulator.Target{Endpoint: simulator.Connections, ID: id}
+			if !on {
+				cloud.SetFault(target)
+				continue
+			}
+			kinds := []simulator.Fault{
+				{Status: 500}, {Status: 503}, {Status: 429}, {Drop: true}, {CutAfter: 10}, {Body: "<html>"}, {Hang: true},
+				{Latency: 20 * time.Millisecond}, {Redirect: "http://127.0.0.1:1/"}, {Trickle: 50 * time.Millisecond},
+			}
+			f := kinds[i%len(kinds)]
+			f.Probability = 0.1
+			cloud.SetFault(target, f)
+		}
+	}
+	path := faultyFile(t, url, "{min_interval: 0s}", map[string][]string{"p1": ids})
+	p := start(t, "--config.file="+path, "--web.enable-lifecycle")
+	files := soakFiles(t, path)
+
+	settle := func() usage {
+		faults(false)
+		for range 3 {
+			if shown, _, _ := p.scrape(t, "10"); len(shown) != clusters {
+				t.Errorf("%d clusters after the faults, want %d", len(shown), clusters)
+			}
+		}
+		p.eventually(t, "nothing is in flight", func() bool { return cloud.InFlight() == 0 })
+		http.DefaultClient.CloseIdleConnections()
+		cloud.ForgetRequests()
+		p.log.reset()
+		time.Sleep(200 * time.Millisecond) // for connections to be gone on both sides
+		return measure(t)
+	}
+	load := func(length time.Duration) (scrapes, reloads int64) {
+		faults(true)
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		var scraped, reloaded atomic.Int64
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					p.scrape(t, "0.1")
+					scraped.Add(1)
+				}
+			})
+		}
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				p.reload(t, path, files[i%len(files)])
+				reloaded.Add(1)
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		wg.Wait()
+		p.reload(t, path, files[0])
+		return scraped.Load(), reloaded.Load()
+	}
+
+	load(length / 4)
+	before := settle()
+	scrapes, reloads := load(length)
+	after := settle()
+	t.Logf("%d scrapes and %d reloads: from %+v to %+v", scrapes, reloads, before, after)
+	if after.goroutines > before.goroutines+20 || after.descriptors > before.descriptors+10 || after.heap > before.heap+(8<<20) {
+		t.Errorf("%d scrapes and %d reloads left something: from %+v to %+v", scrapes, reloads, before, after)
+	}
+}
+
+// soakFiles are what the file is changed to: as it was, with another key of the same project's limits, and broken.
+func soakFiles(t *testing.T, path string) []string {
+	t.Helper()
+	original, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		string(original),
+		strings.Replace(string(original), "requests_per_second: 1000", "requests_per_second: 2000", 1),
+		"projects: [",
+	}
+}
+
+// reload puts text into the file and has it loaded.
+func (p *program) reload(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test
+		t.Error(err)
+		return
+	}
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, p.url+"/-/reload", nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusInternalServerError {
+		t.Errorf("reload: status %d", resp.StatusCode)
+	}
+}
