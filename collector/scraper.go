@@ -163,10 +163,7 @@ func (s *Scraper) start(ctx context.Context, f *flight) {
 	}
 	leave, err := s.turn(ctx, f.target)
 	if err != nil {
-		s.land(f, nil, &css.Error{
-			Reason: css.ReasonTimeout, Operation: "connections", Err: err,
-			Message: "the deadline came before it was this cluster's turn",
-		})
+		s.land(f, nil, tooLate("it was this cluster's turn", err))
 		return
 	}
 	f.begin()
@@ -255,11 +252,7 @@ func (s *Scraper) await(ctx context.Context, start time.Time, f *flight, t Targe
 	case <-f.done:
 		o.List, o.ReadAt, o.Err, o.Duration = f.list, f.ended, f.err, f.spent(start, f.ended)
 	default:
-		now := time.Now()
-		o.Err, o.Duration = &css.Error{
-			Reason: css.ReasonTimeout, Operation: "connections", Err: ctx.Err(),
-			Message: "the deadline came before the answer",
-		}, f.spent(start, now)
+		o.Err, o.Duration = tooLate("the answer", ctx.Err()), f.spent(start, time.Now())
 	}
 	s.leave(f)
 	if t.ProjectID == "" {
@@ -267,6 +260,13 @@ func (s *Scraper) await(ctx context.Context, start time.Time, f *flight, t Targe
 	}
 	s.settle(ctx, &o)
 	return o
+}
+
+// tooLate says which wait the deadline ended.
+func tooLate(waitedFor string, cause error) *css.Error {
+	return &css.Error{
+		Reason: css.ReasonTimeout, Operation: "connections", Err: cause, Message: "the deadline came before " + waitedFor,
+	}
 }
 
 // leave takes a flight that nobody waits for any more out of the way of the next scrape.

@@ -136,9 +136,9 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
 }
 
-// readSecretFile reads a small regular file: a pipe would block, and a device
+// readSmallFile reads a small regular file: a pipe would block, and a device
 // might never end.
-func readSecretFile(path string) ([]byte, error) {
+func readSmallFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

@@ -134,18 +134,9 @@ func (f fields) rejectReferences() {
 
 // tlsFile gives the key's path, joined with the folder of the file.
 func (f fields) tlsFile(key string) string {
-	path := f.text(key)
-	if path == "" {
-		return ""
-	}
-	v := f.known[key]
-	path = promconfig.JoinDir(f.d.dir, path)
-	content, err := readSecretFile(path)
-	switch {
-	case err != nil:
-		v.mistake("names a file that cannot be read: %s", reason(err))
-	case key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(content):
-		v.mistake("names a file without a certificate in PEM form: name a bundle of CA certificates")
+	path, content, ok := f.file(key)
+	if ok && key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(content) {
+		f.known[key].mistake("names a file without a certificate in PEM form: name a bundle of CA certificates")
 	}
 	return path
 }

@@ -123,17 +123,11 @@ func (f fields) secretText(key string) Secret {
 // secretFile gives the key's path, joined with the folder of the file, after a
 // look at what is there now.
 func (f fields) secretFile(key string) string {
-	path := f.text(key)
-	if path == "" {
-		return ""
-	}
-	v := f.known[key]
-	path = promconfig.JoinDir(f.d.dir, path)
-	content, err := readSecretFile(path)
-	if err != nil {
-		v.mistake("names a file that cannot be read: %s", reason(err))
+	path, content, ok := f.file(key)
+	if !ok {
 		return path
 	}
+	v := f.known[key]
 	secret := strings.TrimSpace(string(content))
 	fault := secretFault(secret)
 	switch {
@@ -143,6 +137,22 @@ func (f fields) secretFile(key string) string {
 		v.mistake("names a file whose text %s: it must hold the secret alone, on one line", fault)
 	}
 	return path
+}
+
+// file gives the path that the key names, joined with the folder of the file, and what is there now. It is not ok if the
+// key names none, or one that cannot be read, which is a mistake.
+func (f fields) file(key string) (path string, content []byte, ok bool) {
+	path = f.text(key)
+	if path == "" {
+		return "", nil, false
+	}
+	path = promconfig.JoinDir(f.d.dir, path)
+	content, err := readSmallFile(path)
+	if err != nil {
+		f.known[key].mistake("names a file that cannot be read: %s", reason(err))
+		return path, nil, false
+	}
+	return path, content, true
 }
 
 // secretFault says why s cannot be sent as a secret.

@@ -44,11 +44,15 @@ func Reasons() []Reason {
 
 // Codes of the API that change what is done.
 const (
-	codeServiceOff     = "CSS.5182" // the VPC endpoint service of the cluster is switched off
-	codeNoPermission   = "CSS.0051" // a denial that arrives as 400
-	codeActionRefused  = "CSS.5313" // likewise
-	codeNoSuchCluster  = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
-	codeTokenExpired   = "APIGW.0307"
+	codeServiceOff    = "CSS.5182" // the VPC endpoint service of the cluster is switched off
+	codeNoPermission  = "CSS.0051" // a denial that arrives as 400
+	codeActionRefused = "CSS.5313" // likewise
+	codeNoSuchCluster = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
+	codeTokenExpired  = "APIGW.0307"
+)
+
+// How many bytes of an error's body are read, and of what stands in it are kept.
+const (
 	maxErrorBody       = 64 << 10
 	maxErrorMessage    = 200
 	maxErrorIdentifier = 128

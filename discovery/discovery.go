@@ -61,7 +61,8 @@ type Target struct {
 
 // Fleet is all projects with their clusters.
 type Fleet struct {
-	logger *slog.Logger
+	logger  *slog.Logger
+	metrics metrics
 
 	mu       sync.Mutex
 	projects []*project
@@ -72,18 +73,17 @@ type Fleet struct {
 type project struct {
 	Project
 
-	mu      sync.Mutex
-	found   []css.Cluster
-	tried   bool
-	ok      bool
-	lastOK  time.Time
-	lastErr error
-	stop    context.CancelFunc // ends its run; nil if it has none
+	mu     sync.Mutex
+	found  []css.Cluster
+	tried  bool
+	ok     bool
+	lastOK time.Time
+	stop   context.CancelFunc // ends its run; nil if it has none
 }
 
 // NewFleet makes a fleet that knows only what the file lists. Run makes it learn the rest.
 func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
-	f := &Fleet{logger: logger}
+	f := &Fleet{logger: logger, metrics: newMetrics()}
 	f.Apply(projects)
 	return f
 }
@@ -244,7 +244,7 @@ func (p *project) tell(err error, logger *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	changed := !p.tried || p.ok != (err == nil)
-	p.tried, p.ok, p.lastErr = true, err == nil, err
+	p.tried, p.ok = true, err == nil
 	switch {
 	case !changed:
 	case err != nil:

@@ -25,7 +25,7 @@ func newMetrics() metrics {
 
 // Describe implements prometheus.Collector.
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
-	m := newMetrics()
+	m := f.metrics
 	ch <- m.up
 	ch <- m.clusters
 	ch <- m.lastSuccess
@@ -62,7 +62,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		}
 		p.mu.Unlock()
 	}
-	m := newMetrics()
+	m := f.metrics
 	for k, s := range states {
 		ch <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, s.up, k.region, k.projectID)
 		if s.lastSuccess == 0 { // nothing was ever found, nor found to be missing

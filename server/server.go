@@ -63,9 +63,8 @@ type Server struct {
 	options Options
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
-	own     prometheus.Gatherer
+	own     *prometheus.Registry
 	logger  *slog.Logger
-	scrapes prometheus.Registerer
 	metrics atomic.Pointer[collector.Options]
 }
 
@@ -74,7 +73,7 @@ func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics
 
 // New makes a server. The exporter's own metrics come from own, to which the server adds those of its handler.
 func New(options Options, fleet *discovery.Fleet, scraper *collector.Scraper, own *prometheus.Registry, logger *slog.Logger) *Server {
-	return &Server{options: options, fleet: fleet, scraper: scraper, own: own, logger: logger, scrapes: own}
+	return &Server{options: options, fleet: fleet, scraper: scraper, own: own, logger: logger}
 }
 
 // Handler routes the requests.
@@ -130,7 +129,7 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 		ErrorLog: errorLog{s.logger},
 		// What one cluster said must not hide all others.
 		ErrorHandling:     promhttp.ContinueOnError,
-		Registry:          s.scrapes,
+		Registry:          s.own,
 		EnableOpenMetrics: true,
 	}).ServeHTTP(w, r)
 }
