@@ -9,8 +9,6 @@ package collector
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,12 +35,10 @@ type Collector struct {
 	Outcomes func([]Outcome)
 }
 
-// New makes the Collector of one request, which ends with ctx. The labels of all targets are labels of cluster_info.
-func New(ctx context.Context, scraper *Scraper, targets []Target, options Options) *Collector {
-	return &Collector{
-		ctx: ctx, scraper: scraper, targets: targets, options: options,
-		descs: newDescs(labelNames(targets)),
-	}
+// New makes the Collector of one request, which ends with ctx. Of the targets' labels, those named by labels are labels
+// of cluster_info.
+func New(ctx context.Context, scraper *Scraper, targets []Target, labels []string, options Options) *Collector {
+	return &Collector{ctx: ctx, scraper: scraper, targets: targets, options: options, descs: newDescs(labels)}
 }
 
 // Describe implements prometheus.Collector.
@@ -68,15 +64,4 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		shown[labels] = true
 		c.descs.emit(&outcomes[i], c.options, func(m prometheus.Metric) { ch <- m })
 	}
-}
-
-// labelNames gives the names of all further labels, sorted.
-func labelNames(targets []Target) []string {
-	names := make(map[string]struct{})
-	for i := range targets {
-		for name := range targets[i].Labels {
-			names[name] = struct{}{}
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
 }

@@ -35,11 +35,13 @@ type values struct {
 }
 
 func (v values) descs() descs {
-	targets := make([]Target, len(v.outcomes))
+	names := make(map[string]struct{})
 	for i := range v.outcomes {
-		targets[i] = v.outcomes[i].Target
+		for name := range v.outcomes[i].Target.Labels {
+			names[name] = struct{}{}
+		}
 	}
-	return newDescs(labelNames(targets))
+	return newDescs(slices.Sorted(maps.Keys(names)))
 }
 
 func (v values) Describe(ch chan<- *prometheus.Desc) {
@@ -247,7 +249,7 @@ func TestCollectOnce(t *testing.T) {
 	cloud.add("c1", simulated(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project = "another name"
-	text := exposition(t, New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, Options{Connections: true, MaxConnections: 10}))
+	text := exposition(t, New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10}))
 	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
 		t.Errorf("%d series of up:\n%s", n, text)
 	}
@@ -261,7 +263,7 @@ func TestLint(t *testing.T) {
 	cloud.fault("bad", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
 	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
-	registry.MustRegister(New(context.Background(), scraper, []Target{cloud.target("good"), cloud.target("bad")},
+	registry.MustRegister(New(context.Background(), scraper, []Target{cloud.target("good"), cloud.target("bad")}, nil,
 		Options{Connections: true, MaxConnections: 10}))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {

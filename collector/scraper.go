@@ -57,13 +57,23 @@ type clusterKey struct{ project, cluster string }
 
 // clusterState is what is remembered of a cluster between scrapes.
 type clusterState struct {
-	flight    *flight // nil if nobody reads it now
-	list      *css.ConnectionList
-	readAt    time.Time
-	triedAt   time.Time
-	timedOut  bool // the last try
-	failing   bool
-	failedFor css.Reason
+	flight   *flight // nil if nobody reads it now
+	list     *css.ConnectionList
+	readAt   time.Time
+	triedAt  time.Time
+	timedOut bool      // the last try
+	err      error     // of the last scrape; nil if that was a success
+	failing  time.Time // since when, if err is not nil
+	failedAt time.Time
+}
+
+// State is what is remembered of a target from scrape to scrape.
+type State struct {
+	List     *css.ConnectionList // the last one that could be read; nil if none ever was
+	ReadAt   time.Time           // when that was
+	Err      error               // why the last scrape could not read it; nil if it could, or if there was none
+	Failing  time.Time           // when it could first not be read, if Err is not nil
+	FailedAt time.Time           // when it could last not be read, likewise
 }
 
 // Scrape reads the targets, each at most once however many scrapes ask at the same moment, and returns when all have
@@ -79,6 +89,17 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) []Outcome {
 		outcomes[i] = s.await(ctx, start, f, targets[i])
 	}
 	return outcomes
+}
+
+// State tells what is remembered of a cluster; the name is that of its project in the file.
+func (s *Scraper) State(project, clusterID string) State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clusters[clusterKey{project, clusterID}]
+	if c == nil {
+		return State{}
+	}
+	return State{List: c.list, ReadAt: c.readAt, Err: c.err, Failing: c.failing, FailedAt: c.failedAt}
 }
 
 // Wait returns when no call is under way any more. Calls end when nobody waits for them.
@@ -294,8 +315,8 @@ func (s *Scraper) settle(ctx context.Context, o *Outcome) {
 		c = &clusterState{}
 	}
 	if o.Err == nil {
-		if c.failing {
-			c.failing = false
+		if c.err != nil {
+			c.err = nil
 			s.log(o).Info("Cluster can be read again")
 		}
 		return
@@ -306,12 +327,15 @@ func (s *Scraper) settle(ctx context.Context, o *Outcome) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
-	reason := css.ReasonOf(o.Err)
+	reason, before, now := css.ReasonOf(o.Err), c.err, time.Now()
 	s.metrics.failed(reason)
-	if c.failing && c.failedFor == reason {
+	if before == nil {
+		c.failing = now
+	}
+	c.err, c.failedAt = o.Err, now
+	if before != nil && css.ReasonOf(before) == reason {
 		return
 	}
-	c.failing, c.failedFor = true, reason
 	logger := s.log(o).With("reason", string(reason))
 	if e := (*css.Error)(nil); errors.As(o.Err, &e) {
 		if e.Code != "" {

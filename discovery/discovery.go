@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -52,13 +51,6 @@ type Search struct {
 	LabelsFromTags      []string
 }
 
-// Target is a cluster that is to be scraped.
-type Target struct {
-	Project *Project
-	Cluster css.Cluster // of a cluster that only the file knows, no more than id and name
-	Labels  map[string]string
-}
-
 // Fleet is all projects with their clusters.
 type Fleet struct {
 	logger  *slog.Logger
@@ -66,6 +58,7 @@ type Fleet struct {
 
 	mu       sync.Mutex
 	projects []*project
+	known    *Known         // nil: to be put together when it is asked for
 	start    func(*project) // nil while Run does not run
 }
 
@@ -76,9 +69,18 @@ type project struct {
 	mu     sync.Mutex
 	found  []css.Cluster
 	tried  bool
-	ok     bool
+	err    error // of the last try
 	lastOK time.Time
 	stop   context.CancelFunc // ends its run; nil if it has none
+}
+
+// State is how a project's refreshes are doing.
+type State struct {
+	Project     *Project
+	Tried       bool      // whether there has been one
+	Err         error     // of the last one
+	LastSuccess time.Time // of a cluster list; zero if there was none
+	Found       int       // clusters that were found and are wanted
 }
 
 // NewFleet makes a fleet that knows only what the file lists. Run makes it learn the rest.
@@ -97,7 +99,7 @@ func (f *Fleet) Apply(projects []Project) {
 	for _, p := range f.projects {
 		before[p.Client] = p
 	}
-	f.projects = nil
+	f.projects, f.known = nil, nil
 	for _, p := range projects {
 		if same := before[p.Client]; same != nil {
 			delete(before, p.Client)
@@ -124,7 +126,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.start = func(p *project) {
 		var own context.Context
 		own, p.stop = context.WithCancel(ctx)
-		wg.Go(func() { p.run(own, f.logger.With("project", p.Name, "region", p.Region)) })
+		wg.Go(func() { f.follow(own, p) })
 	}
 	for _, p := range f.projects {
 		f.start(p)
@@ -136,6 +138,18 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.start = nil
 	f.mu.Unlock()
 	wg.Wait()
+}
+
+// States tells of every project, in the order of the file.
+func (f *Fleet) States() []State {
+	projects := f.list()
+	states := make([]State, len(projects))
+	for i, p := range projects {
+		p.mu.Lock()
+		states[i] = State{Project: &p.Project, Tried: p.tried, Err: p.err, LastSuccess: p.lastOK, Found: len(p.found)}
+		p.mu.Unlock()
+	}
+	return states
 }
 
 // list is the projects as they are now.
@@ -152,8 +166,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, p := range projects {
 		wg.Go(func() {
-			errs[i] = p.refresh(ctx)
-			p.tell(errs[i], f.logger.With("project", p.Name, "region", p.Region))
+			errs[i] = f.refresh(ctx, p)
 		})
 	}
 	wg.Wait()
@@ -173,26 +186,14 @@ func (f *Fleet) Ready() bool {
 	return true
 }
 
-// Targets gives all clusters known now, in the order of the file and then of the API.
-func (f *Fleet) Targets() []Target {
-	var targets []Target
-	for _, p := range f.list() {
-		targets = append(targets, p.targets()...)
-	}
-	return targets
-}
-
-// run refreshes one project: its id if the file does not tell it, and its clusters if they are to be found.
-func (p *project) run(ctx context.Context, logger *slog.Logger) {
+// follow refreshes one project until ctx ends: its id if the file does not tell it, and its clusters if they are to be
+// found.
+func (f *Fleet) follow(ctx context.Context, p *project) {
 	wait := retryAtFirst
 	for {
-		err := p.refresh(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		p.tell(err, logger)
+		err := f.refresh(ctx, p)
 		switch {
-		case err == nil && p.Search == nil:
+		case ctx.Err() != nil, err == nil && p.Search == nil:
 			return
 		case err == nil:
 			wait = retryAtFirst
@@ -206,6 +207,19 @@ func (p *project) run(ctx context.Context, logger *slog.Logger) {
 			wait = min(2*wait, p.interval())
 		}
 	}
+}
+
+// refresh asks the API once, and tells what came of it, unless ctx ended it.
+func (f *Fleet) refresh(ctx context.Context, p *project) error {
+	err := p.refresh(ctx)
+	if ctx.Err() != nil {
+		return err
+	}
+	p.tell(err, f.logger.With("project", p.Name, "region", p.Region))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known = nil
+	return err
 }
 
 // interval is how far apart tries are at most.
@@ -243,8 +257,8 @@ func (p *project) refresh(ctx context.Context) error {
 func (p *project) tell(err error, logger *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := !p.tried || p.ok != (err == nil)
-	p.tried, p.ok = true, err == nil
+	changed := !p.tried || (p.err == nil) != (err == nil)
+	p.tried, p.err = true, err
 	switch {
 	case !changed:
 	case err != nil:
@@ -256,34 +270,6 @@ func (p *project) tell(err error, logger *slog.Logger) {
 	case p.Search != nil:
 		logger.Info("Clusters found", "clusters", len(p.found))
 	}
-}
-
-// targets merges what the file lists with what was found; the file's name and labels win.
-func (p *project) targets() []Target {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known := make(map[string]css.Cluster, len(p.found))
-	for _, c := range p.found {
-		known[c.ID] = c
-	}
-	var targets []Target
-	for _, l := range p.Listed {
-		c := known[l.ID]
-		delete(known, l.ID)
-		labels := p.Search.labels(&c)
-		maps.Copy(labels, l.Labels)
-		c.ID = l.ID
-		if l.Name != "" {
-			c.Name = l.Name
-		}
-		targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: labels})
-	}
-	for _, c := range p.found {
-		if _, left := known[c.ID]; left {
-			targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: p.Search.labels(&c)})
-		}
-	}
-	return targets
 }
 
 // wants says whether the API's cluster is to be scraped. One that is being created or has failed is not, nor is one of
@@ -307,20 +293,6 @@ func (s *Search) wants(c *css.Cluster) bool {
 		}
 	}
 	return true
-}
-
-// labels makes labels of the chosen tags that c has.
-func (s *Search) labels(c *css.Cluster) map[string]string {
-	labels := make(map[string]string)
-	if s == nil {
-		return labels
-	}
-	for _, key := range s.LabelsFromTags {
-		if value, ok := c.Tags[key]; ok {
-			labels[key] = value
-		}
-	}
-	return labels
 }
 
 // union adds to clusters those of further ones that are not among them.

@@ -137,13 +137,13 @@ func TestMerge(t *testing.T) {
 		Listed{ID: "only listed"},
 	)}, discard())
 
-	if got := ids(fleet.Targets()); got != "both only listed" {
+	if got := ids(fleet.Known().Targets); got != "both only listed" {
 		t.Errorf("before a refresh: %s", got)
 	}
 	if err := fleet.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	targets := fleet.Targets()
+	targets := fleet.Known().Targets
 	if got := ids(targets); got != "both only listed found" {
 		t.Fatalf("after a refresh: %s", got)
 	}
@@ -175,7 +175,7 @@ func TestRefresh(t *testing.T) {
 		if err := fleet.Refresh(t.Context()); (err != nil) != fails {
 			t.Fatal(err)
 		}
-		if got := len(fleet.Targets()); got != want {
+		if got := len(fleet.Known().Targets); got != want {
 			t.Errorf("%d targets, want %d", got, want)
 		}
 	}
@@ -255,13 +255,13 @@ func TestApply(t *testing.T) {
 	}
 	refreshes(2)
 	fleet.Apply([]Project{stays})
-	if got := ids(fleet.Targets()); got != "c1" {
+	if got := ids(fleet.Known().Targets); got != "c1" {
 		t.Errorf("what was known is gone: %q", got)
 	}
 	refreshes(2)
 	fleet.Apply([]Project{comes, stays})
 	refreshes(3)
-	if got := ids(fleet.Targets()); got != "c1 c1" {
+	if got := ids(fleet.Known().Targets); got != "c1 c1" {
 		t.Errorf("targets %q", got)
 	}
 	cancel()
@@ -278,9 +278,9 @@ func TestRun(t *testing.T) {
 	wg.Go(func() { fleet.Run(ctx) })
 	wait := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); ids(fleet.Targets()) != want; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Second); ids(fleet.Known().Targets) != want; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%q, want %q", ids(fleet.Targets()), want)
+				t.Fatalf("%q, want %q", ids(fleet.Known().Targets), want)
 			}
 		}
 	}

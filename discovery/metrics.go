@@ -39,28 +39,24 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		up, clusters, lastSuccess float64
 	}
 	states := make(map[key]*state)
-	for _, p := range f.list() {
-		if p.Search == nil {
+	for _, p := range f.States() {
+		if p.Project.Search == nil || !p.Tried {
 			continue
 		}
-		k := key{p.Region, p.Client.KnownProjectID()}
-		p.mu.Lock()
-		if p.tried {
-			now := state{clusters: float64(len(p.found))}
-			if p.ok {
-				now.up = 1
-			}
-			if !p.lastOK.IsZero() {
-				now.lastSuccess = float64(p.lastOK.UnixMilli()) / 1e3
-			}
-			if s := states[k]; s != nil {
-				now.up = min(s.up, now.up)
-				now.clusters += s.clusters
-				now.lastSuccess = min(s.lastSuccess, now.lastSuccess)
-			}
-			states[k] = &now
+		now := state{clusters: float64(p.Found)}
+		if p.Err == nil {
+			now.up = 1
 		}
-		p.mu.Unlock()
+		if !p.LastSuccess.IsZero() {
+			now.lastSuccess = float64(p.LastSuccess.UnixMilli()) / 1e3
+		}
+		k := key{p.Project.Region, p.Project.Client.KnownProjectID()}
+		if s := states[k]; s != nil {
+			now.up = min(s.up, now.up)
+			now.clusters += s.clusters
+			now.lastSuccess = min(s.lastSuccess, now.lastSuccess)
+		}
+		states[k] = &now
 	}
 	m := f.metrics
 	for k, s := range states {

@@ -60,12 +60,13 @@ func (o *Options) Validate() error {
 
 // Server answers requests. It is made once and may be used by many goroutines together.
 type Server struct {
-	options Options
-	fleet   *discovery.Fleet
-	scraper *collector.Scraper
-	own     *prometheus.Registry
-	logger  *slog.Logger
-	metrics atomic.Pointer[collector.Options]
+	options  Options
+	fleet    *discovery.Fleet
+	scraper  *collector.Scraper
+	own      *prometheus.Registry
+	logger   *slog.Logger
+	metrics  atomic.Pointer[collector.Options]
+	retained atomic.Pointer[discovery.Known] // what the scraper remembers no more than
 }
 
 // Configure says what is shown of each cluster; it must be called before the first request.
@@ -153,7 +154,12 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 
 // collector makes the collector of one request.
 func (s *Server) collector(ctx context.Context) *collector.Collector {
-	return collector.New(ctx, s.scraper, s.targets(), *s.metrics.Load())
+	known := s.known()
+	targets := make([]collector.Target, len(known.Targets))
+	for i := range known.Targets {
+		targets[i] = target(&known.Targets[i])
+	}
+	return collector.New(ctx, s.scraper, targets, known.Labels, *s.metrics.Load())
 }
 
 // gatherer joins one request's metrics with the exporter's own, which are gathered after the scrape that they count.
@@ -163,23 +169,31 @@ func (s *Server) gatherer(c *collector.Collector) prometheus.Gatherer {
 	return prometheus.Gatherers{registry, s.own}
 }
 
-// targets gives the fleet's clusters as the collector wants them, and lets the scraper forget those that are gone.
-func (s *Server) targets() []collector.Target {
-	known := s.fleet.Targets()
-	targets := make([]collector.Target, len(known))
-	for i, t := range known {
-		targets[i] = collector.Target{
-			Project:   t.Project.Name,
-			Region:    t.Project.Region,
-			ProjectID: t.Project.Client.KnownProjectID(),
-			Cluster:   t.Cluster,
-			Labels:    t.Labels,
-			Reader:    t.Project.Client,
-			Budget:    t.Project.Budget,
-		}
+// known gives the fleet's clusters, and lets the scraper forget those that are gone.
+func (s *Server) known() *discovery.Known {
+	known := s.fleet.Known()
+	if s.retained.Swap(known) == known {
+		return known
+	}
+	targets := make([]collector.Target, len(known.Targets))
+	for i := range known.Targets {
+		targets[i] = target(&known.Targets[i])
 	}
 	s.scraper.Retain(targets)
-	return targets
+	return known
+}
+
+// target is a cluster as the collector wants it.
+func target(t *discovery.Target) collector.Target {
+	return collector.Target{
+		Project:   t.Project.Name,
+		Region:    t.Project.Region,
+		ProjectID: t.Project.Client.KnownProjectID(),
+		Cluster:   t.Cluster,
+		Labels:    t.Labels,
+		Reader:    t.Project.Client,
+		Budget:    t.Project.Budget,
+	}
 }
 
 func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"maps"
+	"slices"
+
+	"css_vpcep_exporter/css"
+)
+
+// Target is a cluster that is to be scraped.
+type Target struct {
+	Project *Project
+	Cluster css.Cluster // of a cluster that only the file knows, no more than id and name
+	Labels  map[string]string
+}
+
+// Known is what a Fleet knew at one moment. It does not change.
+type Known struct {
+	Targets []Target // in the order of the file and then of the API
+	Labels  []string // the names of all targets' labels, sorted
+
+	byID, byName map[string][]int
+}
+
+// Known gives all clusters that are known now; the same Known as before if nothing was learnt since.
+func (f *Fleet) Known() *Known {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known == nil {
+		var targets []Target
+		for _, p := range f.projects {
+			targets = append(targets, p.targets()...)
+		}
+		f.known = newKnown(targets)
+	}
+	return f.known
+}
+
+func newKnown(targets []Target) *Known {
+	k := &Known{Targets: targets, byID: make(map[string][]int), byName: make(map[string][]int)}
+	labels := make(map[string]struct{})
+	for i := range targets {
+		t := &targets[i]
+		k.byID[t.Cluster.ID] = append(k.byID[t.Cluster.ID], i)
+		if t.Cluster.Name != "" {
+			k.byName[t.Cluster.Name] = append(k.byName[t.Cluster.Name], i)
+		}
+		for name := range t.Labels {
+			labels[name] = struct{}{}
+		}
+	}
+	k.Labels = slices.Sorted(maps.Keys(labels))
+	return k
+}
+
+// Find gives the clusters of that id or, if there is none, of that name; only those of the named project, if project is
+// not empty.
+func (k *Known) Find(idOrName, project string) []*Target {
+	for _, index := range []map[string][]int{k.byID, k.byName} {
+		var found []*Target
+		for _, i := range index[idOrName] {
+			if t := &k.Targets[i]; project == "" || t.Project.Name == project {
+				found = append(found, t)
+			}
+		}
+		if len(found) > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// targets merges what the file lists with what was found; the file's name and labels win.
+func (p *project) targets() []Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := make(map[string]css.Cluster, len(p.found))
+	for _, c := range p.found {
+		known[c.ID] = c
+	}
+	targets := make([]Target, 0, len(p.Listed)+len(p.found))
+	for _, l := range p.Listed {
+		c := known[l.ID]
+		delete(known, l.ID)
+		labels := p.Search.labels(&c)
+		maps.Copy(labels, l.Labels)
+		c.ID = l.ID
+		if l.Name != "" {
+			c.Name = l.Name
+		}
+		targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: labels})
+	}
+	for _, c := range p.found {
+		if _, left := known[c.ID]; left {
+			targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: p.Search.labels(&c)})
+		}
+	}
+	return targets
+}
+
+// labels makes labels of the chosen tags that c has.
+func (s *Search) labels(c *css.Cluster) map[string]string {
+	labels := make(map[string]string)
+	if s == nil {
+		return labels
+	}
+	for _, key := range s.LabelsFromTags {
+		if value, ok := c.Tags[key]; ok {
+			labels[key] = value
+		}
+	}
+	return labels
+}
