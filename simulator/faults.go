@@ -15,8 +15,13 @@ import (
 )
 
 // Fault is what goes wrong with the requests of a target. Its fields combine;
-// the zero value is no fault. A fault comes after the signature check, so that
-// it hides no wrong signature.
+// the zero value is no fault. A fault comes after the check of the signature or
+// the token, so that it hides no wrong one. For the same reason a fault of
+// Tokens comes after the look at the password (a locked user stays locked out),
+// one of SecurityKey after that at the metadata token, one of PodCredentials
+// after that at the pod's token and body, and one of MetadataToken after that
+// at the life that is asked for. What was issued behind another answer is good,
+// but nobody gets to know it.
 type Fault struct {
 	// When it strikes. After lets that many requests pass first; For strikes
 	// the next so many and then no more, 0 means for ever. Of those requests

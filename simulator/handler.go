@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// maxRequestBody is how much of a request's body is read, in bytes. No call
-// here has a body; it is read because it is signed.
+// maxRequestBody is how much of a request's body is read, in bytes. Most calls
+// have none; it is read because it is signed.
 const maxRequestBody = 1 << 20
 
 // route says which call a request is.
@@ -57,55 +57,91 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	if route.target.Endpoint == Unknown {
-		s.send(w, r, rec, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
-			"The API does not exist or has not been published in the environment."}, rec.RequestID), Fault{})
-		return
-	}
-	access, refused := s.authorize(r, body, route.projectID)
+	who, refused := s.admit(route, r, body, rec.RequestID)
 	if refused != nil {
-		s.send(w, r, rec, gatewayError(refused, rec.RequestID), Fault{})
+		s.send(w, r, rec, *refused, Fault{})
 		return
 	}
-	s.note(func() { rec.AccessKey = access })
+	s.note(func() { rec.AccessKey, rec.User = who.access, who.user.String() })
 
 	fault := s.strike(route.target)
 	if !fault.delay(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
-	s.send(w, r, rec, fault.change(s.answer(route, r.URL.Query(), access, fault)), fault)
+	s.send(w, r, rec, fault.change(s.answer(route, r, who, fault)), fault)
 }
 
-// routeOf finds the call. Token logins and the metadata service get their own
-// cases here.
+// routeOf finds the call by its method and path. CSS, IAM, the metadata
+// service and the pod identity have no path in common, so that one address can
+// be all of them.
 func routeOf(r *http.Request) route {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	is := func(pattern ...string) bool {
-		return slices.EqualFunc(pattern, parts, func(want, got string) bool {
+	is := func(method, pattern string) bool {
+		want := strings.Split(strings.Trim(pattern, "/"), "/")
+		return r.Method == method && slices.EqualFunc(want, parts, func(want, got string) bool {
 			return got != "" && (want == "*" || want == got)
 		})
 	}
 	switch {
-	case r.Method != http.MethodGet:
-	case is("v1.0", "*", "clusters", "*", "vpcepservice", "connections"):
+	case is(http.MethodGet, "/v1.0/*/clusters/*/vpcepservice/connections"):
 		return route{Target{Connections, parts[3]}, parts[1], parts[3]}
-	case is("v1.0", "*", "clusters"):
+	case is(http.MethodGet, "/v1.0/*/clusters"):
 		return route{Target{Clusters, parts[1]}, parts[1], ""}
-	case is("v3", "projects"):
+	case is(http.MethodGet, "/v3/projects"):
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
+	case is(http.MethodPost, "/v3/auth/tokens"):
+		return route{target: Target{Endpoint: Tokens}}
+	case is(http.MethodPut, "/meta-data/latest/api/token"):
+		return route{target: Target{Endpoint: MetadataToken}}
+	case is(http.MethodGet, "/openstack/latest/securitykey"):
+		return route{target: Target{Endpoint: SecurityKey}}
+	case is(http.MethodPost, PodIdentityPath):
+		return route{target: Target{Endpoint: PodCredentials}}
 	}
 	return route{target: Target{Endpoint: Unknown}}
 }
 
+// admit finds out who asks, and looks at what a fault must not hide: wrong
+// signatures, tokens and passwords, and requests that are none. It returns the
+// refusal, if it comes to that.
+func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID string) (speaker, *answer) {
+	switch route.target.Endpoint {
+	case Unknown:
+		return speaker{}, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
+			"The API does not exist or has not been published in the environment."}, requestID)
+	case Tokens:
+		return s.admitLogin(body)
+	case MetadataToken:
+		return speaker{}, s.admitMetadataToken(r)
+	case SecurityKey:
+		return speaker{}, s.admitSecurityKey(r)
+	case PodCredentials:
+		return speaker{}, s.admitPod(r, body)
+	}
+	who, refused := s.authorize(r, body, route.projectID)
+	if refused != nil {
+		return speaker{}, gatewayError(refused, requestID)
+	}
+	return who, nil
+}
+
 // answer is the right answer, but for the page that a fault asks for.
-func (s *Simulator) answer(route route, query url.Values, access string, fault Fault) answer {
+func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Fault) answer {
 	switch route.target.Endpoint {
 	case Connections:
-		return s.connections(route, query, fault)
+		return s.connections(route, r.URL.Query(), fault)
 	case Clusters:
-		return s.clusters(route, query, fault)
+		return s.clusters(route, r.URL.Query(), fault)
+	case Tokens:
+		return s.issueToken(who)
+	case MetadataToken:
+		return s.metadataToken(r)
+	case SecurityKey:
+		return s.securityKey()
+	case PodCredentials:
+		return s.podCredentials()
 	default:
-		return s.iamProjects(query, access)
+		return s.iamProjects(r.URL.Query(), who)
 	}
 }
 
@@ -228,9 +264,9 @@ func newClusterBody(c *Cluster) clusterBody {
 	}
 }
 
-// iamProjects answers with the projects that the key opens; a project's name
-// is its region.
-func (s *Simulator) iamProjects(query url.Values, access string) answer {
+// iamProjects answers with the projects that the key or the token opens; a
+// project's name is its region.
+func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
 	type projectBody struct {
 		ID          string            `json:"id"`
 		Name        string            `json:"name"`
@@ -247,8 +283,7 @@ func (s *Simulator) iamProjects(query url.Values, access string) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.projects {
-		opens := slices.ContainsFunc(p.Keys, func(k Key) bool { return k.Access == access })
-		if !opens || (query.Has("name") && query.Get("name") != p.Region) {
+		if !slices.Contains(who.opens, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
 			continue
 		}
 		found = append(found, projectBody{ID: p.ID, Name: p.Region, DomainID: domain, ParentID: domain, Enabled: true,
@@ -282,12 +317,13 @@ func cssError(status int, code, message string) answer {
 }
 
 // gatewayError is an error in the shape of the gateway in front of CSS.
-func gatewayError(r *refusal, requestID string) answer {
-	return jsonAnswer(r.status, struct {
+func gatewayError(r *refusal, requestID string) *answer {
+	a := jsonAnswer(r.status, struct {
 		Code      string `json:"error_code"`
 		Message   string `json:"error_msg"`
 		RequestID string `json:"request_id"`
 	}{r.code, r.message, requestID})
+	return &a
 }
 
 func jsonAnswer(status int, v any) answer {

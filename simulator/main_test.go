@@ -41,22 +41,37 @@ func newTest(o Options) *Simulator {
 	return s
 }
 
-// signed is a GET request, signed by code that shares nothing with sign.go:
-// paths and queries in these tests are in canonical form already.
+// signed is a GET request with the key of the tests.
 func signed(ctx context.Context, base, target string) *http.Request {
+	return signedBy(ctx, Key{Access: testAccess, Secret: testSecret}, testNow(), base, target)
+}
+
+// signedBy is a GET request, signed by code that shares nothing with sign.go:
+// paths and queries in these tests are in canonical form already.
+func signedBy(ctx context.Context, key Key, at time.Time, base, target string) *http.Request {
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, base+target, http.NoBody)
 	req.RequestURI = ""
-	date := testNow().Format("20060102T150405Z")
+	date := at.UTC().Format("20060102T150405Z")
 	req.Header.Set("X-Sdk-Date", date)
+	headers, names := "x-sdk-date:"+date+"\n", "x-sdk-date"
+	if key.SecurityToken != "" {
+		req.Header.Set("X-Security-Token", key.SecurityToken)
+		headers, names = headers+"x-security-token:"+key.SecurityToken+"\n", names+";x-security-token"
+	}
 	path, query, _ := strings.Cut(target, "?")
 	empty := sha256.Sum256(nil)
-	canonicalRequest := "GET\n" + path + "/\n" + query + "\nx-sdk-date:" + date + "\n\nx-sdk-date\n" + hex.EncodeToString(empty[:])
+	canonicalRequest := "GET\n" + path + "/\n" + query + "\n" + headers + "\n" + names + "\n" + hex.EncodeToString(empty[:])
 	hash := sha256.Sum256([]byte(canonicalRequest))
-	mac := hmac.New(sha256.New, []byte(testSecret))
+	mac := hmac.New(sha256.New, []byte(key.Secret))
 	_, _ = io.WriteString(mac, "SDK-HMAC-SHA256\n"+date+"\n"+hex.EncodeToString(hash[:]))
-	req.Header.Set("Authorization", "SDK-HMAC-SHA256 Access="+testAccess+", SignedHeaders=x-sdk-date, Signature="+hex.EncodeToString(mac.Sum(nil)))
+	req.Header.Set("Authorization", "SDK-HMAC-SHA256 Access="+key.Access+", SignedHeaders="+names+", Signature="+hex.EncodeToString(mac.Sum(nil)))
 	return req
 }
+
+// clock is a clock that tests move.
+type clock struct{ passed time.Duration }
+
+func (c *clock) now() time.Time { return testNow().Add(c.passed) }
 
 // get asks the handler without a network.
 func get(t *testing.T, s *Simulator, target string) *httptest.ResponseRecorder {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,15 +17,19 @@ type Endpoint string
 
 // The endpoints.
 const (
-	Connections Endpoint = "connections" // of one cluster
-	Clusters    Endpoint = "clusters"    // of one project
-	Projects    Endpoint = "projects"    // IAM's project list
-	Unknown     Endpoint = "unknown"     // any other path or method
+	Connections    Endpoint = "connections"     // of one cluster
+	Clusters       Endpoint = "clusters"        // of one project
+	Projects       Endpoint = "projects"        // IAM's project list
+	Tokens         Endpoint = "tokens"          // IAM's logins
+	MetadataToken  Endpoint = "metadata-token"  // ECS: what SecurityKey wants
+	SecurityKey    Endpoint = "security-key"    // ECS: the agency's temporary keys
+	PodCredentials Endpoint = "pod-credentials" // CCE: the pod identity's
+	Unknown        Endpoint = "unknown"         // any other path or method
 )
 
 // Target is an endpoint and what it is asked about: the cluster id for
-// Connections, the project id for Clusters, the region for Projects. An empty
-// ID stands for all of that endpoint.
+// Connections, the project id for Clusters, the region for Projects, nothing
+// for the others. An empty ID stands for all of that endpoint.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
@@ -37,10 +42,12 @@ type Request struct {
 	Method    string
 	Path      string // escaped, as it came
 	Query     string // raw
-	// Header is as it came, but for the values of Authorization and
-	// X-Security-Token.
+	// Header is as it came, but for the values that are secret: see
+	// secretHeaders. Bodies are not remembered.
 	Header    http.Header
 	AccessKey string // once the signature was found good
+	User      string // "domain/name", once the token or the password was
+	Proxied   bool   // it came through a proxy, or was written for one
 	RequestID string
 	Status    int // 0 while in flight, or if no answer was sent
 	Start     time.Time
@@ -125,18 +132,38 @@ func (s *Simulator) ForgetRequests() {
 	s.record.peak = s.record.inFlight
 }
 
+// secretHeaders are the headers whose values the record leaves out.
+func secretHeaders() []string {
+	return []string{
+		"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token",
+		"Proxy-Authorization", "Cookie",
+	}
+}
+
+// proxied says whether a request tells of a proxy: in its headers, or by an
+// address with a host, which is how clients ask a proxy and nobody else.
+func proxied(r *http.Request) bool {
+	for name := range r.Header {
+		if name == "X-Forwarded-For" || name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "Proxy-") {
+			return true
+		}
+	}
+	return r.RequestURI != "" && r.URL.IsAbs()
+}
+
 // begin records a request that has just come.
 func (s *Simulator) begin(r *http.Request, route route) *Request {
 	header := r.Header.Clone()
-	for _, name := range []string{"Authorization", "X-Security-Token"} {
-		if header.Get(name) != "" {
+	for _, name := range secretHeaders() {
+		if len(header.Values(name)) > 0 {
 			header.Set(name, "<secret>")
 		}
 	}
 	rec := &Request{
 		Target: route.target, ProjectID: route.projectID,
 		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: header,
-		Start: s.opts.Now(), InFlight: true,
+		Proxied: proxied(r),
+		Start:   s.opts.Now(), InFlight: true,
 	}
 
 	s.mu.Lock()

@@ -16,7 +16,7 @@ import (
 // Server serves a Simulator on a loopback port.
 type Server struct {
 	// URL is where it listens, such as http://127.0.0.1:41234: the endpoint
-	// of CSS and of IAM.
+	// of CSS, of IAM, of the metadata service and of the pod identity.
 	URL string
 
 	http     *http.Server

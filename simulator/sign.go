@@ -153,25 +153,56 @@ func sign(canonicalRequest, date, secret string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// authorize checks who sent a request. It returns the access key, or the
-// refusal, whose words and codes follow the gateway's.
-func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (string, *refusal) {
+// speaker is who sent a request, once that is proved.
+type speaker struct {
+	access string   // of a key
+	user   userID   // of a token, or of a login
+	opens  []string // the ids of the projects that are open to it
+}
+
+// authorize checks who sent a request, by its token or else by its signature:
+// with a token nobody looks at the signature. The words and codes of a refusal
+// follow the gateway's.
+func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
+	who, refused := s.identify(r, body, projectID)
+	if refused != nil {
+		return speaker{}, refused
+	}
+	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
+		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+	}
+	if projectID != "" && !slices.Contains(who.opens, projectID) {
+		return speaker{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
+	}
+	return who, nil
+}
+
+func (s *Simulator) identify(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
+	if token := r.Header.Get("X-Auth-Token"); token != "" {
+		return s.bearer(token)
+	}
+	return s.signer(r, body, projectID)
+}
+
+// signer is who signed a request.
+func (s *Simulator) signer(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
 	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok {
-		return "", unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
+		return speaker{}, unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
 	}
-	key, found, allowed := s.key(auth.access, projectID)
+	key, opens, found := s.key(auth.access, projectID)
 	if !found {
-		return "", unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
+		return speaker{}, unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
 	}
 
 	date := r.Header.Get("X-Sdk-Date")
 	signedAt, err := time.Parse(dateLayout, date)
 	if err != nil || !auth.signs("x-sdk-date") {
-		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
+		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
 	}
-	if now := s.opts.Now(); now.Sub(signedAt).Abs() > dateTolerance {
-		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
+	now := s.opts.Now()
+	if now.Sub(signedAt).Abs() > dateTolerance {
+		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
 			date+",server time:"+now.UTC().Format(dateLayout))
 	}
 
@@ -179,36 +210,35 @@ func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (s
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
 		// The real gateway echoes the canonical request too, secrets in
 		// headers and all: a client must not log this message.
-		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
+		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
 			strings.ReplaceAll(request, "\n", "|"))
 	}
 	if key.SecurityToken != "" && (!auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken) {
-		return "", unauthorized("APIGW.0307", "The token must be updated.")
+		return speaker{}, unauthorized("APIGW.0307", "The token must be updated.")
 	}
-	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
-		return "", unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+	if !key.Expires.IsZero() && !now.Before(key.Expires) {
+		return speaker{}, unauthorized("APIGW.0307", "The token must be updated.")
 	}
-	if !allowed {
-		return "", &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
-	}
-	return auth.access, nil
+	return speaker{access: auth.access, opens: opens}, nil
 }
 
-// key finds an access key and says whether it may act in the project; with no
-// project any key may. One key can open several projects.
-func (s *Simulator) key(access, projectID string) (key Key, found, allowed bool) {
+// key finds an access key and the projects that it opens. One key can open
+// several projects; if it is not the same in all of them, the wanted one rules.
+func (s *Simulator) key(access, projectID string) (key Key, opens []string, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.projects {
-		for _, k := range p.Keys {
-			if k.Access != access {
-				continue
-			}
-			if projectID == "" || p.ID == projectID {
-				return k, true, true
-			}
-			key, found = k, true
-		}
+	if t := s.temporary[access]; t != nil {
+		return t.Key, s.open(t.projects), true
 	}
-	return key, found, false
+	for _, p := range s.projects {
+		i := slices.IndexFunc(p.Keys, func(k Key) bool { return k.Access == access })
+		if i < 0 {
+			continue
+		}
+		if !found || p.ID == projectID {
+			key = p.Keys[i]
+		}
+		opens, found = append(opens, p.ID), true
+	}
+	return key, opens, found
 }

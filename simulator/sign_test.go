@@ -221,6 +221,45 @@ func TestSecurityToken(t *testing.T) {
 	}
 }
 
+// TestKeyOfManyProjects has one access key with a secret for each project.
+func TestKeyOfManyProjects(t *testing.T) {
+	s := New(Options{Now: testNow})
+	for _, id := range []string{"proj1", "proj2", "proj3"} {
+		s.AddProject(Project{ID: id, Keys: []Key{{Access: testAccess, Secret: "secret of " + id}}})
+	}
+	for _, tc := range []struct{ project, secret, want string }{
+		{"proj1", "secret of proj1", "200"},
+		{"proj2", "secret of proj2", "200"},
+		{"proj3", "secret of proj3", "200"},
+		{"proj2", "secret of proj1", "401 APIGW.0301"},
+		{"proj4", "secret of proj1", "403 APIGW.0302"},
+	} {
+		if got := use(t, s, Key{Access: testAccess, Secret: tc.secret}, "/v1.0/"+tc.project+"/clusters"); got != tc.want {
+			t.Errorf("%s of %s: %s, want %s", tc.secret, tc.project, got, tc.want)
+		}
+	}
+}
+
+func TestKeyExpires(t *testing.T) {
+	var c clock
+	s := newTest(Options{Now: c.now})
+	key := Key{Access: "AKSHORT", Secret: "short", Expires: testNow().Add(time.Minute)}
+	s.AddProject(Project{ID: testProject, Keys: []Key{key}})
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, signedBy(t.Context(), key, c.now(), "http://css.test", connectionsPath))
+		return w
+	}
+	c.passed = time.Minute - 1
+	if w := ask(); w.Code != 200 {
+		t.Errorf("before its end: %d %s", w.Code, w.Body)
+	}
+	c.passed = time.Minute
+	if w := ask(); w.Code != 401 || !strings.Contains(w.Body.String(), `"APIGW.0307"`) {
+		t.Errorf("at its end: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestProjectIDMustMatch(t *testing.T) {
 	r := knownRequest(t)
 	r.Header.Set("X-Project-Id", "proj2")

@@ -5,6 +5,12 @@
 // are checked, faults that can be set, and a fleet that changes by itself. It
 // serves --demo, tests and benchmarks.
 //
+// The same address serves what credentials come from: IAM's project list and
+// its logins with a password, the metadata service of an ECS machine with an
+// agency, and the temporary keys of a CCE pod. Tokens and temporary keys are
+// made up, but expire, and are taken by the other calls as the cloud takes
+// them.
+//
 // It is a reading of the vendor's pages of its own. It never imports the
 // client that it is there to check, so that one mistake about the wire cannot
 // hide in a shared struct. It uses the standard library only and opens no
@@ -24,7 +30,8 @@ type Options struct {
 	// Now is the simulator's clock; nil means time.Now.
 	Now func() time.Time
 	// Seed rules every random choice: the same seed and the same calls give
-	// the same fleet, events and faults.
+	// the same fleet, events and faults. Tokens and temporary keys are never
+	// the same twice, whatever the seed.
 	Seed uint64
 	// ClusterPageCap is the most clusters that one page of the cluster list
 	// holds, whatever limit says; 0 means no cap.
@@ -33,6 +40,8 @@ type Options struct {
 	ConnectionPageCap int
 	// KeepRequests is how many requests Requests remembers; 0 means 10,000.
 	KeepRequests int
+	// TokenLife is how long an IAM token is good; 0 means 24 hours.
+	TokenLife time.Duration
 }
 
 // JSON is a value exactly as it goes over the wire: `3000`, `"3000"`, `null`.
@@ -57,9 +66,11 @@ func (j JSON) MarshalJSON() ([]byte, error) {
 }
 
 // Key is an access key. A key with a SecurityToken is a temporary one: its
-// requests must carry and sign X-Security-Token.
+// requests must carry and sign X-Security-Token. From Expires on a key is
+// refused; the zero time means that it never expires.
 type Key struct {
 	Access, Secret, SecurityToken string
+	Expires                       time.Time
 }
 
 // String shows the access key alone, so that a key can be printed.
@@ -141,6 +152,13 @@ type Simulator struct {
 	chance   *rand.Rand // of its own: faults must not change the fleet's life
 	faults   map[Target][]*armedFault
 	record   recorder
+
+	users     map[userID]*account
+	tokens    map[tokenHash]*token     // of IAM
+	metadata  map[tokenHash]time.Time  // metadata tokens, and when they expire
+	temporary map[string]*temporaryKey // by access key
+	agency    *agency                  // nil: the machine has none
+	pod       *pod                     // nil: the pod has no identity
 }
 
 type project struct {
@@ -156,14 +174,28 @@ func New(o Options) *Simulator {
 	if o.KeepRequests <= 0 {
 		o.KeepRequests = 10_000
 	}
+	if o.TokenLife <= 0 {
+		o.TokenLife = 24 * time.Hour
+	}
 	return &Simulator{
 		opts:   o,
 		life:   rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // chance has to be repeatable here
 		chance: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
 		faults: make(map[Target][]*armedFault),
 		record: recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
+
+		users:     make(map[userID]*account),
+		tokens:    make(map[tokenHash]*token),
+		metadata:  make(map[tokenHash]time.Time),
+		temporary: make(map[string]*temporaryKey),
 	}
 }
+
+// String shows nothing: what a simulator holds is mostly secret.
+func (s *Simulator) String() string { return "simulator" }
+
+// GoString is String, for %#v.
+func (s *Simulator) GoString() string { return s.String() }
 
 // AddProject adds a project, or replaces the region, name and keys of the one
 // with that id.

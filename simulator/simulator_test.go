@@ -76,11 +76,22 @@ func TestFleetChanges(t *testing.T) {
 }
 
 func TestKeysDoNotShow(t *testing.T) {
-	p := Project{Keys: []Key{{Access: "AK", Secret: "hidden-1", SecurityToken: "hidden-2"}}}
-	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-		if got := fmt.Sprintf(format, p); strings.Contains(got, "hidden") {
-			t.Errorf("%s: %s", format, got)
+	key := Key{Access: "AK", Secret: "hidden-1", SecurityToken: "hidden-2"}
+	user := User{Name: "name", Domain: "domain", Password: "hidden-3"}
+	identity := PodIdentity{Token: "hidden-4"}
+	s := New(Options{})
+	s.AddProject(Project{ID: testProject, Keys: []Key{key}})
+	s.AddUser(user)
+	s.SetPodIdentity(identity)
+	for _, v := range []any{Project{Keys: []Key{key}}, key, user, &user, []User{user}, identity, &identity, s} {
+		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+			if got := fmt.Sprintf(format, v); strings.Contains(got, "hidden") {
+				t.Errorf("%s of %T: %s", format, v, got)
+			}
 		}
+	}
+	if got, want := fmt.Sprint(user, identity, key), "user domain/name pod identity key AK"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -196,6 +207,14 @@ func TestAllAtOnce(t *testing.T) {
 				s.Requests()
 				s.Clusters(testProject)
 				s.RemoveCluster("c2")
+				s.AddUser(testUser())
+				logIn(t, s, loginText("right"))
+				s.RevokeTokens()
+				s.SetAgency(Agency{})
+				askKey(t, s, metadataToken(t, s))
+				s.SetPodIdentity(PodIdentity{Token: "pod"})
+				askPod(t, s, "pod", "{}")
+				s.ExpireKeys()
 			}
 		})
 	}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	wrongUser     = `{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}`
+	noSuchProject = `{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}`
+	notAuthorized = `{"error":{"code":403,"message":"You are not authorized to perform the requested action.","title":"Forbidden"}}`
+	lockedUser    = `{"error":{"code":403,"message":"The user is locked after too many wrong passwords.","title":"Forbidden"}}`
+	invalidBody   = `{"error":{"code":400,"message":"The request body is invalid.","title":"Bad Request"}}`
+	mustBeUpdated = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
+)
+
+func testUser() User { return User{Name: "watcher", Domain: "acme", Password: "right"} }
+
+// loginText is the body of the vendor's pages, for the project of the tests.
+func loginText(password string) string {
+	return loginAs("acme", "watcher", password, `{"id":"proj1"}`)
+}
+
+func loginAs(domain, name, password, project string) string {
+	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,"domain":{"name":%q}}}},"scope":{"project":%s}}}`,
+		name, password, domain, project)
+}
+
+// newLogins is newTest with a user and a second project.
+func newLogins(o Options) *Simulator {
+	s := newTest(o)
+	s.AddProject(Project{Region: "eu-de", ID: "proj2"})
+	s.AddUser(testUser())
+	return s
+}
+
+func logIn(t *testing.T, s *Simulator, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v3/auth/tokens?nocatalog=true", strings.NewReader(body)))
+	return w
+}
+
+// newTestToken logs in, which must work.
+func newTestToken(t *testing.T, s *Simulator, body string) string {
+	t.Helper()
+	w := logIn(t, s, body)
+	if w.Code != http.StatusCreated {
+		t.Fatalf("login: %d %s", w.Code, w.Body)
+	}
+	return w.Header().Get("X-Subject-Token")
+}
+
+// bear asks for connections with a token.
+func bear(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, connectionsPath, http.NoBody)
+	r.Header.Set("X-Auth-Token", token)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func TestLogin(t *testing.T) {
+	s := newLogins(Options{Now: func() time.Time { return testNow().Add(123456789).In(time.FixedZone("", 3600)) }})
+	w := logIn(t, s, loginText("right"))
+	if w.Code != 201 || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	var body map[string]map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	domain := map[string]any{"id": hexID("domain acme"), "name": "acme"}
+	want := map[string]map[string]any{"token": {
+		"expires_at": "2026-01-03T03:04:05.123456Z", "issued_at": "2026-01-02T03:04:05.123456Z",
+		"methods": []any{"password"}, "catalog": []any{},
+		"roles":   []any{map[string]any{"id": hexID("role"), "name": "css_reader"}},
+		"user":    map[string]any{"id": hexID("user acme/watcher"), "name": "watcher", "domain": domain},
+		"project": map[string]any{"id": "proj1", "name": "cn-north-4", "domain": domain},
+	}}
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+
+	tokens := []string{w.Header().Get("X-Subject-Token")}
+	for range 20 {
+		tokens = append(tokens, newTestToken(t, s, loginText("right")))
+	}
+	for _, token := range tokens {
+		if !strings.HasPrefix(token, "MII") || len(token) < 1000 {
+			t.Errorf("%d bytes of token: %.10s", len(token), token)
+		}
+		if w := bear(t, s, token); w.Code != 200 {
+			t.Errorf("a token beside others: %d %s", w.Code, w.Body)
+		}
+		if w := bear(t, newLogins(Options{}), token); w.Code != 401 {
+			t.Errorf("a token of another simulator: %d", w.Code)
+		}
+	}
+	slices.Sort(tokens)
+	if n := len(slices.Compact(tokens)); n != 21 {
+		t.Errorf("%d different tokens of 21", n)
+	}
+	if n := s.Count(Target{Tokens, ""}); n != 21 {
+		t.Errorf("%d logins counted, want 21", n)
+	}
+}
+
+func TestLoginAnswers(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		status     int
+		want       string // the whole body; or, of a token, its project
+	}{
+		{"project's id", loginText("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") + `","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
+		{"project's name", loginAs("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"the id rules", loginAs("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201, `"id":"proj1","name":"cn-north-4"`},
+		{"name with a domain", loginAs("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"limited user", loginAs("acme", "limited", "narrow", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"wrong password", loginText("wrong"), 401, wrongUser},
+		{"wrong user", loginAs("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"user of another domain", loginAs("other", "watcher", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"another user's password", loginAs("acme", "limited", "right", `{"id":"proj2"}`), 401, wrongUser},
+		{"wrong password before a wrong project", loginAs("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
+		{"unknown project", loginAs("acme", "watcher", "right", `{"id":"nowhere"}`), 401, noSuchProject},
+		{"unknown project's name", loginAs("acme", "watcher", "right", `{"name":"nowhere"}`), 401, noSuchProject},
+		{"a name is no id", loginAs("acme", "watcher", "right", `{"id":"eu-de"}`), 401, noSuchProject},
+		{"foreign project", loginAs("acme", "limited", "narrow", `{"id":"proj1"}`), 403, notAuthorized},
+		{"foreign project's name", loginAs("acme", "limited", "narrow", `{"name":"cn-north-4"}`), 403, notAuthorized},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newLogins(Options{})
+			s.AddUser(User{Name: "limited", Domain: "acme", Password: "narrow", Projects: []string{"proj2"}})
+			w := logIn(t, s, tc.body)
+			got := w.Body.String()
+			if w.Code != tc.status || (got != tc.want && (tc.status != 201 || !strings.Contains(got, tc.want))) {
+				t.Errorf("%d %s, want %d %s", w.Code, got, tc.status, tc.want)
+			}
+			if hasToken := w.Header().Get("X-Subject-Token") != ""; hasToken != (tc.status == 201) {
+				t.Errorf("token: %v", hasToken)
+			}
+		})
+	}
+}
+
+func TestLoginBodies(t *testing.T) {
+	right := loginText("right")
+	change := func(old, with string) string {
+		if strings.Count(right, old) != 1 {
+			t.Fatalf("%q is not there once", old)
+		}
+		return strings.Replace(right, old, with, 1)
+	}
+	for _, tc := range []struct{ name, body string }{
+		{"empty", ""},
+		{"no JSON", "grant_type=password"},
+		{"no object", `["auth"]`},
+		{"null", "null"},
+		{"cut", right[:len(right)-1]},
+		{"more behind it", right + "{}"},
+		{"auth in upper case", change(`"auth"`, `"Auth"`)},
+		{"name in upper case", change(`"name":"watcher"`, `"Name":"watcher"`)},
+		{"no methods", change(`"methods":["password"],`, "")},
+		{"methods is no list", change(`["password"]`, `"password"`)},
+		{"another method", change(`["password"]`, `["token"]`)},
+		{"two methods", change(`["password"]`, `["password","totp"]`)},
+		{"password is a number", change(`"right"`, "5")},
+		{"password is empty", change(`"right"`, `""`)},
+		{"no domain", change(`,"domain":{"name":"acme"}`, "")},
+		{"domain as text", change(`{"name":"acme"}`, `"acme"`)},
+		{"no scope", change(`,"scope":{"project":{"id":"proj1"}}`, "")},
+		{"scope of a domain", change(`"project":{"id":"proj1"}`, `"domain":{"name":"acme"}`)},
+		{"project without id and name", change(`{"id":"proj1"}`, `{}`)},
+	} {
+		s := newLogins(Options{})
+		if w := logIn(t, s, tc.body); w.Code != 400 || w.Body.String() != invalidBody {
+			t.Errorf("%s: %d %s", tc.name, w.Code, w.Body)
+		}
+	}
+	if w := logIn(t, newLogins(Options{}), right); w.Code != 201 {
+		t.Errorf("unchanged: %d", w.Code)
+	}
+}
+
+func TestLock(t *testing.T) {
+	s := newLogins(Options{})
+	s.AddUser(User{Name: "other", Domain: "acme", Password: "right"})
+	try := func(password string, n int) string {
+		var out []string
+		for range n {
+			out = append(out, fmt.Sprint(logIn(t, s, loginText(password)).Code))
+		}
+		return strings.Join(out, " ")
+	}
+	token := newTestToken(t, s, loginText("right"))
+	for _, step := range []struct {
+		password string
+		n        int
+		want     string
+	}{
+		{"wrong", 4, "401 401 401 401"},
+		{"right", 1, "201"}, // starts the row afresh
+		{"wrong", 4, "401 401 401 401"},
+		{"right", 1, "201"},
+		{"wrong", 6, "401 401 401 401 401 403"},
+		{"right", 2, "403 403"},
+	} {
+		if got := try(step.password, step.n); got != step.want {
+			t.Errorf("%s: %s, want %s", step.password, got, step.want)
+		}
+	}
+	if w := logIn(t, s, loginText("right")); w.Body.String() != lockedUser {
+		t.Errorf("locked: %s", w.Body)
+	}
+	if w := logIn(t, s, loginAs("acme", "other", "right", `{"id":"proj1"}`)); w.Code != 201 {
+		t.Errorf("another user is locked too: %d", w.Code)
+	}
+	if w := bear(t, s, token); w.Code != 200 {
+		t.Errorf("the locked user's token: %d", w.Code)
+	}
+	s.AddUser(testUser())
+	if got := try("right", 1); got != "201" {
+		t.Errorf("added again: %s", got)
+	}
+}
+
+func TestTokenOpens(t *testing.T) {
+	s := newLogins(Options{})
+	token := newTestToken(t, s, loginText("right"))
+	const second = "/v1.0/proj2/clusters"
+	for _, tc := range []struct {
+		name   string
+		target string
+		change func(*http.Request)
+		status int
+		want   string // part of the body
+	}{
+		{"connections", connectionsPath, nil, 200, `"total_count":0`},
+		{"clusters", "/v1.0/proj1/clusters", nil, 200, `"totalSize":1`},
+		{"projects", "/v3/projects", nil, 200, `"id":"proj1"`},
+		{"projects by name", "/v3/projects?name=cn-north-4", nil, 200, `"id":"proj1"`},
+		{"a project that it does not open", "/v3/projects?name=eu-de", nil, 200, `"projects":[]`},
+		{"another project", second, nil, 403, `"error_code":"APIGW.0302"`},
+		{"project id sent too", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj1") }, 200, ""},
+		{"another project id", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401, `"error_code":"APIGW.0301"`},
+		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, mustBeUpdated},
+		{"unknown token for projects", "/v3/projects", func(r *http.Request) { r.Header.Set("X-Auth-Token", token+"x") }, 401, mustBeUpdated},
+		{"no token", connectionsPath, func(r *http.Request) { r.Header.Del("X-Auth-Token") }, 401, `"error_code":"APIGW.0305"`},
+		{"token as another header", connectionsPath, func(r *http.Request) {
+			r.Header.Del("X-Auth-Token")
+			r.Header.Set("X-Subject-Token", token)
+		}, 401, `"error_code":"APIGW.0305"`},
+		{"a wrong signature too", connectionsPath, func(r *http.Request) { r.Header.Set("Authorization", "SDK-HMAC-SHA256 nonsense") }, 200, ""},
+		{"a right signature and a wrong token", connectionsPath, func(r *http.Request) {
+			r.Header = signed(t.Context(), "http://css.test", connectionsPath).Header
+			r.Header.Set("X-Auth-Token", "MII")
+		}, 401, mustBeUpdated},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.target, http.NoBody)
+			r.Header.Set("X-Auth-Token", token)
+			if tc.change != nil {
+				tc.change(r)
+			}
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
+				t.Errorf("%d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
+			}
+			if strings.Contains(w.Body.String(), "proj2") {
+				t.Errorf("it shows another project: %s", w.Body)
+			}
+			rec := s.Requests()[len(s.Requests())-1]
+			want := ""
+			if tc.status == 200 {
+				want = "acme/watcher"
+			}
+			if rec.User != want || rec.AccessKey != "" {
+				t.Errorf("recorded user %q and key %q, want user %q", rec.User, rec.AccessKey, want)
+			}
+		})
+	}
+}
+
+func TestTokenLife(t *testing.T) {
+	for _, tc := range []struct{ option, life time.Duration }{{0, 24 * time.Hour}, {time.Minute, time.Minute}} {
+		var c clock
+		s := newLogins(Options{Now: c.now, TokenLife: tc.option})
+		first := newTestToken(t, s, loginText("right"))
+		c.passed = tc.life - 1
+		second := newTestToken(t, s, loginText("right"))
+		if w := bear(t, s, first); w.Code != 200 {
+			t.Errorf("%v: before its end: %d", tc.life, w.Code)
+		}
+		c.passed = tc.life
+		if w := bear(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
+			t.Errorf("%v: at its end: %d %s", tc.life, w.Code, w.Body)
+		}
+		third := newTestToken(t, s, loginText("right"))
+		if w := bear(t, s, second); w.Code != 200 {
+			t.Errorf("%v: a younger one: %d", tc.life, w.Code)
+		}
+		if n := len(s.tokens); n != 2 {
+			t.Errorf("%v: %d tokens are kept, want 2", tc.life, n)
+		}
+		s.RevokeTokens()
+		for _, token := range []string{second, third} {
+			if w := bear(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
+				t.Errorf("%v: revoked: %d %s", tc.life, w.Code, w.Body)
+			}
+		}
+		if w := bear(t, s, newTestToken(t, s, loginText("right"))); w.Code != 200 {
+			t.Errorf("%v: after the revocation: %d", tc.life, w.Code)
+		}
+	}
+}
+
+func TestUserIsCopied(t *testing.T) {
+	s := newLogins(Options{})
+	projects := []string{"proj1"}
+	s.AddUser(User{Name: "watcher", Domain: "acme", Password: "right", Projects: projects})
+	projects[0] = "proj2"
+	newTestToken(t, s, loginText("right"))
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// PodIdentityPath is where a pod asks for temporary keys: a pod finds the
+// address in HC_CONTAINER_CREDENTIALS_FULL_URI.
+const PodIdentityPath = "/v1/pod-identity/credentials"
+
+// maxMetadataTTL is the longest life of a metadata token.
+const maxMetadataTTL = 6 * time.Hour
+
+// Agency is what an ECS machine may do. Its metadata service hands out
+// temporary keys of that Life, 0 means an hour. It gives the same ones until
+// less than Early of their life is left, 0 means half of it; from then on it
+// gives new ones, and the older ones are accepted until they expire. Projects
+// are the ids of those that the keys open; none means all.
+type Agency struct {
+	Projects    []string
+	Life, Early time.Duration
+	// TokenStatus is for a machine that knows no metadata tokens: the status
+	// that it answers to who wants one, such as 404, 405 or 503. Its keys come
+	// without a token.
+	TokenStatus int
+}
+
+// PodIdentity is what a pod may do. Token is the content of its token file;
+// the rest is as in an Agency.
+type PodIdentity struct {
+	Token       string
+	Projects    []string
+	Life, Early time.Duration
+}
+
+// String shows nothing, so that a pod identity can be printed.
+func (PodIdentity) String() string { return "pod identity" }
+
+// GoString is String, for %#v.
+func (p PodIdentity) GoString() string { return p.String() }
+
+// SetAgency gives the machine an agency, in place of the one that it had. Keys
+// that were issued are accepted until they expire, but not given again.
+func (s *Simulator) SetAgency(a Agency) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agency = &agency{newIssuer(a.Projects, a.Life, a.Early), a.TokenStatus}
+}
+
+// SetPodIdentity gives the pod an identity, in place of the one that it had,
+// in the way of SetAgency.
+func (s *Simulator) SetPodIdentity(p PodIdentity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pod = &pod{newIssuer(p.Projects, p.Life, p.Early), p.Token}
+}
+
+// ExpireKeys ends the life of all temporary keys that were issued so far. Who
+// asks for keys gets new ones.
+func (s *Simulator) ExpireKeys() {
+	now := s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.temporary {
+		k.Expires = now
+	}
+}
+
+type agency struct {
+	issuer
+	tokenStatus int
+}
+
+type pod struct {
+	issuer
+	token string
+}
+
+// issuer gives out temporary keys.
+type issuer struct {
+	projects    []string
+	life, early time.Duration
+	current     *temporaryKey
+}
+
+// temporaryKey is a key with the projects that it opens, as in an Agency.
+type temporaryKey struct {
+	Key
+	projects []string
+}
+
+func newIssuer(projects []string, life, early time.Duration) issuer {
+	if life <= 0 {
+		life = time.Hour
+	}
+	if early <= 0 {
+		early = life / 2
+	}
+	return issuer{projects: append([]string(nil), projects...), life: life, early: early}
+}
+
+// issue gives the key of now, an old or a new one; s.mu is held. Keys are
+// remembered after their life, so that expired is not unknown.
+func (s *Simulator) issue(i *issuer, now time.Time) Key {
+	if i.current == nil || i.current.Expires.Sub(now) < i.early {
+		i.current = &temporaryKey{
+			Key: Key{
+				Access: "HSTSIM" + rand.Text()[:14], Secret: randomText(30),
+				SecurityToken: randomText(450), Expires: endOf(now, i.life),
+			},
+			projects: i.projects,
+		}
+		s.temporary[i.current.Access] = i.current
+	}
+	return i.current.Key
+}
+
+// metadataTTL is the life that is asked for a metadata token.
+func metadataTTL(h http.Header) (time.Duration, bool) {
+	n, err := strconv.ParseUint(h.Get("X-Metadata-Token-Ttl-Seconds"), 10, 31)
+	ttl := time.Duration(n) * time.Second
+	return ttl, err == nil && ttl > 0 && ttl <= maxMetadataTTL
+}
+
+// admitMetadataToken says whether the life that is asked for is one. A machine
+// without tokens does not look.
+func (s *Simulator) admitMetadataToken(r *http.Request) *answer {
+	if _, ok := metadataTTL(r.Header); !ok && s.tokenStatus() == 0 {
+		return textAnswer(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds is from 1 to 21600.")
+	}
+	return nil
+}
+
+// tokenStatus is the machine's status for who wants a token; 0 means that it
+// has tokens.
+func (s *Simulator) tokenStatus() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.agency == nil {
+		return 0
+	}
+	return s.agency.tokenStatus
+}
+
+// metadataToken answers with a new metadata token.
+func (s *Simulator) metadataToken(r *http.Request) answer {
+	if status := s.tokenStatus(); status != 0 {
+		return *textAnswer(status, http.StatusText(status))
+	}
+	ttl, _ := metadataTTL(r.Header)
+	text, now := randomText(40), s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.metadata, func(_ tokenHash, expires time.Time) bool { return !now.Before(expires) })
+	s.metadata[sha256.Sum256([]byte(text))] = now.Add(ttl)
+	return *textAnswer(http.StatusOK, text)
+}
+
+// admitSecurityKey checks the metadata token, where the machine has tokens.
+func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
+	if s.tokenStatus() != 0 {
+		return nil
+	}
+	now := s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	expires, ok := s.metadata[sha256.Sum256([]byte(r.Header.Get("X-Metadata-Token")))]
+	if !ok || !now.Before(expires) {
+		return textAnswer(http.StatusUnauthorized, "Unauthorized: the metadata token is missing, wrong or expired.")
+	}
+	return nil
+}
+
+// securityKey answers with the machine's temporary key.
+func (s *Simulator) securityKey() answer {
+	type credential struct {
+		Access        string `json:"access"`
+		Secret        string `json:"secret"`
+		SecurityToken string `json:"securitytoken"`
+		ExpiresAt     string `json:"expires_at"`
+	}
+	now := s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.agency == nil {
+		return *textAnswer(http.StatusUnauthorized, "Please configure Cloud Service Agency first")
+	}
+	key := s.issue(&s.agency.issuer, now)
+	return jsonAnswer(http.StatusOK, struct {
+		Credential credential `json:"credential"`
+	}{credential{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
+}
+
+// admitPod checks the token of a pod, and that it asks for nothing special.
+func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pod == nil || s.pod.token == "" || !equal(s.pod.token, r.Header.Get("Authorization")) {
+		return podError(http.StatusUnauthorized, "The token of the service account is missing or wrong.")
+	}
+	if strings.TrimSpace(string(body)) != "{}" {
+		return podError(http.StatusBadRequest, "The request body is invalid.")
+	}
+	return nil
+}
+
+// podCredentials answers with the pod's temporary key.
+func (s *Simulator) podCredentials() answer {
+	type agencyBody struct {
+		URN string `json:"urn"`
+		ID  string `json:"id"`
+	}
+	type credentials struct {
+		AccessKeyID     string `json:"accessKeyId"`
+		SecretAccessKey string `json:"secretAccessKey"`
+		SecurityToken   string `json:"securityToken"`
+		Expiration      string `json:"expiration"`
+	}
+	type subject struct {
+		Namespace      string `json:"namespace"`
+		ServiceAccount string `json:"serviceAccount"`
+	}
+	now := s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := s.issue(&s.pod.issuer, now)
+	return jsonAnswer(http.StatusOK, struct {
+		Agency        agencyBody  `json:"assumedAgency"`
+		Audience      string      `json:"audience"`
+		Credentials   credentials `json:"credentials"`
+		AssociationID string      `json:"podIdentityAssociationId"`
+		Subject       subject     `json:"subject"`
+	}{Credentials: credentials{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
+}
+
+// podError is an error of the pod identity. Its status is what counts: no
+// public page shows its body.
+func podError(status int, message string) *answer {
+	a := jsonAnswer(status, struct {
+		Message string `json:"message"`
+	}{message})
+	return &a
+}
+
+// textAnswer is an answer of the metadata service that is no JSON.
+func textAnswer(status int, text string) *answer {
+	return &answer{status, http.Header{"Content-Type": {"text/plain"}}, []byte(text)}
+}
