@@ -54,14 +54,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.Outcomes != nil {
 		c.Outcomes(outcomes)
 	}
-	shown := make(map[[4]string]bool, len(outcomes))
+	shown := make(map[[3]string]bool, len(outcomes))
 	for i := range outcomes {
-		// Two projects of the file may turn out to be one, and two clusters to be the same.
+		// Two projects of the file may turn out to be one, and two clusters to be the same, whatever the file calls them.
 		labels := clusterLabels(&outcomes[i].Target)
-		if shown[labels] {
+		cluster := [3]string(labels[:3])
+		if shown[cluster] {
 			continue
 		}
-		shown[labels] = true
+		shown[cluster] = true
 		c.descs.emit(&outcomes[i], c.options, func(m prometheus.Metric) { ch <- m })
 	}
 }

@@ -248,7 +248,7 @@ func TestCollectOnce(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
-	other.Project = "another name"
+	other.Project, other.Cluster.Name = "another name", "another name"
 	text := exposition(t, New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10}))
 	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
 		t.Errorf("%d series of up:\n%s", n, text)

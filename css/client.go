@@ -8,6 +8,7 @@
 package css
 
 import (
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -55,6 +56,7 @@ type Options struct {
 	Guard       *Guard // one for all clients of the process
 	Transport   http.RoundTripper
 	Retry       Retry          // the zero value is DefaultRetry
+	Admit       Admit          // for requests whose caller brings none; may be nil
 	Observe     func(Exchange) // called after each exchange, by many goroutines; may be nil
 }
 
@@ -117,6 +119,9 @@ func NewTransport(tlsConfig *tls.Config, proxy *url.URL, concurrency int) *http.
 func (c *Client) Close() {
 	c.closed.Store(true)
 	c.closeIdle()
+	if source, ok := c.options.Credentials.(*leased); ok {
+		source.close()
+	}
 }
 
 func (c *Client) closeIdle() {
@@ -132,85 +137,132 @@ type request struct {
 	path      []string // segments, unescaped
 	query     url.Values
 	admit     Admit
+	// post, if not nil, makes the body of a POST. Such a request is not signed: its body holds the credentials.
+	post func(Credentials) []byte
+}
+
+func (r *request) method() string {
+	if r.post != nil {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// success says whether an answer of that status holds what was asked for.
+func (r *request) success(status int) bool {
+	return status == http.StatusOK || (r.post != nil && status == http.StatusCreated)
+}
+
+// reply is what came of a request; complete if there is no error beside it.
+type reply struct {
+	status int // 0 if nothing came
+	header http.Header
+	body   []byte
+}
+
+// background bounds a call for which no scrape waits: each page of the cluster list, a look-up in IAM.
+func background(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 30*time.Second)
 }
 
 // get makes a request and gives the body of its 200, trying again as Retry allows. Errors are of the type *Error.
 func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
+	a, err := c.call(ctx, r)
+	return a.body, err
+}
+
+// call makes a request and gives its answer, trying again as Retry allows. Errors are of the type *Error.
+func (c *Client) call(ctx context.Context, r request) (reply, error) {
+	renewed := false
 	for try := 1; ; try++ {
-		body, err := c.try(ctx, r)
+		a, credentials, err := c.try(ctx, r)
 		if err == nil {
-			return body, nil
+			return a, nil
+		}
+		if !renewed && c.renewed(ctx, r.operation, credentials, err) {
+			renewed = true
+			continue
 		}
 		wait, again := c.options.Retry.after(ctx, try, err)
 		if !again {
-			return nil, err
+			return reply{}, err
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, err // what kept the answer from coming, not that the wait for another try was cut short
+			return reply{}, err // what kept the answer from coming, not that the wait for another try was cut short
 		}
 	}
 }
 
-// try makes one request.
-func (c *Client) try(ctx context.Context, r request) ([]byte, error) {
+// try makes one request, and gives the credentials that it was made with.
+func (c *Client) try(ctx context.Context, r request) (reply, Credentials, error) {
 	req, err := c.newRequest(ctx, r)
 	if err != nil {
-		return nil, err
+		return reply{}, Credentials{}, err
 	}
 	credentials, err := c.credentials(ctx, r.operation)
 	if err != nil {
-		return nil, err
+		return reply{}, Credentials{}, err
 	}
 	pass, err := c.options.Guard.enter(ctx, r.operation, c.scope, credentials)
 	if err != nil {
-		return nil, err
+		return reply{}, credentials, err
 	}
-	body, status, err := c.admitted(ctx, r, req, credentials, pass.heard)
+	a, err := c.admitted(ctx, r, req, credentials, pass.heard)
 	var refused *Error
 	errors.As(err, &refused)
-	pass.done(status, refused)
-	return body, err
+	pass.done(a.status, refused)
+	return a, credentials, err
 }
 
-// admitted waits for the caller's leave, sends req and reads its answer.
-func (c *Client) admitted(ctx context.Context, r request, req *http.Request, credentials Credentials, heard func(status int)) ([]byte, int, error) {
-	if r.admit != nil {
-		leave, err := r.admit(ctx)
+// admitted waits for leave to make the request, makes it and reads its answer.
+func (c *Client) admitted(ctx context.Context, r request, req *http.Request, credentials Credentials, heard func(status int)) (reply, error) {
+	admit := r.admit
+	if admit == nil {
+		admit = c.options.Admit
+	}
+	if admit != nil {
+		leave, err := admit(ctx)
 		if err != nil {
-			return nil, 0, timeoutError(r.operation, "it was this cluster's turn", err)
+			return reply{}, timeoutError(r.operation, "it was this call's turn", err)
 		}
 		defer leave()
 	}
-	if credentials.AuthToken != "" {
+	switch {
+	case r.post != nil:
+		body := r.post(credentials)
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	case credentials.AuthToken != "":
 		req.Header.Set(headerAuthToken, credentials.AuthToken)
-	} else {
+	default:
 		if credentials.SecurityToken != "" {
 			req.Header.Set(headerSecurityToken, credentials.SecurityToken)
 		}
 		sign(req, nil, credentials.AccessKey, credentials.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
 	}
 	start := time.Now()
-	body, status, err := c.send(r.operation, req, credentials, heard)
+	a, err := c.send(r, req, credentials, heard)
 	c.options.Observe(Exchange{
-		Region: c.options.Region, Operation: r.operation, Status: status, Duration: time.Since(start),
+		Region: c.options.Region, Operation: r.operation, Status: a.status, Duration: time.Since(start),
 	})
-	if err != nil && ctx.Err() != nil && (status == 0 || status == http.StatusOK) {
-		return nil, status, timeoutError(r.operation, "the answer", ctx.Err())
+	if err != nil && ctx.Err() != nil && a.status < http.StatusMultipleChoices {
+		err = timeoutError(r.operation, "the answer", ctx.Err())
 	}
-	return body, status, err
+	return a, err
 }
 
-// send makes the exchange. The body is of a 200 and complete if there is no error; status is 0 without an answer.
-func (c *Client) send(operation string, req *http.Request, credentials Credentials, heard func(status int)) ([]byte, int, error) {
+// send makes the exchange. The answer's body is of the request's success, and complete, if there is no error.
+func (c *Client) send(r request, req *http.Request, credentials Credentials, heard func(status int)) (reply, error) {
 	// Without an http.Client, which would follow redirects, or at least read where they lead: a redirect would carry the
 	// signature elsewhere.
 	resp, err := c.options.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, 0, transportError(operation, 0, err, credentials)
+		return reply{}, transportError(r.operation, 0, err, credentials)
 	}
 	defer resp.Body.Close()
 	heard(resp.StatusCode)
@@ -220,21 +272,22 @@ func (c *Client) send(operation string, req *http.Request, credentials Credentia
 		}
 	}()
 
-	if resp.StatusCode != http.StatusOK {
+	a := reply{status: resp.StatusCode, header: resp.Header}
+	if !r.success(a.status) {
 		// What can be had of the error's body is enough; draining a little keeps the connection warm.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, resp.StatusCode, statusError(operation, resp, body, credentials)
+		return a, statusError(r.operation, resp, body, credentials)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
-		return nil, resp.StatusCode, decodeError(operation, "the body is not compressed as it says")
+		return a, decodeError(r.operation, "the body is not compressed as it says")
 	case err != nil:
-		return nil, resp.StatusCode, transportError(operation, resp.StatusCode, err, credentials)
-	case len(body) > maxBody:
-		return nil, resp.StatusCode, decodeError(operation, "the body has more than 16 MiB")
+		return a, transportError(r.operation, a.status, err, credentials)
+	case len(a.body) > maxBody:
+		return a, decodeError(r.operation, "the body has more than 16 MiB")
 	}
-	return body, resp.StatusCode, nil
+	return a, nil
 }
 
 // newRequest builds the request, unsigned.
@@ -258,13 +311,17 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		path.WriteString("/" + segment)
 		escaped.WriteString("/" + escape(segment))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	req, err := http.NewRequestWithContext(ctx, r.method(), endpoint, nil)
 	if err != nil {
 		return nil, transportError(r.operation, 0, err, Credentials{})
 	}
 	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.query)
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Accept", "application/json")
+	if r.post != nil {
+		req.Header.Set("Content-Type", "application/json")
+		return req, nil
+	}
 	if id := c.KnownProjectID(); id != "" {
 		req.Header.Set(headerProjectID, id)
 	}
@@ -320,11 +377,14 @@ func (c *Client) Resting(ctx context.Context) error {
 
 func (c *Client) credentials(ctx context.Context, operation string) (Credentials, error) {
 	credentials, err := c.options.Credentials.Credentials(ctx)
+	var known *Error
 	switch {
 	case err == nil && credentials.usable():
 		return credentials, nil
 	case err == nil:
 		err = errors.New("no credentials: an access key, a secret key or a token is empty")
+	case errors.As(err, &known): // of the call that was to get them
+		return Credentials{}, err
 	case ctx.Err() != nil:
 		return Credentials{}, timeoutError(operation, "the credentials were there", ctx.Err())
 	}
@@ -332,4 +392,21 @@ func (c *Client) credentials(ctx context.Context, operation string) (Credentials
 		Reason: ReasonAuth, Operation: operation, Message: err.Error(), Err: err, retryAfter: -1,
 		hint: "name credentials in the configuration file, or see that the variables or files that hold them are there",
 	}
+}
+
+// renewed says whether others are in the place of credentials that were refused. Those that hold for a while are got anew
+// if the API says that they have expired, or if they rest; but only if they have been good before, so that the first
+// refusal does not make a login of every call.
+func (c *Client) renewed(ctx context.Context, operation string, refused Credentials, err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Status != http.StatusUnauthorized {
+		return false
+	}
+	guard := c.options.Guard
+	source, ok := c.options.Credentials.(interface{ refuse(Credentials) })
+	if ok && guard.accepted(refused) && (e.Code == codeTokenExpired || guard.resting(operation, c.scope, refused) != nil) {
+		source.refuse(refused)
+	}
+	now, err := c.credentials(ctx, operation)
+	return err == nil && now.fingerprint() != refused.fingerprint()
 }

@@ -54,7 +54,9 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))
 		}
-		body, err := c.get(ctx, request{operation: opClusters, path: []string{"clusters"}, query: query})
+		bounded, cancel := background(ctx)
+		body, err := c.get(bounded, request{operation: opClusters, path: []string{"clusters"}, query: query})
+		cancel()
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -218,4 +220,24 @@ func TestClustersFail(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestBackgroundCallsEnd: nobody's deadline bounds a refresh, and yet one that hangs does not last for ever.
+func TestBackgroundCallsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		client := newTestClient(t, "http://css.invalid", withTransport(hangs))
+		began := time.Now()
+		if _, err := client.Clusters(t.Context()); ReasonOf(err) != ReasonTimeout || time.Since(began) != 30*time.Second {
+			t.Errorf("the list ended after %s: %v", time.Since(began), err)
+		}
+		unknown := newTestClient(t, "http://css.invalid", withTransport(hangs), func(o *Options) { o.ProjectID, o.IAMEndpoint = "", "http://iam.invalid" })
+		began = time.Now()
+		if _, err := unknown.ProjectID(t.Context()); ReasonOf(err) != ReasonTimeout || time.Since(began) != 30*time.Second {
+			t.Errorf("the look-up ended after %s: %v", time.Since(began), err)
+		}
+	})
 }

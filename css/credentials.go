@@ -5,11 +5,9 @@ package css
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +43,9 @@ func (c Credentials) usable() bool {
 
 // CredentialSource gives the credentials as they are now. It is asked before every request, so that changed ones are
 // used at once; it may be asked by many goroutines together. Its errors hold no secret.
+//
+// A source of this package that could have others in the place of credentials that the API refused has a method refuse,
+// which makes it look.
 type CredentialSource interface {
 	Credentials(ctx context.Context) (Credentials, error)
 }
@@ -82,13 +83,15 @@ func (lookup Environment) Credentials(context.Context) (Credentials, error) {
 		}
 		return c, nil
 	}
-	return Credentials{}, errors.New("no credentials: set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, " +
-		"or name credentials in the configuration file")
+	return Credentials{}, absent{"the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK"}
 }
 
 // fileRefresh is how long the content of a secret's file is trusted. Well below the two seconds within which a rotated
 // secret is to be used, and yet one read for a scrape of a thousand clusters.
 const fileRefresh = time.Second
+
+// maxSecretFile bounds a secret's file, in bytes, should it have become something else.
+const maxSecretFile = 1 << 20
 
 // Files is a source whose parts may stand in files, which are read again when they change. Surrounding white space is
 // no part of a secret. A part that can no longer be read keeps its last value: secrets are often replaced in two steps.
@@ -130,6 +133,15 @@ func (f *Files) Credentials(context.Context) (Credentials, error) {
 	return c, nil
 }
 
+// refuse has the files read again at once.
+func (f *Files) refuse(Credentials) {
+	for _, part := range []*secretPart{&f.accessKey, &f.secretKey, &f.securityToken, &f.authToken} {
+		part.mu.Lock()
+		part.readAt = time.Time{}
+		part.mu.Unlock()
+	}
+}
+
 // secretPart is one secret: a value, or a file that holds it.
 type secretPart struct {
 	path string
@@ -145,7 +157,7 @@ func (p *secretPart) read() (string, error) {
 	if p.path == "" || (p.value != "" && time.Since(p.readAt) < fileRefresh) {
 		return p.value, nil
 	}
-	content, err := os.ReadFile(p.path)
+	content, err := readUpTo(p.path, maxSecretFile)
 	value := strings.TrimSpace(string(content))
 	switch {
 	case value != "":

@@ -62,7 +62,7 @@ const (
 // and all, in its refusals.
 type Error struct {
 	Reason    Reason
-	Operation string // what was asked: "connections", "clusters", "projects"
+	Operation string // what was asked: "connections", "clusters", "projects", "token"
 	Status    int    // HTTP status; 0 if there was no answer
 	Code      string // the API's error code, such as "CSS.0015"; may be empty
 	RequestID string // what the cloud's support asks for; may be empty
@@ -103,13 +103,20 @@ func (e *Error) Hint() string {
 		return e.hint
 	case e.Reason == ReasonAuth && e.Code == codeTokenExpired:
 		return "the token has expired; see that whoever renews it still does"
+	case e.Reason == ReasonAuth && e.Operation == opToken:
+		return "check the user's name, domain and password; " +
+			"the password rests for a while, or until it changes, so that the cloud does not lock the user"
 	case e.Reason == ReasonAuth:
 		return "check the access key, the secret key, the security token and the clock of this machine; " +
 			"the credentials rest for a while, or until they change, so that the cloud does not lock them"
 	case e.Code == codeNoSuchCluster:
 		return "the cluster does not exist in this project, or the credentials may not see it"
+	case e.Reason == ReasonDenied && e.Operation == opToken:
+		return "IAM does not let the user log in to this project: check the user's status and access mode in the console"
 	case e.Reason == ReasonDenied:
 		return "allow css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get to these credentials"
+	case e.Reason == ReasonNotFound && (e.Operation == opToken || e.Operation == opProjects):
+		return "check iam_endpoint"
 	case e.Reason == ReasonNotFound:
 		return "check endpoint, project_id and the cluster's id"
 	case e.Reason == ReasonThrottled:

@@ -120,6 +120,14 @@ func (g *Guard) resting(operation, scope string, credentials Credentials) error 
 	return a.resting(operation, a.scopes[scope], time.Now())
 }
 
+// accepted says whether the credentials were ever accepted, anywhere.
+func (g *Guard) accepted(credentials Credentials) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.accounts[credentials.fingerprint()]
+	return a != nil && !a.provenAt.IsZero()
+}
+
 // resting fails while the credentials rest within the scope s, which may be nil, or altogether.
 func (a *account) resting(operation string, s *standing, now time.Time) error {
 	for _, of := range []*standing{s, &a.standing} {

@@ -48,6 +48,8 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 
 // lookUp asks IAM.
 func (c *Client) lookUp(ctx context.Context) (string, error) {
+	ctx, cancel := background(ctx)
+	defer cancel()
 	body, err := c.get(ctx, request{
 		operation: opProjects,
 		endpoint:  c.options.IAMEndpoint,

@@ -21,7 +21,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// retryAtFirst is how soon a failed refresh is tried again; the wait doubles up to the refresh interval.
+// retryAtFirst is how soon a failed refresh is tried again, if the refresh interval is not shorter; the wait doubles up to
+// that.
 const retryAtFirst = 5 * time.Second
 
 // Project is one project of the cloud, in one region, with one set of credentials.
@@ -189,14 +190,14 @@ func (f *Fleet) Ready() bool {
 // follow refreshes one project until ctx ends: its id if the file does not tell it, and its clusters if they are to be
 // found.
 func (f *Fleet) follow(ctx context.Context, p *project) {
-	wait := retryAtFirst
+	wait := p.firstRetry()
 	for {
 		err := f.refresh(ctx, p)
 		switch {
 		case ctx.Err() != nil, err == nil && p.Search == nil:
 			return
 		case err == nil:
-			wait = retryAtFirst
+			wait = p.firstRetry()
 			if !sleep(ctx, jitter(p.Search.RefreshInterval)) {
 				return
 			}
@@ -208,6 +209,8 @@ func (f *Fleet) follow(ctx context.Context, p *project) {
 		}
 	}
 }
+
+func (p *project) firstRetry() time.Duration { return min(retryAtFirst, p.interval()) }
 
 // refresh asks the API once, and tells what came of it, unless ctx ended it.
 func (f *Fleet) refresh(ctx context.Context, p *project) error {

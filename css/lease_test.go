@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package css
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// till is an issuer whose credentials are numbered and last for life.
+type till struct {
+	mu     sync.Mutex
+	asked  int
+	at     time.Duration // when it was asked last, since start
+	start  time.Time
+	life   time.Duration
+	takes  time.Duration // to answer
+	err    error
+	same   bool // gives the first ones for as long as they last
+	first  lease
+	secret string // the basis
+	forget time.Duration
+}
+
+func (i *till) issue(ctx context.Context) (lease, error) {
+	i.mu.Lock()
+	i.asked++
+	i.at = time.Since(i.start)
+	n, takes, life, err := i.asked, i.takes, i.life, i.err
+	i.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return lease{}, ctx.Err()
+	}
+	if err != nil {
+		return lease{}, err
+	}
+	if i.same && i.first.expires.After(time.Now()) {
+		return i.first, nil
+	}
+	l := lease{credentials: Credentials{AuthToken: fmt.Sprint("token-", n)}}
+	if life != 0 {
+		l.expires = time.Now().Add(life)
+	}
+	i.first = l
+	return l, nil
+}
+
+func (i *till) basis(context.Context) (string, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.secret, nil
+}
+func (i *till) rest(error) time.Duration { return i.forget }
+
+func (i *till) change(change func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change()
+}
+
+// wants checks what the source gives now, and how often the issuer has been asked by then.
+func (i *till) wants(t *testing.T, source *leased, token string, asked int) {
+	t.Helper()
+	c, err := source.Credentials(t.Context())
+	if got := c.AuthToken; got != token || (err == nil) != (token != "") {
+		t.Errorf("after %s: %q, %v; want %q", time.Since(i.start), got, err, token)
+	}
+	if i.asked != asked {
+		t.Errorf("after %s: issued %d times, want %d", time.Since(i.start), i.asked, asked)
+	}
+}
+
+func TestLeaseIsRenewedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		time.Sleep(47 * time.Minute)
+		i.wants(t, source, "token-1", 1)
+		time.Sleep(time.Minute) // four fifths of an hour
+		i.wants(t, source, "token-2", 2)
+		time.Sleep(2 * time.Hour) // nobody asked for it meanwhile
+		i.wants(t, source, "token-3", 3)
+	})
+}
+
+func TestLeaseOutlastsTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, forget: time.Minute}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		i.change(func() { i.err = errors.New("out of order") })
+		time.Sleep(50 * time.Minute)
+		i.wants(t, source, "token-1", 2)
+		i.wants(t, source, "token-1", 2) // not at every call
+		time.Sleep(31 * time.Second)
+		i.wants(t, source, "token-1", 3)
+		i.change(func() { i.err, i.takes = nil, time.Hour }) // now it hangs
+		time.Sleep(31 * time.Second)
+		began := time.Now()
+		i.wants(t, source, "token-1", 4)
+		if waited := time.Since(began); waited != earlyPatience {
+			t.Errorf("waited %s for the next, want %s", waited, earlyPatience)
+		}
+		i.change(func() { i.err, i.takes = errors.New("out of order"), 0 })
+		time.Sleep(10 * time.Minute) // the old one has ended
+		i.wants(t, source, "", 5)
+		i.wants(t, source, "", 5)
+		time.Sleep(time.Minute)
+		i.change(func() { i.err = nil })
+		i.wants(t, source, "token-6", 6)
+	})
+}
+
+func TestLeaseFollowsItsBasis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, secret: "one", forget: time.Hour}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		i.change(func() { i.secret, i.err = "two", errors.New("no such password") })
+		i.wants(t, source, "token-1", 2)
+		i.wants(t, source, "token-1", 2)
+		i.change(func() { i.secret, i.err = "three", nil })
+		i.wants(t, source, "token-3", 3)
+		i.wants(t, source, "token-3", 3)
+
+		i.change(func() { i.secret, i.err = "four", errors.New("no such password") })
+		source.refuse(Credentials{AuthToken: "token-3"})
+		i.wants(t, source, "", 4)
+		i.wants(t, source, "", 4) // rests
+		i.change(func() { i.secret, i.err = "five", nil })
+		i.wants(t, source, "token-5", 5) // a changed one does not
+	})
+}
+
+func TestLeaseRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		source.refuse(Credentials{AuthToken: "another"})
+		i.wants(t, source, "token-1", 1)
+		source.refuse(Credentials{AuthToken: "token-1"})
+		i.wants(t, source, "token-2", 2)
+		source.refuse(Credentials{AuthToken: "token-1"}) // by a call that was slow
+		i.wants(t, source, "token-2", 2)
+	})
+}
+
+// TestLeaseSameAgain: a metadata service rotates when it likes.
+func TestLeaseSameAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, same: true}
+		source := newLeased(i)
+		for time.Since(i.start) < time.Hour {
+			i.mu.Lock()
+			before := i.asked
+			i.mu.Unlock()
+			if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != "token-1" {
+				t.Fatal(c.AuthToken, err)
+			}
+			if i.asked > before+1 {
+				t.Fatal("asked twice at once")
+			}
+			time.Sleep(time.Second)
+		}
+		// From the 48th minute on, each time a fifth of what is left has passed, but not more often than every ten seconds.
+		if i.asked < 8 || i.asked > 25 {
+			t.Errorf("asked %d times in an hour", i.asked)
+		}
+		asked := i.asked
+		i.wants(t, source, fmt.Sprint("token-", asked+1), asked+1)
+	})
+}
+
+func TestLeaseUnknownEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now()}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		time.Sleep(unknownLife)
+		i.wants(t, source, "token-2", 2)
+	})
+}
+
+func TestLeaseEndedAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newLeased(&till{start: time.Now(), life: -time.Second})
+		if _, err := source.Credentials(t.Context()); err == nil {
+			t.Error("credentials that have ended were given")
+		}
+	})
+}
+
+// TestLeaseTogether: of many that need credentials one gets them, and all get the same.
+func TestLeaseTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, takes: time.Second}
+		source := newLeased(i)
+		all := func(want string) {
+			t.Helper()
+			var group sync.WaitGroup
+			for range 50 {
+				group.Go(func() {
+					if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != want {
+						t.Errorf("%q, %v, want %q", c.AuthToken, err, want)
+					}
+				})
+			}
+			group.Wait()
+		}
+		all("token-1")
+		if i.asked != 1 {
+			t.Errorf("issued %d times", i.asked)
+		}
+		// While the old ones last one caller gets the next, and nobody else waits.
+		time.Sleep(50 * time.Minute)
+		quick := make(chan time.Duration, 50)
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				began := time.Now()
+				_, err := source.Credentials(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				quick <- time.Since(began)
+			})
+		}
+		group.Wait()
+		close(quick)
+		slow := 0
+		for took := range quick {
+			if took > 0 {
+				slow++
+			}
+		}
+		if slow != 1 || i.asked != 2 {
+			t.Errorf("%d waited, issued %d times", slow, i.asked)
+		}
+	})
+}
+
+// TestLeaseCallerGoes: one who gives up spoils nothing for those who wait.
+func TestLeaseCallerGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, takes: 10 * time.Second, forget: time.Hour}
+		source := newLeased(i)
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := source.Credentials(impatient); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the impatient one: %v", err)
+			}
+		})
+		synctest.Wait()
+		group.Go(func() {
+			if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != "token-2" {
+				t.Errorf("the patient one: %v", err)
+			}
+		})
+		group.Go(func() {
+			if _, err := source.Credentials(impatient); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("another impatient one: %v", err)
+			}
+		})
+		group.Wait()
+	})
+}
+
+// TestLeaseSharedFailure: those who waited for a try that failed do not try one after the other.
+func TestLeaseSharedFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), takes: time.Second, err: errors.New("out of order")}
+		source := newLeased(i)
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				if _, err := source.Credentials(t.Context()); err == nil {
+					t.Error("no error")
+				}
+			})
+		}
+		group.Wait()
+		if i.asked != 1 {
+			t.Errorf("issued %d times", i.asked)
+		}
+	})
+}
