@@ -43,7 +43,8 @@ const shutdownGrace = 10 * time.Second
 type exporter struct {
 	flags   *flags
 	load    func() (*config.Config, error)
-	env     config.Environment
+	chain   css.CredentialSource // of projects that name no credentials
+	agency  css.CredentialSource // of this machine
 	logger  *slog.Logger
 	guard   *css.Guard
 	metrics *collector.ExporterMetrics
@@ -64,10 +65,13 @@ type configured struct {
 // newExporter makes an exporter of nothing; reload makes it know its projects.
 func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
+	profile := config.DefaultProfile(env)
+	agency := css.NewECSAgency(config.MetadataAddress(env))
 	e := &exporter{
 		flags:   f,
 		load:    load,
-		env:     env,
+		chain:   css.NewChain(css.Environment(env), css.NewProfile(profile.File, profile.Section), agency, css.NewPodIdentity(env)),
+		agency:  agency,
 		logger:  logger,
 		guard:   css.NewGuard(),
 		metrics: collector.NewExporterMetrics(registry),
@@ -150,7 +154,7 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 			projects = append(projects, e.projects[i])
 			continue
 		}
-		project, err := newProject(&file, cfg.Scrape.Concurrency, e.env, e.guard, e.metrics.Observe)
+		project, err := e.newProject(&file, cfg.Scrape.Concurrency)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -173,30 +177,29 @@ func same(a, b config.Project) bool {
 }
 
 // newProject makes of a project of the file one that can be asked.
-func newProject(p *config.Project, concurrency int, env config.Environment, guard *css.Guard, observe func(css.Exchange)) (discovery.Project, error) {
-	source, err := newCredentials(&p.Credentials, env)
-	if err != nil {
-		return discovery.Project{}, fmt.Errorf("project %s: %w", p.Name, err)
-	}
+func (e *exporter) newProject(p *config.Project, concurrency int) (discovery.Project, error) {
 	tlsConfig, err := promconfig.NewTLSConfig(&p.TLSConfig)
 	if err != nil {
 		return discovery.Project{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
+	budget := rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond)))
+	options := css.Options{
+		Region:      p.Region,
+		ProjectID:   p.ProjectID,
+		Endpoint:    p.Endpoint,
+		IAMEndpoint: p.IAMEndpoint,
+		UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
+		Guard:       e.guard,
+		Transport:   css.NewTransport(tlsConfig, p.ProxyURL, concurrency),
+		Admit:       func(ctx context.Context) (func(), error) { return func() {}, budget.Wait(ctx) },
+		Observe:     e.metrics.Observe,
+	}
+	options.Credentials = e.credentials(&p.Credentials, options)
 	project := discovery.Project{
 		Name:   p.Name,
 		Region: p.Region,
-		Client: css.NewClient(css.Options{
-			Region:      p.Region,
-			ProjectID:   p.ProjectID,
-			Endpoint:    p.Endpoint,
-			IAMEndpoint: p.IAMEndpoint,
-			UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
-			Credentials: source,
-			Guard:       guard,
-			Transport:   css.NewTransport(tlsConfig, p.ProxyURL, concurrency),
-			Observe:     observe,
-		}),
-		Budget: rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
+		Client: css.NewClient(options),
+		Budget: budget,
 	}
 	for _, c := range p.Clusters {
 		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
@@ -214,14 +217,19 @@ func newProject(p *config.Project, concurrency int, env config.Environment, guar
 	return project, nil
 }
 
-// newCredentials makes the source that the file names.
-func newCredentials(c *config.Credentials, env config.Environment) (css.CredentialSource, error) {
+// credentials makes the source that the file names; options are those of the project's client.
+func (e *exporter) credentials(c *config.Credentials, options css.Options) css.CredentialSource {
 	switch {
-	case c.User != nil, c.ECSAgency, c.Profile != "":
-		return nil, errors.New("credentials: user, ecs_agency and profile are not supported by this version; " +
-			"use access_key and secret_key, their files, token_file, or the environment")
 	case *c == config.Credentials{}:
-		return css.Environment(env), nil
+		return e.chain
+	case c.ECSAgency:
+		return e.agency
+	case c.Profile != nil:
+		return css.NewProfile(c.Profile.File, c.Profile.Section)
+	case c.User != nil:
+		password := css.NewFiles(
+			css.Credentials{SecretKey: string(c.User.Password)}, css.Credentials{SecretKey: c.User.PasswordFile})
+		return css.NewIAMToken(options, css.User{Name: c.User.Name, Domain: c.User.Domain}, password)
 	}
 	return css.NewFiles(
 		css.Credentials{
@@ -231,7 +239,7 @@ func newCredentials(c *config.Credentials, env config.Environment) (css.Credenti
 			AccessKey: c.AccessKeyFile, SecretKey: c.SecretKeyFile, SecurityToken: c.SecurityTokenFile,
 			AuthToken: c.TokenFile,
 		},
-	), nil
+	)
 }
 
 // close ends what newExporter began.

@@ -75,6 +75,12 @@ func start(t *testing.T, args ...string) *program {
 
 func begin(t *testing.T, args ...string) *program {
 	t.Helper()
+	return beginIn(t, noEnv, args...)
+}
+
+// beginIn starts the program in an environment.
+func beginIn(t *testing.T, env config.Environment, args ...string) *program {
+	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +92,7 @@ func begin(t *testing.T, args ...string) *program {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	p := &program{url: "http://" + address, log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
 	go func() {
-		p.exit <- run(ctx, append(args, "--web.listen-address="+address, "--log.level=debug"), noEnv, io.Discard, p.log)
+		p.exit <- run(ctx, append(args, "--web.listen-address="+address, "--log.level=debug"), env, io.Discard, p.log)
 	}()
 	t.Cleanup(func() { p.stop(t) })
 	return p
@@ -309,12 +315,6 @@ func TestExit(t *testing.T) {
 	if err := os.WriteFile(broken, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused := filepath.Join(t.TempDir(), "refused.yml")
-	content = "projects:\n  - region: cn-north-4\n    credentials: {ecs_agency: true}\n"
-	if err := os.WriteFile(refused, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-
 	for name, tc := range map[string]struct {
 		args           []string
 		code           int
@@ -331,7 +331,6 @@ func TestExit(t *testing.T) {
 		"check, broken":    {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
 		"check, no file":   {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: the file cannot be read", ""},
 		"broken":           {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
-		"not yet":          {[]string{"--config.file=" + refused}, 1, "", "user, ecs_agency and profile are not supported by this version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

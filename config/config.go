@@ -2,8 +2,9 @@
 
 // Package config turns the exporter's YAML file into plain validated values.
 //
-// It reads the file, the secret and TLS files that it names, and the
-// environment through a function that it is given; nothing else. It opens no
+// It reads the file, the secret, profile and TLS files that it names, the
+// vendor's default profile file, and the environment through a function that it
+// is given; nothing else. It opens no
 // connection, starts no goroutine, and imports no other package of the project.
 // Every mistake of a file is reported with its line and key, and no mistake and
 // no dump of a value shows a secret.
@@ -67,7 +68,7 @@ type Credentials struct {
 	TokenFile string
 	User      *User
 	ECSAgency bool
-	Profile   string
+	Profile   *Profile
 }
 
 // User is an IAM user who gets a token. Exactly one of Password and
@@ -97,6 +98,15 @@ type Discovery struct {
 // Environment looks up a variable, as os.LookupEnv does.
 type Environment func(key string) (string, bool)
 
+// get gives the variable, or "" if it is not set.
+func (env Environment) get(key string) string {
+	if env == nil {
+		return ""
+	}
+	s, _ := env(key)
+	return s
+}
+
 // Load reads and validates the file at path. Relative paths in it start at its
 // folder. The error is an Errors.
 func Load(path string, env Environment) (*Config, error) {
@@ -111,15 +121,12 @@ func Load(path string, env Environment) (*Config, error) {
 // its folder is where relative paths start; it is not read. The error is an
 // Errors.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
-	if env == nil {
-		env = func(string) (string, bool) { return "", false }
-	}
-	d := &decoder{file: name, dir: filepath.Dir(name)}
+	d := &decoder{file: name, dir: filepath.Dir(name), env: env}
 	root, ok := d.parse(content)
 	if !ok {
 		return nil, d.errors()
 	}
-	c := decodeConfig(root, env)
+	c := decodeConfig(root)
 	if errs := d.errors(); len(errs) > 0 {
 		return nil, errs
 	}

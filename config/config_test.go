@@ -98,6 +98,7 @@ func TestLoadFull(t *testing.T) {
 		return p
 	}
 	secrets := filepath.Join("testdata", "secrets")
+	profileFile := filepath.Join("testdata", "profiles", "good.ini")
 	compare(t, &Config{
 		Scrape: Scrape{Concurrency: 8, MinInterval: 20 * time.Second, MaxStaleness: 90 * time.Minute, MaxConnections: 500},
 		Projects: []Project{
@@ -148,10 +149,16 @@ func TestLoadFull(t *testing.T) {
 				User: &User{Name: "reader", Domain: "company", PasswordFile: filepath.Join(secrets, "password")},
 			}}, "css"),
 			derived(Project{Name: "agency", Region: "cn-south-2", Credentials: Credentials{ECSAgency: true}}, "css"),
-			derived(Project{Name: "profile", Region: "cn-south-4", Credentials: Credentials{Profile: "basic"}}, "css"),
+			derived(Project{Name: "profile", Region: "cn-south-4", Credentials: Credentials{Profile: &Profile{profileFile, "keys"}}}, "css"),
+			{
+				Name: "profile-file", Region: "cn-southwest-2", ProjectID: "p-profile",
+				Endpoint: "https://css.cn-southwest-2.myhuaweicloud.com", IAMEndpoint: "https://iam.profile.example",
+				RequestsPerSecond: 20, Discovery: everything,
+				Credentials: Credentials{Profile: &Profile{profileFile, "basic"}},
+			},
 			derived(Project{Name: "default chain", Region: "tr-west-1"}, "css"),
 		},
-	}, mustLoad(t, "full.yml", nil))
+	}, mustLoad(t, "full.yml", vars{"HUAWEICLOUD_SDK_CREDENTIALS_FILE": profileFile, "CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s"}))
 }
 
 // TestProjectIDFromEnvironment gives the variable only to projects that take
@@ -226,8 +233,8 @@ func TestParseAccepts(t *testing.T) {
 		{"unknown region with all that it needs", "projects: [{region: my-cloud-1, project_id: p, endpoint: 'https://a.example'}]"},
 		{"two projects side by side", "projects: [{name: a, region: cn-north-4, project_id: p, discovery: {name: a}}, " +
 			"{name: b, region: cn-north-4, project_id: p, discovery: {name: b}}]"},
-		{"two accounts of one region", "projects: [{name: a, region: cn-north-4, credentials: {profile: a}}, " +
-			"{name: b, region: cn-north-4, credentials: {profile: b}}]"},
+		{"two accounts of one region", "projects: [{name: a, region: cn-north-4, credentials: {profile: testdata/profiles/keys.ini}}, " +
+			"{name: b, region: cn-north-4, credentials: {ecs_agency: true}}]"},
 		{"labels job and instance", "projects: [{region: cn-north-4, clusters: [{id: a, labels: {job: x, instance: y}}]}]"},
 		{"clusters of one name", "projects: [{region: cn-north-4, clusters: [{id: a, name: x}, {id: b, name: x}]}]"},
 		{"merged lists", "projects: [&a {region: cn-north-4, clusters: [{id: a}]}, {<<: [*a, {name: x, region: eu-de}], project_id: b, name: c, clusters: [{id: b}]}]"},
@@ -244,6 +251,9 @@ func TestParseAccepts(t *testing.T) {
 func TestLoadUnreadable(t *testing.T) {
 	_, err := Load("testdata/none.yml", nil)
 	checkErrors(t, err, "testdata/none.yml", []string{": the file cannot be read: no such file or directory"})
+
+	_, err = Load("testdata", nil)
+	checkErrors(t, err, "testdata", []string{": the file cannot be read: is a directory"})
 
 	large := filepath.Join(t.TempDir(), "large.yml")
 	if err := os.WriteFile(large, make([]byte, maxFileSize+1), 0o600); err != nil {

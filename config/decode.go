@@ -26,6 +26,7 @@ const maxAliased = 100_000
 // decoder collects the mistakes of one file.
 type decoder struct {
 	file, dir string
+	env       Environment
 	mistakes  Errors
 	aliased   int
 	stopped   bool                // nothing is read any more; only bomb is reported
@@ -60,7 +61,7 @@ func (d *decoder) parse(content []byte) (value, bool) {
 	var doc, second yaml.Node
 	reader := yaml.NewDecoder(bytes.NewReader(content))
 	if err := reader.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		d.syntax(err)
+		d.syntax(err, content)
 		return value{}, false
 	}
 	if len(doc.Content) == 0 || isNull(doc.Content[0]) {
@@ -69,7 +70,7 @@ func (d *decoder) parse(content []byte) (value, bool) {
 	}
 	if err := reader.Decode(&second); !errors.Is(err, io.EOF) {
 		if err != nil {
-			d.syntax(err)
+			d.syntax(err, content)
 			return value{}, false
 		}
 		d.mistake(second.Line, "", "a second YAML document begins here: put everything into one document")
@@ -81,23 +82,53 @@ func (d *decoder) parse(content []byte) (value, bool) {
 
 // syntax reports an error of the YAML library. Its text repeats the file only
 // where a word begins with * or !, and that may be a password without quotes.
-func (d *decoder) syntax(err error) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if number, after, ok := strings.Cut(rest, ": "); ok {
-			if n, err := strconv.Atoi(number); err == nil {
-				line, text = n, after
-			}
+func (d *decoder) syntax(err error, content []byte) {
+	line, text := 1, err.Error()
+	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
+		line, text = max(e.Mark.Line, 1), e.Message
+		if strings.Contains(text, "unexpected end of stream") { // it matters where the text begins
+			line = max(e.ContextMark.Line, 1)
 		}
 	}
-	switch {
-	case strings.HasPrefix(text, "unknown anchor"):
-		text = "an alias has no anchor; text that begins with * must be in quotes"
-	case strings.HasPrefix(text, "found character '"):
-		text = "a tag has a character that it must not have; text that begins with ! must be in quotes"
+	d.mistake(line, "", "the file is not valid YAML here or just above: %s", plainSyntax(text, tabbed(content, line)))
+}
+
+// tabbed reports whether a line of the file, counted from 1, is indented with
+// a tab.
+func tabbed(content []byte, line int) bool {
+	for range line - 1 {
+		_, content, _ = bytes.Cut(content, []byte("\n"))
 	}
-	d.mistake(line, "", "the file is not valid YAML here or just above: %s", text)
+	text, _, _ := bytes.Cut(content, []byte("\n"))
+	return bytes.IndexByte(text[:len(text)-len(bytes.TrimLeft(text, " \t"))], '\t') >= 0
+}
+
+// plainSyntax says for people what the YAML library says.
+func plainSyntax(text string, tab bool) string {
+	if tab && strings.Contains(text, "cannot start any token") {
+		return "a tab is in the indentation: use spaces"
+	}
+	for _, known := range []struct{ part, plain string }{
+		{"unknown anchor", "an alias has no anchor; text that begins with * must be in quotes"},
+		{"found character '", "a tag has a character that it must not have; text that begins with ! must be in quotes"},
+		{"found undefined tag handle", "a tag is not known; text that begins with ! must be in quotes"},
+		{"found a tab character", "a tab is in the indentation: use spaces"},
+		{"found character that cannot start any token", "text begins with a character that YAML keeps for itself, such as @ or %: put it in quotes"},
+		{"found unknown escape character", "a \\ in double quotes begins what YAML does not know: use single quotes"},
+		{"found unexpected end of stream", "text in quotes does not end: close the quotes"},
+		{"could not find expected ':'", "a key has no colon: write key: value"},
+		{"mapping values are not allowed", "a colon is where none can be: put text with a colon in quotes, and indent the keys of a mapping alike"},
+		{"did not find expected key", "a key is not where it must be: indent the keys of a mapping alike"},
+		{"did not find expected '-'", "a dash or a key is not where it must be: indent the keys of a mapping, and the dashes of a list, alike"},
+		{"did not find expected ',' or", "a comma or a closing bracket is missing: close what is open, and put text with brackets in quotes"},
+		{"did not find expected node content", "a value is missing: close what is open, and put text with brackets in quotes"},
+		{"exceeded max depth", "brackets or mappings are nested too deep: remove some"},
+	} {
+		if strings.Contains(text, known.part) {
+			return known.plain
+		}
+	}
+	return text
 }
 
 // unreadable finds the first byte that YAML does not allow, and says why. The
@@ -138,13 +169,19 @@ func (v value) mistake(format string, args ...any) {
 // echo is a scalar's text for a mistake.
 func (v value) echo() string {
 	if v.secret {
-		return "a value that is not shown"
+		return notShown
 	}
 	return quote(v.node.Value)
 }
 
 // wrong reports a scalar of the wrong type.
-func (v value) wrong(want string) { v.mistake("must be %s, not %s: %s", want, v.kind(), v.echo()) }
+func (v value) wrong(want string) {
+	if kind := v.kind(); kind != "a number" {
+		v.mistake("must be %s, not %s: %s", want, kind, v.echo())
+		return
+	}
+	v.mistake("must be %s, in plain digits, not %s", want, v.echo())
+}
 
 // child gives a value inside this one, and false once too many aliases were
 // followed.
@@ -219,7 +256,9 @@ func (v value) entries() []entry {
 			keyNode = keyNode.Alias
 		}
 		if keyNode.Kind != yaml.ScalarNode {
-			v.d.mistake(line, v.path, "has a key that is no text: write key: value")
+			at := v
+			at.line = line
+			at.mistake("has a key that is no text: write key: value, and text with braces in quotes")
 			continue
 		}
 		isMerge := keyNode.ShortTag() == "!!merge"
@@ -287,7 +326,7 @@ func (v value) mergedEntries() []entry {
 
 // join is the path of a key in this mapping.
 func (v value) join(key string) string {
-	if v.secret && !isKeyLike(key) {
+	if (v.secret && !isKeyLike(key)) || looksSecret(key) {
 		key = "(not shown)"
 	} else if !isPlain(key) {
 		key = quote(key)
@@ -332,6 +371,10 @@ func (v value) fields(known ...string) (fields, bool) {
 
 // unknown reports a key that is not one of the known ones.
 func (e entry) unknown(known []string) {
+	if place := home(e.key); place != "" {
+		e.mistake("is no key here: it belongs under %s", place)
+		return
+	}
 	if found := near(e.key, 2, known); len(found) > 0 {
 		e.mistake("is no key here: did you mean %s?", found[0])
 		return
@@ -370,7 +413,7 @@ func (f fields) number(key string, byDefault, least, most int) int {
 	}
 	n, err := strconv.Atoi(v.node.Value)
 	switch {
-	case v.node.ShortTag() != "!!int" || (err != nil && !errors.Is(err, strconv.ErrRange)) || octal(v.node.Value):
+	case !v.wholeNumber(err) || octal(v.node.Value):
 		v.wrong(fmt.Sprintf("a whole number such as %d", max(byDefault, least)))
 	case err != nil || n < least || n > most:
 		v.mistake("is %s, but must be from %d to %d", v.echo(), least, most)
@@ -378,6 +421,19 @@ func (f fields) number(key string, byDefault, least, most int) int {
 		return n
 	}
 	return byDefault
+}
+
+// wholeNumber reports whether the value is written as one. The error is that
+// of reading it: YAML takes what is too large for a float.
+func (v value) wholeNumber(err error) bool {
+	tooLarge := errors.Is(err, strconv.ErrRange)
+	switch v.node.ShortTag() {
+	case "!!int":
+		return err == nil || tooLarge
+	case "!!float":
+		return tooLarge
+	}
+	return false
 }
 
 // rate gives the key's positive number, or the default.

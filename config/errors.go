@@ -53,8 +53,13 @@ func (e Errors) sorted() Errors {
 	return e
 }
 
+const notShown = "a value that is not shown"
+
 // quote makes any text safe to show on one line.
 func quote(s string) string {
+	if looksSecret(s) {
+		return notShown
+	}
 	if len(s) <= maxEcho {
 		return strconv.Quote(s)
 	}
@@ -63,6 +68,17 @@ func quote(s string) string {
 		cut--
 	}
 	return fmt.Sprintf("%q…", s[:cut])
+}
+
+// looksSecret tells access keys, secret keys and tokens that stand in a wrong
+// place: 20 or more characters of base64 in a row, capitals and digits among
+// them. Ids of projects and clusters have no capitals.
+func looksSecret(s string) bool {
+	const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	runs := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters+digits+"+/=", r) })
+	return slices.ContainsFunc(runs, func(run string) bool {
+		return len(run) >= 20 && strings.ContainsAny(run, capitals) && strings.ContainsAny(run, digits)
+	})
 }
 
 // near gives the candidates closest to s with an edit distance of at most

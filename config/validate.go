@@ -20,11 +20,13 @@ type project struct {
 	Project
 
 	fields       fields
-	chain        bool // no credentials are named: the default chain applies
+	chain        bool  // no credentials are named: the default chain applies
+	profileKey   value // credentials.profile, if it is there
+	unsure       bool  // mistakes of the profile hide what it would give
 	clusterLines []int
 }
 
-func decodeConfig(root value, env Environment) *Config {
+func decodeConfig(root value) *Config {
 	f, ok := root.fields("scrape", "projects")
 	c := &Config{Scrape: decodeScrape(f)}
 	if !ok {
@@ -49,7 +51,10 @@ func decodeConfig(root value, env Environment) *Config {
 			projects = append(projects, p)
 		}
 	}
-	checkEnvironment(projects, env)
+	env, known := root.d.env, sections{}
+	checkProfiles(projects, env, known)
+	checkChain(projects, env, known)
+	checkMetadata(projects, env)
 	checkIAM(projects)
 	checkNames(projects)
 	checkOverlap(projects)
@@ -62,7 +67,7 @@ func decodeConfig(root value, env Environment) *Config {
 func decodeScrape(root fields) Scrape {
 	f := fields{}
 	if v, ok := root.known["scrape"]; ok {
-		f, _ = v.fields("concurrency", "min_interval", "max_staleness", "max_connections")
+		f, _ = v.fields(scrapeKeys()...)
 	}
 	return Scrape{
 		Concurrency:    f.number("concurrency", 16, 1, 1024),
@@ -73,8 +78,7 @@ func decodeScrape(root fields) Scrape {
 }
 
 func decodeProject(v value) *project {
-	f, ok := v.fields("name", "region", "project_id", "endpoint", "iam_endpoint", "requests_per_second",
-		"credentials", "clusters", "discovery", "tls_config", "proxy_url")
+	f, ok := v.fields(projectKeys()...)
 	if !ok {
 		return nil
 	}
@@ -88,7 +92,7 @@ func decodeProject(v value) *project {
 	p.Endpoint, p.IAMEndpoint = f.addresses(p.Region)
 	p.RequestsPerSecond = f.rate("requests_per_second", 20, 10_000)
 	if c, ok := f.known["credentials"]; ok {
-		p.Credentials, p.chain = decodeCredentials(c)
+		p.decodeCredentials(c)
 	}
 	p.decodeClusters()
 	if d, ok := f.known["discovery"]; ok {
@@ -132,78 +136,11 @@ func validProjectID(id string) bool {
 	return len(id) <= 64 && strings.Trim(id, letters+digits+"_-") == ""
 }
 
-// checkEnvironment gives HUAWEICLOUD_SDK_PROJECT_ID to the projects that take
-// their credentials from the environment too, and checks what they would take.
-func checkEnvironment(projects []*project, env Environment) {
-	var chain []*project
-	for _, p := range projects {
-		if p.chain {
-			chain = append(chain, p)
-		}
-	}
-	if len(chain) == 0 {
-		return
-	}
-	if !checkVariables(chain[0], env) {
-		return
-	}
-	const variable = "HUAWEICLOUD_SDK_PROJECT_ID"
-	id, _ := env(variable)
-	if id == "" {
-		return
-	}
-	var first *project
-	for _, p := range chain {
-		at := p.fields
-		switch {
-		case at.has("project_id"):
-		case first == nil && !validProjectID(id):
-			at.missing("project_id", variable+" would be taken, but it is no project id: set project_id or correct the variable")
-			return
-		case first == nil:
-			first = p
-			p.ProjectID = id
-		case p.Region != first.Region:
-			at.missing("project_id", variable+" belongs to one region, and "+first.fields.path+
-				" of another region takes it already: set project_id in both")
-		default:
-			p.ProjectID = id
-		}
-	}
-}
-
-// checkVariables checks the credentials in the environment, for the first
-// project that would take them, and reports whether there are any.
-func checkVariables(p *project, env Environment) bool {
-	at := value{d: p.fields.d, line: p.fields.line, path: p.fields.join("credentials")}
-	get := func(name string) string {
-		s, _ := env(name)
-		if fault := secretFault(s); fault != "" {
-			at.mistake("come from the environment, but %s %s: correct the variable", name, fault)
-		}
-		return s
-	}
-	pair := func(prefix string) bool {
-		key, secret := prefix+"_AK", prefix+"_SK"
-		hasKey, hasSecret := get(key) != "", get(secret) != ""
-		if hasKey && !hasSecret {
-			key, secret = secret, key
-		}
-		if hasKey != hasSecret {
-			at.mistake("come from the environment, but %s is set without %s: set both or none", secret, key)
-		}
-		return hasKey && hasSecret
-	}
-	vendor, sample := pair("HUAWEICLOUD_SDK"), pair("CLOUD_SDK")
-	get("HUAWEICLOUD_SDK_SECURITY_TOKEN")
-	return vendor || sample
-}
-
 // checkIAM reports projects that need IAM and have no address of it.
 func checkIAM(projects []*project) {
 	for _, p := range projects {
 		f := p.fields
-		if p.IAMEndpoint != "" || f.has("iam_endpoint") || p.Region == "" || !f.has("endpoint") {
+		if p.IAMEndpoint != "" || p.unsure || f.has("iam_endpoint") || p.Region == "" || !f.has("endpoint") {
 			continue // the lack of an endpoint is a mistake of its own
 		}
 		switch {
@@ -235,24 +172,55 @@ func checkNames(projects []*project) {
 	}
 }
 
-// place is what tells clusters of the same id apart.
-type place struct{ region, projectID, cluster string }
+// place is what tells clusters of the same id apart: the region with the
+// project id, or with the address.
+type place struct{ region, in, cluster string }
+
+// served is a cluster at an address.
+type served struct {
+	line     int
+	anywhere bool // its project id is still to be looked up, and may be any
+}
+
+// watched holds the clusters of the projects so far.
+type watched struct {
+	byProject map[place]int // lines
+	byAddress map[place]served
+}
+
+// add adds a cluster of a project, or gives the line where it is already.
+func (w watched) add(p *project, i int) (first int, twice bool) {
+	id, line := p.Clusters[i].ID, p.clusterLines[i]
+	if id == "" || p.Region == "" {
+		return 0, false // a mistake of its own
+	}
+	inProject, atAddress := place{p.Region, p.ProjectID, id}, place{p.Region, p.Endpoint, id}
+	if first, twice = w.byProject[inProject]; twice {
+		return first, true
+	}
+	other, ok := w.byAddress[atAddress]
+	if ok && (other.anywhere || p.ProjectID == "") {
+		return other.line, true
+	}
+	w.byProject[inProject] = line
+	if !ok {
+		w.byAddress[atAddress] = served{line, p.ProjectID == ""}
+	}
+	return 0, false
+}
 
 // checkOverlap reports clusters that would be watched twice: as the same id,
 // or by two projects of which one discovers everything.
 func checkOverlap(projects []*project) {
-	lines := map[place]int{}
+	known := watched{map[place]int{}, map[place]served{}}
 	all := map[place]*project{}
 	several := map[place]*project{}
 	for _, p := range projects {
 		for i, c := range p.Clusters {
-			at := place{p.Region, p.ProjectID, c.ID}
-			if first, twice := lines[at]; twice && c.ID != "" {
+			if first, twice := known.add(p, i); twice {
 				p.fields.d.mistake(p.clusterLines[i], p.clusterPath(i)+".id",
 					"is %s, as on line %d: a cluster can be watched only once", quote(c.ID), first)
-				continue
 			}
-			lines[at] = p.clusterLines[i]
 		}
 		if p.ProjectID == "" || p.Region == "" {
 			continue // two accounts may be meant

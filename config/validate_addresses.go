@@ -36,29 +36,47 @@ func (f fields) addresses(region string) (css, iam string) {
 }
 
 // address gives the key's http or https address, without a closing slash.
-// What does not parse is not shown, as a password may be in it.
 func (f fields) address(key string) string {
 	s := f.text(key)
 	if s == "" {
 		return ""
 	}
+	address, fault := parseAddress(s)
 	v := f.known[key]
+	switch {
+	case fault.text == "":
+		return address
+	case fault.shown:
+		v.mistake("is %s, but %s", v.echo(), fault.text)
+	default:
+		v.mistake("%s", fault.text)
+	}
+	return ""
+}
+
+// addressFault says what is wrong with an address, and what to do. What does
+// not parse is not to be shown, as a password may be in it.
+type addressFault struct {
+	text  string // empty: nothing is wrong
+	shown bool   // the address may be shown
+}
+
+// parseAddress gives an http or https address without a closing slash.
+func parseAddress(s string) (string, addressFault) {
 	u, err := url.Parse(s)
 	switch {
 	case strings.Contains(s, "@"):
-		v.mistake("has a user or a password (not shown): keep the address alone and use credentials")
+		return "", addressFault{"has a user or a password (not shown): keep the address alone and use credentials", false}
 	case err != nil || u.Opaque != "" || !validHost(u):
-		v.mistake("is no address: write it like https://css.example.com or http://127.0.0.1:8080")
+		return "", addressFault{"is no address: write it like https://css.example.com or http://127.0.0.1:8080", false}
 	case u.Scheme != "http" && u.Scheme != "https":
-		v.mistake("is %s, but must begin with http:// or https://", v.echo())
+		return "", addressFault{"must begin with http:// or https://", true}
 	case strings.Trim(u.Path, "/") != "" || len(u.Path) > 1:
-		v.mistake("is %s, but must have no path: end it after the host", v.echo())
+		return "", addressFault{"must have no path: end it after the host", true}
 	case strings.ContainsAny(s, "?#"):
-		v.mistake("is %s, but must have no query and no fragment: end it after the host", v.echo())
-	default:
-		return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
+		return "", addressFault{"must have no query and no fragment: end it after the host", true}
 	}
-	return ""
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String(), addressFault{}
 }
 
 // validHost reports whether the URL has a name or an IP address, and a port
@@ -91,8 +109,7 @@ func (f fields) proxy() *url.URL {
 
 // decodeTLS gives a client's TLS settings, after a look at the files.
 func decodeTLS(v value) promconfig.TLSConfig {
-	f, ok := v.fields("ca", "ca_file", "cert", "cert_file", "key", "key_file", "server_name",
-		"insecure_skip_verify", "min_version", "max_version", "ca_ref", "cert_ref", "key_ref")
+	f, ok := v.fields(append(tlsKeys(), "ca", "cert", "key", "ca_ref", "cert_ref", "key_ref")...)
 	if !ok {
 		return promconfig.TLSConfig{}
 	}

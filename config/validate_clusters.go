@@ -44,7 +44,7 @@ func (p *project) decodeClusters() {
 
 // decodeCluster gives a cluster and the line of its id.
 func decodeCluster(v value) (Cluster, int) {
-	f, ok := v.fields("id", "name", "labels")
+	f, ok := v.fields(clusterKeys()...)
 	if !ok {
 		return Cluster{}, v.line
 	}
@@ -97,6 +97,8 @@ func labelNameFault(name string) string {
 		return "is a name that Prometheus keeps for itself: begin it with fewer underscores"
 	case slices.Contains(ownLabels(), name):
 		return "is a label that css_vpcep_cluster_info has already: choose another name"
+	case name == "le" || name == "quantile":
+		return "is a label that only histograms and summaries may have: choose another name"
 	}
 	return ""
 }
@@ -124,7 +126,7 @@ func decodeDiscovery(v value) *Discovery {
 		v.mistake("has no value: write discovery: {} to discover all clusters, or remove the key")
 		return nil
 	}
-	f, ok := v.fields("refresh_interval", "name", "engine", "enterprise_project_id", "tags", "labels_from_tags")
+	f, ok := v.fields(discoveryKeys()...)
 	if !ok {
 		return nil
 	}

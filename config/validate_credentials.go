@@ -11,16 +11,16 @@ import (
 	promconfig "github.com/prometheus/common/config"
 )
 
-// decodeCredentials gives the credentials, and whether none are named. None of
-// its mistakes shows a value.
-func decodeCredentials(v value) (c Credentials, none bool) {
+// decodeCredentials sets the credentials, and whether the default chain stands
+// in for them. None of its mistakes shows a value.
+func (p *project) decodeCredentials(v value) {
+	p.chain = false
 	v.secret = true
-	f, ok := v.fields("access_key", "access_key_file", "secret_key", "secret_key_file", "security_token",
-		"security_token_file", "token_file", "user", "ecs_agency", "profile")
+	f, ok := v.fields(credentialsKeys()...)
 	if !ok {
-		return Credentials{}, false
+		return
 	}
-	c = Credentials{
+	c := Credentials{
 		AccessKey:         f.secretText("access_key"),
 		AccessKeyFile:     f.secretFile("access_key_file"),
 		SecretKey:         f.secretText("secret_key"),
@@ -29,7 +29,7 @@ func decodeCredentials(v value) (c Credentials, none bool) {
 		SecurityTokenFile: f.secretFile("security_token_file"),
 		TokenFile:         f.secretFile("token_file"),
 		ECSAgency:         f.flag("ecs_agency"),
-		Profile:           string(f.secretText("profile")),
+		Profile:           f.profile(),
 	}
 	if user, ok := f.known["user"]; ok {
 		c.User = decodeUser(user)
@@ -39,7 +39,7 @@ func decodeCredentials(v value) (c Credentials, none bool) {
 		f.mistake("name %s, but only one kind can be used: remove the others", strings.Join(kinds, " and "))
 	}
 	f.checkKeys()
-	return c, len(kinds) == 0
+	p.Credentials, p.chain, p.profileKey = c, len(kinds) == 0, f.known["profile"]
 }
 
 // kinds names the kinds of credentials that are there. "ecs_agency: false"
@@ -88,7 +88,7 @@ func (f fields) oneSource(key string) {
 }
 
 func decodeUser(v value) *User {
-	f, ok := v.fields("name", "domain", "password", "password_file")
+	f, ok := v.fields(userKeys()...)
 	if !ok {
 		return nil
 	}
@@ -160,6 +160,8 @@ func secretFault(s string) string {
 	switch {
 	case !utf8.ValidString(s):
 		return "is not in UTF-8"
+	case s != "" && strings.TrimSpace(s) == "":
+		return "has only white space"
 	case strings.ContainsAny(s, "\r\n"):
 		return "has more than one line"
 	case strings.ContainsFunc(s, unicode.IsControl):
