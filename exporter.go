@@ -85,7 +85,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	)
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
 	options := f.server
-	options.Version = buildVersion()
+	options.Version, options.ConfigState = buildVersion(), e.metrics.ConfigState
 	if f.lifecycle {
 		options.Reload = e.reload
 	}

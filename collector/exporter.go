@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"sync"
 	"time"
 
 	"css_vpcep_exporter/css"
@@ -18,6 +19,10 @@ type ExporterMetrics struct {
 	unparsables   *prometheus.CounterVec
 	reloadOK      prometheus.Gauge
 	reloadSuccess prometheus.Gauge
+
+	mu       sync.Mutex
+	loadedOK bool
+	loadedAt time.Time
 }
 
 // NewExporterMetrics makes the metrics and registers them.
@@ -71,12 +76,21 @@ func (m *ExporterMetrics) Observe(e css.Exchange) {
 
 // ConfigLoaded tells of an attempt to load the configuration file.
 func (m *ExporterMetrics) ConfigLoaded(ok bool) {
-	if !ok {
-		m.reloadOK.Set(0)
-		return
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loadedOK = ok
+	m.reloadOK.Set(boolean(ok))
+	if ok {
+		m.loadedAt = time.Now()
+		m.reloadSuccess.Set(unix(m.loadedAt))
 	}
-	m.reloadOK.Set(1)
-	m.reloadSuccess.SetToCurrentTime()
+}
+
+// ConfigState gives whether the last attempt to load the configuration file succeeded, and when one last did.
+func (m *ExporterMetrics) ConfigState() (ok bool, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loadedOK, m.loadedAt
 }
 
 func (m *ExporterMetrics) failed(reason css.Reason) { m.failures.WithLabelValues(string(reason)).Inc() }

@@ -20,6 +20,7 @@ type flight struct {
 	waiting  int
 	deadline time.Time // of who waits longest; zero if somebody waits without one
 	began    time.Time // when its turn came; zero until then
+	asked    bool      // whether the cloud was
 
 	// Written before done is closed, read after.
 	list  *css.ConnectionList
@@ -79,10 +80,17 @@ func (f *flight) begin() {
 	f.began = time.Now()
 }
 
-func (f *flight) hasBegun() bool {
+// ask notes that a request is made now; until then the flight may have waited for the credentials to be tried by another.
+func (f *flight) ask() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.began.IsZero()
+	f.asked = true
+}
+
+func (f *flight) hasAsked() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 // spent is the time from start, or from when the flight's turn came if that was later, until end.

@@ -125,7 +125,7 @@ func (d *descs) emit(o *Outcome, options Options, send func(prometheus.Metric)) 
 	if list.Reported.Set {
 		send(d.reported.series(list.Reported.Value, cluster))
 	}
-	byStatus := countByStatus(list.Connections)
+	byStatus := CountByStatus(list.Connections)
 	for _, status := range css.Statuses() {
 		send(d.connections.series(float64(byStatus[status]), cluster, string(status)))
 	}
@@ -140,7 +140,7 @@ func (d *descs) emit(o *Outcome, options Options, send func(prometheus.Metric)) 
 		send(d.permissions.series(float64(len(list.Permissions.Value)), cluster))
 		send(d.permissionsWildcard.series(boolean(wildcard(list.Permissions.Value)), cluster))
 	}
-	if count, ok := unlisted(list); ok {
+	if count, ok := Unlisted(list); ok {
 		send(d.unlisted.series(float64(count), cluster))
 	}
 
@@ -189,8 +189,9 @@ func (d *descs) info(t *Target) []string {
 	return values
 }
 
-// countByStatus counts a connection without a status as unknown: it is there.
-func countByStatus(connections []css.Connection) map[css.Status]int {
+// CountByStatus counts connections as the metric css_vpcep_connections does. One without a status counts as unknown: it is
+// there. A status that none has is not in the result.
+func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
 		status := connections[i].Status
@@ -211,9 +212,10 @@ func wildcard(permissions []css.Permission) bool {
 	return false
 }
 
-// unlisted counts the accepted connections whose owner no entry of the whitelist names. That cannot be judged from an
-// empty list, whose meaning is not clear, from entries that name no account, or of connections that name no owner.
-func unlisted(list *css.ConnectionList) (count int, ok bool) {
+// Unlisted counts the accepted connections whose owner no entry of the whitelist names, as the metric
+// css_vpcep_unlisted_connections does. That cannot be judged (ok is false) from an empty whitelist, whose meaning is not
+// clear, from entries that name no account, or of connections that name no owner.
+func Unlisted(list *css.ConnectionList) (count int, ok bool) {
 	permissions := list.Permissions.Value
 	switch {
 	case len(permissions) == 0:

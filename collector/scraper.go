@@ -193,6 +193,7 @@ func (s *Scraper) start(ctx context.Context, f *flight) {
 		// The first request has its turn already; each further one (a page, a retry) waits for its own.
 		first := true
 		list, err := f.target.Reader.Connections(ctx, f.target.Cluster.ID, func(ctx context.Context) (func(), error) {
+			f.ask()
 			if first {
 				first = false
 				return leave, nil
@@ -248,7 +249,7 @@ func (s *Scraper) land(f *flight, list *css.ConnectionList, err error) {
 	s.mu.Lock()
 	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
 		c.flight = nil
-		if f.hasBegun() { // else its turn is still to come
+		if f.hasAsked() { // else its turn is still to come
 			c.triedAt = f.ended
 			c.timedOut = err != nil && css.ReasonOf(err) == css.ReasonTimeout
 		}
@@ -299,7 +300,7 @@ func (s *Scraper) leave(f *flight) {
 	}
 	if c := s.clusters[keyOf(f.target)]; c != nil && c.flight == f {
 		c.flight = nil
-		if f.hasBegun() {
+		if f.hasAsked() {
 			c.triedAt, c.timedOut = time.Now(), true
 		}
 	}

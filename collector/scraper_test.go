@@ -350,3 +350,29 @@ func TestWrongKey(t *testing.T) {
 		t.Errorf("%d requests, want 4 at most", n)
 	}
 }
+
+// TestScrapeRemembersWhoHung: a cluster that only waited while another one tried the credentials keeps its place before
+// that one.
+func TestScrapeRemembersWhoHung(t *testing.T) {
+	cloud := newCloud(t)
+	cloud.add("hangs", simulated(1))
+	cloud.add("waits", simulated(1))
+	cloud.fault("hangs", fault{Hang: true})
+	scraper := cloud.scraper(ScrapeOptions{Concurrency: 2})
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond) // shorter than the patience with who tries
+	defer cancel()
+	var first sync.WaitGroup
+	first.Go(func() { scraper.Scrape(ctx, cloud.targets("hangs")) })
+	for cloud.InFlight() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	scraper.Scrape(ctx, cloud.targets("waits"))
+	first.Wait()
+	scraper.Wait()
+	if hung := scraper.clusters[clusterKey{"production", "hangs"}]; !hung.timedOut {
+		t.Error("the one that hung does not go last")
+	}
+	if waited := scraper.clusters[clusterKey{"production", "waits"}]; waited.timedOut || !waited.triedAt.IsZero() {
+		t.Error("the one that waited goes last too")
+	}
+}

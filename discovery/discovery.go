@@ -218,10 +218,10 @@ func (f *Fleet) refresh(ctx context.Context, p *project) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	p.tell(err, f.logger.With("project", p.Name, "region", p.Region))
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.known = nil
+	f.known = nil // before anybody hears that there has been a refresh
+	f.mu.Unlock()
+	p.tell(err, f.logger.With("project", p.Name, "region", p.Region))
 	return err
 }
 

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a server over a simulated project with the clusters "good", "nonsense", "hangs" and "off".
 type rig struct {
+	t       testing.TB
+	url     string // of the cloud
 	cloud   *simulator.Simulator
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
@@ -33,7 +35,7 @@ type rig struct {
 	http    *httptest.Server
 }
 
-func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
+func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	t.Helper()
 	cloud := simulator.New(simulator.Options{})
 	cloud.AddProject(simulator.Project{
@@ -51,26 +53,19 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: "p1", Endpoint: api.URL, UserAgent: "test/1", Guard: css.NewGuard(),
-		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 4),
-	})
-	project := discovery.Project{
-		Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1), Search: search,
-	}
+	r := &rig{t: t, url: api.URL, cloud: cloud}
+	project := r.project("production")
+	project.Search = search
 	for _, id := range listed {
-		project.Listed = append(project.Listed, discovery.Listed{ID: id, Name: "name of " + id})
+		project.Listed = append(project.Listed, discovery.Listed{ID: id, Name: "name of " + id, Labels: labelsOf(id)})
 	}
 	logger := slog.New(slog.DiscardHandler)
 	registry := prometheus.NewRegistry()
 	metrics := collector.NewExporterMetrics(registry)
-	r := &rig{
-		cloud:   cloud,
-		fleet:   discovery.NewFleet([]discovery.Project{project}, logger),
-		scraper: collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
-	}
+	r.fleet = discovery.NewFleet([]discovery.Project{project}, logger)
+	r.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger)
 	r.server = New(Options{
-		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond,
+		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Version: "test",
 	}, r.fleet, r.scraper, registry, logger)
 	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})
 	handler, err := r.server.Handler()
@@ -81,7 +76,6 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	t.Cleanup(func() {
 		r.http.Close()
 		r.scraper.Wait()
-		client.Close()
 		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
@@ -89,26 +83,50 @@ func newRig(t *testing.T, search *discovery.Search, listed ...string) *rig {
 	return r
 }
 
+// labelsOf gives some clusters labels, and not the same.
+func labelsOf(id string) map[string]string {
+	return map[string]map[string]string{"good": {"team": "search"}, "off": {"stage": "prod"}}[id]
+}
+
+// project is one that reads the one project of the cloud; it knows no cluster.
+func (r *rig) project(name string) discovery.Project {
+	client := css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Guard: css.NewGuard(),
+		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 4),
+	})
+	r.t.Cleanup(client.Close)
+	return discovery.Project{Name: name, Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1)}
+}
+
 // get makes a request; timeout is the header's value, if not empty.
 func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
+	t.Helper()
+	header := http.Header{}
+	if timeout != "" {
+		header.Set(timeoutHeader, timeout)
+	}
+	resp, body := r.fetch(t, method, path, header)
+	return resp.StatusCode, body
+}
+
+// fetch makes a request with headers.
+func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got http.Response, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.http.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if timeout != "" {
-		req.Header.Set(timeoutHeader, timeout)
-	}
+	req.Header = header
 	resp, err := r.http.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	all, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return *resp, string(all)
 }
 
 // of gives the lines of the metrics about one cluster.
@@ -155,7 +173,7 @@ func TestMetrics(t *testing.T) {
 // TestDeadline answers before Prometheus gives up, with what there is by then.
 func TestDeadline(t *testing.T) {
 	r := newRig(t, nil, "hangs", "good")
-	r.get(t, http.MethodGet, "/metrics", "0.2") // proves the credentials; half of the time, as the offset leaves none
+	r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials: until then one call waits for the other
 	start := time.Now()
 	status, body := r.get(t, http.MethodGet, "/metrics", "1")
 	took := time.Since(start)
@@ -197,8 +215,11 @@ func TestTimeout(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	good := Options{TelemetryPath: "/metrics", Timeout: time.Second}
-	if err := good.Validate(); err != nil {
-		t.Error(err)
+	for _, path := range []string{"/metrics", "/a/b", "/metrics/", "/status/metrics"} {
+		good.TelemetryPath = path
+		if err := good.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
 	for want, change := range map[string]func(*Options){
 		"--scrape.timeout=0s: it must be more than 0s":                                func(o *Options) { o.Timeout = 0 },
@@ -206,6 +227,11 @@ func TestValidate(t *testing.T) {
 		`--web.telemetry-path="metrics": it must be a path below /, such as /metrics`: func(o *Options) { o.TelemetryPath = "metrics" },
 		`--web.telemetry-path="/": it must be a path below /, such as /metrics`:       func(o *Options) { o.TelemetryPath = "/" },
 		`--web.telemetry-path="/{x": it must be a path below /, such as /metrics`:     func(o *Options) { o.TelemetryPath = "/{x" },
+		`--web.telemetry-path="//m": no request has a path like that`:                 func(o *Options) { o.TelemetryPath = "//m" },
+		`--web.telemetry-path="/a/../m": no request has a path like that`:             func(o *Options) { o.TelemetryPath = "/a/../m" },
+		`--web.telemetry-path="/probe": that path is taken`:                           func(o *Options) { o.TelemetryPath = "/probe" },
+		`--web.telemetry-path="/sd": that path is taken`:                              func(o *Options) { o.TelemetryPath = "/sd" },
+		`--web.telemetry-path="/status": that path is taken`:                          func(o *Options) { o.TelemetryPath = "/status" },
 		`--web.telemetry-path="/-/ready": that path is taken`:                         func(o *Options) { o.TelemetryPath = "/-/ready" },
 	} {
 		o := good
@@ -226,6 +252,17 @@ func TestRoutes(t *testing.T) {
 		{http.MethodGet, "/", 200, `href="/metrics"`},
 		{http.MethodGet, "/-/healthy", 200, "healthy"},
 		{http.MethodHead, "/-/healthy", 200, ""},
+		{http.MethodGet, "/", 200, `href="/status"`},
+		{http.MethodGet, "/", 200, `href="/sd"`},
+		{http.MethodGet, "/", 200, `<form action="/probe">`},
+		{http.MethodHead, "/probe?target=good", 200, ""},
+		{http.MethodHead, "/probe", 400, ""},
+		{http.MethodHead, "/sd", 503, ""},
+		{http.MethodHead, "/status", 200, ""},
+		{http.MethodPost, "/probe?target=good", 405, ""},
+		{http.MethodPost, "/sd", 405, ""},
+		{http.MethodPut, "/status", 405, ""},
+		{http.MethodGet, "/status/", 404, ""},
 		{http.MethodGet, "/nothing", 404, ""},
 		{http.MethodPost, "/metrics", 405, ""},
 		{http.MethodPost, "/-/reload", 403, "--web.enable-lifecycle"},

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/discovery"
+	"css_vpcep_exporter/simulator"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestProbe has a cluster's probe say the same as the scrape of everything says of it, and nothing else.
+func TestProbe(t *testing.T) {
+	r := newRig(t, nil, "good", "nonsense", "off")
+	_, metrics := r.get(t, http.MethodGet, "/metrics", "")
+	for _, tc := range []struct{ query, cluster string }{
+		{"target=good", "good"},
+		{"target=name+of+good", "good"},
+		{"target=good&project=production", "good"},
+		{"target=good&project=", "good"},
+		{"target=good&module=unknown", "good"},
+		{"target=off", "off"},
+		{"target=nonsense", "nonsense"},
+	} {
+		status, probe := r.get(t, http.MethodGet, "/probe?"+tc.query, "")
+		if status != http.StatusOK {
+			t.Errorf("%s: %d %s", tc.query, status, probe)
+			continue
+		}
+		var series []string
+		for line := range strings.Lines(probe) {
+			if !strings.HasPrefix(line, "#") {
+				series = append(series, strings.TrimSpace(line))
+			}
+		}
+		if diff := cmp.Diff(still(of(tc.cluster, metrics)), still(series)); diff != "" {
+			t.Errorf("%s: -metrics +probe\n%s", tc.query, diff)
+		}
+	}
+	if _, probe := r.get(t, http.MethodGet, "/probe?target=nonsense", ""); !strings.Contains(probe, `css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",project_id="p1",region="cn-north-4"} 0`) {
+		t.Error(probe)
+	}
+}
+
+// still takes out of series what is another at each scrape.
+func still(series []string) []string {
+	moving := regexp.MustCompile(`^(css_vpcep_scrape_duration_seconds|css_vpcep_last_success_timestamp_seconds)(\{.*\}) .*$`)
+	var lines []string
+	for _, line := range series {
+		lines = append(lines, moving.ReplaceAllString(line, "$1$2"))
+	}
+	return lines
+}
+
+// TestProbeForms has the same negotiation, deadline and methods as a scrape.
+func TestProbeForms(t *testing.T) {
+	r := newRig(t, nil, "good", "hangs")
+	resp, _ := r.fetch(t, http.MethodHead, "/probe?target=good", http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}})
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+		t.Error(resp.StatusCode, got)
+	}
+	start := time.Now()
+	status, body := r.get(t, http.MethodGet, "/probe?target=hangs", "1")
+	if took := time.Since(start); status != 200 || took >= time.Second || !strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`) {
+		t.Error(took, status, body)
+	}
+	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != timeoutHeader+`: "soon" is no number of seconds`+"\n" {
+		t.Error(status, body)
+	}
+}
+
+// TestProbeRefused asks the cloud nothing about what the file does not name.
+func TestProbeRefused(t *testing.T) {
+	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "good")
+	const which = "say which cluster once, by its id or name: /probe?target=…"
+	const early = `no cluster with the id or name "bad" is known; css_vpcep_exporter is still looking for its clusters.`
+	if status, body := r.get(t, http.MethodGet, "/probe?target=bad", ""); status != 404 || body != early+"\n" {
+		t.Error(status, body)
+	}
+	if err := r.fleet.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var clusters []discovery.Project
+	for i, name := range []string{"a", "b"} {
+		project := r.project(name)
+		project.Listed = []discovery.Listed{{ID: "good", Name: "alone in " + name}, {ID: fmt.Sprint("other", i), Name: "twice"}}
+		clusters = append(clusters, project)
+	}
+	clusters[1].Listed = append(clusters[1].Listed, discovery.Listed{ID: "x", Name: "same"}, discovery.Listed{ID: "y", Name: "same"})
+	r.fleet.Apply(clusters)
+	if err := r.fleet.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := r.cloud.Count(simulator.Target{})
+	for query, want := range map[string]string{ //nolint:gosec // there are no credentials in it
+		"":                                       "400 " + which,
+		"target=":                                "400 " + which,
+		"target=good&target=x":                   "400 " + which,
+		"project=a":                              "400 " + which,
+		"target=bad":                             `404 no cluster with the id or name "bad" is known`,
+		"target=x&project=a":                     `404 no cluster with the id or name "x" is known in the project "a"`,
+		"target=x&project=<b>":                   `404 no cluster with the id or name "x" is known in the project "<b>"`,
+		"target=good":                            `400 "good" stands for 2 clusters, in the projects "a", "b": add project=…`,
+		"target=twice":                           `400 "twice" stands for 2 clusters, in the projects "a", "b": add project=… or use the id`,
+		"target=same":                            `400 "same" stands for 2 clusters, in the project "b": use the id`,
+		"target=same&project=b":                  `400 "same" stands for 2 clusters, in the project "b": use the id`,
+		"target=good&project=a&project=b":        "400 project is given more than once",
+		"target=a%0Ab%1b%e2%80%ae%ff":            `404 no cluster with the id or name "a\nb�\u202e�" is known`,
+		"target=" + strings.Repeat("x", 100_000): `404 no cluster with the id or name "` + strings.Repeat("x", 200) + `" is known`,
+		"target=..%2f..%2fetc%2Fpasswd&project=%00": `404 no cluster with the id or name "../../etc/passwd" is known in the project "�"`,
+	} {
+		status, body := r.get(t, http.MethodGet, "/probe?"+query, "")
+		if got := fmt.Sprintf("%d %s", status, strings.TrimSuffix(body, "\n")); got != want {
+			t.Errorf("%.80s:\n got %s\nwant %s", query, got, want)
+		}
+	}
+	if after := r.cloud.Count(simulator.Target{}); after != before {
+		t.Errorf("%d calls were made", after-before)
+	}
+	if status, body := r.get(t, http.MethodGet, "/probe?target=good&project=b", ""); status != 200 || !strings.Contains(body, `cluster_name="alone in b",project_id="p1",region="cn-north-4"} 1`) {
+		t.Error(status, body)
+	}
+}
+
+// TestForget has the scraper forget what is gone, even if nobody asks for everything.
+func TestForget(t *testing.T) {
+	r := newRig(t, nil, "good", "off")
+	for _, id := range []string{"good", "off"} {
+		r.get(t, http.MethodGet, "/probe?target="+id, "")
+		if r.scraper.State("production", id).List == nil {
+			t.Fatalf("%s was not read", id)
+		}
+	}
+	project := r.project("production")
+	project.Listed = []discovery.Listed{{ID: "off"}}
+	r.fleet.Apply([]discovery.Project{project})
+	r.get(t, http.MethodGet, "/probe?target=off", "")
+	if r.scraper.State("production", "good").List != nil || r.scraper.State("production", "off").List == nil {
+		t.Error("the wrong cluster is remembered")
+	}
+}
+
+// TestAmbiguousBounded names no more projects than a person reads.
+func TestAmbiguousBounded(t *testing.T) {
+	var clusters []*discovery.Target
+	for i := range 12 {
+		clusters = append(clusters, &discovery.Target{Project: &discovery.Project{Name: fmt.Sprintf("p%02d", i)}})
+	}
+	const want = `"n" stands for 12 clusters, in the projects "p00", "p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p09" and 2 more: add project=… or use the id`
+	if got := ambiguous("n", clusters).Error(); got != want {
+		t.Error(got)
+	}
+}
+
+// TestProbeShares has a probe and a scrape at the same moment cost one call.
+func TestProbeShares(t *testing.T) {
+	r := newRig(t, nil, "good")
+	good := simulator.Target{Endpoint: simulator.Connections, ID: "good"}
+	r.cloud.SetFault(good, simulator.Fault{Latency: 300 * time.Millisecond})
+	var wg sync.WaitGroup
+	for _, path := range []string{"/metrics", "/probe?target=good", "/probe?target=name+of+good"} {
+		wg.Go(func() {
+			if status, body := r.get(t, http.MethodGet, path, ""); status != 200 || !strings.Contains(body, `region="cn-north-4"} 1`) {
+				t.Error(path, status, body)
+			}
+		})
+	}
+	wg.Wait()
+	if n := r.cloud.Count(good); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// BenchmarkProbe must take as long however many other clusters there are. The list is young, so that no call is made.
+func BenchmarkProbe(b *testing.B) {
+	for _, known := range []int{100, 100_000} {
+		b.Run(fmt.Sprint("clusters=", known), func(b *testing.B) {
+			r := newRig(b, nil, append(many(known-1), "good")...)
+			r.scraper.Configure(collector.ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
+			handler, err := r.server.Handler()
+			if err != nil {
+				b.Fatal(err)
+			}
+			probe := func() *httptest.ResponseRecorder {
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/probe?target=good", nil))
+				return w
+			}
+			if w := probe(); !strings.Contains(w.Body.String(), `region="cn-north-4"} 1`) {
+				b.Fatal(w.Body)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				probe()
+			}
+		})
+	}
+}
+
+// many makes up cluster ids.
+func many(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i)
+	}
+	return ids
+}

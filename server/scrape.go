@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/discovery"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// timeoutHeader is how Prometheus says how long it will wait.
+const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+
+// Once scrapes every cluster as a request to the telemetry path would, until ctx ends. failed is how many clusters could
+// not be read.
+func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
+	count := 0
+	known := s.known()
+	c := collector.New(ctx, s.scraper, targets(known), known.Labels, *s.metrics.Load())
+	c.Outcomes = func(outcomes []collector.Outcome) {
+		for i := range outcomes {
+			if outcomes[i].Err != nil {
+				count++
+			}
+		}
+	}
+	return gather(c, s.own), func() int { return count }
+}
+
+// scrape answers with every cluster and the exporter's own metrics, which are gathered after the scrape that they count.
+func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
+	known := s.known()
+	s.answer(w, r, targets(known), known.Labels, s.own)
+}
+
+// answer scrapes targets within the request's deadline, and writes them out and what further gathers after that. Of the
+// targets' labels, those named by labels are shown.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, further ...prometheus.Gatherer) {
+	timeout, err := s.timeout(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	c := collector.New(ctx, s.scraper, targets, labels, *s.metrics.Load())
+	promhttp.HandlerFor(gather(c, further...), promhttp.HandlerOpts{
+		ErrorLog: errorLog{s.logger},
+		// What one cluster said must not hide all others.
+		ErrorHandling:     promhttp.ContinueOnError,
+		Registry:          s.own,
+		EnableOpenMetrics: true,
+	}).ServeHTTP(w, r)
+}
+
+// gather joins one request's metrics with further ones.
+func gather(c *collector.Collector, further ...prometheus.Gatherer) prometheus.Gatherer {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	return append(prometheus.Gatherers{registry}, further...)
+}
+
+// timeout is how long a scrape may take: what Prometheus says, or else what the flag says, less the offset. Where the
+// offset would leave nothing, half of it is used.
+func (s *Server) timeout(r *http.Request) (time.Duration, error) {
+	timeout := s.options.Timeout
+	if value := r.Header.Get(timeoutHeader); value != "" {
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+			return 0, fmt.Errorf("%s: %s is no number of seconds", timeoutHeader, quote(value))
+		}
+		timeout = time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
+	}
+	if s.options.TimeoutOffset >= timeout {
+		return timeout / 2, nil
+	}
+	return timeout - s.options.TimeoutOffset, nil
+}
+
+// known gives the fleet's clusters, and lets the scraper forget those that are gone.
+func (s *Server) known() *discovery.Known {
+	known := s.fleet.Known()
+	if s.retained.Swap(known) != known {
+		s.scraper.Retain(targets(known))
+	}
+	return known
+}
+
+// targets are all known clusters as the collector wants them.
+func targets(known *discovery.Known) []collector.Target {
+	targets := make([]collector.Target, len(known.Targets))
+	for i := range known.Targets {
+		targets[i] = target(&known.Targets[i])
+	}
+	return targets
+}
+
+// target is a cluster as the collector wants it.
+func target(t *discovery.Target) collector.Target {
+	return collector.Target{
+		Project:   t.Project.Name,
+		Region:    t.Project.Region,
+		ProjectID: t.Project.Client.KnownProjectID(),
+		Cluster:   t.Cluster,
+		Labels:    t.Labels,
+		Reader:    t.Project.Client,
+		Budget:    t.Project.Budget,
+	}
+}
+
+// errorLog is what promhttp tells its errors to.
+type errorLog struct{ logger *slog.Logger }
+
+func (l errorLog) Println(v ...any) {
+	l.logger.Error("Metrics are incomplete", "err", errors.New(fmt.Sprint(v...)))
+}
