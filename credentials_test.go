@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/simulator"
+)
+
+// vault is a simulated cloud that gives credentials in every way. It remembers every secret that it gave away.
+type vault struct {
+	*simulator.Simulator
+	url string
+	dir string
+
+	mu      sync.Mutex
+	secrets []string
+}
+
+func newVault(t *testing.T) *vault {
+	t.Helper()
+	v := &vault{Simulator: simulator.New(simulator.Options{}), dir: t.TempDir()}
+	for _, key := range []string{"environment", "profile", "file-1", "file-2"} {
+		v.secrets = append(v.secrets, v.key(key).Secret)
+	}
+	v.accept("environment", "profile", "file-1")
+	v.AddCluster("p1", simulator.Cluster{ID: "c1", Name: "search", Status: "200", Engine: "elasticsearch"})
+	v.secret(t, "password", "password-of-the-user-1")
+	v.AddUser(simulator.User{Name: "watcher", Domain: "account", Password: "password-of-the-user-1"})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		recorder := httptest.NewRecorder()
+		v.ServeHTTP(recorder, r)
+		v.remember(recorder)
+		for name, values := range recorder.Header() {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(recorder.Code)
+		_, _ = w.Write(recorder.Body.Bytes())
+	}))
+	t.Cleanup(server.Close)
+	v.url = server.URL
+	return v
+}
+
+// key is made up; its name says where it comes from.
+func (v *vault) key(name string) simulator.Key {
+	return simulator.Key{Access: "ACCESS-KEY-" + name, Secret: "secret-key-of-" + name}
+}
+
+// accept has the cloud know these keys and no others.
+func (v *vault) accept(names ...string) {
+	p := simulator.Project{Name: "production", Region: "cn-north-4", ID: "p1"}
+	for _, name := range names {
+		p.Keys = append(p.Keys, v.key(name))
+	}
+	v.AddProject(p)
+}
+
+// remember takes the secrets out of an answer.
+func (v *vault) remember(answer *httptest.ResponseRecorder) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if token := answer.Header().Get("X-Subject-Token"); token != "" {
+		v.secrets = append(v.secrets, token)
+	}
+	for _, name := range []string{`"secret":"`, `"securitytoken":"`, `"secretAccessKey":"`, `"securityToken":"`} {
+		if _, rest, ok := strings.Cut(answer.Body.String(), name); ok {
+			value, _, _ := strings.Cut(rest, `"`)
+			v.secrets = append(v.secrets, value)
+		}
+	}
+}
+
+// secret puts one into a file, whose path it returns.
+func (v *vault) secret(t *testing.T, name, content string) string {
+	t.Helper()
+	v.mu.Lock()
+	v.secrets = append(v.secrets, content)
+	v.mu.Unlock()
+	path := filepath.Join(v.dir, name)
+	if err := os.WriteFile(path, []byte(content+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (v *vault) profile(t *testing.T, key string) string {
+	t.Helper()
+	k := v.key(key)
+	path := filepath.Join(v.dir, "credentials")
+	if err := os.WriteFile(path, []byte("[basic]\nak = "+k.Access+"\nsk = "+k.Secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// file is a configuration with these credentials; empty for none.
+func (v *vault) file(t *testing.T, credentials string) string {
+	t.Helper()
+	text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    project_id: p1\n    endpoint: %s\n    iam_endpoint: %s\n    clusters: [{id: c1}]\n", v.url, v.url)
+	if credentials != "" {
+		text += "    credentials: " + credentials + "\n"
+	}
+	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// hidden fails if a text tells one of the secrets.
+func (v *vault) hidden(t *testing.T, where, text string) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, secret := range v.secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s tells the secret %q:\n%s", where, secret, text)
+		}
+	}
+}
+
+// speaker is who made the last request for connections.
+func (v *vault) speaker() string {
+	who := "nobody"
+	for _, r := range v.Requests() {
+		if r.Endpoint == simulator.Connections {
+			who = r.AccessKey + r.User
+		}
+	}
+	return who
+}
+
+func environment(variables map[string]string) config.Environment {
+	return func(key string) (string, bool) { value, ok := variables[key]; return value, ok }
+}
+
+const up1 = `css_vpcep_up{cluster_id="c1",cluster_name="",project_id="p1",region="cn-north-4"} 1`
+
+// TestCredentialSources scrapes once with each source alone, and with all that a machine may have in their order.
+func TestCredentialSources(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials                     string // in the file
+		variables, profile, agency, pod bool
+		speaker                         string
+		exit                            int
+		stderr                          string
+	}{
+		"the environment first":   {"", true, true, true, true, "ACCESS-KEY-environment", 0, ""},
+		"then the profile":        {"", false, true, true, true, "ACCESS-KEY-profile", 0, ""},
+		"then the agency":         {"", false, false, true, true, "agency", 0, ""},
+		"then the pod's identity": {"", false, false, false, true, "pod", 0, ""},
+		"nothing at all": {"", false, false, false, false, "nobody", 1,
+			"no credentials: the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK; there is no profile file"},
+		"the agency by name":    {"{ecs_agency: true}", true, true, true, true, "agency", 0, ""},
+		"the profile by name":   {"{profile: basic}", true, true, true, true, "ACCESS-KEY-profile", 0, ""},
+		"the profile by path":   {"{profile: DIR/credentials}", true, true, true, true, "ACCESS-KEY-profile", 0, ""},
+		"files":                 {"{access_key: ACCESS-KEY-file-1, secret_key_file: DIR/sk}", true, true, true, true, "ACCESS-KEY-file-1", 0, ""},
+		"a user":                {"{user: {name: watcher, domain: account, password: password-of-the-user-1}}", true, true, true, true, "account/watcher", 0, ""},
+		"a user and a file":     {"{user: {name: watcher, domain: account, password_file: DIR/password}}", true, true, true, true, "account/watcher", 0, ""},
+		"a user without rights": {"{user: {name: stranger, domain: account, password_file: DIR/password}}", true, true, true, true, "nobody", 1, "check the user's name, domain and password"},
+		"an agency that is not": {"{ecs_agency: true}", true, true, false, true, "nobody", 1, "has this ECS an agency?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVault(t)
+			v.secret(t, "sk", v.key("file-1").Secret)
+			variables := map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": v.url, "HOME": v.dir}
+			if test.variables {
+				key := v.key("environment")
+				variables["HUAWEICLOUD_SDK_AK"], variables["HUAWEICLOUD_SDK_SK"] = key.Access, key.Secret
+			}
+			if test.profile {
+				variables["HUAWEICLOUD_SDK_CREDENTIALS_FILE"] = v.profile(t, "profile")
+			}
+			if test.agency {
+				v.SetAgency(simulator.Agency{})
+			}
+			if test.pod {
+				v.SetPodIdentity(simulator.PodIdentity{Token: "token-of-the-pod"}) //nolint:gosec // opens nothing
+				variables["HC_CONTAINER_CREDENTIALS_FULL_URI"] = v.url + simulator.PodIdentityPath
+				variables["HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = v.secret(t, "pod", "token-of-the-pod")
+			}
+			var stdout, stderr bytes.Buffer
+			file := v.file(t, strings.ReplaceAll(test.credentials, "DIR", v.dir))
+			exit := run(t.Context(), []string{"--once", "--log.level=debug", "--config.file=" + file}, environment(variables), &stdout, &stderr)
+			if exit != test.exit || !strings.Contains(stderr.String(), test.stderr) {
+				t.Errorf("exit %d:\n%s", exit, &stderr)
+			}
+			who := v.speaker()
+			switch test.speaker {
+			case "agency", "pod":
+				asked := map[string]simulator.Endpoint{"agency": simulator.SecurityKey, "pod": simulator.PodCredentials}[test.speaker]
+				if n := v.Count(simulator.Target{Endpoint: asked}); n != 1 || strings.HasPrefix(who, "ACCESS-KEY") || who == "nobody" {
+					t.Errorf("%q spoke; %s was asked %d times", who, asked, n)
+				}
+			default:
+				if who != test.speaker {
+					t.Errorf("%q spoke, not %q", who, test.speaker)
+				}
+			}
+			v.hidden(t, "standard output", stdout.String())
+			v.hidden(t, "standard error", stderr.String())
+		})
+	}
+}
+
+// TestRotation changes a secret under the running program, and has the cloud refuse the old one: within two seconds the
+// new one is used, without a restart or a reload.
+func TestRotation(t *testing.T) {
+	for name, test := range map[string]struct {
+		credentials string
+		rotate      func(t *testing.T, v *vault)
+	}{
+		"secret key": {"{access_key_file: DIR/ak, secret_key_file: DIR/sk}", func(t *testing.T, v *vault) {
+			t.Helper()
+			v.accept("file-2")
+			v.secret(t, "ak", v.key("file-2").Access)
+			v.secret(t, "sk", v.key("file-2").Secret)
+		}},
+		"profile": {"{profile: DIR/credentials}", func(t *testing.T, v *vault) {
+			t.Helper()
+			v.accept("file-2")
+			v.profile(t, "file-2")
+		}},
+		"password": {"{user: {name: watcher, domain: account, password_file: DIR/password}}", func(t *testing.T, v *vault) {
+			t.Helper()
+			v.AddUser(simulator.User{Name: "watcher", Domain: "account", Password: "password-of-the-user-2"})
+			v.RevokeTokens()
+			v.secret(t, "password", "password-of-the-user-2")
+		}},
+		"agency": {"{ecs_agency: true}", func(_ *testing.T, v *vault) { v.ExpireKeys() }},
+		"token": {"{token_file: DIR/token}", func(t *testing.T, v *vault) {
+			t.Helper()
+			v.RevokeTokens()
+			v.token(t)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVault(t)
+			v.SetAgency(simulator.Agency{})
+			v.secret(t, "ak", v.key("file-1").Access)
+			v.secret(t, "sk", v.key("file-1").Secret)
+			v.profile(t, "file-1")
+			v.token(t)
+			p := beginIn(t, environment(map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": v.url}),
+				"--config.file="+v.file(t, strings.ReplaceAll(test.credentials, "DIR", v.dir)))
+			p.eventually(t, "it is ready", func() bool { status, _ := p.get(t, "/-/ready"); return status == http.StatusOK })
+			if _, metrics := p.get(t, "/metrics"); !strings.Contains(metrics, up1) {
+				t.Fatalf("not up at first:\n%s", p.log)
+			}
+			test.rotate(t, v)
+			rotated := time.Now()
+			for up := false; !up; time.Sleep(50 * time.Millisecond) {
+				_, metrics := p.get(t, "/metrics")
+				up = strings.Contains(metrics, up1)
+				if time.Since(rotated) > 2*time.Second {
+					t.Fatalf("not up two seconds after the rotation:\n%s", p.log)
+				}
+			}
+			for _, path := range []string{"/metrics", "/status", "/status?format=json", "/sd", "/probe?target=c1", "/"} {
+				_, page := p.get(t, path)
+				v.hidden(t, path, page)
+			}
+			v.hidden(t, "the log", p.log.String())
+		})
+	}
+}
+
+// token logs in from elsewhere and puts the token into a file.
+func (v *vault) token(t *testing.T) {
+	t.Helper()
+	const login = `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"watcher","domain":{"name":"account"},` +
+		`"password":"password-of-the-user-1"}}},"scope":{"project":{"id":"p1"}}}}`
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v3/auth/tokens", strings.NewReader(login))
+	recorder := httptest.NewRecorder()
+	v.ServeHTTP(recorder, req)
+	v.secret(t, "token", recorder.Header().Get("X-Subject-Token"))
+}
