@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,9 +43,7 @@ func newVault(t *testing.T) *vault {
 		recorder := httptest.NewRecorder()
 		v.ServeHTTP(recorder, r)
 		v.remember(recorder)
-		for name, values := range recorder.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), recorder.Header())
 		w.WriteHeader(recorder.Code)
 		_, _ = w.Write(recorder.Body.Bytes())
 	}))
@@ -188,7 +187,7 @@ func TestCredentialSources(t *testing.T) {
 				v.SetAgency(simulator.Agency{})
 			}
 			if test.pod {
-				v.SetPodIdentity(simulator.PodIdentity{Token: "token-of-the-pod"}) //nolint:gosec // opens nothing
+				v.SetPodIdentity(simulator.PodIdentity{Token: "token-of-the-pod"})
 				variables["HC_CONTAINER_CREDENTIALS_FULL_URI"] = v.url + simulator.PodIdentityPath
 				variables["HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = v.secret(t, "pod", "token-of-the-pod")
 			}

@@ -38,10 +38,35 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 	return gather(c, s.own), func() int { return count }
 }
 
-// scrape answers with every cluster and the exporter's own metrics, which are gathered after the scrape that they count.
+// The values of the parameter collect[], by which a request asks for a part of the metrics.
+const (
+	collectClusters = "clusters"
+	collectExporter = "exporter"
+)
+
+// scrape answers with every cluster and the exporter's own metrics, which are gathered after the scrape that they count;
+// or with one of the two.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
+	parts := r.URL.Query()["collect[]"]
+	if len(parts) == 0 {
+		parts = []string{collectClusters, collectExporter}
+	}
+	var all []collector.Target
+	var own []prometheus.Gatherer
 	known := s.known()
-	s.answer(w, r, targets(known), known.Labels, s.own)
+	for _, part := range parts {
+		switch part {
+		case collectClusters:
+			all = targets(known)
+		case collectExporter:
+			own = []prometheus.Gatherer{s.own}
+		default:
+			http.Error(w, fmt.Sprintf("collect[]=%s: it must be %s or %s", quote(part), collectClusters, collectExporter),
+				http.StatusBadRequest)
+			return
+		}
+	}
+	s.answer(w, r, all, known.Labels, own...)
 }
 
 // answer scrapes targets within the request's deadline, and writes them out and what further gathers after that. Of the

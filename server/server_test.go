@@ -190,6 +190,32 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestCollect asks for a part of the metrics.
+func TestCollect(t *testing.T) {
+	r := newRig(t, nil, "good")
+	for query, want := range map[string]struct {
+		status, calls      int
+		clusters, exporter bool
+	}{
+		"":                                       {200, 1, true, true},
+		"?collect[]=clusters":                    {200, 1, true, false},
+		"?collect[]=exporter":                    {200, 0, false, true},
+		"?collect%5B%5D=exporter":                {200, 0, false, true},
+		"?collect[]=exporter&collect[]=clusters": {200, 1, true, true},
+		"?collect[]=":                            {400, 0, false, false},
+		"?collect[]=go":                          {400, 0, false, false},
+		"?collect=exporter":                      {200, 1, true, true}, // not ours
+	} {
+		before := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections})
+		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
+		calls := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections}) - before
+		clusters, exporter := strings.Contains(body, "css_vpcep_up{"), strings.Contains(body, "css_vpcep_exporter_api_requests_total{") || strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")
+		if status != want.status || calls != want.calls || clusters != want.clusters || exporter != want.exporter {
+			t.Errorf("/metrics%s: %d with %d calls, clusters %t, exporter %t:\n%.200s", query, status, calls, clusters, exporter, body)
+		}
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	s := &Server{options: Options{Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond}}
 	for header, want := range map[string]time.Duration{
