@@ -30,7 +30,7 @@ func (e *exporter) announceDemo() {
 		}
 		base := "http://" + net.JoinHostPort(host, port)
 		e.logger.Info("The demo shows a simulated cloud; open these addresses",
-			"landing_page", base+"/", "metrics", base+e.flags.server.TelemetryPath)
+			"landing_page", base+"/", "metrics", base+e.flags.server.TelemetryPath, "status", base+"/status")
 	}
 }
 

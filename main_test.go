@@ -497,6 +497,24 @@ func TestSame(t *testing.T) {
 			t.Errorf("%s is taken for %s", change[1], change[0])
 		}
 	}
+
+	// A certificate authority is replaced under its name.
+	ca, err := os.ReadFile("config/testdata/tls/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	trusting := strings.Replace(text, "clusters:", "tls_config: {ca_file: "+file+"}, clusters:", 1)
+	var projects []config.Project
+	for _, content := range []string{string(ca), string(ca), "another one\n" + string(ca)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		projects = append(projects, parse(trusting))
+	}
+	if !same(projects[0], projects[1]) || same(projects[1], projects[2]) {
+		t.Error("a file is judged by its name")
+	}
 }
 
 // TestShutdown lets a running scrape finish.

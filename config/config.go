@@ -11,6 +11,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -56,7 +57,8 @@ type Project struct {
 	Clusters              []Cluster
 	Discovery             *Discovery // nil: only Clusters
 	TLSConfig             promconfig.TLSConfig
-	ProxyURL              *url.URL // nil: the environment's proxy
+	TLSDigest             [sha256.Size]byte // of the files that TLSConfig names
+	ProxyURL              *url.URL          // nil: the environment's proxy
 }
 
 // Credentials holds one kind of credentials, or none: the zero value stands

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -89,6 +90,10 @@ func TestLoadTwoRegions(t *testing.T) {
 }
 
 func TestLoadFull(t *testing.T) {
+	ca, err := os.ReadFile(filepath.Join("testdata", "tls", "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	everything := &Discovery{RefreshInterval: 5 * time.Minute}
 	derived := func(p Project, service string) Project {
 		p.Endpoint = "https://" + service + "." + p.Region + ".myhuaweicloud.com"
@@ -123,6 +128,7 @@ func TestLoadFull(t *testing.T) {
 					Tags:                map[string]string{"team": "search", "empty": ""},
 					LabelsFromTags:      []string{"team", "cost_centre"},
 				},
+				TLSDigest: sha256.Sum256(append(ca, 0, 0)), // of a certificate authority's file, and of no others
 				TLSConfig: promconfig.TLSConfig{
 					CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
 					ServerName:         "css.internal",

@@ -101,7 +101,7 @@ func decodeProject(v value) *project {
 		p.Discovery = &Discovery{RefreshInterval: defaultRefresh}
 	}
 	if t, ok := f.known["tls_config"]; ok {
-		p.TLSConfig = decodeTLS(t)
+		p.TLSConfig, p.TLSDigest = decodeTLS(t)
 	}
 	p.ProxyURL = f.proxy()
 	return p

@@ -3,6 +3,8 @@
 package config
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
@@ -107,11 +109,12 @@ func (f fields) proxy() *url.URL {
 	return u
 }
 
-// decodeTLS gives a client's TLS settings, after a look at the files.
-func decodeTLS(v value) promconfig.TLSConfig {
+// decodeTLS gives a client's TLS settings, after a look at the files, and what
+// the files hold in short.
+func decodeTLS(v value) (promconfig.TLSConfig, [sha256.Size]byte) {
 	f, ok := v.fields(append(tlsKeys(), "ca", "cert", "key", "ca_ref", "cert_ref", "key_ref")...)
 	if !ok {
-		return promconfig.TLSConfig{}
+		return promconfig.TLSConfig{}, [sha256.Size]byte{}
 	}
 	before := len(v.d.mistakes)
 	f.rejectReferences()
@@ -119,25 +122,29 @@ func decodeTLS(v value) promconfig.TLSConfig {
 		key.secret = true
 		f.known["key"] = key
 	}
+	ca, caContent := f.tlsFile("ca_file")
+	cert, certContent := f.tlsFile("cert_file")
+	key, keyContent := f.tlsFile("key_file")
+	digest := sha256.Sum256(bytes.Join([][]byte{caContent, certContent, keyContent}, []byte{0}))
 	c := promconfig.TLSConfig{
 		CA:                 f.text("ca"),
-		CAFile:             f.tlsFile("ca_file"),
+		CAFile:             ca,
 		Cert:               f.text("cert"),
-		CertFile:           f.tlsFile("cert_file"),
+		CertFile:           cert,
 		Key:                promconfig.Secret(f.text("key")),
-		KeyFile:            f.tlsFile("key_file"),
+		KeyFile:            key,
 		ServerName:         f.text("server_name"),
 		InsecureSkipVerify: f.flag("insecure_skip_verify"),
 		MinVersion:         f.tlsVersion("min_version"),
 		MaxVersion:         f.tlsVersion("max_version"),
 	}
 	if len(v.d.mistakes) > before {
-		return c // what follows would only repeat them
+		return c, digest // what follows would only repeat them
 	}
 	if _, err := promconfig.NewTLSConfig(&c); err != nil {
 		v.mistake("cannot be used: %s", err)
 	}
-	return c
+	return c, digest
 }
 
 // rejectReferences reports keys that need Prometheus' secret manager.
@@ -149,13 +156,14 @@ func (f fields) rejectReferences() {
 	}
 }
 
-// tlsFile gives the key's path, joined with the folder of the file.
-func (f fields) tlsFile(key string) string {
+// tlsFile gives the key's path, joined with the folder of the file, and what
+// is there.
+func (f fields) tlsFile(key string) (path string, content []byte) {
 	path, content, ok := f.file(key)
 	if ok && key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(content) {
 		f.known[key].mistake("names a file without a certificate in PEM form: name a bundle of CA certificates")
 	}
-	return path
+	return path, content
 }
 
 func (f fields) tlsVersion(key string) promconfig.TLSVersion {
