@@ -507,7 +507,7 @@ func TestSame(t *testing.T) {
 	trusting := strings.Replace(text, "clusters:", "tls_config: {ca_file: "+file+"}, clusters:", 1)
 	var projects []config.Project
 	for _, content := range []string{string(ca), string(ca), "another one\n" + string(ca)} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil { //nolint:gosec // in a folder of the test
 			t.Fatal(err)
 		}
 		projects = append(projects, parse(trusting))
