@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"css_vpcep_exporter/collector"
@@ -77,16 +78,66 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collec
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout-s.writing.reserve(len(targets), timeout))
 	defer cancel()
 	c := collector.New(ctx, s.scraper, targets, labels, *s.metrics.Load())
+	var read time.Time
+	c.Outcomes = func([]collector.Outcome) { read = time.Now() }
+	timed := &timedWriter{ResponseWriter: w}
 	promhttp.HandlerFor(gather(c, further...), promhttp.HandlerOpts{
 		ErrorLog: errorLog{s.logger},
 		// What one cluster said must not hide all others.
 		ErrorHandling:     promhttp.ContinueOnError,
 		Registry:          s.own,
 		EnableOpenMetrics: true,
-	}).ServeHTTP(w, r)
+	}).ServeHTTP(timed, r)
+	if !read.IsZero() {
+		made := time.Since(read) - timed.took
+		s.writing.note(len(targets), made+min(timed.took, made))
+	}
+}
+
+// timedWriter tells how long its client took to take the answer. Up to a point that is to be expected of the next one
+// too; that one client hardly reads says nothing of another.
+type timedWriter struct {
+	http.ResponseWriter
+	took time.Duration
+}
+
+func (w *timedWriter) Write(p []byte) (int, error) {
+	start := time.Now()
+	defer func() { w.took += time.Since(start) }()
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// writing is how long the last answer about many clusters took, from its last cluster to its last byte. One of hundreds of
+// thousands of series takes seconds, in which no cluster can be read if it is to be in time.
+type writing struct {
+	mu      sync.Mutex
+	targets int
+	took    time.Duration
+}
+
+// reserve is how much of the timeout an answer about that many targets needs to be written; at most half of it.
+func (w *writing) reserve(targets int, timeout time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.targets == 0 {
+		return 0
+	}
+	return min(w.took*time.Duration(targets)/time.Duration(w.targets), timeout/2)
+}
+
+// note remembers an answer, unless it was about a few of the targets of the last one.
+func (w *writing) note(targets int, took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if 2*targets >= w.targets {
+		w.targets, w.took = targets, took
+	}
 }
 
 // gather joins one request's metrics with further ones.

@@ -74,6 +74,7 @@ type Server struct {
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	retained atomic.Pointer[discovery.Known] // what the scraper remembers no more than
+	writing  writing
 }
 
 // Configure says what is shown of each cluster; it must be called before the first request.
