@@ -33,7 +33,7 @@ LDFLAGS := -s -w \
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build ./css_vpcep_exporter, static and stamped with its version
@@ -49,11 +49,15 @@ race: ## Run all tests under the race detector
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters, installed into ./.bin at their pinned version
-	$< run ./...
+	$< run --build-tags e2e ./...
 
 .PHONY: soak
 soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
 	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^TestSoak$$' -v .
+
+.PHONY: e2e
+e2e: ## Run real Prometheis over several exporters (needs prometheus and promtool)
+	go test -tags e2e -count=1 ./e2e
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)

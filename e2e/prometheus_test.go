@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// interval is how often Prometheus scrapes.
+const interval = 2 * time.Second
+
+// prometheus is a real one.
+type prometheus struct {
+	*process
+	client *http.Client
+}
+
+// startPrometheus starts one for at most life, with a configuration beside which the files lie.
+func startPrometheus(t *testing.T, life time.Duration, config string, files map[string][]byte) *prometheus {
+	t.Helper()
+	program := tool(t, "prometheus")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &prometheus{client: newClient(t), process: launch(t, life, "prometheus", program, "--config.file="+path,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")}
+	eventually(t, startLimit, "Prometheus is ready", func() string {
+		if status, body := get(t, p.client, "http://"+p.address+"/-/ready"); status != http.StatusOK {
+			return body
+		}
+		return ""
+	})
+	return p
+}
+
+// sample is a value at a time.
+type sample struct {
+	at    time.Time
+	value float64
+}
+
+// UnmarshalJSON reads [seconds, "value"].
+func (s *sample) UnmarshalJSON(b []byte) error {
+	var seconds float64
+	var text string
+	if err := json.Unmarshal(b, &[]any{&seconds, &text}); err != nil {
+		return err
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	s.at, s.value = time.UnixMilli(int64(math.Round(seconds*1000))), value
+	return err
+}
+
+// series is one of a query's results: a value of a vector, or all of a matrix.
+type series struct {
+	Labels map[string]string `json:"metric"`
+	Value  sample            `json:"value"`
+	Values []sample          `json:"values"`
+}
+
+// query asks for the values of an expression now.
+func (p *prometheus) query(t *testing.T, expr string) []series {
+	t.Helper()
+	var answer struct {
+		Result []series `json:"result"`
+	}
+	p.ask(t, "query?query="+url.QueryEscape(expr), &answer)
+	return answer.Result
+}
+
+// number is the value of an expression that has one, or 0.
+func (p *prometheus) number(t *testing.T, expr string) float64 {
+	t.Helper()
+	result := p.query(t, expr)
+	switch len(result) {
+	case 0:
+		return 0
+	case 1:
+		return result[0].Value.value
+	}
+	t.Fatalf("%s has %d values", expr, len(result))
+	return 0
+}
+
+// history gives all samples of a metric of the probes so far, by instance.
+func (p *prometheus) history(t *testing.T, metric string) map[string][]sample {
+	t.Helper()
+	history := make(map[string][]sample)
+	for _, s := range p.query(t, metric+`{job="css_vpcep_probe"}[10m]`) {
+		instance := s.Labels["instance"]
+		if _, twice := history[instance]; twice {
+			t.Fatalf("%s has several series for instance %s", metric, instance)
+		}
+		history[instance] = s.Values
+	}
+	return history
+}
+
+// target is what Prometheus says of a target.
+type target struct {
+	Labels    map[string]string `json:"labels"`
+	ScrapeURL string            `json:"scrapeUrl"`
+}
+
+// targets are all active targets by instance.
+func (p *prometheus) targets(t *testing.T) map[string]target {
+	t.Helper()
+	var answer struct {
+		Active []target `json:"activeTargets"`
+	}
+	p.ask(t, "targets?state=active", &answer)
+	targets := make(map[string]target)
+	for _, a := range answer.Active {
+		instance := a.Labels["instance"]
+		if _, twice := targets[instance]; twice {
+			t.Fatalf("two targets are instance %s", instance)
+		}
+		targets[instance] = a
+	}
+	return targets
+}
+
+// ask calls the API.
+func (p *prometheus) ask(t *testing.T, call string, data any) {
+	t.Helper()
+	status, body := get(t, p.client, "http://"+p.address+"/api/v1/"+call)
+	if status != http.StatusOK {
+		t.Fatalf("Prometheus: status %d: %s\n%s", status, body, p.output.tail())
+	}
+	if err := json.Unmarshal([]byte(body), &struct{ Data any }{data}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scraped waits until every one of so many clusters has been scraped so often.
+func (p *prometheus) scraped(t *testing.T, clusters, times int) {
+	t.Helper()
+	limit := 25*time.Second + time.Duration(times)*interval // Prometheus takes up to 10 s to put new targets to use
+	expr := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[10m]) >= %d)`, times)
+	eventually(t, limit, fmt.Sprintf("%d clusters have been scraped %d times", clusters, times), func() string {
+		if n := p.number(t, expr); int(n) != clusters {
+			return fmt.Sprintf("%g clusters", n)
+		}
+		return ""
+	})
+}
