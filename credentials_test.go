@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +33,12 @@ type vault struct {
 
 func newVault(t *testing.T) *vault {
 	t.Helper()
-	v := &vault{Simulator: simulator.New(simulator.Options{}), dir: t.TempDir()}
+	return newVaultWith(t, simulator.Options{})
+}
+
+func newVaultWith(t *testing.T, options simulator.Options) *vault {
+	t.Helper()
+	v := &vault{Simulator: simulator.New(options), dir: t.TempDir()}
 	for _, key := range []string{"environment", "profile", "file-1", "file-2"} {
 		v.secrets = append(v.secrets, v.key(key).Secret)
 	}
@@ -118,14 +125,18 @@ func (v *vault) file(t *testing.T, credentials string) string {
 	return path
 }
 
-// hidden fails if a text tells one of the secrets.
+// hidden fails if a text tells one of the secrets, as it stands, in an address or in base64.
 func (v *vault) hidden(t *testing.T, where, text string) {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, secret := range v.secrets {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s tells the secret %q:\n%s", where, secret, text)
+		for _, form := range []string{
+			secret, url.QueryEscape(secret), base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		} {
+			if strings.Contains(text, form) {
+				t.Errorf("%s tells the secret %q:\n%s", where, form, text)
+			}
 		}
 	}
 }
@@ -287,4 +298,101 @@ func (v *vault) token(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	v.ServeHTTP(recorder, req)
 	v.secret(t, "token", recorder.Header().Get("X-Subject-Token"))
+}
+
+// beside is a program that reads c1 as a user and c2 with a key of another project.
+func (v *vault) beside(t *testing.T) *program {
+	t.Helper()
+	v.AddProject(simulator.Project{Name: "two", Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{v.key("file-2")}})
+	v.AddCluster("p2", simulator.Cluster{ID: "c2", Name: "other", Status: "200", Engine: "opensearch"})
+	text := fmt.Sprintf(`projects:
+  - {region: cn-north-4, project_id: p1, endpoint: %[1]q, iam_endpoint: %[1]q, clusters: [{id: c1}],
+     credentials: {user: {name: watcher, domain: account, password_file: %[2]s/password}}}
+  - {region: ap-southeast-3, project_id: p2, endpoint: %[1]q, clusters: [{id: c2}],
+     credentials: {access_key: ACCESS-KEY-file-2, secret_key: secret-key-of-file-2}}
+`, v.url, v.dir)
+	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, "--config.file="+path)
+}
+
+// TestHangingLogin: a login that outlasts the scrape is that project's trouble alone, and ends with the scrape.
+func TestHangingLogin(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Hang: true})
+	p := v.beside(t)
+	for range 3 {
+		clusters, _, took := p.scrape(t, "1.5")
+		if clusters["c1"]["up"] != 0 || clusters["c2"]["up"] != 1 || took > 1400*time.Millisecond {
+			t.Errorf("after %s: %v", took, clusters)
+		}
+		p.eventually(t, "no login is under way", func() bool { return v.InFlight() == 0 })
+	}
+	v.SetFault(simulator.Target{Endpoint: simulator.Tokens})
+	if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
+		t.Errorf("after that: %v", clusters)
+	}
+	v.hidden(t, "the log", p.log.String())
+}
+
+// TestShortScrapeBesideLogin: scrapes that give up before the login is done spoil nothing for one that has the time.
+func TestShortScrapeBesideLogin(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Latency: 400 * time.Millisecond})
+	p := v.beside(t)
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
+			p.scrape(t, "0.6") // which is 100 ms, after the offset
+		})
+	}
+	group.Go(func() {
+		time.Sleep(50 * time.Millisecond)
+		if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
+			t.Errorf("the patient one: %v", clusters)
+		}
+	})
+	group.Wait()
+	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n > 2 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+// TestTokenOfOneSecond has two Prometheus read a fleet while tokens live for a second: no cluster ever fails.
+func TestTokenOfOneSecond(t *testing.T) {
+	t.Parallel()
+	v := newVaultWith(t, simulator.Options{TokenLife: time.Second})
+	for i := range 100 {
+		v.AddCluster("p1", simulator.Cluster{ID: fmt.Sprint("id-", i), Name: fmt.Sprint("name-", i), Status: "200", Engine: "elasticsearch"})
+	}
+	path := v.file(t, "{user: {name: watcher, domain: account, password_file: "+v.dir+"/password}}\n    requests_per_second: 1000\n    discovery: {}")
+	p := start(t, "--config.file="+path)
+	end := time.Now().Add(2500 * time.Millisecond)
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for time.Now().Before(end) {
+				clusters, _, _ := p.scrape(t, "10")
+				if len(clusters) != 101 {
+					t.Errorf("%d clusters", len(clusters))
+				}
+				for id, series := range clusters {
+					if series["up"] != 1 {
+						t.Errorf("%s is down", id)
+					}
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+	}
+	group.Wait()
+	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n < 3 || n > 6 {
+		t.Errorf("%d logins", n)
+	}
+	v.hidden(t, "the log", p.log.String())
 }

@@ -68,11 +68,23 @@ func (c *Chain) give(source CredentialSource) {
 	c.given = source
 }
 
-// refuse tells the source that gave them.
-func (c *Chain) refuse(refused Credentials) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if source, ok := c.given.(interface{ refuse(Credentials) }); ok {
-		source.refuse(refused)
+// refuse tells the source that gave them, of those that give temporary ones.
+func (c *Chain) refuse(refused Credentials, sure bool) (tell func(helped, back bool)) {
+	for _, source := range c.sources {
+		if s, ok := source.(refuser); ok {
+			if tell := s.refuse(refused, sure); tell != nil {
+				return tell
+			}
+		}
+	}
+	return nil
+}
+
+// reread has all files read again at once.
+func (c *Chain) reread() {
+	for _, source := range c.sources {
+		if s, ok := source.(rereader); ok {
+			s.reread()
+		}
 	}
 }

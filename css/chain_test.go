@@ -71,12 +71,16 @@ func TestChainStays(t *testing.T) {
 		wants("", 1, 2)
 		wants("token-2", 2, 2) // the first one now
 
-		chain.refuse(Credentials{AuthToken: "token-2"})
+		if tell := chain.refuse(Credentials{AuthToken: "token-2"}, false); tell == nil {
+			t.Error("nobody wants to be told")
+		}
 		wants("token-3", 3, 2)
 
 		variables.credentials, variables.err = Credentials{AuthToken: "from the environment"}, nil
 		wants("from the environment", 3, 2)
-		chain.refuse(Credentials{AuthToken: "from the environment"}) // which knows no other
+		if tell := chain.refuse(Credentials{AuthToken: "from the environment"}, true); tell != nil { // which knows no other
+			t.Error("somebody wants to be told")
+		}
 		wants("from the environment", 3, 2)
 	})
 }
@@ -154,10 +158,10 @@ func TestProfileChanges(t *testing.T) {
 		time.Sleep(1001 * time.Millisecond)
 		wants("two")
 		write(t, file, "[basic]\nak=four\nsk=s\n")
-		p.refuse(Credentials{})
+		p.reread()
 		wants("four")
 		write(t, file, "[basic]\nak=five\nsk=s\n")
-		p.refuse(Credentials{})
+		p.reread()
 		wants("five")
 	})
 }

@@ -173,14 +173,14 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
 
 // call makes a request and gives its answer, trying again as Retry allows. Errors are of the type *Error.
 func (c *Client) call(ctx context.Context, r request) (reply, error) {
-	renewed := false
+	var renewal renewal
 	for try := 1; ; try++ {
 		a, credentials, err := c.try(ctx, r)
+		c.told(&renewal, credentials, err)
 		if err == nil {
 			return a, nil
 		}
-		if !renewed && c.renewed(ctx, r.operation, credentials, err) {
-			renewed = true
+		if c.renewed(ctx, r.operation, credentials, err, &renewal) {
 			continue
 		}
 		wait, again := c.options.Retry.after(ctx, try, err)
@@ -366,13 +366,20 @@ func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bo
 }
 
 // Resting fails with ReasonAuth if the credentials rest after a refusal, or cannot be had, so that no request would be
-// made now. It does not wait for anybody.
+// made now. It may get credentials, but waits for no trial.
 func (c *Client) Resting(ctx context.Context) error {
-	credentials, err := c.credentials(ctx, opConnections)
-	if err != nil {
-		return err
+	var before Credentials
+	for {
+		credentials, err := c.credentials(ctx, opConnections)
+		if err != nil {
+			return err
+		}
+		err = c.options.Guard.resting(opConnections, c.scope, credentials)
+		if err == nil || credentials == before {
+			return err
+		}
+		before = credentials // others may have taken their place by now
 	}
-	return c.options.Guard.resting(opConnections, c.scope, credentials)
 }
 
 func (c *Client) credentials(ctx context.Context, operation string) (Credentials, error) {
@@ -394,19 +401,53 @@ func (c *Client) credentials(ctx context.Context, operation string) (Credentials
 	}
 }
 
-// renewed says whether others are in the place of credentials that were refused. Those that hold for a while are got anew
-// if the API says that they have expired, or if they rest; but only if they have been good before, so that the first
-// refusal does not make a login of every call.
-func (c *Client) renewed(ctx context.Context, operation string, refused Credentials, err error) bool {
+// renewal is what one call has done about credentials that were refused.
+type renewal struct {
+	refused Credentials
+	done    bool // it tried others
+	tell    func(helped, back bool)
+}
+
+// Format hides the content from every verb of fmt.
+func (*renewal) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
+
+// told tells what the others are worth, as soon as that is known. If nobody was accepted with them yet, and the refused
+// ones do not rest, the refusal may be about this call's cluster alone.
+func (c *Client) told(r *renewal, others Credentials, err error) {
 	var e *Error
-	if !errors.As(err, &e) || e.Status != http.StatusUnauthorized {
-		return false
+	refused := errors.As(err, &e) && e.Status == http.StatusUnauthorized
+	if r.tell == nil || (err != nil && !refused) {
+		return
 	}
 	guard := c.options.Guard
-	source, ok := c.options.Credentials.(interface{ refuse(Credentials) })
-	if ok && guard.accepted(refused) && (e.Code == codeTokenExpired || guard.resting(operation, c.scope, refused) != nil) {
-		source.refuse(refused)
+	r.tell(!refused, !guard.accepted(others) && guard.resting(opConnections, c.scope, r.refused) == nil)
+	r.tell = nil
+}
+
+// renewed says whether a call whose credentials were refused, or rest, is to be made again: once, with others, if there are
+// any by now. Those that end by themselves are got anew if the API says that they have ended, or if it accepted them before.
+func (c *Client) renewed(ctx context.Context, operation string, refused Credentials, err error, r *renewal) bool {
+	var e *Error
+	if r.done || !errors.As(err, &e) || e.Reason != ReasonAuth || !refused.usable() {
+		return false
+	}
+	if e.Status == http.StatusUnauthorized {
+		r.refused, r.tell = refused, c.refuse(refused, e)
 	}
 	now, err := c.credentials(ctx, operation)
-	return err == nil && now.fingerprint() != refused.fingerprint()
+	r.done = err == nil && now != refused
+	return r.done
+}
+
+// refuse has the source look for others.
+func (c *Client) refuse(refused Credentials, why *Error) (tell func(helped, back bool)) {
+	if source, ok := c.options.Credentials.(rereader); ok {
+		source.reread()
+	}
+	source, ok := c.options.Credentials.(refuser)
+	proven := c.options.Guard.accepted(refused)
+	if !ok || (!proven && !why.tokenExpired()) {
+		return nil
+	}
+	return source.refuse(refused, proven && c.options.Guard.resting(why.Operation, c.scope, refused) != nil)
 }

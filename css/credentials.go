@@ -44,10 +44,21 @@ func (c Credentials) usable() bool {
 // CredentialSource gives the credentials as they are now. It is asked before every request, so that changed ones are
 // used at once; it may be asked by many goroutines together. Its errors hold no secret.
 //
-// A source of this package that could have others in the place of credentials that the API refused has a method refuse,
-// which makes it look.
+// Those of this package that could have others in the place of credentials that the API refused are a rereader or a
+// refuser, or both.
 type CredentialSource interface {
 	Credentials(ctx context.Context) (Credentials, error)
+}
+
+// rereader is a source that reads files, and would not read them again for a while.
+type rereader interface{ reread() }
+
+// refuser is a source that keeps what it was given.
+type refuser interface {
+	// refuse puts the refused credentials aside, so that there will be others, and gives the function that wants to be told
+	// whether these helped the caller, and whether to take the refused back. It gives nil if there will be no others: what is
+	// kept is not the refused, or others lately helped as little. That does not count for who is sure that they have ended.
+	refuse(refused Credentials, sure bool) (tell func(helped, back bool))
 }
 
 // Static is a source that never changes.
@@ -93,80 +104,89 @@ const fileRefresh = time.Second
 // maxSecretFile bounds a secret's file, in bytes, should it have become something else.
 const maxSecretFile = 1 << 20
 
+// maxReadings is how often files are read that are another each time.
+const maxReadings = 4
+
 // Files is a source whose parts may stand in files, which are read again when they change. Surrounding white space is
 // no part of a secret. A part that can no longer be read keeps its last value: secrets are often replaced in two steps.
 type Files struct {
-	accessKey, secretKey, securityToken, authToken secretPart
+	path Credentials
+
+	mu     sync.Mutex
+	held   Credentials // the values, and what the files held last
+	readAt time.Time
 }
 
 // NewFiles takes each part as a value or as the path of a file; an empty path means the value.
-func NewFiles(value, path Credentials) *Files {
-	return &Files{
-		accessKey:     secretPart{value: value.AccessKey, path: path.AccessKey},
-		secretKey:     secretPart{value: value.SecretKey, path: path.SecretKey},
-		securityToken: secretPart{value: value.SecurityToken, path: path.SecurityToken},
-		authToken:     secretPart{value: value.AuthToken, path: path.AuthToken},
-	}
-}
+func NewFiles(value, path Credentials) *Files { return &Files{path: path, held: value} }
 
 // Format hides the content from every verb of fmt.
 func (*Files) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
 
 // Credentials implements CredentialSource. It fails where a file was never readable.
 func (f *Files) Credentials(context.Context) (Credentials, error) {
-	var c Credentials
-	for _, part := range []struct {
-		from *secretPart
-		to   *string
-	}{
-		{&f.accessKey, &c.AccessKey},
-		{&f.secretKey, &c.SecretKey},
-		{&f.securityToken, &c.SecurityToken},
-		{&f.authToken, &c.AuthToken},
-	} {
-		value, err := part.from.read()
-		if err != nil {
-			return Credentials{}, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.readAt.IsZero() && time.Since(f.readAt) < fileRefresh {
+		return f.held, nil
+	}
+	now, all, err := f.steady()
+	if err != nil {
+		return Credentials{}, err
+	}
+	f.held = now
+	if all {
+		f.readAt = time.Now()
+	}
+	return now, nil
+}
+
+// steady reads until two readings are alike: all files may be replaced together, between the reading of one and the next.
+func (f *Files) steady() (c Credentials, all bool, err error) {
+	before := f.held
+	for range maxReadings {
+		if c, all, err = f.read(); err != nil || c == before {
+			break
 		}
-		*part.to = value
+		before = c
 	}
-	return c, nil
+	return c, all, err
 }
 
-// refuse has the files read again at once.
-func (f *Files) refuse(Credentials) {
-	for _, part := range []*secretPart{&f.accessKey, &f.secretKey, &f.securityToken, &f.authToken} {
-		part.mu.Lock()
-		part.readAt = time.Time{}
-		part.mu.Unlock()
+// read reads each file once. It says whether all could be read, and fails if one never could.
+func (f *Files) read() (c Credentials, all bool, err error) {
+	c, all = f.held, true
+	for _, part := range []struct {
+		path  string
+		value *string
+	}{
+		{f.path.AccessKey, &c.AccessKey},
+		{f.path.SecretKey, &c.SecretKey},
+		{f.path.SecurityToken, &c.SecurityToken},
+		{f.path.AuthToken, &c.AuthToken},
+	} {
+		if part.path == "" {
+			continue
+		}
+		content, err := readUpTo(part.path, maxSecretFile)
+		value := strings.TrimSpace(string(content))
+		switch {
+		case value != "":
+			*part.value = value
+		case *part.value != "": // the last one may still be good
+			all = false
+		case err != nil:
+			return Credentials{}, false, fmt.Errorf("no credentials: %w", err)
+		default:
+			return Credentials{}, false, fmt.Errorf("no credentials: %s is empty", part.path)
+		}
 	}
+	return c, all, nil
 }
 
-// secretPart is one secret: a value, or a file that holds it.
-type secretPart struct {
-	path string
-
-	mu     sync.Mutex
-	value  string
-	readAt time.Time
-}
-
-func (p *secretPart) read() (string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.path == "" || (p.value != "" && time.Since(p.readAt) < fileRefresh) {
-		return p.value, nil
-	}
-	content, err := readUpTo(p.path, maxSecretFile)
-	value := strings.TrimSpace(string(content))
-	switch {
-	case value != "":
-		p.value, p.readAt = value, time.Now()
-	case p.value != "": // the last one may still be good
-	case err != nil:
-		return "", fmt.Errorf("no credentials: %w", err)
-	default:
-		return "", fmt.Errorf("no credentials: %s is empty", p.path)
-	}
-	return p.value, nil
+// reread has the files read again at once.
+func (f *Files) reread() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readAt = time.Time{}
 }

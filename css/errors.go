@@ -5,6 +5,7 @@ package css
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Reason says in one word why a call failed. The set is closed: it is a label's value.
@@ -48,7 +51,7 @@ const (
 	codeNoPermission  = "CSS.0051" // a denial that arrives as 400
 	codeActionRefused = "CSS.5313" // likewise
 	codeNoSuchCluster = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
-	codeTokenExpired  = "APIGW.0307"
+	codeTokenExpired  = "0307"     // of the gateway, whose codes begin with APIGW. or APIG.
 )
 
 // How many bytes of an error's body are read, and of what stands in it are kept.
@@ -94,6 +97,12 @@ func (e *Error) Error() string {
 // Unwrap gives the error underneath, nil where the API itself said no.
 func (e *Error) Unwrap() error { return e.Err }
 
+// tokenExpired says whether the gateway refused a token because it has ended.
+func (e *Error) tokenExpired() bool {
+	prefix, number, _ := strings.Cut(e.Code, ".")
+	return e.Reason == ReasonAuth && (prefix == "APIGW" || prefix == "APIG") && number == codeTokenExpired
+}
+
 // Hint says what a person can do about the failure: one sentence without a full stop.
 func (e *Error) Hint() string {
 	var dns *net.DNSError
@@ -101,7 +110,7 @@ func (e *Error) Hint() string {
 	switch {
 	case e.hint != "":
 		return e.hint
-	case e.Reason == ReasonAuth && e.Code == codeTokenExpired:
+	case e.tokenExpired():
 		return "the token has expired; see that whoever renews it still does"
 	case e.Reason == ReasonAuth && e.Operation == opToken:
 		return "check the user's name, domain and password; " +
@@ -198,14 +207,31 @@ func statusError(operation string, answer *http.Response, body []byte, credentia
 // and a short one would be found in any text.
 const shortestSecret = 8
 
-// redact takes the credentials out of what the API said, should it have quoted them.
+// redact takes the credentials out of what the API said, should it have quoted them, in whatever form it got them.
 func (c Credentials) redact(said string) string {
+	if said == "" {
+		return ""
+	}
 	for _, secret := range []string{c.SecretKey, c.SecurityToken, c.AuthToken, c.AccessKey} {
-		if len(secret) >= shortestSecret {
-			said = strings.ReplaceAll(said, secret, "<secret>")
+		if len(secret) < shortestSecret {
+			continue
+		}
+		for _, form := range spellings(secret) {
+			said = strings.ReplaceAll(said, form, "<secret>")
 		}
 	}
 	return said
+}
+
+// spellings are the forms that a text takes in JSON, in an address and in base64.
+func spellings(text string) []string {
+	quoted, _ := json.Marshal(text)             // as this side sends it; a text cannot fail
+	plain, _ := jsontext.AppendQuote(nil, text) // as others do, who leave <, > and & alone
+	return []string{
+		text, string(quoted[1 : len(quoted)-1]), string(plain[1 : len(plain)-1]),
+		url.QueryEscape(text), url.PathEscape(text), escape(text),
+		base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)),
+	}
 }
 
 // errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.

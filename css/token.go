@@ -5,6 +5,7 @@ package css
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"time"
 )
@@ -21,7 +22,7 @@ type User struct {
 }
 
 // NewIAMToken makes a source of IAM tokens for a user, within the project of options: POST {iam}/v3/auth/tokens. A token
-// is renewed before it ends, and when the API says that it has ended (APIGW.0307). Of password, SecretKey is the password;
+// is renewed before it ends, and when the API refuses it, above all by APIGW.0307. Of password, SecretKey is the password;
 // it is asked for every time, and a changed one makes a new token. Endpoint and Credentials of options are not used.
 //
 // A password that IAM refuses rests as other credentials do, until it changes.
@@ -39,6 +40,10 @@ type login struct {
 	password CredentialSource
 }
 
+// Format hides the content from every verb of fmt.
+func (login) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
+
+// Credentials implements CredentialSource.
 func (l login) Credentials(ctx context.Context) (Credentials, error) {
 	c, err := l.password.Credentials(ctx)
 	return Credentials{AccessKey: l.user.Domain + "/" + l.user.Name, SecretKey: c.SecretKey}, err
@@ -50,6 +55,9 @@ type tokenIssuer struct {
 	projectID string
 	password  CredentialSource
 }
+
+// Format hides the content from every verb of fmt.
+func (*tokenIssuer) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
 
 func (t *tokenIssuer) issue(ctx context.Context) (lease, error) {
 	ctx, cancel := background(ctx)
