@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e tests the exporter as it is run in a large fleet: the built program, several of it, under a real
-// Prometheus that is configured with the sections of deploy/prometheus/scrape.yml.
+// Package e2e tests the exporter as it is run: the built program, several of it, under a real Prometheus that is configured
+// with the sections of deploy/prometheus/scrape.yml, and its page in a real browser.
 //
-// It holds tests only, behind the build tag e2e: `go test -tags e2e -count=1 ./e2e`. They need a prometheus and a
-// promtool in PATH, and listen on 127.0.0.1 alone. The cloud is the simulator, in the test's own process; exporters and
+// It holds tests only, behind the build tag e2e: `go test -tags e2e -count=1 ./e2e`. They need prometheus, promtool and
+// chromium in PATH, and listen on 127.0.0.1 alone. The cloud is the simulator, in the test's own process; exporters and
 // Prometheus are child processes that end with their test. With CSS_VPCEP_FIGURES=1, `-run TestScalingFigures` measures
 // what docs/scaling.md says.
 package e2e

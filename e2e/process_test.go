@@ -78,7 +78,7 @@ func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("these tests need a %s in PATH (Debian: prometheus): %s", name, err)
+		t.Fatalf("these tests need a %s in PATH (Debian's packages: prometheus, chromium): %s", name, err)
 	}
 	return path
 }
