@@ -88,7 +88,7 @@ func screenshot(t *testing.T, chromium, url, name string, width, height int, dar
 	if err != nil {
 		t.Fatalf("%s\n%s", err, out)
 	}
-	f, err := os.Open(filepath.Clean(file))
+	f, err := os.Open(filepath.Clean(file)) //nolint:gosec // in a folder of the test, or of who runs it
 	if err != nil {
 		t.Fatalf("%s\n%s", err, strings.TrimSpace(string(out)))
 	}
