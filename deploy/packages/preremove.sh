@@ -1,0 +1,7 @@
+#!/bin/sh
+# Before the removal, by dpkg ("remove") or rpm (0); not before an upgrade.
+set -eu
+
+[ "$1" = remove ] || [ "$1" = 0 ] || exit 0
+[ -d /run/systemd/system ] || exit 0
+systemctl --no-reload disable --now css_vpcep_exporter.socket css_vpcep_exporter.service || true
