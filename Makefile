@@ -87,6 +87,10 @@ image: ## Build the container image css_vpcep_exporter
 check: ## Start the demo and check its metrics, README.md's examples, deploy/ and dashboards/ (needs promtool)
 	.ci/run demo examples deploy
 
+.PHONY: sync
+sync: ## Copy the rules and dashboards into the chart
+	deploy/helm/sync
+
 .PHONY: ci
 ci: ## Run everything that is checked before a change goes in
 	.ci/run

@@ -18,8 +18,10 @@ import (
 	"time"
 )
 
-// TestStatusPage looks at /status of the demo with a real browser: on a desk and on a phone, by day and by night. With
-// CSS_VPCEP_SCREENSHOTS=<folder> the pictures are left there for people to look at.
+// screenshots is the variable that names a folder where pictures are left for people to look at.
+const screenshots = "CSS_VPCEP_SCREENSHOTS"
+
+// TestStatusPage looks at /status of the demo with a real browser: on a desk and on a phone, by day and by night.
 func TestStatusPage(t *testing.T) {
 	chromium := tool(t, "chromium")
 	demo := launch(t, processLife, "exporter", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
@@ -64,7 +66,7 @@ func TestStatusPage(t *testing.T) {
 // screenshot has the browser draw a page. It looks up no host and opens no connection but to the page.
 func screenshot(t *testing.T, chromium, url, name string, width, height int, dark bool) image.Image {
 	t.Helper()
-	folder := os.Getenv("CSS_VPCEP_SCREENSHOTS")
+	folder := os.Getenv(screenshots)
 	if folder == "" {
 		folder = t.TempDir()
 	}
@@ -77,7 +79,7 @@ func screenshot(t *testing.T, chromium, url, name string, width, height int, dar
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 		"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", width, height),
-		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), "--screenshot=" + file, url,
+		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), "--virtual-time-budget=10000", "--screenshot=" + file, url,
 	}
 	cmd := exec.CommandContext(t.Context(), chromium, args...) //nolint:gosec // found in PATH
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
