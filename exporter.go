@@ -166,14 +166,20 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 // same says whether the file says the same of a project. Regular expressions are compared by their text.
 func same(a, b config.Project) bool {
 	if a.Discovery != nil && b.Discovery != nil {
-		if fmt.Sprint(a.Discovery.Name, a.Discovery.Engine) != fmt.Sprint(b.Discovery.Name, b.Discovery.Engine) {
+		if patterns(a.Discovery) != patterns(b.Discovery) {
 			return false
 		}
 		ours, theirs := *a.Discovery, *b.Discovery
-		ours.Name, ours.Engine, theirs.Name, theirs.Engine = nil, nil, nil, nil
+		for _, d := range []*config.Discovery{&ours, &theirs} {
+			d.Name, d.Engine, d.EnterpriseProjectID, d.Tags = nil, nil, nil, nil
+		}
 		a.Discovery, b.Discovery = &ours, &theirs
 	}
 	return reflect.DeepEqual(a, b)
+}
+
+func patterns(d *config.Discovery) string {
+	return fmt.Sprintf("%q %q %q %q", d.Name, d.Engine, d.EnterpriseProjectID, d.Tags)
 }
 
 // newProject makes of a project of the file one that can be asked.

@@ -486,7 +486,7 @@ func TestSame(t *testing.T) {
 		t.Error("the same text is not the same project")
 	}
 	for _, change := range [][2]string{
-		{"cn-north-4", "cn-north-9"}, {"p1", "p2"}, {"a.*", "b.*"}, {"a: b", "a: c"}, {"c1", "c2"}, {"x: y", "x: z"},
+		{"cn-north-4", "cn-north-9"}, {"p1", "p2"}, {"a.*", "b.*"}, {"a: b", "a: c"}, {"c1", "c2"}, {"x: y", "x: z"}, {"a: b", "a: b, c: d"},
 		{"127.0.0.1:1", "127.0.0.1:2"}, {"discovery: {name: \"a.*\", tags: {a: b}}, ", ""}, {`name: "a.*", `, ""},
 	} {
 		changed := strings.Replace(text, change[0], change[1], 1)

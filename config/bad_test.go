@@ -50,6 +50,8 @@ func TestBadFiles(t *testing.T) {
 		{"discovery_anchors", []string{":4: projects[0].discovery.name: is no regular expression: error parsing regexp: unexpected ): `a)(b`"}, nil},
 		{"discovery_engine", []string{":4: projects[0].discovery.engine: is no regular expression: error parsing regexp: missing argument to repetition operator: `*`"}, nil},
 		{"discovery_name", []string{":4: projects[0].discovery.name: is no regular expression: error parsing regexp: missing closing ): `search-(`"}, nil},
+		{"discovery_tag_pattern", []string{":4: projects[0].discovery.tags.team: is no regular expression: error parsing regexp: missing closing ): `search-(`"}, nil},
+		{"discovery_enterprise", []string{":4: projects[0].discovery.enterprise_project_id: is no regular expression: error parsing regexp: missing closing ]: `[`"}, nil},
 		{"discovery_null", []string{":3: projects[0].discovery: has no value: write discovery: {} to discover all clusters, or remove the key"}, nil},
 		{"discovery_overlap", []string{":3: projects[1]: has the region and project_id of the project on line 2, and one of them discovers all clusters: merge them, or give the discovery a filter"}, nil},
 		{"discovery_tag_key", []string{`:4: projects[0].discovery.tags."": has an empty key: name the tag`}, nil},

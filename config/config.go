@@ -88,13 +88,13 @@ type Cluster struct {
 	Labels map[string]string
 }
 
-// Discovery says which of the clusters that the API lists are watched.
+// Discovery says which of the clusters that the API lists are watched. Its
+// regular expressions are anchored, and nil ones stand for any.
 type Discovery struct {
-	RefreshInterval     time.Duration
-	Name, Engine        *regexp.Regexp // anchored; nil: any
-	EnterpriseProjectID string         // empty: any
-	Tags                map[string]string
-	LabelsFromTags      []string // tag keys that become labels
+	RefreshInterval                   time.Duration
+	Name, Engine, EnterpriseProjectID *regexp.Regexp
+	Tags                              map[string]*regexp.Regexp // by key; none is nil
+	LabelsFromTags                    []string                  // tag keys that become labels
 }
 
 // Environment looks up a variable, as os.LookupEnv does.

@@ -124,9 +124,11 @@ func TestLoadFull(t *testing.T) {
 					RefreshInterval:     90 * time.Second,
 					Name:                regexp.MustCompile(`^(?:search-.*)$`),
 					Engine:              regexp.MustCompile(`^(?:elasticsearch|opensearch)$`),
-					EnterpriseProjectID: "0",
-					Tags:                map[string]string{"team": "search", "empty": ""},
-					LabelsFromTags:      []string{"team", "cost_centre"},
+					EnterpriseProjectID: regexp.MustCompile(`^(?:0)$`), //nolint:gocritic // as the program writes it
+					Tags: map[string]*regexp.Regexp{
+						"team": regexp.MustCompile(`^(?:search)$`), "empty": regexp.MustCompile(`^(?:)$`),
+					},
+					LabelsFromTags: []string{"team", "cost_centre"},
 				},
 				TLSDigest: sha256.Sum256(append(ca, 0, 0)), // of a certificate authority's file, and of no others
 				TLSConfig: promconfig.TLSConfig{

@@ -19,7 +19,7 @@ const (
 
 // everything reports whether no filter is set.
 func (d *Discovery) everything() bool {
-	return d != nil && d.Name == nil && d.Engine == nil && d.EnterpriseProjectID == "" && len(d.Tags) == 0
+	return d != nil && d.Name == nil && d.Engine == nil && d.EnterpriseProjectID == nil && len(d.Tags) == 0
 }
 
 func (p *project) clusterPath(i int) string {
@@ -134,10 +134,10 @@ func decodeDiscovery(v value) *Discovery {
 		RefreshInterval:     f.duration("refresh_interval", defaultRefresh, leastRefresh),
 		Name:                f.pattern("name"),
 		Engine:              f.pattern("engine"),
-		EnterpriseProjectID: f.text("enterprise_project_id"),
+		EnterpriseProjectID: f.pattern("enterprise_project_id"),
 	}
 	if tags, ok := f.known["tags"]; ok {
-		d.Tags = tags.texts(checkTag)
+		d.Tags = tags.patterns()
 	}
 	if labels, ok := f.known["labels_from_tags"]; ok {
 		d.LabelsFromTags = decodeTagLabels(labels)
@@ -157,7 +157,11 @@ func (f fields) pattern(key string) *regexp.Regexp {
 	if s == "" {
 		return nil
 	}
-	v := f.known[key]
+	return f.known[key].pattern(s)
+}
+
+// pattern gives the value's text as a regular expression, anchored, or nil.
+func (v value) pattern(s string) *regexp.Regexp {
 	// On its own first: "a)(b" is valid only inside the anchors.
 	if _, err := regexp.Compile(s); err != nil {
 		v.mistake("is no regular expression: %s", cut(err.Error()))
@@ -169,6 +173,17 @@ func (f fields) pattern(key string) *regexp.Regexp {
 		return nil
 	}
 	return re
+}
+
+// patterns gives the regular expressions of a mapping of tags. An empty one
+// wants a tag that has no value.
+func (v value) patterns() map[string]*regexp.Regexp {
+	patterns := map[string]*regexp.Regexp{}
+	v.texts(func(e entry, s string) {
+		checkTag(e, s)
+		patterns[e.key] = e.pattern(s)
+	})
+	return patterns
 }
 
 func decodeTagLabels(v value) []string {

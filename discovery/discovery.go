@@ -42,13 +42,14 @@ type Listed struct {
 	Labels map[string]string
 }
 
-// Search says which of the clusters that the API lists are wanted.
+// Search says which of the clusters that the API lists are wanted. Its regular expressions are anchored; nil ones let any
+// through, but for Engine, which then wants one that has a VPC endpoint service.
 type Search struct {
 	RefreshInterval     time.Duration
-	Name                *regexp.Regexp // anchored; nil: any
-	Engine              *regexp.Regexp // anchored; nil: any that has a VPC endpoint service
-	EnterpriseProjectID string         // empty: any
-	Tags                map[string]string
+	Name                *regexp.Regexp
+	Engine              *regexp.Regexp
+	EnterpriseProjectID *regexp.Regexp
+	Tags                map[string]*regexp.Regexp // tags that a cluster must have, by key
 	LabelsFromTags      []string
 }
 
@@ -287,11 +288,11 @@ func (s *Search) wants(c *css.Cluster) bool {
 		return false
 	case s.Name != nil && !s.Name.MatchString(c.Name):
 		return false
-	case s.EnterpriseProjectID != "" && s.EnterpriseProjectID != c.EnterpriseProjectID:
+	case s.EnterpriseProjectID != nil && !s.EnterpriseProjectID.MatchString(c.EnterpriseProjectID):
 		return false
 	}
-	for key, value := range s.Tags {
-		if has, ok := c.Tags[key]; !ok || has != value {
+	for key, wanted := range s.Tags {
+		if value, ok := c.Tags[key]; !ok || !wanted.MatchString(value) {
 			return false
 		}
 	}

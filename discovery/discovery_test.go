@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,15 @@ func ids(targets []Target) string {
 
 func anchored(pattern string) *regexp.Regexp { return regexp.MustCompile("^(?:" + pattern + ")$") }
 
+// tags are patterns by key.
+func tags(keysAndPatterns ...string) map[string]*regexp.Regexp {
+	m := make(map[string]*regexp.Regexp)
+	for pair := range slices.Chunk(keysAndPatterns, 2) {
+		m[pair[0]] = anchored(pair[1])
+	}
+	return m
+}
+
 func TestWants(t *testing.T) {
 	good := css.Cluster{
 		ID: "c1", Name: "search-prod", Status: css.ClusterAvailable, Engine: "elasticsearch", EnterpriseProjectID: "0",
@@ -111,11 +121,16 @@ func TestWants(t *testing.T) {
 		"another engine":             {Search{Engine: anchored("opensearch")}, good, false},
 		"name":                       {Search{Name: anchored("search-.*")}, good, true},
 		"part of the name":           {Search{Name: anchored("search")}, good, false},
-		"enterprise project":         {Search{EnterpriseProjectID: "0"}, good, true},
-		"another enterprise project": {Search{EnterpriseProjectID: "1"}, good, false},
-		"tags":                       {Search{Tags: map[string]string{"team": "search", "stage": "prod"}}, good, true},
-		"another value":              {Search{Tags: map[string]string{"team": "logs"}}, good, false},
-		"no such tag":                {Search{Tags: map[string]string{"owner": ""}}, good, false},
+		"enterprise project":         {Search{EnterpriseProjectID: anchored("0")}, good, true},
+		"another enterprise project": {Search{EnterpriseProjectID: anchored("1")}, good, false},
+		"one of the enterprise ones": {Search{EnterpriseProjectID: anchored("0|ep-.*")}, good, true},
+		"tags":                       {Search{Tags: tags("team", "search", "stage", "prod")}, good, true},
+		"a pattern of tags":          {Search{Tags: tags("team", "sea.*|orders", "stage", ".+")}, good, true},
+		"another value":              {Search{Tags: tags("team", "logs")}, good, false},
+		"part of the value":          {Search{Tags: tags("team", "sea")}, good, false},
+		"one of two tags":            {Search{Tags: tags("team", "search", "stage", "test")}, good, false},
+		"no such tag":                {Search{Tags: tags("owner", "")}, good, false},
+		"any value of no such tag":   {Search{Tags: tags("owner", ".*")}, good, false},
 	} {
 		if got := tc.search.wants(&tc.cluster); got != tc.want {
 			t.Errorf("%s: %t, want %t", name, got, tc.want)
