@@ -353,6 +353,26 @@ func TestPodIdentity(t *testing.T) {
 	}
 }
 
+// TestPodIdentityForms reads keys in the form of either service.
+func TestPodIdentityForms(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "pod-token-1\n")
+	for _, body := range []string{
+		`{"credentials":{"accessKeyId":"a","secretAccessKey":"s","securityToken":"t","expiration":"2999-01-08T03:50:07.574000Z"}}`,
+		`{"credential":{"access":"a","secret":"s","securitytoken":"t","expires_at":"2999-01-08T03:50:07.574000Z"}}`,
+	} {
+		c := newCloud(t, simulator.Options{})
+		c.SetPodIdentity(simulator.PodIdentity{Token: "pod-token-1"})
+		c.SetFault(simulator.Target{Endpoint: simulator.PodCredentials}, simulator.Fault{Status: 200, Body: body})
+		got, err := NewPodIdentity(func(key string) (string, bool) {
+			return map[string]string{podAddress: c.url + simulator.PodIdentityPath, podTokenFile: file}[key], true
+		}).Credentials(soon(t))
+		if err != nil || got != (Credentials{AccessKey: "a", SecretKey: "s", SecurityToken: "t"}) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 // TestMachineTrouble: what a machine's services say that have no credentials, and that nobody asks twice in a while.
 func TestMachineTrouble(t *testing.T) {
 	const said = "SECRET-SAID-BY-THE-SERVICE"

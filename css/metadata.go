@@ -72,7 +72,7 @@ func (e *ecsAgency) issueOnce(ctx context.Context) (l lease, passing bool, err e
 		return lease{}, busy(status) || status == http.StatusUnauthorized,
 			e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
 	}
-	l, err = issuedKey{"credential", "access", "secret", "securitytoken", "expires_at"}.read(body)
+	l, err = ecsKey().read(body)
 	if err != nil {
 		return lease{}, false, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
 	}
@@ -128,7 +128,10 @@ func (p *podIdentity) issueOnce(ctx context.Context) (l lease, passing bool, err
 	case !given(status):
 		return lease{}, busy(status), fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
 	}
-	l, err = issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}.read(body)
+	l, err = podKey().read(body)
+	if err != nil { // the form is in no document, so that of the other service is as good
+		l, err = ecsKey().read(body)
+	}
 	if err != nil {
 		return lease{}, false, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
 	}
@@ -137,6 +140,15 @@ func (p *podIdentity) issueOnce(ctx context.Context) (l lease, passing bool, err
 
 func (p *podIdentity) basis(context.Context) (string, error) { return "", nil }
 func (p *podIdentity) rest(error) time.Duration              { return metadataRest }
+
+// ecsKey and podKey are the answers' forms, as the vendor's SDKs read them.
+func ecsKey() issuedKey {
+	return issuedKey{"credential", "access", "secret", "securitytoken", "expires_at"}
+}
+
+func podKey() issuedKey {
+	return issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}
+}
 
 // twice asks once more a moment later if what was in the way is passing.
 func twice(ctx context.Context, issue func(context.Context) (l lease, passing bool, err error)) (lease, error) {
