@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -35,16 +34,8 @@ func faultyCloud(t *testing.T, seed uint64, projects ...string) (cloud *simulato
 	for _, id := range projects {
 		cloud.AddProject(simulator.Project{ID: id, Region: "cn-north-4", Keys: []simulator.Key{{Access: "AK-of-the-test-" + id, Secret: "SK-of-the-test"}}}) //nolint:gosec // opens nothing
 	}
-	api, err := cloud.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	return cloud, api.URL
+	url = cloud.Serve(t)
+	return cloud, url
 }
 
 // faultyFile is a file that lists the clusters of some projects.

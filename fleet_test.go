@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -35,16 +34,7 @@ func newRegion(t *testing.T) *region {
 		Name: "production", Region: "cn-north-4", ID: "p1",
 		Keys: []simulator.Key{{Access: "AK-of-the-test", Secret: "SK-of-the-test"}}, //nolint:gosec // opens nothing
 	})
-	api, err := r.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.url = api.URL
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	r.url = r.Serve(t)
 	return r
 }
 

@@ -206,19 +206,11 @@ func newCloud(t *testing.T) (cloud *simulator.Simulator, file func(clusters stri
 	cloud.AddProject(simulator.Project{
 		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK-of-the-test", Secret: "SK-of-the-test"}}, //nolint:gosec // opens nothing
 	})
-	api, err := cloud.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	url := cloud.Serve(t)
 	return cloud, func(clusters string) string {
 		path := filepath.Join(t.TempDir(), "css_vpcep.yml")
 		text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    project_id: p1\n    endpoint: %s\n"+
-			"    credentials: {access_key: AK-of-the-test, secret_key: SK-of-the-test}\n    clusters: %s\n", api.URL, clusters)
+			"    credentials: {access_key: AK-of-the-test, secret_key: SK-of-the-test}\n    clusters: %s\n", url, clusters)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -30,21 +30,13 @@ func newCloud(t *testing.T) *cloud {
 	sim.AddProject(simulator.Project{
 		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
 	})
-	srv, err := sim.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := sim.Serve(t)
 	transport := css.NewTransport(nil, nil, 16)
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		if err := srv.Close(t.Context()); err != nil && t.Context().Err() == nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(transport.CloseIdleConnections)
 	return &cloud{
 		Simulator: sim,
 		client: css.NewClient(css.Options{
-			Region: "cn-north-4", ProjectID: "p1", Endpoint: srv.URL, UserAgent: "test/1",
+			Region: "cn-north-4", ProjectID: "p1", Endpoint: url, UserAgent: "test/1",
 			Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Guard: css.NewGuard(), Transport: transport,
 			Retry: css.Retry{Tries: 1},
 		}),

@@ -3,7 +3,6 @@
 package css
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -30,16 +29,7 @@ func newCloud(t *testing.T, options simulator.Options) *cloud {
 	c.AddProject(simulator.Project{Name: "production", Region: "cn-north-4", ID: "p1"})
 	c.AddCluster("p1", simulator.Cluster{ID: "c1", Status: "200", Connections: []simulator.Connection{{ID: "e1", Status: "accepted"}}})
 	c.AddUser(simulator.User{Name: "u", Domain: "d", Password: testPassword})
-	api, err := c.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.url = api.URL
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	c.url = c.Serve(t)
 	return c
 }
 

@@ -38,16 +38,7 @@ func newCloud(t *testing.T, options simulator.Options) *cloud {
 	c.AddProject(simulator.Project{
 		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
 	})
-	api, err := c.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.url = api.URL
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	c.url = c.Serve(t)
 	return c
 }
 

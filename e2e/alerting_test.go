@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -85,17 +84,8 @@ func (r *receiver) find(path, status string, labels map[string]string) (found al
 // Prometheis cost one round of calls.
 func TestAlerting(t *testing.T) {
 	cloud := simulator.Demo(simulator.Options{})
-	api, err := cloud.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
 	pair := newCertificate(t)
-	exporter := demoExporter(t, cloud, api.URL, pair)
+	exporter := demoExporter(t, cloud, cloud.Serve(t), pair)
 	receiver := newReceiver(t)
 	alertmanager := startAlertmanager(t, receiver.url)
 

@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -49,18 +48,7 @@ func newCloud(t *testing.T, clusters, connections int) *cloud {
 	for i := range clusters {
 		c.add(projects[i%len(projects)], fmt.Sprintf("cluster-%05d", i), connections)
 	}
-	server, err := c.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.url = server.URL
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
-		defer cancel()
-		if err := server.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	c.url = c.Serve(t)
 	return c
 }
 

@@ -3,7 +3,6 @@
 package server
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -49,11 +48,7 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	}
 	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "nonsense"}, simulator.Fault{Body: `{"nonsense": true}`})
 	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "hangs"}, simulator.Fault{Hang: true})
-	api, err := cloud.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, url: api.URL, cloud: cloud}
+	r := &rig{t: t, url: cloud.Serve(t), cloud: cloud}
 	project := r.project("production")
 	project.Search = search
 	for _, id := range listed {
@@ -76,9 +71,6 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	t.Cleanup(func() {
 		r.http.Close()
 		r.scraper.Wait()
-		if err := api.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
 	})
 	return r
 }

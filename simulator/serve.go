@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"context"
+	"time"
+)
+
+// TB is what Serve needs of a testing.TB.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Cleanup(func())
+	Error(args ...any)
+	Fatal(args ...any)
+}
+
+// Serve serves on a loopback port for as long as a test lasts, and returns the
+// address. The test fails if the server does not end.
+func (s *Simulator) Serve(t TB) (url string) {
+	t.Helper()
+	srv, err := s.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		if err := srv.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv.URL
+}
