@@ -187,13 +187,21 @@ func (c *Client) call(ctx context.Context, r request) (reply, error) {
 		if !again {
 			return reply{}, err
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return reply{}, err // what kept the answer from coming, not that the wait for another try was cut short
 		}
+	}
+}
+
+// pause waits and says whether ctx still goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -153,17 +153,9 @@ func podKey() issuedKey {
 // twice asks once more a moment later if what was in the way is passing.
 func twice(ctx context.Context, issue func(context.Context) (l lease, passing bool, err error)) (lease, error) {
 	l, passing, err := issue(ctx)
-	if !passing {
-		return l, err
+	if passing && pause(ctx, metadataPause) {
+		l, _, err = issue(ctx)
 	}
-	timer := time.NewTimer(metadataPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return lease{}, err
-	}
-	l, _, err = issue(ctx)
 	return l, err
 }
 
