@@ -301,8 +301,12 @@ func (s *Search) wants(c *css.Cluster) bool {
 
 // union adds to clusters those of further ones that are not among them.
 func union(clusters, further []css.Cluster) []css.Cluster {
+	known := make(map[string]struct{}, len(clusters))
+	for i := range clusters {
+		known[clusters[i].ID] = struct{}{}
+	}
 	for _, c := range further {
-		if !slices.ContainsFunc(clusters, func(has css.Cluster) bool { return has.ID == c.ID }) {
+		if _, there := known[c.ID]; !there {
 			clusters = append(clusters, c)
 		}
 	}
