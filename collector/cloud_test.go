@@ -4,7 +4,9 @@ package collector
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +89,9 @@ func (c *cloud) targets(ids ...string) []Target {
 func (c *cloud) scraper(options ScrapeOptions) *Scraper {
 	return NewScraper(options, NewExporterMetrics(prometheus.NewRegistry()), discard())
 }
+
+// collected are all outcomes of a scrape.
+func collected(outcomes iter.Seq[Outcome]) []Outcome { return slices.Collect(outcomes) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 )
@@ -34,39 +36,55 @@ type values struct {
 	options  Options
 }
 
-func (v values) descs() descs {
+func (v values) labels() []string {
 	names := make(map[string]struct{})
 	for i := range v.outcomes {
 		for name := range v.outcomes[i].Target.Labels {
 			names[name] = struct{}{}
 		}
 	}
-	return newDescs(slices.Sorted(maps.Keys(names)))
+	return slices.Sorted(maps.Keys(names))
 }
 
-func (v values) Describe(ch chan<- *prometheus.Desc) {
-	d := v.descs()
-	for _, g := range d.all() {
-		ch <- g.desc
-	}
-}
+func (v values) Describe(ch chan<- *prometheus.Desc) { (&Collector{labels: v.labels()}).Describe(ch) }
 
-func (v values) Collect(ch chan<- prometheus.Metric) {
-	d := v.descs()
+func (v values) Collect(ch chan<- prometheus.Metric) { v.samples().collect(v.labels(), ch) }
+
+func (v values) samples() *samples {
+	all := newSamples()
+	info := newInfoLabels(v.labels())
 	for i := range v.outcomes {
-		d.emit(&v.outcomes[i], v.options, func(m prometheus.Metric) { ch <- m })
+		all.addCluster(&v.outcomes[i], &info, v.options)
 	}
+	return all
 }
 
-// exposition is the text of what c shows, as a pedantic registry lets it pass.
-func exposition(t *testing.T, c prometheus.Collector) string {
+// exposition is the text of what v shows, as a pedantic registry lets it pass. That is what is written out without a
+// registry too, but for the order of the series.
+func exposition(t *testing.T, v values) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(c)
+	registry.MustRegister(v)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
+	direct := v.samples().families()
+	if diff := cmp.Diff(lines(textOf(t, families)), lines(textOf(t, direct))); diff != "" {
+		t.Errorf("with and without a registry (-with +without)\n%s", diff)
+	}
+	for _, family := range direct {
+		for _, m := range family.Metric {
+			if !slices.IsSortedFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) }) {
+				t.Errorf("the labels of %s are not sorted: %s", family.GetName(), m)
+			}
+		}
+	}
+	return textOf(t, families)
+}
+
+func textOf(t *testing.T, families []*dto.MetricFamily) string {
+	t.Helper()
 	var b bytes.Buffer
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(&b, family); err != nil {
@@ -74,6 +92,21 @@ func exposition(t *testing.T, c prometheus.Collector) string {
 		}
 	}
 	return b.String()
+}
+
+// lines are the lines of each family, the families in their order and the series of each sorted.
+func lines(text string) (families [][]string) {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# HELP") {
+			families = append(families, nil)
+		}
+		last := &families[len(families)-1]
+		*last = append(*last, line)
+	}
+	for _, family := range families {
+		slices.Sort(family)
+	}
+	return families
 }
 
 // withoutComments drops HELP and TYPE.
@@ -112,7 +145,7 @@ func TestGolden(t *testing.T) {
 			cloud := newCloud(t)
 			cloud.add("c1", simulated(0))
 			cloud.fault("c1", fault{Body: string(body)})
-			list, err := cloud.client.Connections(t.Context(), "c1", nil)
+			list, err := cloud.client.Connections(t.Context(), "c1", nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,9 +282,76 @@ func TestCollectOnce(t *testing.T) {
 	cloud.add("c1", simulated(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project, other.Cluster.Name = "another name", "another name"
-	text := exposition(t, New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10}))
-	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
-		t.Errorf("%d series of up:\n%s", n, text)
+	c := New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c)
+	for name, gatherer := range map[string]prometheus.Gatherer{"registry": registry, "collector": c} {
+		families, err := gatherer.Gather()
+		if err != nil {
+			t.Error(err)
+		}
+		text := textOf(t, families)
+		if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
+			t.Errorf("%s: %d series of up:\n%s", name, n, text)
+		}
+	}
+}
+
+// TestShownTogether writes one scrape's series out in all formats at once, while further scrapes make theirs of the same
+// lists: neither may change what the other sees.
+func TestShownTogether(t *testing.T) {
+	cloud := newCloud(t)
+	cloud.add("c1", simulated(50))
+	cloud.add("c2", simulated(50))
+	scraper := cloud.scraper(ScrapeOptions{Concurrency: 2, MinInterval: time.Hour})
+	gather := func() []*dto.MetricFamily {
+		families, err := New(t.Context(), scraper, cloud.targets("c1", "c2"), nil, Options{Connections: true, MaxConnections: 100}).Gather()
+		if err != nil {
+			t.Error(err)
+		}
+		return families
+	}
+	write := func(families []*dto.MetricFamily, format expfmt.FormatType) string {
+		var b strings.Builder
+		encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(format))
+		for _, family := range families {
+			if !strings.HasSuffix(family.GetName(), "duration_seconds") {
+				if err := encoder.Encode(family); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return b.String()
+	}
+	first := gather()
+	formats := []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeOpenMetrics, expfmt.TypeProtoDelim}
+	var wg sync.WaitGroup
+	for _, format := range formats {
+		want := write(first, format)
+		for range 4 {
+			wg.Go(func() {
+				if got := write(first, format); got != want {
+					t.Errorf("%v: the same scrape, written out again, is another", format)
+				}
+				if got := write(gather(), format); got != want {
+					t.Errorf("%v: another scrape of the same lists is another", format)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// TestOrder has the metrics in the order of their names, in which families are to be written out.
+func TestOrder(t *testing.T) {
+	all := descriptions()
+	for i := range all[1:] {
+		if all[i].name >= all[i+1].name {
+			t.Errorf("%s comes before %s", all[i].name, all[i+1].name)
+		}
+	}
+	if !slices.IsSorted(clusterLabels()) {
+		t.Error("the clusters' labels are not sorted")
 	}
 }
 

@@ -81,10 +81,15 @@ func (f *flight) begin() {
 }
 
 // ask notes that a request is made now; until then the flight may have waited for the credentials to be tried by another.
-func (f *flight) ask() {
+// It fails if the answer would be too late for everybody.
+func (f *flight) ask() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.deadline.IsZero() && !time.Now().Before(f.deadline) {
+		return context.DeadlineExceeded
+	}
 	f.asked = true
+	return nil
 }
 
 func (f *flight) hasAsked() bool {

@@ -9,184 +9,165 @@ import (
 	"css_vpcep_exporter/css"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // maxLabelValue is the length in bytes at which label values end.
 const maxLabelValue = 1024
 
-// gauge is a metric's description, with what makes its series.
-type gauge struct{ desc *prometheus.Desc }
+// metric is one of the metrics of clusters and connections, all of which are gauges. They are in the order of their
+// names, in which they are written out.
+type metric int
 
-func newGauge(name, help string, labels ...string) gauge {
-	return gauge{prometheus.NewDesc(
-		prometheus.BuildFQName(namespace, "", name), help,
-		append([]string{"region", "project_id", "cluster_id", "cluster_name"}, labels...), nil)}
+const (
+	metricClusterInfo metric = iota
+	metricCreated
+	metricConnectionInfo
+	metricMaxSessions
+	metricConnectionStatus
+	metricUpdated
+	metricConnections
+	metricLimited
+	metricTruncated
+	metricEnabled
+	metricLastSuccess
+	metricPermissions
+	metricWildcard
+	metricReported
+	metricScrapeDuration
+	metricServiceInfo
+	metricUnlisted
+	metricUp
+	metricUpdateSwitch
+	metricCount // how many there are
+)
+
+// description is what is said of a metric.
+type description struct {
+	name, help string
+	labels     []string // beside those of the cluster
 }
 
-// series makes one series; a value that no metric can be made of shows as an error of the whole scrape.
-func (g gauge) series(value float64, cluster [4]string, labels ...string) prometheus.Metric {
-	m, err := prometheus.NewConstMetric(g.desc, prometheus.GaugeValue, value, append(cluster[:], labels...)...)
-	if err != nil {
-		return prometheus.NewInvalidMetric(g.desc, err)
-	}
-	return m
-}
-
-// descs are all metrics of clusters and connections.
-type descs struct {
-	infoLabels []string // the names of the configured labels, as they stand in clusterInfo
-
-	up, scrapeDuration, lastSuccess, clusterInfo        gauge
-	enabled, reported, connections, truncated           gauge
-	updateSwitch, serviceInfo                           gauge
-	permissions, permissionsWildcard, unlisted, limited gauge
-	connectionInfo, connectionStatus, maxSessions       gauge
-	created, updated                                    gauge
-}
-
-func newDescs(infoLabels []string) descs {
-	info := append([]string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}, infoLabels...)
-	return descs{
-		infoLabels: infoLabels,
-
-		up: newGauge("up",
-			"Whether this scrape got the cluster's full answer from the API (1), or one younger than min_interval, or not (0)."),
-		scrapeDuration: newGauge("scrape_duration_seconds",
-			"Time that this scrape spent on the cluster."),
-		lastSuccess: newGauge("last_success_timestamp_seconds",
-			"When the list that is shown was read, as Unix time."),
-		clusterInfo: newGauge("cluster_info",
-			"What is known of the cluster; always 1.", info...),
-		enabled: newGauge("enabled",
-			"Whether the cluster's VPC endpoint service is on (1) or off (0)."),
-		reported: newGauge("reported_connections",
-			"VPC endpoints of the cluster as the API counts them (total_count)."),
-		connections: newGauge("connections",
-			"Listed connections by status; unknown is any status that is not documented.", "status"),
-		truncated: newGauge("connections_truncated",
-			"Whether fewer connections were listed than the API reports (1) or not (0)."),
-		updateSwitch: newGauge("update_switch",
-			"The API's vpcepUpdateSwitch as it is (true: 1, false: 0); its meaning is not clear."),
-		serviceInfo: newGauge("service_info",
-			"The name of the cluster's VPC endpoint service; always 1.", "service_name"),
-		permissions: newGauge("permissions",
-			"Entries of the whitelist of accounts that may connect."),
-		permissionsWildcard: newGauge("permissions_wildcard",
-			"Whether an entry of the whitelist lets every account in (1) or none does (0)."),
-		unlisted: newGauge("unlisted_connections",
-			"Accepted connections whose owner no entry of the whitelist names; absent where that cannot be judged."),
-		limited: newGauge("connections_limited",
-			"Whether the series of single connections are left out because there are more than max_connections (1) or not (0)."),
-		connectionInfo: newGauge("connection_info",
+func descriptions() [metricCount]description {
+	return [metricCount]description{
+		metricClusterInfo: {"cluster_info",
+			"What is known of the cluster; always 1.",
+			[]string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}},
+		metricCreated: {"connection_created_timestamp_seconds",
+			"When the connection was created, as Unix time.", []string{"connection_id"}},
+		metricConnectionInfo: {"connection_info",
 			"What is known of the connection; always 1.",
-			"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"),
-		connectionStatus: newGauge("connection_status",
-			"The connection's present status; always 1.", "connection_id", "status"),
-		maxSessions: newGauge("connection_max_sessions",
-			"Sessions that the connection allows at most (maxSession).", "connection_id"),
-		created: newGauge("connection_created_timestamp_seconds",
-			"When the connection was created, as Unix time.", "connection_id"),
-		updated: newGauge("connection_updated_timestamp_seconds",
-			"When the connection was last updated, as Unix time.", "connection_id"),
+			[]string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"}},
+		metricMaxSessions: {"connection_max_sessions",
+			"Sessions that the connection allows at most (maxSession).", []string{"connection_id"}},
+		metricConnectionStatus: {"connection_status",
+			"The connection's present status; always 1.", []string{"connection_id", "status"}},
+		metricUpdated: {"connection_updated_timestamp_seconds",
+			"When the connection was last updated, as Unix time.", []string{"connection_id"}},
+		metricConnections: {"connections",
+			"Listed connections by status; unknown is any status that is not documented.", []string{"status"}},
+		metricLimited: {"connections_limited",
+			"Whether the series of single connections are left out because there are more than max_connections (1) or not (0).", nil},
+		metricTruncated: {"connections_truncated",
+			"Whether fewer connections were listed than the API reports (1) or not (0).", nil},
+		metricEnabled: {"enabled",
+			"Whether the cluster's VPC endpoint service is on (1) or off (0).", nil},
+		metricLastSuccess: {"last_success_timestamp_seconds",
+			"When the list that is shown was read, as Unix time.", nil},
+		metricPermissions: {"permissions",
+			"Entries of the whitelist of accounts that may connect.", nil},
+		metricWildcard: {"permissions_wildcard",
+			"Whether an entry of the whitelist lets every account in (1) or none does (0).", nil},
+		metricReported: {"reported_connections",
+			"VPC endpoints of the cluster as the API counts them (total_count).", nil},
+		metricScrapeDuration: {"scrape_duration_seconds",
+			"Time that this scrape spent on the cluster.", nil},
+		metricServiceInfo: {"service_info",
+			"The name of the cluster's VPC endpoint service; always 1.", []string{"service_name"}},
+		metricUnlisted: {"unlisted_connections",
+			"Accepted connections whose owner no entry of the whitelist names; absent where that cannot be judged.", nil},
+		metricUp: {"up",
+			"Whether this scrape got the cluster's full answer from the API (1), or one younger than min_interval, or not (0).", nil},
+		metricUpdateSwitch: {"update_switch",
+			"The API's vpcepUpdateSwitch as it is (true: 1, false: 0); its meaning is not clear.", nil},
 	}
 }
 
-func (d *descs) all() []gauge {
-	return []gauge{
-		d.up, d.scrapeDuration, d.lastSuccess, d.clusterInfo, d.enabled, d.reported, d.connections, d.truncated,
-		d.updateSwitch, d.serviceInfo, d.permissions, d.permissionsWildcard, d.unlisted, d.limited, d.connectionInfo,
-		d.connectionStatus, d.maxSessions, d.created, d.updated,
+func (d *description) fullName() string { return prometheus.BuildFQName(namespace, "", d.name) }
+
+// descs are the descriptions as a registry wants them. Of cluster_info, further labels are configured.
+func descs(configured []string) (descs [metricCount]*prometheus.Desc) {
+	for metric, d := range descriptions() {
+		labels := append(clusterLabels(), d.labels...)
+		if metric == int(metricClusterInfo) {
+			labels = append(labels, configured...)
+		}
+		descs[metric] = prometheus.NewDesc(d.fullName(), d.help, labels, nil)
 	}
+	return descs
 }
 
-// clusterLabels are the values of the labels that every series has.
-func clusterLabels(t *Target) [4]string {
-	return [4]string{
-		labelValue(t.Region), labelValue(t.ProjectID), labelValue(t.Cluster.ID), labelValue(t.Cluster.Name),
-	}
+// clusterLabels are the labels that every series has, sorted.
+func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
+
+// identity is the values of the clusterLabels.
+type identity [4]string
+
+func identityOf(t *Target) identity {
+	return identity{labelValue(t.Cluster.ID), labelValue(t.Cluster.Name), labelValue(t.ProjectID), labelValue(t.Region)}
 }
 
-// emit sends the series of one cluster. A value that the API did not send has none.
-func (d *descs) emit(o *Outcome, options Options, send func(prometheus.Metric)) {
-	cluster := clusterLabels(&o.Target)
-	send(d.up.series(boolean(o.Err == nil), cluster))
-	send(d.scrapeDuration.series(o.Duration.Seconds(), cluster))
-	send(d.clusterInfo.series(1, cluster, d.info(&o.Target)...))
+// cluster is what tells clusters apart, whatever they are called.
+func (i identity) cluster() [3]string { return [3]string{i[0], i[2], i[3]} }
 
-	list := o.List
-	if list == nil {
+// addCluster adds the series of a cluster. A value that the API did not send has none.
+func (s *samples) addCluster(o *Outcome, info *infoLabels, options Options) {
+	id := identityOf(&o.Target)
+	cluster := s.row(clusterLabels(), id[:])
+	s.add(metricUp, boolean(o.Err == nil), cluster)
+	s.add(metricScrapeDuration, o.Duration.Seconds(), cluster)
+	s.add(metricClusterInfo, 1, s.row(info.names, info.of(&o.Target)))
+	if o.List == nil {
 		return
 	}
-	send(d.lastSuccess.series(unix(o.ReadAt), cluster))
-	send(d.enabled.series(boolean(list.Enabled), cluster))
+	s.add(metricLastSuccess, unix(o.ReadAt), cluster)
+	s.addList(o.List, cluster, options)
+}
+
+// addList adds the series of a list.
+func (s *samples) addList(list *css.ConnectionList, cluster []*dto.LabelPair, options Options) {
+	s.add(metricEnabled, boolean(list.Enabled), cluster)
 	if !list.Enabled {
 		return
 	}
 	if list.Reported.Set {
-		send(d.reported.series(list.Reported.Value, cluster))
+		s.add(metricReported, list.Reported.Value, cluster)
 	}
 	byStatus := CountByStatus(list.Connections)
-	for _, status := range css.Statuses() {
-		send(d.connections.series(float64(byStatus[status]), cluster, string(status)))
+	status := column{name: "status"}
+	for _, each := range css.Statuses() {
+		s.add(metricConnections, float64(byStatus[each]), s.with(cluster, status.pair(s, (*string)(&each))))
 	}
-	send(d.truncated.series(boolean(list.Truncated()), cluster))
+	s.add(metricTruncated, boolean(list.Truncated()), cluster)
 	if list.UpdateSwitch.Set {
-		send(d.updateSwitch.series(boolean(list.UpdateSwitch.Value), cluster))
+		s.add(metricUpdateSwitch, boolean(list.UpdateSwitch.Value), cluster)
 	}
 	if list.ServiceName != "" {
-		send(d.serviceInfo.series(1, cluster, labelValue(list.ServiceName)))
+		s.add(metricServiceInfo, 1, s.with(cluster, s.pair(new("service_name"), fit(&list.ServiceName))))
 	}
 	if list.Permissions.Set {
-		send(d.permissions.series(float64(len(list.Permissions.Value)), cluster))
-		send(d.permissionsWildcard.series(boolean(wildcard(list.Permissions.Value)), cluster))
+		s.add(metricPermissions, float64(len(list.Permissions.Value)), cluster)
+		s.add(metricWildcard, boolean(wildcard(list.Permissions.Value)), cluster)
 	}
 	if count, ok := Unlisted(list); ok {
-		send(d.unlisted.series(float64(count), cluster))
+		s.add(metricUnlisted, float64(count), cluster)
 	}
 
 	tooMany := options.Connections && len(list.Connections) > options.MaxConnections
-	send(d.limited.series(boolean(tooMany), cluster))
+	s.add(metricLimited, boolean(tooMany), cluster)
 	if options.Connections && !tooMany {
-		d.emitConnections(list.Connections, cluster, send)
+		s.addConnections(list.Connections, cluster)
 	}
-}
-
-// emitConnections sends the series of each connection that has an id.
-func (d *descs) emitConnections(connections []css.Connection, cluster [4]string, send func(prometheus.Metric)) {
-	shown := make(map[string]struct{}, len(connections))
-	for i := range connections {
-		c := &connections[i]
-		id := labelValue(c.ID)
-		if _, twice := shown[id]; twice || id == "" { // ids may differ only beyond the end of a label's value
-			continue
-		}
-		shown[id] = struct{}{}
-		send(d.connectionInfo.series(1, cluster, id, labelValue(c.DomainID), labelValue(c.SpecificationName),
-			labelValue(c.IP), labelValue(c.IPv6), labelValue(c.DNSName)))
-		if c.Status != "" {
-			send(d.connectionStatus.series(1, cluster, id, string(c.Status)))
-		}
-		if c.MaxSessions.Set {
-			send(d.maxSessions.series(c.MaxSessions.Value, cluster, id))
-		}
-		if c.CreatedAt.Set {
-			send(d.created.series(unix(c.CreatedAt.Value), cluster, id))
-		}
-		if c.UpdatedAt.Set {
-			send(d.updated.series(unix(c.UpdatedAt.Value), cluster, id))
-		}
-	}
-}
-
-func (d *descs) info(t *Target) []string {
-	values := []string{
-		labelValue(t.Project), labelValue(t.Cluster.Engine), labelValue(t.Cluster.EngineVersion),
-		labelValue(t.Cluster.EnterpriseProjectID), labelValue(t.Cluster.VPCID),
-	}
-	for _, name := range d.infoLabels {
-		values = append(values, labelValue(t.Labels[name]))
-	}
-	return values
 }
 
 // CountByStatus counts connections as the metric css_vpcep_connections does. One without a status counts as unknown: it is

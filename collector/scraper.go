@@ -5,6 +5,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -76,19 +77,31 @@ type State struct {
 	FailedAt time.Time           // when it could last not be read, likewise
 }
 
-// Scrape reads the targets, each at most once however many scrapes ask at the same moment, and returns when all have
-// been read or ctx ends; outcomes are in the order of targets.
-func (s *Scraper) Scrape(ctx context.Context, targets []Target) []Outcome {
-	start := time.Now()
-	outcomes := make([]Outcome, len(targets))
-	waits := s.launch(ctx, start, targets, outcomes)
-	for i, f := range waits {
-		if f == nil {
-			continue // served again
+// Scrape reads the targets, each at most once however many scrapes ask at the same moment. What it got of one is there as
+// soon as that one and all before it have been read, or ctx has ended; outcomes are in the order of targets.
+func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome] {
+	return func(yield func(Outcome) bool) {
+		start := time.Now()
+		waits := s.launch(ctx, start, targets)
+		got := 0
+		defer func() { // of what is not wanted any more
+			for _, w := range waits[got:] {
+				if w.flight != nil {
+					s.leave(w.flight)
+				}
+			}
+		}()
+		for i, w := range waits {
+			o := Outcome{Target: targets[i], List: w.list, ReadAt: w.readAt}
+			if w.flight != nil {
+				o = s.await(ctx, start, w.flight, targets[i])
+			}
+			got++
+			if !yield(o) {
+				return
+			}
 		}
-		outcomes[i] = s.await(ctx, start, f, targets[i])
 	}
-	return outcomes
 }
 
 // State tells what is remembered of a cluster; the name is that of its project in the file.
@@ -122,15 +135,21 @@ func (s *Scraper) Retain(targets []Target) {
 
 func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
 
-// launch joins the flights that are under way, starts those that are missing, and puts the outcomes of targets whose
-// list is young enough into outcomes.
-func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target, outcomes []Outcome) []*flight {
+// wait is what a scrape waits for of one target.
+type wait struct {
+	flight *flight // nil if the list is young enough to be served again
+	list   *css.ConnectionList
+	readAt time.Time
+}
+
+// launch joins the flights that are under way and starts those that are missing.
+func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target) []wait {
 	type launched struct {
 		flight *flight
 		ctx    context.Context //nolint:containedctx // on its way to start
 		state  clusterState
 	}
-	waits := make([]*flight, len(targets))
+	waits := make([]wait, len(targets))
 	missing := make(map[string][]launched) // by project
 
 	s.mu.Lock()
@@ -141,7 +160,7 @@ func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target, o
 			s.clusters[keyOf(t)] = c
 		}
 		if c.list != nil && now.Sub(c.readAt) < s.options.MinInterval {
-			outcomes[i] = Outcome{Target: t, List: c.list, ReadAt: c.readAt}
+			waits[i] = wait{list: c.list, readAt: c.readAt}
 			continue
 		}
 		if c.flight == nil {
@@ -150,7 +169,7 @@ func (s *Scraper) launch(ctx context.Context, now time.Time, targets []Target, o
 			c.flight = f
 		}
 		c.flight.join(ctx)
-		waits[i] = c.flight
+		waits[i].flight = c.flight
 	}
 	s.mu.Unlock()
 
@@ -192,8 +211,10 @@ func (s *Scraper) start(ctx context.Context, f *flight) {
 		defer leave()
 		// The first request has its turn already; each further one (a page, a retry) waits for its own.
 		first := true
-		list, err := f.target.Reader.Connections(ctx, f.target.Cluster.ID, func(ctx context.Context) (func(), error) {
-			f.ask()
+		list, err := f.target.Reader.Connections(ctx, f.target.Cluster.ID, s.last(f.target), func(ctx context.Context) (func(), error) {
+			if err := f.ask(); err != nil {
+				return nil, err
+			}
 			if first {
 				first = false
 				return leave, nil
@@ -202,6 +223,16 @@ func (s *Scraper) start(ctx context.Context, f *flight) {
 		})
 		s.land(f, list, err)
 	})
+}
+
+// last is the list that was last read of a target; nil if there is none.
+func (s *Scraper) last(t Target) *css.ConnectionList {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clusters[keyOf(t)]; c != nil {
+		return c.list
+	}
+	return nil
 }
 
 // turn waits until the project's budget and the limit of concurrent requests allow a request. What it returns ends the

@@ -42,7 +42,7 @@ func TestScrape(t *testing.T) {
 	cloud.fault("nonsense", fault{Body: "<html>"})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
 
-	outcomes := scraper.Scrape(t.Context(), cloud.targets("good", "nonsense", "off", "missing"))
+	outcomes := collected(scraper.Scrape(t.Context(), cloud.targets("good", "nonsense", "off", "missing")))
 	if got, want := fmt.Sprint(reasons(outcomes)), "[ decode  denied]"; got != want {
 		t.Errorf("reasons %s, want %s", got, want)
 	}
@@ -69,7 +69,7 @@ func TestShared(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if o := scraper.Scrape(t.Context(), cloud.targets("c1")); o[0].Err != nil {
+			if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
 				t.Error(o[0].Err)
 			}
 		})
@@ -87,14 +87,14 @@ func TestGivesUp(t *testing.T) {
 	cloud.add("hangs", simulated(1))
 	cloud.fault("hangs", fault{Hang: true})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	if o := scraper.Scrape(t.Context(), cloud.targets("good")); o[0].Err != nil { // the credentials are proven
+	if o := collected(scraper.Scrape(t.Context(), cloud.targets("good"))); o[0].Err != nil { // the credentials are proven
 		t.Fatal(o[0].Err)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	outcomes := scraper.Scrape(ctx, cloud.targets("hangs", "good"))
+	outcomes := collected(scraper.Scrape(ctx, cloud.targets("hangs", "good")))
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("took %s", took)
 	}
@@ -118,12 +118,12 @@ func TestImpatient(t *testing.T) {
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if o := scraper.Scrape(impatient, cloud.targets("c1")); o[0].Err == nil {
+		if o := collected(scraper.Scrape(impatient, cloud.targets("c1"))); o[0].Err == nil {
 			t.Error("the impatient scrape got an answer")
 		}
 	})
 	eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
-	o := scraper.Scrape(patient, cloud.targets("c1"))
+	o := collected(scraper.Scrape(patient, cloud.targets("c1")))
 	wg.Wait()
 	if o[0].Err != nil || cloud.calls("c1") != 1 {
 		t.Errorf("%v after %d calls", o[0].Err, cloud.calls("c1"))
@@ -136,8 +136,8 @@ func TestMinInterval(t *testing.T) {
 	cloud.add("fails", simulated(1))
 	cloud.fault("fails", fault{Status: http.StatusNotFound, Body: "{}"})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
-	first := scraper.Scrape(t.Context(), cloud.targets("c1", "fails"))
-	second := scraper.Scrape(t.Context(), cloud.targets("c1", "fails"))
+	first := collected(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
+	second := collected(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
 	if cloud.calls("c1") != 1 || second[0].Err != nil || second[0].ReadAt != first[0].ReadAt || second[0].List == nil {
 		t.Errorf("%d calls, %+v", cloud.calls("c1"), second[0])
 	}
@@ -155,9 +155,9 @@ func TestMaxStaleness(t *testing.T) {
 			cloud := newCloud(t)
 			cloud.add("c1", simulated(1))
 			scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MaxStaleness: tc.staleness})
-			good := scraper.Scrape(t.Context(), cloud.targets("c1"))
+			good := collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
 			cloud.fault("c1", fault{Status: http.StatusInternalServerError})
-			bad := scraper.Scrape(t.Context(), cloud.targets("c1"))
+			bad := collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
 			if bad[0].Err == nil || (bad[0].List != nil) != tc.stands {
 				t.Errorf("%+v", bad[0])
 			}
@@ -178,7 +178,7 @@ func TestConcurrency(t *testing.T) {
 	}
 	cloud.fault("", fault{Latency: 5 * time.Millisecond})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 3})
-	for i, o := range scraper.Scrape(t.Context(), cloud.targets(ids...)) {
+	for i, o := range collected(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
 		if o.Err != nil || o.Target.Cluster.ID != ids[i] {
 			t.Errorf("%s: %v", o.Target.Cluster.ID, o.Err)
 		}
@@ -203,17 +203,17 @@ func TestOtherProjects(t *testing.T) {
 	cloud.add("c1", simulated(1))
 	cloud.add("c2", simulated(1))
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, Projects: 2})
-	if o := scraper.Scrape(t.Context(), cloud.targets("c1")); o[0].Err != nil { // the credentials are proven
+	if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil { // the credentials are proven
 		t.Fatal(o[0].Err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { scraper.Scrape(ctx, hanging) })
+	wg.Go(func() { collected(scraper.Scrape(ctx, hanging)) })
 	eventually(t, "the project has its share", func() bool { return cloud.InFlight() == 3 })
 
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel2()
-	for _, o := range scraper.Scrape(ctx2, cloud.targets("c1", "c2")) {
+	for _, o := range collected(scraper.Scrape(ctx2, cloud.targets("c1", "c2"))) {
 		if o.Err != nil {
 			t.Error(o.Err)
 		}
@@ -235,7 +235,7 @@ func TestOldestFirst(t *testing.T) {
 	for round := range 3 {
 		cloud.budget = rate.NewLimiter(rate.Every(time.Hour), 2) // two requests a round
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		outcomes := scraper.Scrape(ctx, cloud.targets(ids...))
+		outcomes := collected(scraper.Scrape(ctx, cloud.targets(ids...)))
 		cancel()
 		for i, o := range outcomes {
 			if turn := i/2 == round; turn != (o.Err == nil) {
@@ -259,7 +259,7 @@ func TestLogsOnce(t *testing.T) {
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.NewTextHandler(&log, nil)))
 	scrape := func(times int) {
 		for range times {
-			scraper.Scrape(t.Context(), cloud.targets("c1"))
+			collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
 		}
 	}
 	scrape(2)
@@ -301,7 +301,7 @@ func TestCallerGone(t *testing.T) {
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { scraper.Scrape(ctx, cloud.targets("c1")) })
+	wg.Go(func() { collected(scraper.Scrape(ctx, cloud.targets("c1"))) })
 	eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
 	cancel()
 	wg.Wait()
@@ -309,7 +309,7 @@ func TestCallerGone(t *testing.T) {
 		t.Errorf("counted %v times", n)
 	}
 	cloud.fault("c1")
-	if o := scraper.Scrape(t.Context(), cloud.targets("c1")); o[0].Err != nil {
+	if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
 		t.Errorf("the next scrape joined the cancelled call: %v", o[0].Err)
 	}
 	scraper.Wait()
@@ -321,9 +321,9 @@ func TestRetain(t *testing.T) {
 	cloud.add("c1", simulated(1))
 	cloud.add("c2", simulated(1))
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 1, MinInterval: time.Hour})
-	scraper.Scrape(t.Context(), cloud.targets("c1", "c2"))
+	collected(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
 	scraper.Retain(cloud.targets("c2"))
-	scraper.Scrape(t.Context(), cloud.targets("c1", "c2"))
+	collected(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
 	if a, b := cloud.calls("c1"), cloud.calls("c2"); a != 2 || b != 1 {
 		t.Errorf("%d and %d calls, want 2 and 1", a, b)
 	}
@@ -340,7 +340,7 @@ func TestWrongKey(t *testing.T) {
 	cloud.fault("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 16})
 	for range 5 {
-		for _, o := range scraper.Scrape(t.Context(), cloud.targets(ids...)) {
+		for _, o := range collected(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
 			if css.ReasonOf(o.Err) != css.ReasonAuth {
 				t.Fatal(o.Err)
 			}
@@ -362,11 +362,11 @@ func TestScrapeRemembersWhoHung(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond) // shorter than the patience with who tries
 	defer cancel()
 	var first sync.WaitGroup
-	first.Go(func() { scraper.Scrape(ctx, cloud.targets("hangs")) })
+	first.Go(func() { collected(scraper.Scrape(ctx, cloud.targets("hangs"))) })
 	for cloud.InFlight() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	scraper.Scrape(ctx, cloud.targets("waits"))
+	collected(scraper.Scrape(ctx, cloud.targets("waits")))
 	first.Wait()
 	scraper.Wait()
 	if hung := scraper.clusters[clusterKey{"production", "hangs"}]; !hung.timedOut {

@@ -13,7 +13,7 @@ import (
 
 // Reader reads a cluster's connections; css.Client does.
 type Reader interface {
-	Connections(ctx context.Context, clusterID string, admit css.Admit) (*css.ConnectionList, error)
+	Connections(ctx context.Context, clusterID string, last *css.ConnectionList, admit css.Admit) (*css.ConnectionList, error)
 	// Resting gives the reason for which no call would be made now, nil if one would.
 	Resting(ctx context.Context) error
 	// KnownProjectID is empty until the project's id is known.

@@ -26,8 +26,12 @@ import (
 	"time"
 )
 
-// maxBody is how many bytes of an answer are read: a full page of 1,000 connections has about a quarter of a megabyte.
-const maxBody = 16 << 20
+const (
+	// maxBody is how many bytes of an answer are read: a full page of 1,000 connections has about a quarter of a megabyte.
+	maxBody = 16 << 20
+	// maxKept is how large a buffer may be to be used again.
+	maxKept = 1 << 20
+)
 
 // Exchange is one request and its answer, for who counts them.
 type Exchange struct {
@@ -65,6 +69,7 @@ type Client struct {
 	options Options
 	scope   string
 	closed  atomic.Bool
+	buffers sync.Pool     // of *bytes.Buffer
 	lookup  chan struct{} // held by who looks the project's id up, and for what follows
 
 	lookupFailed   error // the last look-up's
@@ -85,6 +90,7 @@ func NewClient(options Options) *Client {
 	return &Client{
 		options:   options,
 		scope:     options.Endpoint + " " + options.ProjectID,
+		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		lookup:    make(chan struct{}, 1),
 		projectID: options.ProjectID,
 	}
@@ -137,6 +143,8 @@ type request struct {
 	path      []string // segments, unescaped
 	query     url.Values
 	admit     Admit
+	// into, if not nil, is what the answer's body is read into: the body is good until it is used again.
+	into *bytes.Buffer
 	// post, if not nil, makes the body of a POST. Such a request is not signed: its body holds the credentials.
 	post func(Credentials) []byte
 }
@@ -286,7 +294,7 @@ func (c *Client) send(r request, req *http.Request, credentials Credentials, hea
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		return a, statusError(r.operation, resp, body, credentials)
 	}
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	a.body, err = r.read(resp.Body)
 	switch {
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
 		return a, decodeError(r.operation, "the body is not compressed as it says")
@@ -296,6 +304,17 @@ func (c *Client) send(r request, req *http.Request, credentials Credentials, hea
 		return a, decodeError(r.operation, "the body has more than 16 MiB")
 	}
 	return a, nil
+}
+
+// read reads a body, and one byte more than it may have.
+func (r *request) read(body io.Reader) ([]byte, error) {
+	to := r.into
+	if to == nil {
+		to = new(bytes.Buffer)
+	}
+	to.Reset()
+	_, err := to.ReadFrom(io.LimitReader(body, maxBody+1))
+	return to.Bytes(), err
 }
 
 // newRequest builds the request, unsigned.

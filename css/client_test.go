@@ -32,7 +32,7 @@ func TestSeedOverTheWire(t *testing.T) {
 	f := newFake(t, says(200, seedBody))
 	var exchanges []Exchange
 	c := newTestClient(t, f.URL, func(o *Options) { o.Observe = func(e Exchange) { exchanges = append(exchanges, e) } })
-	list, err := c.Connections(soon(t), testCluster, nil)
+	list, err := c.Connections(soon(t), testCluster, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestHeaders(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, says(200, seedBody))
-			if _, err := newTestClient(t, f.URL, withCredentials(test.credentials)).Connections(soon(t), "c", nil); err != nil {
+			if _, err := newTestClient(t, f.URL, withCredentials(test.credentials)).Connections(soon(t), "c", nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			header := f.seen()[0].header
@@ -117,7 +117,7 @@ func TestFreshSignature(t *testing.T) {
 				dates = append(dates, r.Header.Get("X-Sdk-Date"))
 				return response(r, 503, ""), nil
 			})))
-		_, err := c.Connections(t.Context(), "c", nil)
+		_, err := c.Connections(t.Context(), "c", nil, nil)
 		if e := failure(t, err); e.Reason != ReasonServer {
 			t.Errorf("reason %q", e.Reason)
 		}
@@ -147,7 +147,7 @@ func TestRedirectsRefused(t *testing.T) {
 					w.WriteHeader(status)
 					fmt.Fprint(w, seedBody)
 				})
-				_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil)
+				_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil, nil)
 				e := failure(t, err)
 				if e.Reason != ReasonInvalid || e.Status != status {
 					t.Errorf("reason %q, status %d; want invalid, %d: %v", e.Reason, e.Status, status, err)
@@ -193,7 +193,7 @@ func TestBodyWithoutEnd(t *testing.T) {
 			})
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil)
+			_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil, nil)
 			runtime.ReadMemStats(&after)
 			if e := failure(t, err); e.Reason != ReasonDecode {
 				t.Errorf("error %v, want a reason decode", err)
@@ -222,7 +222,7 @@ func TestBodyAtTheLimit(t *testing.T) {
 		head := `{"connections":[],"x":"`
 		body := head + strings.Repeat("a", 16<<20-len(head)-2) + `"}` + strings.Repeat(" ", extra)
 		f := newFake(t, says(200, body))
-		_, err := newTestClient(t, f.URL).Connections(soon(t), "c", nil)
+		_, err := newTestClient(t, f.URL).Connections(soon(t), "c", nil, nil)
 		if (err == nil) != ok {
 			t.Errorf("%d bytes: %v", len(body), err)
 		}
@@ -249,12 +249,12 @@ func TestGzip(t *testing.T) {
 		}
 	})
 	c := newTestClient(t, f.URL)
-	list, err := c.Connections(soon(t), "c", nil)
+	list, err := c.Connections(soon(t), "c", nil, nil)
 	if err != nil || len(list.Connections) != 2 {
 		t.Errorf("packed: %v, %v", list, err)
 	}
 	for _, what := range []string{"cut", "no gzip"} {
-		if _, err := c.Connections(soon(t), "c", nil); err == nil {
+		if _, err := c.Connections(soon(t), "c", nil, nil); err == nil {
 			t.Errorf("%s: no error", what)
 		} else if r := ReasonOf(err); r != ReasonDecode && r != ReasonTransport {
 			t.Errorf("%s: reason %q", what, r)
@@ -355,7 +355,7 @@ func TestErrorTable(t *testing.T) {
 				w.WriteHeader(test.status)
 				fmt.Fprint(w, test.body)
 			})
-			list, err := newTestClient(t, f.URL).Connections(soon(t), "c", nil)
+			list, err := newTestClient(t, f.URL).Connections(soon(t), "c", nil, nil)
 			if list != nil {
 				t.Errorf("list %+v beside an error", list)
 			}
@@ -427,7 +427,7 @@ func TestEchoedRequestIsNotShown(t *testing.T) {
 		} {
 			f := newFake(t, says(status, body))
 			c := newTestClient(t, f.URL, withCredentials(Static{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken}))
-			_, err := c.Connections(soon(t), "c", nil)
+			_, err := c.Connections(soon(t), "c", nil, nil)
 			noSecret(t, failure(t, err), secrets...)
 			// the rest after a refusal repeats some of it
 			if err := c.Resting(soon(t)); err != nil {
@@ -463,7 +463,7 @@ func TestErrorNeverHoldsTheCredentials(t *testing.T) {
 				fmt.Fprint(w, test.body)
 			})
 			c := newTestClient(t, f.URL, withCredentials(Static{AccessKey: testAK, SecretKey: testSK, SecurityToken: test.token}))
-			_, err := c.Connections(soon(t), "c", nil)
+			_, err := c.Connections(soon(t), "c", nil, nil)
 			noSecret(t, failure(t, err), testAK, test.token, test.token[:6])
 		})
 	}
@@ -478,7 +478,7 @@ func TestErrorNeverHoldsTheCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newTestClient(t, "http://"+rawServer(t, raw),
 				withCredentials(Static{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken}))
-			_, err := c.Connections(soon(t), "c", nil)
+			_, err := c.Connections(soon(t), "c", nil, nil)
 			e := failure(t, err)
 			if e.Reason != ReasonTransport && e.Reason != ReasonDecode {
 				t.Errorf("reason %q", e.Reason)
@@ -511,7 +511,7 @@ func TestUnsendableSecret(t *testing.T) {
 		{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken + "\r\nEvil: 1"},
 		{AuthToken: testAuth + "\x00"},
 	} {
-		_, err := newTestClient(t, f.URL, withCredentials(s), withRetry(quick())).Connections(soon(t), "c", nil)
+		_, err := newTestClient(t, f.URL, withCredentials(s), withRetry(quick())).Connections(soon(t), "c", nil, nil)
 		noSecret(t, failure(t, err), testAK, testToken, testAuth)
 	}
 	if n := len(f.seen()); n != 0 {
@@ -599,7 +599,7 @@ func TestTransportFailures(t *testing.T) {
 					o.Transport = test.transport
 				}
 			})
-			list, err := c.Connections(soon(t), "c", nil)
+			list, err := c.Connections(soon(t), "c", nil, nil)
 			e := failure(t, err)
 			if e.Reason != ReasonTransport || list != nil {
 				t.Errorf("reason %q, list %v: %v", e.Reason, list, err)
@@ -634,7 +634,7 @@ func TestHTTP2(t *testing.T) {
 	roots.AddCert(f.Certificate())
 	c := newTestClient(t, f.URL, withTransport(NewTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil, 4)))
 	for range 5 {
-		if _, err := c.Connections(soon(t), testCluster, nil); err != nil {
+		if _, err := c.Connections(soon(t), testCluster, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -672,7 +672,7 @@ func TestWarmConnections(t *testing.T) {
 			for range 50 / test.parallel {
 				var group sync.WaitGroup
 				for range test.parallel {
-					group.Go(func() { _, _ = c.Connections(soon(t), testCluster, nil) })
+					group.Go(func() { _, _ = c.Connections(soon(t), testCluster, nil, nil) })
 				}
 				group.Wait()
 			}
@@ -710,7 +710,7 @@ func TestDeadline(t *testing.T) {
 				close(cancelled)
 			})
 			start := time.Now()
-			_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(within(t, 150*time.Millisecond), "c", nil)
+			_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(within(t, 150*time.Millisecond), "c", nil, nil)
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("took %s", took)
 			}
@@ -736,7 +736,7 @@ func TestDeadline(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 			}
 		})
-		_, err := newTestClient(t, f.URL).Connections(within(t, 150*time.Millisecond), "c", nil)
+		_, err := newTestClient(t, f.URL).Connections(within(t, 150*time.Millisecond), "c", nil, nil)
 		if r := ReasonOf(err); r != ReasonTimeout {
 			t.Errorf("reason %q: %v", r, err)
 		}
@@ -745,7 +745,7 @@ func TestDeadline(t *testing.T) {
 		f := newFake(t, says(200, seedBody))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := newTestClient(t, f.URL).Connections(ctx, "c", nil)
+		_, err := newTestClient(t, f.URL).Connections(ctx, "c", nil, nil)
 		if e := failure(t, err); e.Reason != ReasonTimeout || !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
@@ -799,7 +799,7 @@ func TestRetries(t *testing.T) {
 				fmt.Fprint(w, good)
 			})
 			c := newTestClient(t, f.URL, withRetry(quick()), func(o *Options) { o.Observe = func(Exchange) { observed.Add(1) } })
-			_, err := c.Connections(soon(t), "c", nil)
+			_, err := c.Connections(soon(t), "c", nil, nil)
 			if (err == nil) != (test.want == "") || (err != nil && ReasonOf(err) != test.want) {
 				t.Errorf("error %v, want reason %q", err, test.want)
 			}
@@ -813,7 +813,7 @@ func TestRetries(t *testing.T) {
 	}
 	t.Run("gives up", func(t *testing.T) {
 		f := newFake(t, says(503, ""))
-		_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil)
+		_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil, nil)
 		if e := failure(t, err); e.Reason != ReasonServer || e.Status != 503 || len(f.seen()) != 4 {
 			t.Errorf("error %v after %d calls, want 503 after 4", err, len(f.seen()))
 		}
@@ -837,7 +837,7 @@ func TestRetryWaits(t *testing.T) {
 				})))
 			ctx, cancel := context.WithTimeout(t.Context(), deadline)
 			defer cancel()
-			_, err = c.Connections(ctx, "c", nil)
+			_, err = c.Connections(ctx, "c", nil, nil)
 			end = time.Since(start)
 		})
 		return at, end, err
@@ -914,7 +914,7 @@ func TestRetryWaits(t *testing.T) {
 			c := newTestClient(t, "http://css.invalid", withRetry(Retry{Tries: 2, Base: time.Hour, Limit: time.Hour}),
 				withTransport(roundTripper(func(r *http.Request) (*http.Response, error) { return response(r, 503, ""), nil })))
 			start := time.Now()
-			_, err := c.Connections(ctx, "c", nil)
+			_, err := c.Connections(ctx, "c", nil, nil)
 			if e := failure(t, err); e.Reason != ReasonServer || time.Since(start) != time.Second {
 				t.Errorf("error %v after %s, want server after 1 s", err, time.Since(start))
 			}
@@ -948,7 +948,7 @@ func TestAdmit(t *testing.T) {
 		fmt.Fprint(w, pageOf([]int{n}, "2"))
 	})
 	var inside, asked int
-	_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", func(context.Context) (func(), error) {
+	_, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), "c", nil, func(context.Context) (func(), error) {
 		inside++
 		asked++
 		if inside != 1 {
@@ -961,7 +961,7 @@ func TestAdmit(t *testing.T) {
 	}
 
 	f = newFake(t, says(200, seedBody))
-	_, err = newTestClient(t, f.URL).Connections(soon(t), "c", func(context.Context) (func(), error) {
+	_, err = newTestClient(t, f.URL).Connections(soon(t), "c", nil, func(context.Context) (func(), error) {
 		return nil, context.DeadlineExceeded
 	})
 	if e := failure(t, err); e.Reason != ReasonTimeout || len(f.seen()) != 0 {
@@ -973,7 +973,7 @@ func TestNoCredentials(t *testing.T) {
 	f := newFake(t, says(200, seedBody))
 	for _, s := range []Static{{}, {AccessKey: testAK}, {SecretKey: testSK}, {SecurityToken: testToken}} {
 		c := newTestClient(t, f.URL, withCredentials(s), withRetry(quick()))
-		_, err := c.Connections(soon(t), "c", nil)
+		_, err := c.Connections(soon(t), "c", nil, nil)
 		if e := failure(t, err); e.Reason != ReasonAuth || e.Hint() == "" {
 			t.Errorf("error %v", err)
 		}

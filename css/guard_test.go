@@ -87,7 +87,7 @@ func round(ctx context.Context, c *Client, n int, deadline time.Duration) map[Re
 	ended := make(map[Reason]int)
 	for i := range n {
 		group.Go(func() {
-			_, err := c.Connections(ctx, fmt.Sprint("cluster-", i), nil)
+			_, err := c.Connections(ctx, fmt.Sprint("cluster-", i), nil, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -469,7 +469,7 @@ func TestGuardWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(always(200, 900*time.Millisecond))
 		c := gateClient(t, g)
-		go func() { _, _ = c.Connections(t.Context(), "slow", nil) }()
+		go func() { _, _ = c.Connections(t.Context(), "slow", nil, nil) }()
 		synctest.Wait()
 		expect(t, "who waited", round(t.Context(), c, 5, 300*time.Millisecond), map[Reason]int{ReasonTimeout: 5})
 		expect(t, "after", time.Since(g.began), 300*time.Millisecond)

@@ -58,7 +58,7 @@ func (c *cloud) count(of simulator.Endpoint) int { return c.Count(simulator.Targ
 // reads reads c1 and wants its connection.
 func reads(t *testing.T, client *Client, what string) {
 	t.Helper()
-	list, err := client.Connections(soon(t), "c1", nil)
+	list, err := client.Connections(soon(t), "c1", nil, nil)
 	if err != nil || len(list.Connections) != 1 {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -92,7 +92,7 @@ func TestIAMTokenTogether(t *testing.T) {
 		var group sync.WaitGroup
 		for range 32 {
 			group.Go(func() {
-				if _, err := client.Connections(soon(t), "c1", nil); err != nil {
+				if _, err := client.Connections(soon(t), "c1", nil, nil); err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
 			})
@@ -136,7 +136,7 @@ func TestIAMTokenReloginOnce(t *testing.T) {
 	refusal := simulator.Fault{Status: 401, Body: `{"error_code":"APIGW.0307","error_msg":"The token must be updated.","request_id":"r1"}`}
 	c.SetFault(simulator.Target{Endpoint: simulator.Connections}, refusal)
 	for range 10 {
-		if _, err := client.Connections(soon(t), "c1", nil); ReasonOf(err) != ReasonAuth {
+		if _, err := client.Connections(soon(t), "c1", nil, nil); ReasonOf(err) != ReasonAuth {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestIAMTokenReloginOnce(t *testing.T) {
 	c.ForgetRequests()
 	c.SetFault(simulator.Target{Endpoint: simulator.Connections}, refusal)
 	for range 10 {
-		if _, err := other.Connections(soon(t), "c1", nil); ReasonOf(err) != ReasonAuth {
+		if _, err := other.Connections(soon(t), "c1", nil, nil); ReasonOf(err) != ReasonAuth {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestIAMTokenWrongPassword(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	client := c.client(t, "p1", withLogin("", file))
 	for range 20 {
-		_, err := client.Connections(soon(t), "c1", nil)
+		_, err := client.Connections(soon(t), "c1", nil, nil)
 		e := failure(t, err)
 		if e.Reason != ReasonAuth || e.Operation != "token" || !strings.Contains(e.Hint(), "password") {
 			t.Fatalf("%v; %s", e, e.Hint())
@@ -235,7 +235,7 @@ func TestIAMTokenTrouble(t *testing.T) {
 			c.SetFault(simulator.Target{Endpoint: simulator.Tokens}, test.fault)
 			client := c.client(t, "p1", withLogin(testPassword, ""))
 			for range 3 {
-				_, err := client.Connections(soon(t), "c1", nil)
+				_, err := client.Connections(soon(t), "c1", nil, nil)
 				if got := Reason(""); err != nil {
 					got = ReasonOf(err)
 					if got != test.reason {

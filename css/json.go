@@ -35,13 +35,15 @@ func some[T any](value T) Optional[T] { return Optional[T]{Value: value, Set: tr
 type reader struct {
 	json       *jsontext.Decoder
 	scratch    []byte
-	unparsable map[string]int // by field
+	texts      map[string]string // the last text of each field: most elements of a list repeat some of them
+	unparsable map[string]int    // by field
 }
 
 func newReader(body []byte) *reader {
 	return &reader{
 		json: jsontext.NewDecoder(bytes.NewBuffer(body),
 			jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)),
+		texts: make(map[string]string),
 	}
 }
 
@@ -127,40 +129,59 @@ func (r *reader) count(name string) {
 
 func (r *reader) skip() error { return r.syntax(r.json.SkipValue()) }
 
-// text reads a string. A number is as good: ids have been both.
-func (r *reader) text(name string, to *string) error {
+// scalar reads the content of a string, or a number as it stands: ids and sizes have been both. It is valid until the
+// next call. Of any other value there is none.
+func (r *reader) scalar(name string) ([]byte, error) {
 	switch r.json.PeekKind() {
 	case jsontext.KindString, jsontext.KindNumber:
 		raw, err := r.json.ReadValue()
 		if err != nil {
-			return r.syntax(err)
+			return nil, r.syntax(err)
 		}
-		*to = Clean(string(r.unquote(raw)), maxText)
+		return r.unquote(raw), nil
+	}
+	return nil, r.odd(name)
+}
+
+// text reads a string or a number.
+func (r *reader) text(name string, to *string) error {
+	content, err := r.scalar(name)
+	if err != nil || content == nil {
+		return err
+	}
+	if last := r.texts[name]; last == string(content) {
+		*to = last
 		return nil
 	}
-	return r.odd(name)
+	*to = Clean(string(content), maxText)
+	r.texts[name] = *to
+	return nil
 }
 
 // number reads a number, or a string that holds one. An empty string is no value.
 func (r *reader) number(name string, to *Optional[float64]) error {
-	var text string
-	if kind := r.json.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNumber {
-		return r.odd(name)
-	}
-	if err := r.text(name, &text); err != nil {
+	content, err := r.scalar(name)
+	content = bytes.TrimSpace(content)
+	if err != nil || len(content) == 0 {
 		return err
 	}
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return nil
-	}
-	value, err := strconv.ParseFloat(text, 64)
-	if strings.Trim(text, "0123456789+-.eE") != "" || err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+	value, err := strconv.ParseFloat(string(content), 64)
+	if err != nil || !decimal(content) || math.IsInf(value, 0) || math.IsNaN(value) {
 		r.count(name)
 		return nil
 	}
 	*to = some(value)
 	return nil
+}
+
+// decimal says whether a number is written as JSON has it; strconv takes more.
+func decimal(content []byte) bool {
+	for _, c := range content {
+		if (c < '0' || c > '9') && strings.IndexByte("+-.eE", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // boolean reads true and false; an older example has them as strings.
@@ -174,11 +195,11 @@ func (r *reader) boolean(name string, to *Optional[bool]) error {
 		*to = some(token.Bool())
 		return nil
 	case jsontext.KindString:
-		var text string
-		if err := r.text(name, &text); err != nil {
+		content, err := r.scalar(name)
+		if err != nil {
 			return err
 		}
-		switch strings.ToLower(strings.TrimSpace(text)) {
+		switch strings.ToLower(strings.TrimSpace(string(content))) {
 		case "true":
 			*to = some(true)
 		case "false":
@@ -197,15 +218,12 @@ func (r *reader) moment(name string, to *Optional[time.Time]) error {
 	if r.json.PeekKind() != jsontext.KindString {
 		return r.odd(name)
 	}
-	var text string
-	if err := r.text(name, &text); err != nil {
+	content, err := r.scalar(name)
+	content = bytes.TrimSpace(content)
+	if err != nil || len(content) == 0 {
 		return err
 	}
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return nil
-	}
-	value, ok := parseTime(text)
+	value, ok := parseTime(string(content))
 	if !ok {
 		r.count(name)
 		return nil
@@ -252,6 +270,9 @@ func (r *reader) syntax(err error) error {
 // Clean makes s fit for a label of Prometheus, a log line and a page: valid UTF-8 of at most limit bytes, without
 // control characters other than line ends and tabs. What is not fit is replaced. A text that is fit comes back as it is.
 func Clean(s string, limit int) string {
+	if len(s) <= limit && printable(s) {
+		return s
+	}
 	if len(s) > limit {
 		end := limit
 		for end > limit-utf8.UTFMax && end > 0 && !utf8.RuneStart(s[end]) {
@@ -269,6 +290,16 @@ func Clean(s string, limit int) string {
 		return r
 	}, s)
 	return Clean(s, limit) // the replacement is longer than what it replaces
+}
+
+// printable says whether s is of printable ASCII, as nearly all texts are.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // isControl leaves out what the exposition format escapes or takes as it is.

@@ -216,7 +216,7 @@ func TestPaging(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, test.cluster.answer)
 			client := newTestClient(t, f.URL)
-			list, err := client.Connections(soon(t), testCluster, nil)
+			list, err := client.Connections(soon(t), testCluster, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -263,7 +263,7 @@ func TestPaging(t *testing.T) {
 func TestPagingWhereTotalIsUnknownAndPagesAreCapped(t *testing.T) {
 	for _, most := range []int{10, 100, 500} {
 		f := newFake(t, (&cluster{ids: upTo(1050), most: most, total: fixed("")}).answer)
-		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +305,7 @@ func TestPagingFails(t *testing.T) {
 				return true
 			}}
 			f := newFake(t, c.answer)
-			list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+			list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 			if e := failure(t, err); e.Reason != test.want || list != nil {
 				t.Errorf("reason %q, list %v; want %q and none", e.Reason, list, test.want)
 			}
@@ -323,7 +323,7 @@ func TestPagingFails(t *testing.T) {
 			return true
 		}}
 		f := newFake(t, c.answer)
-		list, err := newTestClient(t, f.URL).Connections(within(t, 200*time.Millisecond), testCluster, nil)
+		list, err := newTestClient(t, f.URL).Connections(within(t, 200*time.Millisecond), testCluster, nil, nil)
 		if e := failure(t, err); e.Reason != ReasonTimeout || list != nil {
 			t.Errorf("reason %q, list %v; want timeout and none", e.Reason, list)
 		}
@@ -338,7 +338,7 @@ func TestServiceOff(t *testing.T) {
 		`{"externalMessage":7,"errCode":"CSS.5182"}`,
 	} {
 		f := newFake(t, says(400, body))
-		list, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), testCluster, nil)
+		list, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), testCluster, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +352,7 @@ func TestServiceOff(t *testing.T) {
 	}
 	for status, want := range map[int]Reason{403: ReasonDenied, 500: ReasonServer, 200: ReasonDecode} {
 		f := newFake(t, says(status, `{"errCode":"CSS.5182","externalMessage":"x"}`))
-		_, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+		_, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 		if e := failure(t, err); e.Reason != want {
 			t.Errorf("with %d: reason %q, want %q", status, e.Reason, want)
 		}
@@ -362,7 +362,7 @@ func TestServiceOff(t *testing.T) {
 // TestFirstPageRefused: a refusal is the end of a list only if there is a list.
 func TestFirstPageRefused(t *testing.T) {
 	f := newFake(t, says(400, `{"errCode":"CSS.0001","externalMessage":"bad"}`))
-	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 	if e := failure(t, err); e.Reason != ReasonInvalid || e.Code != "CSS.0001" || list != nil {
 		t.Errorf("error %v, list %v", e, list)
 	}
@@ -373,7 +373,7 @@ func TestPagesCountUnparsable(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
 		fmt.Fprintf(w, `{"connections":[{"id":"c%d","maxSession":"many","created_at":"?"}],"total_count":3}`, n)
 	})
-	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestPagesKeepTheFirst(t *testing.T) {
 			}
 			fmt.Fprint(w, `{"connections":[{"id":"a"}],"permissions":[{"permission":"*"}],"vpcServiceName":"svc","vpcepUpdateSwitch":true,"total_count":2}`)
 		})
-		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
+		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,8 +416,73 @@ func TestTrickleOfPages(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
 		fmt.Fprint(w, pageOf([]int{n}, "1e9"))
 	})
-	list, err := newTestClient(t, f.URL).Connections(within(t, 2*time.Second), testCluster, nil)
+	list, err := newTestClient(t, f.URL).Connections(within(t, 2*time.Second), testCluster, nil, nil)
 	if n := len(f.seen()); n > 1000 {
 		t.Errorf("%d calls for one cluster, error %v, list %v", n, err, list != nil)
+	}
+}
+
+// TestUnchanged: a list that came in one page is the same list for as long as the answer is the same to the byte, and is
+// asked for each time all the same.
+func TestUnchanged(t *testing.T) {
+	body := seedBody
+	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, _ int) { fmt.Fprint(w, body) })
+	client := newTestClient(t, f.URL)
+	read := func(last *ConnectionList) *ConnectionList {
+		t.Helper()
+		list, err := client.Connections(soon(t), "c", last, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	first := read(nil)
+	if again := read(first); again != first {
+		t.Error("the same answer made another list")
+	}
+	if fresh := read(nil); fresh == first {
+		t.Error("a list came back that nobody had")
+	}
+	body = strings.Replace(seedBody, "accepted", "rejected", 1)
+	changed := read(first)
+	if changed == first || changed.Connections[0].Status != StatusRejected || first.Connections[0].Status != StatusAccepted {
+		t.Errorf("after a change: %+v, was %+v", changed, first)
+	}
+	body = seedBody
+	if back := read(changed); back == changed || back.Connections[0].Status != StatusAccepted {
+		t.Errorf("after the change back: %+v", back)
+	}
+	if calls := len(f.seen()); calls != 5 {
+		t.Errorf("%d calls, want 5", calls)
+	}
+}
+
+// TestUnchangedPages: what a first page says of a longer list tells nothing of the rest.
+func TestUnchangedPages(t *testing.T) {
+	for name, c := range map[string]*cluster{
+		"several pages":            {ids: upTo(30), most: 10},
+		"no count":                 {ids: upTo(3), total: fixed("")},
+		"a further page is denied": {ids: upTo(30), most: 10, bound: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, c.answer)
+			client := newTestClient(t, f.URL)
+			var last *ConnectionList
+			calls := 0
+			for i := range 3 {
+				list, err := client.Connections(soon(t), "c", last, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if list == last {
+					t.Error("the same list came back")
+				}
+				made := len(f.seen()) - calls
+				if calls += made; made*(i+1) != calls || made < 2 {
+					t.Errorf("%d calls by then, %d of them the last time", calls, made)
+				}
+				last = list
+			}
+		})
 	}
 }

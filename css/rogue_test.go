@@ -316,7 +316,7 @@ func all(t *testing.T, c *Client, n int) (good int, firstErr error) {
 	var group sync.WaitGroup
 	for i := range n {
 		group.Go(func() {
-			_, err := c.Connections(soon(t), fmt.Sprint("c", i), nil)
+			_, err := c.Connections(soon(t), fmt.Sprint("c", i), nil, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -592,7 +592,7 @@ func TestRogueWrongPassword(t *testing.T) {
 				var group sync.WaitGroup
 				for _, c := range clients {
 					group.Go(func() {
-						_, err := c.Connections(soon(t), "c1", nil)
+						_, err := c.Connections(soon(t), "c1", nil, nil)
 						mu.Lock()
 						defer mu.Unlock()
 						if err == nil {
@@ -692,7 +692,7 @@ func (r *rogue) scrape(client *Client, what string) {
 				if err := client.Resting(soon(r.t)); err != nil {
 					r.t.Errorf("%s: rests: %v", what, err)
 				}
-				if _, err := client.Connections(soon(r.t), fmt.Sprint("c", cluster), nil); err != nil {
+				if _, err := client.Connections(soon(r.t), fmt.Sprint("c", cluster), nil, nil); err != nil {
 					r.t.Errorf("%s: %v", what, err)
 				}
 			}
@@ -819,7 +819,7 @@ func TestRogueLookupFails(t *testing.T) {
 	})
 	client := r.client(t, r.agency, func(o *Options) { o.ProjectID = "" })
 	for i := range 100 {
-		if _, err := client.Connections(soon(t), fmt.Sprint("c", i), nil); ReasonOf(err) != ReasonDenied {
+		if _, err := client.Connections(soon(t), fmt.Sprint("c", i), nil, nil); ReasonOf(err) != ReasonDenied {
 			t.Fatal(err)
 		}
 	}
@@ -836,7 +836,7 @@ func TestRogueFiles(t *testing.T) {
 		t.Helper()
 		began := time.Now()
 		for {
-			if _, err := c.Connections(soon(t), "c1", nil); err == nil {
+			if _, err := c.Connections(soon(t), "c1", nil, nil); err == nil {
 				return time.Since(began)
 			}
 			if time.Since(began) > 3*time.Second {
@@ -872,7 +872,7 @@ func TestRogueFiles(t *testing.T) {
 		r.revoke()
 		calls := r.asked("api")
 		for range 10 {
-			if _, err := client.Connections(soon(t), "c1", nil); ReasonOf(err) != ReasonAuth {
+			if _, err := client.Connections(soon(t), "c1", nil, nil); ReasonOf(err) != ReasonAuth {
 				t.Error(err)
 			}
 			time.Sleep(50 * time.Millisecond)
@@ -924,7 +924,7 @@ func TestRogueFiles(t *testing.T) {
 					case <-done:
 						return
 					case <-time.After(5 * time.Millisecond):
-						_, _ = client.Connections(soon(t), "c1", nil)
+						_, _ = client.Connections(soon(t), "c1", nil, nil)
 					}
 				}
 			})
@@ -1018,14 +1018,14 @@ func TestRogueEcho(t *testing.T) {
 		}
 		r := newRogue(t)
 		r.login = func(w http.ResponseWriter, _ *http.Request, _ int) { said(w, roguePassword) }
-		_, err := r.client(t, r.user).Connections(soon(t), "c1", nil)
+		_, err := r.client(t, r.user).Connections(soon(t), "c1", nil, nil)
 		hidden(t, name+", login", err, roguePassword)
 		if !strings.Contains(err.Error(), "you said") {
 			t.Errorf("%s: the message is lost: %v", name, err)
 		}
 		r = newRogue(t)
 		r.api = func(w http.ResponseWriter, req *http.Request, _ int) { said(w, req.Header.Get("X-Auth-Token")) }
-		_, err = r.client(t, r.user).Connections(soon(t), "c1", nil)
+		_, err = r.client(t, r.user).Connections(soon(t), "c1", nil, nil)
 		hidden(t, name+", token", err, r.issue(1))
 	}
 }
@@ -1134,7 +1134,7 @@ func TestRogueContext(t *testing.T) {
 		for range 5 {
 			group.Go(func() {
 				began := time.Now()
-				_, err := client.Connections(within(t, 50*time.Millisecond), "c1", nil)
+				_, err := client.Connections(within(t, 50*time.Millisecond), "c1", nil, nil)
 				if took := time.Since(began); ReasonOf(err) != ReasonTimeout || took > 500*time.Millisecond {
 					t.Errorf("%s: after %s: %v", name, took, err)
 				}

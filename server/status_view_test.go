@@ -88,7 +88,7 @@ func TestCondition(t *testing.T) {
 // reader gives one list.
 type reader struct{ list *css.ConnectionList }
 
-func (r reader) Connections(context.Context, string, css.Admit) (*css.ConnectionList, error) {
+func (r reader) Connections(context.Context, string, *css.ConnectionList, css.Admit) (*css.ConnectionList, error) {
 	return r.list, nil
 }
 func (r reader) Resting(context.Context) error { return nil }
