@@ -3,15 +3,14 @@
 // Package collector turns clusters' connection lists into metrics.
 //
 // Scraper reads the lists, through the Reader of each Target; it is the only part that waits. Collector is the
-// prometheus.Collector of one request. Which series a list has is decided by a function of values alone (metrics.go), and
-// how a series is made by samples.go. The package touches neither the network nor the configuration.
+// prometheus.Collector of one request. Which series a list has is decided by functions of values alone (metrics.go), and
+// family.go writes them out. The package touches neither the network nor the configuration.
 package collector
 
 import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 )
 
 const namespace = "css_vpcep"
@@ -24,10 +23,7 @@ type Options struct {
 	MaxConnections int
 }
 
-// Collector scrapes targets when it is collected, or gathered. It is made for one request and lives as long as that.
-//
-// As a prometheus.Gatherer it gives what a registry would make of it as a prometheus.Collector, many times as fast: each
-// series is there once and as it should be, and no registry has to find that out.
+// Collector scrapes targets when it is collected. It is made for one request and lives as long as that.
 type Collector struct {
 	ctx     context.Context //nolint:containedctx // prometheus.Collector takes none, and a Collector serves one request
 	scraper *Scraper
@@ -46,36 +42,44 @@ func New(ctx context.Context, scraper *Scraper, targets []Target, labels []strin
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range descs(c.labels) {
-		ch <- desc
-	}
-}
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { describe(ch, c.labels) }
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	c.scrape().collect(c.labels, ch)
-}
+func (c *Collector) Collect(ch chan<- prometheus.Metric) { collect(ch, c.Families()) }
 
-// Gather implements prometheus.Gatherer. There is never an error: a cluster that cannot be read is a sample.
-func (c *Collector) Gather() ([]*dto.MetricFamily, error) {
-	return c.scrape().families(), nil
-}
-
-// scrape reads the targets, and makes the series of each while others are still being read.
-func (c *Collector) scrape() *samples {
-	all := newSamples()
-	info := newInfoLabels(c.labels)
+// Families scrapes the targets, and gives what a registry would make of the Collector: each series is there once and as it
+// should be, so that no registry has to find that out.
+func (c *Collector) Families() []Family {
+	views := make([]view, 0, len(c.targets))
 	shown := make(map[[3]string]bool, len(c.targets))
 	for o := range c.scraper.Scrape(c.ctx, c.targets) {
 		if c.Each != nil {
 			c.Each(&o)
 		}
 		// Two projects of the file may turn out to be one, and two clusters to be the same, whatever the file calls them.
-		if cluster := identityOf(&o.Target).cluster(); !shown[cluster] {
-			shown[cluster] = true
-			all.addCluster(&o, &info, c.options)
+		v := newView(&o, c.labels, c.options)
+		if !shown[v.id()] {
+			shown[v.id()] = true
+			views = append(views, v)
 		}
 	}
-	return all
+	return families(views, c.labels)
+}
+
+func describe(ch chan<- *prometheus.Desc, configured []string) {
+	for _, m := range metrics(configured) {
+		ch <- m.desc()
+	}
+}
+
+func collect(ch chan<- prometheus.Metric, families []Family) {
+	for i := range families {
+		f := &families[i]
+		desc := f.metric.desc()
+		if message := f.Message(); message != nil {
+			for _, series := range message.GetMetric() {
+				ch <- constMetric{desc, series}
+			}
+		}
+	}
 }

@@ -3,15 +3,17 @@
 package collector
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,21 +48,21 @@ func (v values) labels() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func (v values) Describe(ch chan<- *prometheus.Desc) { (&Collector{labels: v.labels()}).Describe(ch) }
+func (v values) Describe(ch chan<- *prometheus.Desc) { describe(ch, v.labels()) }
 
-func (v values) Collect(ch chan<- prometheus.Metric) { v.samples().collect(v.labels(), ch) }
+func (v values) Collect(ch chan<- prometheus.Metric) { collect(ch, v.families()) }
 
-func (v values) samples() *samples {
-	all := newSamples()
-	info := newInfoLabels(v.labels())
+func (v values) families() []Family {
+	var views []view
+	labels := v.labels()
 	for i := range v.outcomes {
-		all.addCluster(&v.outcomes[i], &info, v.options)
+		views = append(views, newView(&v.outcomes[i], labels, v.options))
 	}
-	return all
+	return families(views, labels)
 }
 
-// exposition is the text of what v shows, as a pedantic registry lets it pass. That is what is written out without a
-// registry too, but for the order of the series.
+// exposition is the text of what v shows, as a pedantic registry lets it pass. That is what is written out without one, but
+// for the order of the series.
 func exposition(t *testing.T, v values) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -69,25 +71,41 @@ func exposition(t *testing.T, v values) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := v.samples().families()
-	if diff := cmp.Diff(lines(textOf(t, families)), lines(textOf(t, direct))); diff != "" {
-		t.Errorf("with and without a registry (-with +without)\n%s", diff)
-	}
-	for _, family := range direct {
-		for _, m := range family.Metric {
-			if !slices.IsSortedFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) }) {
-				t.Errorf("the labels of %s are not sorted: %s", family.GetName(), m)
-			}
+	for _, openMetrics := range []bool{false, true} {
+		want, got := textOf(t, families, openMetrics), written(t, v.families(), openMetrics)
+		if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
+			t.Errorf("with and without a registry (-with +without)\n%s", diff)
 		}
 	}
-	return textOf(t, families)
+	return textOf(t, families, false)
 }
 
-func textOf(t *testing.T, families []*dto.MetricFamily) string {
+// written is what is written out without a registry.
+func written(t *testing.T, families []Family, openMetrics bool) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	for i := range families {
+		if err := families[i].WriteText(w, openMetrics); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// textOf is what the client library writes.
+func textOf(t *testing.T, families []*dto.MetricFamily, openMetrics bool) string {
 	t.Helper()
 	var b bytes.Buffer
 	for _, family := range families {
-		if _, err := expfmt.MetricFamilyToText(&b, family); err != nil {
+		write := func() (int, error) { return expfmt.MetricFamilyToText(&b, family) }
+		if openMetrics {
+			write = func() (int, error) { return expfmt.MetricFamilyToOpenMetrics(&b, family) }
+		}
+		if _, err := write(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -285,74 +303,55 @@ func TestCollectOnce(t *testing.T) {
 	c := New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10})
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(c)
-	for name, gatherer := range map[string]prometheus.Gatherer{"registry": registry, "collector": c} {
-		families, err := gatherer.Gather()
-		if err != nil {
-			t.Error(err)
-		}
-		text := textOf(t, families)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	for name, text := range map[string]string{"registry": textOf(t, families, false), "families": written(t, c.Families(), false)} {
 		if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
 			t.Errorf("%s: %d series of up:\n%s", name, n, text)
 		}
 	}
 }
 
-// TestShownTogether writes one scrape's series out in all formats at once, while further scrapes make theirs of the same
-// lists: neither may change what the other sees.
-func TestShownTogether(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(50))
-	cloud.add("c2", simulated(50))
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 2, MinInterval: time.Hour})
-	gather := func() []*dto.MetricFamily {
-		families, err := New(t.Context(), scraper, cloud.targets("c1", "c2"), nil, Options{Connections: true, MaxConnections: 100}).Gather()
-		if err != nil {
-			t.Error(err)
-		}
-		return families
-	}
-	write := func(families []*dto.MetricFamily, format expfmt.FormatType) string {
-		var b strings.Builder
-		encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(format))
-		for _, family := range families {
-			if !strings.HasSuffix(family.GetName(), "duration_seconds") {
-				if err := encoder.Encode(family); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		return b.String()
-	}
-	first := gather()
-	formats := []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeOpenMetrics, expfmt.TypeProtoDelim}
-	var wg sync.WaitGroup
-	for _, format := range formats {
-		want := write(first, format)
-		for range 4 {
-			wg.Go(func() {
-				if got := write(first, format); got != want {
-					t.Errorf("%v: the same scrape, written out again, is another", format)
-				}
-				if got := write(gather(), format); got != want {
-					t.Errorf("%v: another scrape of the same lists is another", format)
-				}
-			})
-		}
-	}
-	wg.Wait()
-}
-
 // TestOrder has the metrics in the order of their names, in which families are to be written out.
 func TestOrder(t *testing.T) {
-	all := descriptions()
+	all := metrics(nil)
 	for i := range all[1:] {
 		if all[i].name >= all[i+1].name {
 			t.Errorf("%s comes before %s", all[i].name, all[i+1].name)
 		}
 	}
-	if !slices.IsSorted(clusterLabels()) {
-		t.Error("the clusters' labels are not sorted")
+}
+
+// TestTextIsTheLibrarys writes odd texts and numbers as the client library does, in both formats.
+func TestTextIsTheLibrarys(t *testing.T) {
+	texts := []string{
+		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D", "\xff\xfe", "é" + strings.Repeat("x", 1023),
+		strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n", "\u2028", "\ufeff",
 	}
+	numbers := []float64{
+		0, math.Copysign(0, -1), 1, -1, 3000, 0.5, 1e6, 1e20, 1e21, 1e22, 1.718098584e9, 1767323045.678, -2.5e-7, math.MaxFloat64,
+		math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.NaN(), 123456789, 1 << 53,
+	}
+	list := &css.ConnectionList{Enabled: true}
+	for i, number := range numbers {
+		for j, text := range texts {
+			list.Connections = append(list.Connections, css.Connection{
+				ID: fmt.Sprintf("%d %d %s", i, j, text), DomainID: text, IP: text, IPv6: text, DNSName: text, SpecificationName: text,
+				MaxSessions: css.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
+			})
+		}
+	}
+	list.ServiceName = texts[3]
+	v := values{options: Options{Connections: true, MaxConnections: 1000}}
+	for i, text := range texts {
+		target := plainTarget()
+		target.Cluster.ID += strconv.Itoa(i)
+		target.Cluster.Name, target.Project, target.Labels = text, text, map[string]string{"aa": text, "project_of": text, "zz": text}
+		v.outcomes = append(v.outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
+	}
+	exposition(t, v)
 }
 
 // TestLint holds all names and help texts to promlint.

@@ -24,7 +24,7 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	s.answer(w, r, []collector.Target{target(found)}, known.Labels)
+	s.answer(w, r, []collector.Target{target(found)}, known.Labels, nil)
 }
 
 // find gives the cluster that a query means, or the HTTP status and the reason for which there is none.

@@ -4,14 +4,10 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,8 +15,6 @@ import (
 	"css_vpcep_exporter/discovery"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 )
 
 // timeoutHeader is how Prometheus says how long it will wait.
@@ -56,26 +50,26 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 		parts = []string{collectClusters, collectExporter}
 	}
 	var all []collector.Target
-	var own []prometheus.Gatherer
+	var own prometheus.Gatherers
 	known := s.known()
 	for _, part := range parts {
 		switch part {
 		case collectClusters:
 			all = targets(known)
 		case collectExporter:
-			own = []prometheus.Gatherer{s.own}
+			own = prometheus.Gatherers{s.own}
 		default:
 			http.Error(w, fmt.Sprintf("collect[]=%s: it must be %s or %s", quote(part), collectClusters, collectExporter),
 				http.StatusBadRequest)
 			return
 		}
 	}
-	s.answer(w, r, all, known.Labels, own...)
+	s.answer(w, r, all, known.Labels, own)
 }
 
 // answer scrapes targets within the request's deadline, and writes them out and what further gathers after that. Of the
 // targets' labels, those named by labels are shown.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, further ...prometheus.Gatherer) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, further prometheus.Gatherers) {
 	timeout, err := s.timeout(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -86,17 +80,15 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collec
 	c := collector.New(ctx, s.scraper, targets, labels, *s.metrics.Load())
 	var read time.Time // the last cluster
 	c.Each = func(*collector.Outcome) { read = notAfter(time.Now(), ctx) }
+	clusters := c.Families()
+	own, err := further.Gather()
+	if err != nil {
+		s.logger.Error("Metrics of the exporter itself are incomplete", "err", err)
+	}
 	timed := &timedWriter{ResponseWriter: w}
-	packed := s.zippers.pack(timed, r)
-	promhttp.HandlerFor(append(joined{c}, further...), promhttp.HandlerOpts{
-		ErrorLog: errorLog{s.logger},
-		// What one cluster said must not hide all others.
-		ErrorHandling:      promhttp.ContinueOnError,
-		Registry:           s.own,
-		EnableOpenMetrics:  true,
-		DisableCompression: true, // packed does it, at half the cost
-	}).ServeHTTP(packed, r)
-	packed.close()
+	if err := s.packers.expose(timed, r, clusters, own); err != nil && r.Context().Err() == nil { // else who asked went away
+		s.logger.Warn("The answer cannot be written", "err", err)
+	}
 	if !read.IsZero() {
 		made := time.Since(read) - timed.took
 		s.writing.note(len(targets), made+min(timed.took, made))
@@ -154,22 +146,6 @@ func notAfter(t time.Time, ctx context.Context) time.Time { //nolint:revive // a
 	return t
 }
 
-// joined gathers from each in turn. Unlike prometheus.Gatherers it does not look at every series again, which would cost
-// more than all the rest: no two of them have a name in common, and each vouches for its own.
-type joined []prometheus.Gatherer
-
-// Gather implements prometheus.Gatherer.
-func (j joined) Gather() ([]*dto.MetricFamily, error) {
-	var all []*dto.MetricFamily
-	var errs []error
-	for _, g := range j {
-		families, err := g.Gather()
-		all, errs = append(all, families...), append(errs, err)
-	}
-	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return all, errors.Join(errs...)
-}
-
 // timeout is how long a scrape may take: what Prometheus says, or else what the flag says, less the offset. Where the
 // offset would leave nothing, half of it is used.
 func (s *Server) timeout(r *http.Request) (time.Duration, error) {
@@ -216,11 +192,4 @@ func target(t *discovery.Target) collector.Target {
 		Reader:    t.Project.Client,
 		Budget:    t.Project.Budget,
 	}
-}
-
-// errorLog is what promhttp tells its errors to.
-type errorLog struct{ logger *slog.Logger }
-
-func (l errorLog) Println(v ...any) {
-	l.logger.Error("Metrics are incomplete", "err", errors.New(fmt.Sprint(v...)))
 }

@@ -75,7 +75,7 @@ type Server struct {
 	metrics  atomic.Pointer[collector.Options]
 	retained atomic.Pointer[discovery.Known] // what the scraper remembers no more than
 	writing  writing
-	zippers  zippers
+	packers  packers
 }
 
 // Configure says what is shown of each cluster; it must be called before the first request.
