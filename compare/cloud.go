@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"css_vpcep_exporter/simulator"
+)
+
+// What the cloud has. Clusters whose id begins with restless answer something else each time.
+const (
+	region    = "cn-north-4"
+	projectID = "0123456789abcdef0123456789abcdef"
+	accessKey = "AK-of-the-comparison"
+	secretKey = "SK-that-opens-nothing" //nolint:gosec // nothing but the simulator
+	account   = "db9b76a0d9ae431f8e85e89da2ca867c"
+	still     = "5c77b71c-5b35-4f50-8984-76387e42451a"
+	restless  = "restless"
+
+	pathCounts = "/counts"
+)
+
+type cloudOptions struct {
+	clusters, connections int // of the fleet, beside one that is still and one that is restless
+	latency               time.Duration
+	ca                    string // where to write the certificate
+}
+
+// counts are what the cloud has seen so far.
+type counts struct {
+	Calls       int `json:"calls"`
+	Connections int `json:"connections"` // of TCP
+}
+
+// ready is what the cloud says once it listens.
+type ready struct {
+	URL   string `json:"url"`
+	Token string `json:"token"` // for those that cannot sign
+}
+
+// beCloud serves a fleet over TLS until ctx ends or standard input does.
+func beCloud(ctx context.Context, o cloudOptions, stdout io.Writer) error {
+	sim := simulator.New(simulator.Options{KeepRequests: 1})
+	sim.AddProject(simulator.Project{
+		Name: region, Region: region, ID: projectID, Keys: []simulator.Key{{Access: accessKey, Secret: secretKey}},
+	})
+	sim.AddUser(simulator.User{Name: "user", Domain: "domain", Password: secretKey})
+	sim.AddCluster(projectID, simulated(still, o.connections))
+	sim.AddCluster(projectID, simulated(restless, o.connections))
+	for i := range o.clusters {
+		sim.AddCluster(projectID, simulated(fmt.Sprintf("%s-%012x", still[:23], i), o.connections))
+		sim.AddCluster(projectID, simulated(fmt.Sprintf("%s-%012x", restless, i), o.connections))
+	}
+	if o.latency > 0 {
+		sim.SetFault(simulator.Target{Endpoint: simulator.Connections}, simulator.Fault{Latency: o.latency})
+	}
+
+	var accepted, answers atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == pathCounts {
+			_ = json.NewEncoder(w).Encode(counts{
+				Calls: sim.Count(simulator.Target{Endpoint: simulator.Connections}), Connections: int(accepted.Load()),
+			})
+			return
+		}
+		if _, id, ok := strings.Cut(r.URL.Path, "/clusters/"); ok && strings.HasPrefix(id, restless) {
+			id, _, _ = strings.Cut(id, "/")
+			n := answers.Add(1)
+			sim.UpdateCluster(id, func(c *simulator.Cluster) {
+				one := &c.Connections[int(n)%len(c.Connections)]
+				one.UpdatedAt = simulator.Text(time.Unix(1_700_000_000+n, 0).UTC().Format(time.RFC3339))
+			})
+		}
+		sim.ServeHTTP(w, r)
+	}))
+	srv.EnableHTTP2 = true
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			accepted.Add(1)
+		}
+	}
+	srv.StartTLS()
+	defer srv.Close()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(o.ca, certificate, 0o600); err != nil {
+		return err
+	}
+	token, err := login(ctx, srv.Client(), srv.URL)
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(stdout).Encode(ready{URL: srv.URL, Token: token}); err != nil {
+		return err
+	}
+	untilStdinEnds(ctx)
+	return nil
+}
+
+// login gets a token from IAM.
+func login(ctx context.Context, client *http.Client, url string) (token string, err error) {
+	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"user","password":%q,`+
+		`"domain":{"name":"domain"}}}},"scope":{"project":{"id":%q}}}}`, secretKey, projectID)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v3/auth/tokens", bytes.NewBufferString(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	token = resp.Header.Get("X-Subject-Token")
+	if token == "" {
+		return "", errors.New("the simulator gave no token: " + resp.Status)
+	}
+	return token, nil
+}
+
+// simulated is a cluster as the vendor's page shows one. Every second connection has been updated.
+func simulated(id string, connections int) simulator.Cluster {
+	c := simulator.Cluster{
+		ID: id, Name: "search-" + id[max(0, len(id)-6):], Status: "200", Engine: "elasticsearch", Version: "7.10.2", Still: true,
+		ServiceName: simulator.Text(region + ".css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd"), UpdateSwitch: "false",
+		Permissions: []simulator.Permission{{
+			ID: "432a6429-f377-4168-8b24-feb5885af08c", Permission: "iam:domain::" + account, Type: "domainId",
+			CreatedAt: simulator.Text("2023-10-12T07:33:11Z"),
+		}},
+	}
+	for i := range connections {
+		connection := simulator.Connection{
+			ID:     fmt.Sprintf("%08x-31a1-40d0-862b-%012x", uint32(i)*2654435761, uint64(i+1)*0x9e3779b97f4a7c15>>16),
+			Status: "accepted", MaxSession: simulator.Text("3000"), Specification: "default",
+			IP: fmt.Sprintf("192.168.%d.%d", i/250, 2+i%250), DomainID: account, CreatedAt: simulator.Text("2024-06-11T09:36:24Z"),
+		}
+		if i%2 == 0 {
+			connection.UpdatedAt = simulator.Text("2024-06-12T09:36:24Z")
+		}
+		c.Connections = append(c.Connections, connection)
+	}
+	return c
+}
+
+// untilStdinEnds waits for whoever started this process to end it, or to end.
+func untilStdinEnds(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}

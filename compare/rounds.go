@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// turn is what one contender's turn came to.
+type turn struct {
+	cpu, wall          time.Duration // of a scrape
+	calls, connections int           // of all
+}
+
+// oneCluster has the contenders read one cluster in turns, with and without compression.
+func (b *bench) oneCluster(ctx context.Context, to io.Writer) error {
+	for _, connections := range b.options.connections {
+		if err := b.oneClusterOf(ctx, to, connections); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int) error {
+	c, err := b.cloud(ctx, 0, connections, "0s")
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	all, err := b.contenders(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer stopAll(all)
+
+	for _, encoding := range []string{"identity", "gzip"} {
+		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections,
+			map[string]string{"identity": "not compressed", "gzip": "compressed, as Prometheus asks for it"}[encoding])
+		fmt.Fprint(to, "| | CPU a scrape | to the floor | time | series | bytes | API calls | new connections a turn | memory at most |\n",
+			"|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+		turns, answers, err := b.turns(ctx, c, all, encoding)
+		if err != nil {
+			return err
+		}
+		cpus := make(map[*contender]time.Duration, len(all))
+		var floor time.Duration
+		for i, one := range all {
+			cpus[one] = median(turns[i], func(t turn) time.Duration { return t.cpu })
+			if one.name == floorName {
+				floor = cpus[one]
+			}
+		}
+		for i, one := range all {
+			memory, err := one.memory()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(to, "| %s | %.2f ms | %.2f | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
+				milliseconds(cpus[one]), float64(cpus[one])/float64(floor),
+				milliseconds(median(turns[i], func(t turn) time.Duration { return t.wall })),
+				answers[i].series, answers[i].bytes,
+				mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
+				mean(turns[i], func(t turn) int { return t.connections }),
+				float64(memory)/1e6)
+		}
+	}
+	return nil
+}
+
+// answered is the size of an answer.
+type answered struct{ series, bytes int }
+
+// turns has the contenders be scraped, one after the other, round after round; one round more, the first, warms them up.
+func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, encoding string) ([][]turn, []answered, error) {
+	turns, answers := make([][]turn, len(all)), make([]answered, len(all))
+	for round := range b.options.rounds + 1 {
+		for i, one := range all {
+			t, body, err := b.turn(ctx, c, one, encoding)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w\n%s", one.name, err, one.output)
+			}
+			if round == 0 {
+				if answers[i], err = sizeOf(body, encoding, one.series); err != nil {
+					return nil, nil, err
+				}
+				continue
+			}
+			turns[i] = append(turns[i], t)
+		}
+	}
+	return turns, answers, nil
+}
+
+// turn scrapes one contender some times.
+func (b *bench) turn(ctx context.Context, c *cloud, one *contender, encoding string) (t turn, body []byte, err error) {
+	before, err := c.counts(ctx)
+	if err != nil {
+		return t, nil, err
+	}
+	cpu, err := one.cpu()
+	if err != nil {
+		return t, nil, err
+	}
+	header := http.Header{"Accept-Encoding": {encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"}}
+	var took []time.Duration
+	for range b.options.scrapes {
+		begun := time.Now()
+		if body, err = fetch(ctx, b.client, one.url, header); err != nil {
+			return t, nil, err
+		}
+		took = append(took, time.Since(begun))
+	}
+	used, err := one.cpu()
+	if err != nil {
+		return t, nil, err
+	}
+	after, err := c.counts(ctx)
+	return turn{
+		cpu:         (used - cpu) / time.Duration(b.options.scrapes),
+		wall:        median(took, func(d time.Duration) time.Duration { return d }),
+		calls:       after.Calls - before.Calls,
+		connections: after.Connections - before.Connections,
+	}, body, err
+}
+
+// sizeOf looks into an answer.
+func sizeOf(body []byte, encoding string, series *regexp.Regexp) (answered, error) {
+	a := answered{bytes: len(body)}
+	if encoding == "gzip" {
+		var err error
+		if body, err = unpacked(body); err != nil {
+			return a, err
+		}
+	}
+	a.series = len(series.FindAllIndex(body, -1))
+	return a, nil
+}
+
+func unpacked(body []byte) ([]byte, error) {
+	reader, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(reader)
+}
+
+func median[T any](all []T, of func(T) time.Duration) time.Duration {
+	values := make([]time.Duration, len(all))
+	for i, one := range all {
+		values[i] = of(one)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func mean[T any](all []T, of func(T) int) float64 {
+	sum := 0
+	for _, one := range all {
+		sum += of(one)
+	}
+	return float64(sum) / float64(len(all))
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// startup looks at the program itself: its size, how soon it answers, what it does when nobody asks.
+func (b *bench) startup(ctx context.Context, to io.Writer) error {
+	c, err := b.cloud(ctx, 0, 100, "0s")
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	info, err := os.Stat(b.ours)
+	if err != nil {
+		return err
+	}
+	var starts []time.Duration
+	for range 10 {
+		begun := time.Now()
+		p, err := b.exporter(ctx, c, b.ours, still)
+		if err != nil {
+			return err
+		}
+		_, err = fetch(ctx, b.client, "http://"+p.said+"/metrics", nil)
+		starts = append(starts, time.Since(begun))
+		p.stop()
+		if err != nil {
+			return err
+		}
+	}
+	p, err := b.exporter(ctx, c, b.ours, still)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if _, err := fetch(ctx, b.client, "http://"+p.said+"/metrics", nil); err != nil {
+		return err
+	}
+	time.Sleep(time.Second) // until the scrape's own work is over
+	const idle = 20 * time.Second
+	before, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(idle):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	after, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	memory, err := p.memory()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(to, "\n### The process\n\n| | |\n|---|---:|\n| binary, stripped | %.1f MB |\n| start to first answered scrape, median of %d | %.0f ms |\n"+
+		"| slowest | %.0f ms |\n| CPU in %s without a scrape | %.1f ms (%.4f %% of a core) |\n| memory at most, one cluster of 100 connections | %.0f MB |\n",
+		float64(info.Size())/1e6, len(starts), milliseconds(median(starts, func(d time.Duration) time.Duration { return d })),
+		milliseconds(slices.Max(starts)), idle, milliseconds(after-before), 100*float64(after-before)/float64(idle), float64(memory)/1e6)
+	return nil
+}
