@@ -34,6 +34,7 @@ const (
 	rowSame       = "Series and values of the formats"
 	rowLE         = "Label `le` of a classic bucket, as text brings it"
 	rowNative     = "`css_vpcep_exporter_api_request_duration_seconds` over protobuf"
+	rowRules      = "Recording rules over this histogram"
 	rowTexts      = "Odd texts of the cloud in labels"
 	rowProbe      = "`/probe` of each cluster that `/sd` lists"
 	rowLint       = "`promtool check metrics`, with odd texts"
@@ -47,7 +48,7 @@ const (
 // rows are those of the page's table, in their order.
 func rows() []string {
 	return []string{
-		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowTexts, rowProbe, rowLint,
+		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowRules, rowTexts, rowProbe, rowLint,
 		rowNames, rowVolume, rowStale, rowStaleProbe, rowFollow,
 	}
 }

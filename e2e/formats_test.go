@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 )
 
 // The beginnings of the Content-Type of each format.
@@ -49,7 +50,7 @@ func (w way) native() bool {
 func (w way) classic() bool { return !w.native() || slices.Contains(w.keys, classicToo) }
 
 const (
-	featureNative = "native-histograms"
+	featureNative = "native-histograms" // which Prometheus 3 still knows, but wants the job to say
 	featureZstd   = "zstd-scrape"
 	nativeOn      = "scrape_native_histograms: true"
 	classicToo    = "always_scrape_classic_histograms: true"
@@ -82,7 +83,7 @@ func (e edition) ways() []way {
 		{job: "openmetrics", contentType: typeOpen, keys: []string{openMetrics}, row: rowOpen},
 		{job: "text", contentType: typeText, keys: []string{plain}, row: rowText},
 		{job: "protobuf", contentType: typeProto, keys: []string{nativeOn, classicToo}, row: rowProto},
-		{job: "protobuf_native_alone", contentType: typeProto, keys: []string{nativeOn}},
+		{job: "protobuf_native_alone", contentType: typeProto, feature: featureNative, keys: []string{nativeOn}},
 		{job: "protobuf_classic", contentType: typeProto, keys: []string{protobuf}},
 		{job: "openmetrics_legacy", contentType: typeOpen, keys: []string{openMetrics, legacy, underscores}},
 		{job: "text_legacy", contentType: typeText, keys: []string{plain, legacy, underscores}},
@@ -137,6 +138,7 @@ func testFormats(t *testing.T, program string, e edition, found *column) {
 	checkSame(t, ways, all, found)
 	checkNative(t, e, ways, all, found)
 	checkTexts(t, ways, of, odd, found)
+	checkRules(t, proms, found)
 
 	prom := proms[""]
 	prom.scraped(t, len(c.clusters), 1)
@@ -376,6 +378,39 @@ func checkNative(t *testing.T, e edition, ways []way, all map[string]stored, fou
 	} else {
 		found.say(t, rowNative, "native, in the place of the classic one")
 	}
+}
+
+// checkRules has the recording rules over the histogram give something, whether there are its classic series, native ones,
+// or both.
+func checkRules(t *testing.T, proms map[string]*prometheus, found *column) {
+	t.Helper()
+	type rule struct{ Record, Expr string }
+	var file struct{ Groups []struct{ Rules []rule } }
+	content, err := os.ReadFile("../deploy/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(content, &file); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, group := range file.Groups {
+		for _, r := range group.Rules {
+			if !strings.Contains(r.Expr, native) {
+				continue
+			}
+			checked++
+			for feature, prom := range proms {
+				if got := prom.query(t, r.Expr); len(got) != 2 { // by operation
+					t.Errorf("%s gives %v with feature %q", r.Record, got, feature)
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Errorf("no rule is about %s", native)
+	}
+	found.say(t, rowRules, "give their values with the classic series, and with the native one alone")
 }
 
 // checkTexts holds the labels that Prometheus has to what the cloud's odd texts are to become.
