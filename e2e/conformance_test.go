@@ -59,7 +59,7 @@ type column struct {
 	cells map[string]string
 }
 
-// say fills a cell. A test that failed has nothing to say.
+// say fills a cell. Of a test that fails no cell is looked at.
 func (c *column) say(t *testing.T, row, format string, args ...any) {
 	t.Helper()
 	c.mu.Lock()

@@ -65,7 +65,7 @@ func record(t *testing.T, exporter *process, ask string) *recorder {
 	return r
 }
 
-// exchange gives what all scrapes so far had in common; it fails if they had not all of it.
+// exchange gives the scrapes so far, which must all have been the same.
 func (r *recorder) exchange(t *testing.T, job string) exchange {
 	t.Helper()
 	r.mu.Lock()

@@ -26,6 +26,12 @@ func testStaleness(t *testing.T, program string, e edition, found *column) {
 	probes := replace(t, balancedJob(t, exporter.address), "refresh_interval: 1s", "refresh_interval: 1h")
 	prom := startEdition(t, e.prometheus, processLife, scrapeConfigs(job("css_vpcep", exporter.address, nil), probes), nil)
 	prom.scraped(t, len(c.clusters), 3)
+	eventually(t, 4*interval, "/metrics has been scraped 3 times", func() string {
+		if n := prom.number(t, `count_over_time(css_vpcep_up{job="css_vpcep", cluster_name="cluster-00000"}[10m])`); n < 3 {
+			return fmt.Sprintf("%g times", n)
+		}
+		return ""
+	})
 
 	gone := slices.Sorted(maps.Keys(c.clusters))[0]
 	cluster, ok := c.Cluster(c.clusters[gone].ProjectID, gone)

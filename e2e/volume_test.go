@@ -71,12 +71,12 @@ func (c *cloud) series() (counts map[string]int, total int) {
 
 // testVolume has Prometheus take a very large fleet in one scrape, and counts.
 func testVolume(t *testing.T, program string, e edition, found *column) {
-	const clusters, each, timeout = 1000, 50, 20 * time.Second
+	const clusters, each, timeout, life = 1000, 50, 20 * time.Second, 3 * time.Minute
 	c := newCloud(t, clusters, each)
-	exporter := c.exporter(t, program, 0, options{requestsPerSecond: 10_000})
+	exporter := c.exporter(t, program, 0, options{requestsPerSecond: 10_000, life: life})
 	config := replace(t, examples(t)["1"], "localhost:10247", exporter.address,
 		"scrape_interval: 1m", "scrape_interval: "+timeout.String(), "scrape_timeout: 30s", "scrape_timeout: "+timeout.String())
-	prom := startEdition(t, e.prometheus, processLife, scrapeConfigs(config), nil)
+	prom := startEdition(t, e.prometheus, life, scrapeConfigs(config), nil)
 	const job = `{job="css_vpcep"}`
 	eventually(t, 3*timeout, "it has scraped", func() string {
 		switch up := prom.query(t, "up"+job); {
