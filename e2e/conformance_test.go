@@ -97,7 +97,8 @@ func TestPrometheis(t *testing.T) {
 		return
 	}
 	// Of a part of the tests there is a part of the cells.
-	if selected := flag.Lookup("test.run"); selected == nil || !strings.Contains(selected.Value.String(), "/") {
+	whole := !strings.Contains(flag.Lookup("test.run").Value.String(), "/")
+	if whole {
 		for version, cells := range columns {
 			for _, row := range rows() {
 				if cells[row] == "" {
@@ -106,11 +107,12 @@ func TestPrometheis(t *testing.T) {
 			}
 		}
 	}
-	checkPage(t, columns)
+	checkPage(t, columns, whole)
 }
 
-// checkPage compares the page with what was found, or writes that into it. What was not run stays as it is.
-func checkPage(t *testing.T, columns map[string]map[string]string) {
+// checkPage compares the page with what was found, or writes that into it. After a part of the tests the rest of the page
+// stays as it is.
+func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
 	content, err := os.ReadFile(conformancePage)
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +125,9 @@ func checkPage(t *testing.T, columns map[string]map[string]string) {
 	}
 	shown := readTable(table)
 	if os.Getenv(updatePage) == "1" {
+		if whole {
+			clear(shown)
+		}
 		for version, cells := range columns {
 			if shown[version] == nil {
 				shown[version] = make(map[string]string)
@@ -137,6 +142,13 @@ func checkPage(t *testing.T, columns map[string]map[string]string) {
 	}
 	if diff := cmp.Diff(writeTable(shown), table); diff != "" {
 		t.Errorf("the rows of %s are not those of the tests (-want +got):\n%s", conformancePage, diff)
+	}
+	if os.Getenv(folders) != "" { // else it is known that some are not there
+		for version := range shown {
+			if columns[version] == nil {
+				t.Errorf("%s has a column for Prometheus %s, which is none of those that were run", conformancePage, version)
+			}
+		}
 	}
 	for version, cells := range columns {
 		if shown[version] == nil {
