@@ -6,6 +6,9 @@ SHELL := bash
 
 # Tools, each at one version; .ci/run reads the same lines.
 GOLANGCI_LINT_VERSION := v2.15.0
+# v0.316.0 is Prometheus 3.16.0. Of its service discoveries the tests need those that every build has.
+PROMETHEUS_VERSION := v0.316.0
+PROMETHEUS_TAGS := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
 
 BIN      := css_vpcep_exporter
 TOOLS    := $(CURDIR)/.bin
@@ -56,8 +59,8 @@ soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
 	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^TestSoak$$' -v .
 
 .PHONY: e2e
-e2e: ## Run real Prometheis over several exporters (needs prometheus and promtool)
-	go test -tags e2e -count=1 ./e2e
+e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run real Prometheis over several exporters (needs Debian's prometheus, prometheus-alertmanager and chromium)
+	CSS_VPCEP_PROMETHEIS=$(<D) go test -tags e2e -count=1 ./e2e
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
@@ -102,3 +105,8 @@ clean: ## Remove what was built and installed here
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus:
+	GOBIN=$(@D).new CGO_ENABLED=0 go install -tags $(PROMETHEUS_TAGS) -ldflags '-s -w' \
+		github.com/prometheus/prometheus/cmd/{promtool,prometheus}@$(PROMETHEUS_VERSION)
+	mv $(@D).new $(@D)

@@ -106,6 +106,7 @@ type options struct {
 	scrape            string        // the section of the file
 	requestsPerSecond int           // default: more than the tests need
 	refresh           time.Duration // default: more than the tests take
+	discovery         string        // further keys of its section
 	args              []string
 	life              time.Duration
 }
@@ -123,8 +124,8 @@ func (c *cloud) file(t *testing.T, number int, o options) string {
 	fmt.Fprintf(&b, "scrape: {%s}\nprojects:\n", o.scrape)
 	for _, p := range c.Projects() {
 		fmt.Fprintf(&b, "  - name: %s\n    region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: %d\n"+
-			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s}\n",
-			p.Name, p.Region, p.ID, c.url, o.requestsPerSecond, accessKey(p.Name, number), secretKey, o.refresh)
+			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n",
+			p.Name, p.Region, p.ID, c.url, o.requestsPerSecond, accessKey(p.Name, number), secretKey, o.refresh, o.discovery)
 	}
 	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

@@ -128,7 +128,7 @@ func begin(t *testing.T, life time.Duration, name, path string, args ...string) 
 // listens waits until the program has said where it listens, or has ended.
 func (p *process) listens(t *testing.T) bool {
 	t.Helper()
-	said := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
+	said := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
 	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); {
 		if found := said.FindStringSubmatch(p.output.String()); found != nil {
 			p.address = found[1]

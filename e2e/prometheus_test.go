@@ -29,7 +29,12 @@ type prometheus struct {
 // startPrometheus starts one for at most life, with a configuration beside which the files lie.
 func startPrometheus(t *testing.T, life time.Duration, config string, files map[string][]byte) *prometheus {
 	t.Helper()
-	program := tool(t, "prometheus")
+	return startEdition(t, tool(t, "prometheus"), life, config, files)
+}
+
+// startEdition is startPrometheus for one that is not in PATH, or has further arguments.
+func startEdition(t *testing.T, program string, life time.Duration, config string, files map[string][]byte, args ...string) *prometheus {
+	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
@@ -40,8 +45,10 @@ func startPrometheus(t *testing.T, life time.Duration, config string, files map[
 			t.Fatal(err)
 		}
 	}
-	p := &prometheus{client: newClient(t), process: launch(t, life, "prometheus", program, "--config.file="+path,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")}
+	args = append([]string{
+		"--config.file=" + path, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0",
+	}, args...)
+	p := &prometheus{client: newClient(t), process: launch(t, life, "prometheus", program, args...)}
 	eventually(t, startLimit, "Prometheus is ready", func() string {
 		if status, body := get(t, p.client, "http://"+p.address+"/-/ready"); status != http.StatusOK {
 			return body
@@ -71,18 +78,29 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 
 // series is one of a query's results: a value of a vector, or all of a matrix.
 type series struct {
-	Labels map[string]string `json:"metric"`
-	Value  sample            `json:"value"`
-	Values []sample          `json:"values"`
+	Labels    map[string]string `json:"metric"`
+	Value     sample            `json:"value"`
+	Values    []sample          `json:"values"`
+	Histogram *histogram        `json:"histogram"` // a native one, in the place of the value
 }
 
 // query asks for the values of an expression now.
 func (p *prometheus) query(t *testing.T, expr string) []series {
 	t.Helper()
+	return p.queryAt(t, expr, time.Time{})
+}
+
+// queryAt asks for the values of an expression at a time, the zero one meaning now.
+func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
+	t.Helper()
 	var answer struct {
 		Result []series `json:"result"`
 	}
-	p.ask(t, "query?query="+url.QueryEscape(expr), &answer)
+	form := url.Values{"query": {expr}}
+	if !at.IsZero() {
+		form.Set("time", at.UTC().Format(time.RFC3339Nano))
+	}
+	p.ask(t, "query?"+form.Encode(), &answer)
 	return answer.Result
 }
 

@@ -37,7 +37,6 @@ func TestScaleOut(t *testing.T) {
 		"Balanced":    testBalanced,
 		"Addresses":   testAddresses,
 		"Prometheis":  testPrometheis,
-		"Fleet":       testFleet,
 		"OwnMetrics":  testOwnMetrics,
 		"RequestRate": testRequestRate,
 	} {
@@ -212,7 +211,7 @@ func testPrometheis(t *testing.T, program string) {
 }
 
 // testFleet changes the fleet, under an exporter with TLS and basic authentication.
-func testFleet(t *testing.T, program string) {
+func testFleet(t *testing.T, program string, e edition, found *column) {
 	const clusters = 30
 	c := newCloud(t, clusters, connections)
 	pair := newCertificate(t)
@@ -230,7 +229,7 @@ func testFleet(t *testing.T, program string) {
 		refresh: time.Second, args: []string{"--web.config.file=" + filepath.Join(dir, "web.yml")},
 	})
 	config := scrapeConfigs(secured(t, balancedJob(t, exporter.address), examples(t)["5"]))
-	prom := startPrometheus(t, processLife, config, map[string][]byte{
+	prom := startEdition(t, e.prometheus, processLife, config, map[string][]byte{
 		"css-vpcep-ca.crt": pair.certificate, "css-vpcep-password": []byte("test"),
 	})
 	prom.scraped(t, clusters, 2)
@@ -272,6 +271,7 @@ func testFleet(t *testing.T, program string) {
 		t.Error("the deleted cluster never had any series")
 	}
 	c.checkShown(t, prom)
+	found.say(t, rowFollow, "the new target is scraped, the old one dropped, without a restart")
 }
 
 // testOwnMetrics scrapes exporters for their own metrics, by section 6 of the examples: no cluster is read for them.

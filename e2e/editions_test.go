@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"debug/buildinfo"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// folders is the variable that names folders, in the way of PATH, that have a prometheus and a promtool each, beside those
+// in PATH.
+const folders = "CSS_VPCEP_PROMETHEIS"
+
+// edition is a Prometheus that is installed here.
+type edition struct {
+	version              string // 2.42.0
+	prometheus, promtool string
+}
+
+// editions are all that there are.
+func editions(t *testing.T) []edition {
+	t.Helper()
+	var all []edition
+	for _, folder := range append([]string{filepath.Dir(tool(t, "prometheus"))}, filepath.SplitList(os.Getenv(folders))...) {
+		e := edition{prometheus: filepath.Join(folder, "prometheus"), promtool: filepath.Join(folder, "promtool")}
+		if _, err := os.Stat(e.promtool); err != nil {
+			t.Fatal(err)
+		}
+		e.version = versionOf(t, e.prometheus)
+		all = append(all, e)
+	}
+	return all
+}
+
+// versionOf is what a Prometheus says of itself, or else, if nobody stamped it, what Go says of it: v0.316.0 is 3.16.0.
+func versionOf(t *testing.T, path string) string {
+	t.Helper()
+	said := run(t, nil, path, "--version")
+	if found := regexp.MustCompile(`^prometheus, version (\d+\.\d+\.\d+)`).FindStringSubmatch(said); found != nil {
+		return found[1]
+	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`^v0\.(\d)(\d\d)\.(\d+)$`).FindStringSubmatch(info.Main.Version)
+	if found == nil {
+		t.Fatalf("%s says %q, and Go says %q: no version", path, said, info.Main.Version)
+	}
+	minor, err := strconv.Atoi(found[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found[1] + "." + strconv.Itoa(minor) + "." + found[3]
+}
+
+// three says whether it is a Prometheus 3, whose jobs say which formats they ask for.
+func (e edition) three() bool { return !strings.HasPrefix(e.version, "2.") }
+
+// run runs a program that ends by itself, and gives what it wrote. It must end with 0.
+func run(t *testing.T, input []byte, path string, args ...string) string {
+	t.Helper()
+	out, err := try(t, input, path, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %s\n%s", path, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// try is run for a program that may fail.
+func try(t *testing.T, input []byte, path string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the test says what runs
+	cmd.Env = []string{"HOME=" + t.TempDir()}
+	cmd.Stdin = bytes.NewReader(input)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
