@@ -242,10 +242,15 @@ type datastoreBody struct {
 }
 
 type instanceBody struct {
-	Status   string            `json:"status"`
-	Type     string            `json:"type"`
-	SpecCode string            `json:"specCode"`
-	Volume   map[string]string `json:"volume"`
+	Status   string     `json:"status"`
+	Type     string     `json:"type"`
+	SpecCode string     `json:"specCode"`
+	Volume   volumeBody `json:"volume"`
+}
+
+type volumeBody struct {
+	Type string `json:"type"`
+	Size int    `json:"size"`
 }
 
 func newClusterBody(c *Cluster) clusterBody {
@@ -259,7 +264,7 @@ func newClusterBody(c *Cluster) clusterBody {
 		Created: created, Updated: created,
 		Endpoint: c.Endpoint,
 		Instances: []instanceBody{{Status: c.Status, Type: "ess", SpecCode: "ess.spec-4u16g",
-			Volume: map[string]string{"type": "HIGH", "size": "100"}}},
+			Volume: volumeBody{Type: "HIGH", Size: 100}}},
 		ActionProgress: map[string]any{}, Actions: []string{},
 	}
 }

@@ -238,6 +238,11 @@ func TestClusterBody(t *testing.T) {
 			}
 			m[name] = v
 		}
+		for _, instance := range c["instances"].([]any) {
+			if size, ok := instance.(map[string]any)["volume"].(map[string]any)["size"].(float64); !ok || size <= 0 {
+				t.Errorf("the size of a volume is no number: %v", instance)
+			}
+		}
 		got = append(got, m)
 	}
 	datastore := func(engine, version string) map[string]any {
