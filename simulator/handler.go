@@ -148,6 +148,10 @@ func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Faul
 // connections answers with a page of a cluster's connections.
 func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
 	offset, ok1 := number(query, "offset", 0, 0, 1000)
+	if s.opts.ConnectionsByStart {
+		offset, ok1 = number(query, "start", 1, 1, 1000)
+		offset--
+	}
 	limit, ok2 := number(query, "limit", 10, 1, 1000)
 	if !ok1 || !ok2 {
 		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
