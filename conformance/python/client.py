@@ -71,7 +71,7 @@ def answer(ask):
     try:
         return {"version": version, "connections": connections, "clusters": clusters}[ask["call"]](ask)
     except ServiceResponseException as e:
-        return {"error": {"status": e.status_code, "code": e.error_code}}
+        return {"error": {"status": e.status_code, "code": None if e.error_code is None else str(e.error_code)}}
     except Exception as e:  # whatever the SDK fails with is an answer here
         print(type(e).__name__, file=sys.stderr)
         return {"error": {"status": None, "code": None}}
