@@ -195,7 +195,7 @@ func startExporter(t *testing.T, program, file string) (address string) {
 	listening := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		found := listening.FindStringSubmatch(log.String())
-		if found != nil && status(t, "http://"+found[1]+"/-/ready") == http.StatusOK {
+		if len(found) > 1 && status(t, "http://"+found[1]+"/-/ready") == http.StatusOK {
 			return found[1]
 		}
 	}

@@ -100,7 +100,7 @@ func startCloud(t *testing.T, m mutant) cloud {
 // overlay has the go command take the changed file for the one of the tree.
 func (m mutant) overlay(t *testing.T) string {
 	t.Helper()
-	original, err := filepath.Abs(filepath.Join("../../simulator", m.file))
+	original, err := filepath.Abs("../../simulator/" + m.file)
 	if err != nil {
 		t.Fatal(err)
 	}

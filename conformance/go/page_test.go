@@ -63,7 +63,7 @@ func checkPage(t *testing.T, part, given string) {
 		t.Errorf("%s, part %s, is not what this run gave (- there, + here); `make conformance-page` writes it:\n%s", docs, part, diff)
 		return
 	}
-	if err := os.WriteFile(docs, []byte(before+begin+given+end+after), 0o600); err != nil {
+	if err := os.WriteFile(docs, []byte(before+begin+given+end+after), 0o600); err != nil { //nolint:gosec // the path is a constant
 		t.Fatal(err)
 	}
 }

@@ -147,6 +147,41 @@ func readings() []reading {
 	}
 }
 
+// clusterReadings are those of the list of clusters.
+func clusterReadings() []reading {
+	const (
+		loses       = "an odd value loses itself, not the list"
+		nothingSaid = "nothing was said, so nothing is shown"
+	)
+	list := func(fields string) simulator.Fault {
+		return body(`{"clusters":[{"id":"c1"` + fields + `}],"totalSize":1}`)
+	}
+	return []reading{
+		{"what is documented", list(`,"name":"n","status":"200","datastore":{"type":"opensearch","version":"2.19.0"},"enterpriseProjectId":"0",` +
+			`"vpcId":"v","tags":[{"key":"k","value":"w"}],"created":"2023-10-12T07:33:11","endpoint":"192.168.0.10:9200","bandwidthSize":0,` +
+			`"instances":[{"status":"200","type":"ess","volume":{"type":"HIGH","size":100}}]`), alike, ""},
+		{"`totalSize` absent", body(`{"clusters":[{"id":"c1"}]}`), alike, ""},
+		{"`totalSize` a text of digits", body(`{"clusters":[{"id":"c1"}],"totalSize":"1"}`), tolerant, loses},
+		{"`totalSize` more than are listed", body(`{"clusters":[{"id":"c1"}],"totalSize":2}`), honest, "that the list is incomplete is said"},
+		{"`endpoint` null", list(`,"endpoint":null`), alike, ""},
+		{"`datastore` absent", list(``), alike, ""},
+		{"`datastore` a text", list(`,"datastore":"opensearch"`), tolerant, loses},
+		{"`tags` null", list(`,"tags":null`), alike, ""},
+		{"`tags` holds a text", list(`,"tags":["k=w",{"key":"k","value":"w"}]`), tolerant, loses},
+		{"`status` a number", list(`,"status":200`), tolerant, loses},
+		{"`id` a number", body(`{"clusters":[{"id":7}],"totalSize":1}`), tolerant, loses},
+		{"`created` a number", list(`,"created":1697095991000`), tolerant, loses},
+		{"the size of a volume a text", list(`,"instances":[{"volume":{"type":"HIGH","size":"100"}}]`), tolerant, loses},
+		{"`bandwidthSize` a text", list(`,"bandwidthSize":"none"`), tolerant, loses},
+		{"an unknown field", list(`,"something_new":{"id":"x"}`), alike, ""},
+		{"`clusters` null", body(`{"clusters":null,"totalSize":0}`), alike, ""},
+		{"`clusters` an object", body(`{"clusters":{},"totalSize":0}`), honest, "that is no list"},
+		{"200, empty", simulator.Fault{Status: http.StatusOK}, honest, nothingSaid},
+		{"200, `{}`", body(`{}`), honest, nothingSaid},
+		{"200, an error of CSS", body(`{"errCode":"CSS.0001","externalMessage":"No."}`), honest, nothingSaid},
+	}
+}
+
 // goldens are the answers that the collector's tests have, with what the exporter is where it is not alike.
 func goldens(t *testing.T) []reading {
 	t.Helper()
@@ -183,68 +218,96 @@ func goldens(t *testing.T) []reading {
 // TestReading gives all clients the same answers.
 func TestReading(t *testing.T) {
 	s := fleet.New(simulator.Options{})
-	at := cloud{byOffset: s.Serve(t)}
-	at.byStart = at.byOffset // the answer is the same
+	endpoint := s.Serve(t) // for those who page by start too: the answer is the same
 	clients := newClients(t)
+	result := newReadingTable(clients, "An answer with connections")
+	for i, r := range append(goldens(t), readings()...) {
+		id := fmt.Sprint("reading-", i)
+		s.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, r.fault)
+		ours, oursCell := readByUs(t, endpoint, id)
+		ask := request{Call: "connections", Endpoint: endpoint, Project: fleet.Permanent, Cluster: id}
+		result.judge(t, clients, ask, r, oursCell, func(line []byte) string { return cellOf(t, ours, line) })
+	}
+	checkPage(t, "reading", result.String())
+}
 
-	result := &table{head: []string{"The API's answer"}}
+// TestReadingClusters does the same with the list of clusters.
+func TestReadingClusters(t *testing.T) {
+	s := fleet.New(simulator.Options{})
+	endpoint := s.Serve(t)
+	clients := newClients(t)
+	result := newReadingTable(clients, "An answer with clusters")
+	for _, r := range clusterReadings() {
+		s.SetFault(simulator.Target{Endpoint: simulator.Clusters}, r.fault)
+		ours, oursCell := readClustersByUs(t, endpoint)
+		ask := request{Call: "clusters", Endpoint: endpoint, Project: fleet.Permanent}
+		result.judge(t, clients, ask, r, oursCell, func(line []byte) string { return clusterCellOf(t, ours, line) })
+	}
+	checkPage(t, "reading clusters", result.String())
+}
+
+type readingTable struct{ table }
+
+func newReadingTable(clients []*client, what string) *readingTable {
+	result := &readingTable{table{head: []string{what}}}
 	for _, c := range clients {
 		result.head = append(result.head, c.name)
 	}
-	result.head = append(result.head, "Exporter", "The exporter is more")
-	all := append(goldens(t), readings()...)
-	for i, r := range all {
-		id := fmt.Sprint("reading-", i)
-		s.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, r.fault)
-		ours, oursCell := readByUs(t, at.byOffset, id)
-		cells, failed, differ := []string{r.name}, 0, 0
-		for _, c := range clients {
-			cell := cellOf(t, ours, c.line(t, fleet.Given(fleet.Permanent), request{
-				Call: "connections", Endpoint: at.byOffset, Project: fleet.Permanent, Cluster: id,
-			}))
-			cells = append(cells, cell)
-			if cell != oursCell {
-				differ++
-			}
-			if cell == "error" {
-				failed++
-			}
-		}
-		verdict := r.is
-		if r.why != "" {
-			verdict += ": " + r.why
-		}
-		result.add(append(cells, oursCell, verdict)...)
+	result.head = append(result.head, "Exporter", "The exporter is")
+	return result
+}
 
-		// That it is as the table says, as far as a program can tell.
-		switch weFail := oursCell == "error"; {
-		case (r.is == alike) != (differ == 0):
-			t.Errorf("%s: %d clients differ, which is said to be %q: %q", r.name, differ, r.is, cells)
-		case r.is == tolerant && weFail:
-			t.Errorf("%s: we fail, and are said to be tolerant", r.name)
-		case r.is == honest && failed == len(clients):
-			t.Errorf("%s: all others fail, and we are said to be honest", r.name)
-		case r.is == careful && (weFail || failed > 0):
-			t.Errorf("%s: somebody fails, and we are said to be careful", r.name)
-		case r.is != alike && r.why == "":
-			t.Errorf("%s: nobody says why", r.name)
+// judge adds a row, and holds what the row says of the exporter to the cells, as far as a program can tell.
+func (x *readingTable) judge(t *testing.T, clients []*client, ask request, r reading, ours string, cellOf func(line []byte) string) {
+	t.Helper()
+	cells, failed, differ := []string{r.name}, 0, 0
+	for _, c := range clients {
+		cell := cellOf(c.line(t, fleet.Given(ask.Project), ask))
+		cells = append(cells, cell)
+		if cell != ours {
+			differ++
+		}
+		if cell == "error" {
+			failed++
 		}
 	}
-	checkPage(t, "reading", result.String())
+	verdict := "as the others"
+	if r.is != alike {
+		verdict = r.is + ": " + r.why
+	}
+	x.add(append(cells, ours, verdict)...)
+
+	switch weFail := ours == "error"; {
+	case (r.is == alike) != (differ == 0):
+		t.Errorf("%s: %d clients differ, and we are said to be %q: %q", r.name, differ, r.is, cells)
+	case r.is == tolerant && weFail:
+		t.Errorf("%s: we fail, and are said to be tolerant", r.name)
+	case r.is == honest && failed == len(clients):
+		t.Errorf("%s: all others fail, and we are said to be honest", r.name)
+	case r.is == careful && (weFail || failed > 0):
+		t.Errorf("%s: somebody fails, and we are said to be careful", r.name)
+	case (r.is != alike) != (r.why != ""):
+		t.Errorf("%s: nobody says why, or why not", r.name)
+	}
 }
 
 // leaves are the values of an answer by where they stand, in the exporter's terms: what it has no use for is left out.
 type leaves map[string]string
 
-// readByUs has css read the answer, by a client that knows nothing of those before.
-func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
-	t.Helper()
+// ours is a client of css that knows nothing of those before.
+func ours(endpoint string) *css.Client {
 	key := fleet.Given(fleet.Permanent)
-	client := css.NewClient(css.Options{
+	return css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Guard: css.NewGuard(),
 		Credentials: css.Static{AccessKey: key.Access, SecretKey: key.Secret},
 		Transport:   css.NewTransport(nil, nil, 1), Retry: css.Retry{Tries: 1},
 	})
+}
+
+// readByUs has css read the answer.
+func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
+	t.Helper()
+	client := ours(endpoint)
 	defer client.Close()
 	list, err := client.Connections(t.Context(), id, nil, nil)
 	var refused *css.Error
@@ -293,6 +356,77 @@ func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
 		}
 	}
 	return found, fmt.Sprintf("%d of %s", len(list.Connections), count(total))
+}
+
+// readClustersByUs does the same with the list of clusters.
+func readClustersByUs(t *testing.T, endpoint string) (leaves, string) {
+	t.Helper()
+	client := ours(endpoint)
+	defer client.Close()
+	clusters, err := client.Clusters(t.Context())
+	var refused *css.Error
+	cell := fmt.Sprint(len(clusters))
+	switch {
+	case errors.As(err, &refused):
+		return nil, refusal{&refused.Status, &refused.Code}.String()
+	case errors.Is(err, css.ErrIncomplete):
+		cell += ", incomplete"
+	case err != nil:
+		t.Fatal(err)
+	}
+	found := leaves{}
+	for i, c := range clusters {
+		at := fmt.Sprintf("clusters/%d/", i)
+		found.text(at+"id", c.ID)
+		found.text(at+"name", c.Name)
+		found.text(at+"cluster status", c.Status)
+		found.text(at+"type", c.Engine)
+		found.text(at+"version", c.EngineVersion)
+		found.text(at+"enterpriseProjectId", c.EnterpriseProjectID)
+		found.text(at+"vpcId", c.VPCID)
+		for key, value := range c.Tags {
+			found.text(at+"tags/"+key, value)
+		}
+	}
+	return found, cell
+}
+
+// clusterCellOf is cellOf for the list of clusters.
+func clusterCellOf(t *testing.T, ours leaves, line []byte) string {
+	t.Helper()
+	var a struct {
+		Error    *refusal `json:"error"`
+		Clusters []struct {
+			ID, Name, Status, EnterpriseProjectID, VPCID any
+			Datastore                                    map[string]any
+			Tags                                         []struct{ Key, Value string }
+		} `json:"clusters"`
+	}
+	if err := json.Unmarshal(line, &a); err != nil {
+		t.Fatalf("%s: %.200s", err, line)
+	}
+	if a.Error != nil {
+		return a.Error.String()
+	}
+	cell := fmt.Sprint(len(a.Clusters))
+	if ours == nil {
+		return cell
+	}
+	found := leaves{}
+	for i, c := range a.Clusters {
+		at := fmt.Sprintf("clusters/%d/", i)
+		found.value(at+"id", c.ID)
+		found.value(at+"name", c.Name)
+		found.value(at+"cluster status", c.Status)
+		found.value(at+"type", c.Datastore["type"])
+		found.value(at+"version", c.Datastore["version"])
+		found.value(at+"enterpriseProjectId", c.EnterpriseProjectID)
+		found.value(at+"vpcId", c.VPCID)
+		for _, tag := range c.Tags {
+			found.text(at+"tags/"+tag.Key, tag.Value)
+		}
+	}
+	return strings.Join(append([]string{cell}, found.unlike(ours)...), ", ")
 }
 
 // text and number note what is there.
@@ -402,7 +536,7 @@ func (l leaves) unlike(ours leaves) (unlike []string) {
 		case len(value) > 40:
 			value = "longer"
 		}
-		unlike = append(unlike, fmt.Sprintf("`%s` %s", name, value))
+		unlike = append(unlike, "`"+name+"` "+value)
 	}
 	return unlike
 }
