@@ -29,7 +29,7 @@ const (
 )
 
 // processLife is how long a child process lives at most, whatever happens.
-const processLife = 4 * time.Minute
+const processLife = 8 * time.Minute
 
 // sdk is a vendor's SDK with the program that uses it.
 type sdk struct {
