@@ -36,7 +36,7 @@ LDFLAGS := -s -w \
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build ./css_vpcep_exporter, static and stamped with its version
@@ -61,6 +61,14 @@ soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
 .PHONY: e2e
 e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run real Prometheis over several exporters (needs Debian's prometheus, prometheus-alertmanager and chromium)
 	CSS_VPCEP_PROMETHEIS=$(<D) go test -tags e2e -count=1 ./e2e
+
+.PHONY: conformance
+conformance: ## Hold the vendor's SDKs, the simulator and the exporter against each other (needs python3, a JDK and mvn)
+	conformance/run
+
+.PHONY: conformance-page
+conformance-page: ## Write the tables of docs/conformance.md anew
+	CSS_VPCEP_CONFORMANCE_WRITE=1 conformance/run
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)

@@ -148,6 +148,10 @@ func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Faul
 // connections answers with a page of a cluster's connections.
 func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
 	offset, ok1 := number(query, "offset", 0, 0, 1000)
+	if s.opts.ConnectionsByStart {
+		offset, ok1 = number(query, "start", 1, 1, 1000)
+		offset--
+	}
 	limit, ok2 := number(query, "limit", 10, 1, 1000)
 	if !ok1 || !ok2 {
 		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
@@ -242,10 +246,15 @@ type datastoreBody struct {
 }
 
 type instanceBody struct {
-	Status   string            `json:"status"`
-	Type     string            `json:"type"`
-	SpecCode string            `json:"specCode"`
-	Volume   map[string]string `json:"volume"`
+	Status   string     `json:"status"`
+	Type     string     `json:"type"`
+	SpecCode string     `json:"specCode"`
+	Volume   volumeBody `json:"volume"`
+}
+
+type volumeBody struct {
+	Type string `json:"type"`
+	Size int    `json:"size"`
 }
 
 func newClusterBody(c *Cluster) clusterBody {
@@ -259,7 +268,7 @@ func newClusterBody(c *Cluster) clusterBody {
 		Created: created, Updated: created,
 		Endpoint: c.Endpoint,
 		Instances: []instanceBody{{Status: c.Status, Type: "ess", SpecCode: "ess.spec-4u16g",
-			Volume: map[string]string{"type": "HIGH", "size": "100"}}},
+			Volume: volumeBody{Type: "HIGH", Size: 100}}},
 		ActionProgress: map[string]any{}, Actions: []string{},
 	}
 }

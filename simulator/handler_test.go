@@ -142,6 +142,27 @@ func TestConnectionPages(t *testing.T) {
 	}
 }
 
+func TestConnectionPagesByStart(t *testing.T) {
+	s := newTest(Options{ConnectionsByStart: true})
+	fill(s, 2100)
+	for _, tc := range []struct{ query, want string }{
+		{"", span(0, 10)},
+		{"?limit=2&start=1", "0 1"},
+		{"?limit=2&start=5", "4 5"},
+		{"?limit=2&start=1000", "999 1000"},
+		{"?limit=2&offset=5", "0 1"}, // the page knows no offset
+	} {
+		if l := getList(t, s, connectionsPath+tc.query); l.ids() != tc.want || l.TotalCount != 2100 {
+			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, l.ids(), l.TotalCount, tc.want)
+		}
+	}
+	for _, query := range []string{"?start=0", "?start=1001", "?start=x"} {
+		if w := get(t, s, connectionsPath+query); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", query, w.Code)
+		}
+	}
+}
+
 func TestConnectionErrors(t *testing.T) {
 	s := newTest(Options{})
 	s.AddCluster(testProject, Cluster{ID: "off", ServiceOff: true})
@@ -237,6 +258,11 @@ func TestClusterBody(t *testing.T) {
 				t.Errorf("no %s in %v", name, c)
 			}
 			m[name] = v
+		}
+		for _, instance := range c["instances"].([]any) {
+			if size, ok := instance.(map[string]any)["volume"].(map[string]any)["size"].(float64); !ok || size <= 0 {
+				t.Errorf("the size of a volume is no number: %v", instance)
+			}
 		}
 		got = append(got, m)
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	ClusterPageCap int
 	// ConnectionPageCap is the same for the pages of connections.
 	ConnectionPageCap int
+	// ConnectionsByStart is the API as it was from 2023 to mid-2025: the page
+	// of connections is said by start, from 1 to 1,000, and not by offset.
+	ConnectionsByStart bool
 	// KeepRequests is how many requests Requests remembers; 0 means 10,000.
 	KeepRequests int
 	// TokenLife is how long an IAM token is good; 0 means 24 hours.
