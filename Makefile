@@ -6,6 +6,7 @@ SHELL := bash
 
 # Tools, each at one version; .ci/run reads the same lines.
 GOLANGCI_LINT_VERSION := v2.15.0
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 # v0.316.0 is Prometheus 3.16.0. Of its service discoveries the tests need those that every build has.
 PROMETHEUS_VERSION := v0.316.0
 PROMETHEUS_TAGS := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
@@ -17,6 +18,9 @@ CONTAINER_TOOL ?= docker
 FUZZTIME ?= 30s
 SOAK     ?= 5m
 BENCH    ?= .
+COUNT    ?= 6
+BASE     ?= HEAD~1
+COMPARE  ?=
 
 # What a build says of itself. Without git or tags it says so, and is built all the same.
 VERSION    ?= $(or $(shell cat VERSION 2>/dev/null),$(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),devel)
@@ -83,6 +87,22 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 bench: ## Run the benchmarks whose names match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+.PHONY: benchstat
+benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks with those of the commit BASE (HEAD~1), COUNT (6) runs of each in turn
+	@work=$$(mktemp -d); trap 'git worktree remove --force "$$work/base"; rm -rf "$$work"' EXIT; \
+	git worktree add --quiet --detach "$$work/base" '$(BASE)'; \
+	for i in $$(seq $(COUNT)); do \
+		for side in base here; do \
+			if [ "$$side" = base ]; then cd "$$work/base"; else cd '$(CURDIR)'; fi; \
+			go test -run '^$$' -bench '$(BENCH)' -benchmem ./... >>"$$work/$$side"; \
+		done; \
+	done; \
+	$< "$$work/base" "$$work/here"
+
+.PHONY: compare
+compare: ## Measure the exporter beside json_exporter (if it is in PATH) and others, as processes; flags in COMPARE
+	go run ./compare $(COMPARE)
+
 .PHONY: demo
 demo: ## Run the exporter against a simulated cloud on http://127.0.0.1:10247/
 	go run . --demo
@@ -109,6 +129,10 @@ ci: ## Run everything that is checked before a change goes in
 .PHONY: clean
 clean: ## Remove what was built and installed here
 	rm -rf $(BIN) $(TOOLS)
+
+$(TOOLS)/benchstat-$(BENCHSTAT_VERSION):
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
+	mv $(TOOLS)/benchstat $@
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

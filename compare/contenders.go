@@ -108,6 +108,7 @@ const floorName = "the floor"
 type contender struct {
 	*process
 	name   string
+	ours   bool           // of this tree
 	url    string         // of a scrape
 	series *regexp.Regexp // those of single connections
 }
@@ -188,6 +189,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 				return all, err
 			}
 			add(build.name+answersOf(id), single, "/probe?target="+id, p)
+			all[len(all)-1].ours = build.path == b.ours
 		}
 	}
 	exposition, err := fetch(ctx, b.client, all[0].url, nil)

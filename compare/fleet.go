@@ -96,11 +96,15 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 	if err != nil {
 		return err
 	}
+	made := after.Connections - before.Connections
+	if path == b.ours && (failures > 0 || made > 0 || after.Calls-before.Calls != len(ids)*o.fleetScrapes || size.series < len(ids)*seriesOf(o.perCluster)) {
+		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, made, after.Calls-before.Calls, size.series)
+	}
 	same := func(d time.Duration) time.Duration { return d }
 	middle, slowest := median(took, same), slices.Max(took)
 	fmt.Fprintf(to, "| %s | %.2f s | %.2f | %.2f s | %.2f | %.2f s | %.0f ms | %d | %d | %d | %d | %d | %.0f MiB |\n",
 		name, middle.Seconds(), float64(middle)/float64(ideal), slowest.Seconds(), float64(slowest)/float64(middle),
 		median(first, same).Seconds(), milliseconds(used-cpu)/float64(o.fleetScrapes), failures, size.series, size.bytes,
-		(after.Calls-before.Calls)/o.fleetScrapes, after.Connections-before.Connections, float64(memory)/(1<<20))
+		(after.Calls-before.Calls)/o.fleetScrapes, made, float64(memory)/(1<<20))
 	return nil
 }

@@ -8,6 +8,9 @@
 // page in an afternoon; and other builds of the exporter, if they are named. The cloud is the simulator, over TLS, in a
 // process of its own too. Everything listens on 127.0.0.1 alone and ends with the command.
 //
+// It fails if the exporter of this tree makes more calls, or connections, than it should, or shows less. How long all takes is
+// for people to judge.
+//
 // main.go says what is measured: rounds.go one cluster, fleet.go many, startup.go the process itself. contenders.go makes the
 // contenders; process.go starts processes and looks at what they cost. cloud.go, floor.go and sample.go are processes that the command starts of itself.
 package main

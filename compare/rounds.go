@@ -60,6 +60,11 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 			}
 		}
 		for i, one := range all {
+			if one.ours {
+				if err := b.hold(one, turns[i], answers[i], connections); err != nil {
+					return err
+				}
+			}
 			memory, err := one.memory()
 			if err != nil {
 				return err
@@ -72,6 +77,20 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 				mean(turns[i], func(t turn) int { return t.connections }),
 				float64(memory)/1e6)
 		}
+	}
+	return nil
+}
+
+// hold fails if the exporter of this tree does not do what it promises: one call a scrape, over connections that it has, and
+// all series.
+func (b *bench) hold(one *contender, turns []turn, a answered, connections int) error {
+	for _, t := range turns {
+		if t.calls != b.options.scrapes || t.connections != 0 {
+			return fmt.Errorf("%s: %d calls and %d new connections in %d scrapes", one.name, t.calls, t.connections, b.options.scrapes)
+		}
+	}
+	if least := seriesOf(connections); a.series < least {
+		return fmt.Errorf("%s: %d series of single connections, not %d", one.name, a.series, least)
 	}
 	return nil
 }

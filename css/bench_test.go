@@ -3,10 +3,14 @@
 package css
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -48,5 +52,74 @@ func BenchmarkParseConnections(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// canned serves bodies in turn, each time the next one, to whoever asks.
+func canned(b *testing.B, bodies ...[]byte) string {
+	b.Helper()
+	var n atomic.Uint64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		body := bodies[n.Add(1)%uint64(len(bodies))]
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	}))
+	b.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// BenchmarkFetch is the least that an answer costs over loopback: a signed request, and its body read and thrown away. What
+// the server in the same process allocates is in it.
+func BenchmarkFetch(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			url := canned(b, manyConnections(n))
+			transport := NewTransport(nil, nil, 1)
+			b.Cleanup(transport.CloseIdleConnections)
+			b.ReportAllocs()
+			for b.Loop() {
+				req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url+"/v1.0/p/clusters/c/vpcepservice/connections?limit=1000", nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				sign(req, nil, testAK, testSK, time.Now())
+				resp, err := transport.RoundTrip(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					b.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkConnections reads a list whose answer is the same each time, or another one each time.
+func BenchmarkConnections(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		body := manyConnections(n)
+		for name, bodies := range map[string][][]byte{
+			"unchanged": {body},
+			"changed":   {body, bytes.Replace(body, []byte("accepted"), []byte("rejected"), 1)},
+		} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				client := NewClient(Options{
+					ProjectID: testProject, Endpoint: canned(b, bodies...), UserAgent: "test/1", Guard: NewGuard(),
+					Credentials: Static{AccessKey: testAK, SecretKey: testSK}, Transport: NewTransport(nil, nil, 1),
+				})
+				b.Cleanup(client.Close)
+				var last *ConnectionList
+				b.ReportAllocs()
+				for b.Loop() {
+					list, err := client.Connections(b.Context(), testCluster, last, nil)
+					if err != nil || len(list.Connections) != n {
+						b.Fatal(err)
+					}
+					last = list
+				}
+			})
+		}
 	}
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/discovery"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// scrapes is a server that knows so many clusters of so many connections, which a cloud of ready bodies answers for. If
+// they change, each answer is another one than the last.
+type scrapes struct {
+	handler http.Handler
+	calls   atomic.Int64
+}
+
+func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrapes {
+	tb.Helper()
+	s := &scrapes{}
+	bodies := [2][]byte{bodyOf(connections, "accepted"), bodyOf(connections, "rejected")}
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := int(s.calls.Add(1)-1) / clusters // the same within one scrape
+		if !changing {
+			n = 0
+		}
+		_, _ = w.Write(bodies[n%2])
+	}))
+	tb.Cleanup(cloud.Close)
+	client := css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: cloud.URL, UserAgent: "test/1", Guard: css.NewGuard(),
+		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 16),
+	})
+	tb.Cleanup(client.Close)
+	project := discovery.Project{Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1)}
+	for i := range clusters {
+		project.Listed = append(project.Listed, discovery.Listed{ID: fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012x", i), Name: fmt.Sprint("search-", i)})
+	}
+	logger := slog.New(slog.DiscardHandler)
+	registry := prometheus.NewRegistry()
+	metrics := collector.NewExporterMetrics(registry)
+	scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 16}, metrics, logger)
+	tb.Cleanup(scraper.Wait)
+	server := New(Options{TelemetryPath: "/metrics", Timeout: time.Minute}, discovery.NewFleet([]discovery.Project{project}, logger), scraper, registry, logger)
+	server.Configure(collector.Options{Connections: true, MaxConnections: 2000})
+	var err error
+	if s.handler, err = server.Handler(); err != nil {
+		tb.Fatal(err)
+	}
+	s.scrape(tb, "identity") // makes the connections
+	return s
+}
+
+// bodyOf is a page of connections, every second one of which has been updated.
+func bodyOf(connections int, firstStatus string) []byte {
+	items := make([]string, connections)
+	for i := range items {
+		status, updated := "accepted", "null"
+		if i == 0 {
+			status = firstStatus
+		}
+		if i%2 == 0 {
+			updated = `"2024-06-12T09:36:24Z"`
+		}
+		items[i] = fmt.Sprintf(`{"id":"%08x-31a1-40d0-862b-%012x","status":%q,"maxSession":"3000","specificationName":"default",`+
+			`"created_at":"2024-06-11T09:36:24Z","update_at":%s,"domain_id":"db9b76a0d9ae431f8e85e89da2ca867c","vpcepIp":"192.168.%d.%d"}`,
+			i, i*i, status, updated, i/250, i%250)
+	}
+	return fmt.Appendf(nil, `{"connections":[%s],"vpcepUpdateSwitch":false,"total_count":%d,"vpcServiceName":"cn-north-4.css",`+
+		`"permissions":[{"id":"x","permission":"iam:domain::db9b76a0d9ae431f8e85e89da2ca867c","permission_type":"domainId"}]}`,
+		strings.Join(items, ","), connections)
+}
+
+// scrape answers one request for /metrics, without the exporter's own, into nothing.
+func (s *scrapes) scrape(tb testing.TB, encoding string) {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, "/metrics?collect[]=clusters", nil)
+	r.Header.Set("Accept-Encoding", encoding)
+	w := &nowhere{header: http.Header{}}
+	s.handler.ServeHTTP(w, r)
+	if w.status != 0 || w.bytes == 0 {
+		tb.Fatalf("status %d, %d bytes", w.status, w.bytes)
+	}
+}
+
+// nowhere is a client that takes everything at once.
+type nowhere struct {
+	header        http.Header
+	status, bytes int
+}
+
+func (w *nowhere) Header() http.Header    { return w.header }
+func (w *nowhere) WriteHeader(status int) { w.status = status }
+func (w *nowhere) Write(p []byte) (int, error) {
+	w.bytes += len(p)
+	return len(p), nil
+}
+
+// BenchmarkScrape is a scrape of everything from its request to its last byte. What the cloud in the same process allocates
+// is in it.
+func BenchmarkScrape(b *testing.B) {
+	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
+		for _, answers := range []string{"unchanged", "changed"} {
+			for _, encoding := range []string{"identity", "gzip"} {
+				b.Run(fmt.Sprintf("%dx%d/%s/%s", size[0], size[1], answers, encoding), func(b *testing.B) {
+					s := newScrapes(b, size[0], size[1], answers == "changed")
+					b.ReportAllocs()
+					for b.Loop() {
+						s.scrape(b, encoding)
+					}
+				})
+			}
+		}
+	}
+}
