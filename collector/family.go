@@ -5,6 +5,7 @@ package collector
 import (
 	"bufio"
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -49,7 +50,8 @@ func families(views []view, configured []string) []Family {
 }
 
 // labelsOf are the labels of a metric's series.
-func labelsOf(m *metric) (labels []label) {
+func labelsOf(m *metric) []label {
+	labels := make([]label, 0, 4+len(m.labels))
 	for i, name := range clusterLabels() {
 		labels = append(labels, label{name: name, cluster: i})
 	}
@@ -74,11 +76,11 @@ func (f *Family) each(add func(v *view, value float64, own []string)) {
 // WriteText writes the family in the text format, version 0.0.4 or that of OpenMetrics; nothing if it has no series. Errors
 // are those of w.
 func (f *Family) WriteText(w *bufio.Writer, openMetrics bool) error {
-	var around frame
+	around := frame{text: make([]byte, 0, 512), gaps: make([]gap, 0, len(f.metric.labels))}
 	var of *view // which cluster's the frame is
 	f.each(func(v *view, value float64, own []string) {
 		if of == nil {
-			_, _ = w.WriteString("# HELP " + f.Name() + " " + f.metric.help + "\n# TYPE " + f.Name() + " gauge\n")
+			_, _ = fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", f.name, f.metric.help, f.name)
 		}
 		if of != v {
 			of = v
@@ -249,7 +251,7 @@ func (s *slab[T]) take(n int) []T {
 	return taken
 }
 
-func (m *metric) fullName() string { return prometheus.BuildFQName(namespace, "", m.name) }
+func (m *metric) fullName() string { return namespace + "_" + m.name }
 
 // desc describes a metric to a registry.
 func (m *metric) desc() *prometheus.Desc {

@@ -102,7 +102,10 @@ func connectionsPath(id string) string {
 	return "/v1.0/" + projectID + "/clusters/" + id + "/vpcepservice/connections"
 }
 
-const floorName = "the floor"
+const (
+	floorName = "the floor"
+	jsonName  = "json_exporter"
+)
 
 // contender is one of those that are compared.
 type contender struct {
@@ -209,7 +212,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 		if err != nil {
 			return all, err
 		}
-		add("json_exporter", "connection_max_sessions", "/probe?target="+url.QueryEscape(c.URL+connectionsPath(still)+"?limit=1000"), p)
+		add(jsonName, "connection_max_sessions", "/probe?target="+url.QueryEscape(c.URL+connectionsPath(still)+"?limit=1000"), p)
 	}
 
 	ready := filepath.Join(b.dir, "exposition")

@@ -43,40 +43,44 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 	defer stopAll(all)
 
 	for _, encoding := range []string{"identity", "gzip"} {
-		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections,
-			map[string]string{"identity": "not compressed", "gzip": "compressed, as Prometheus asks for it"}[encoding])
-		fmt.Fprint(to, "| | CPU a scrape | to the floor | time | series | bytes | API calls | new connections a turn | memory at most |\n",
-			"|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 		turns, answers, err := b.turns(ctx, c, all, encoding)
 		if err != nil {
 			return err
 		}
-		cpus := make(map[*contender]time.Duration, len(all))
-		var floor time.Duration
 		for i, one := range all {
-			cpus[one] = median(turns[i], func(t turn) time.Duration { return t.cpu })
-			if one.name == floorName {
-				floor = cpus[one]
-			}
-		}
-		for i, one := range all {
-			if one.ours {
-				if err := b.hold(one, turns[i], answers[i], connections); err != nil {
-					return err
-				}
-			}
-			memory, err := one.memory()
-			if err != nil {
+			if err := b.hold(one, turns[i], answers[i], connections); err != nil {
 				return err
 			}
-			fmt.Fprintf(to, "| %s | %.2f ms | %.2f | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
-				milliseconds(cpus[one]), float64(cpus[one])/float64(floor),
-				milliseconds(median(turns[i], func(t turn) time.Duration { return t.wall })),
-				answers[i].series, answers[i].bytes,
-				mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
-				mean(turns[i], func(t turn) int { return t.connections }),
-				float64(memory)/1e6)
 		}
+		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections,
+			map[string]string{"identity": "not compressed", "gzip": "compressed, as Prometheus asks for it"}[encoding])
+		if err := b.table(to, all, turns, answers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table writes what the contenders' turns came to.
+func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answered) error {
+	cpus := make(map[string]time.Duration, len(all))
+	for i, one := range all {
+		cpus[one.name] = median(turns[i], func(t turn) time.Duration { return t.cpu })
+	}
+	fmt.Fprint(to, "| | CPU a scrape | to the floor | to json_exporter | time | series | bytes | API calls | new connections a turn | memory at most |\n",
+		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	for i, one := range all {
+		memory, err := one.memory()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(to, "| %s | %.2f ms | %s | %s | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
+			milliseconds(cpus[one.name]), ratio(cpus[one.name], cpus[floorName]), ratio(cpus[one.name], cpus[jsonName]),
+			milliseconds(median(turns[i], func(t turn) time.Duration { return t.wall })),
+			answers[i].series, answers[i].bytes,
+			mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
+			mean(turns[i], func(t turn) int { return t.connections }),
+			float64(memory)/1e6)
 	}
 	return nil
 }
@@ -84,6 +88,9 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 // hold fails if the exporter of this tree does not do what it promises: one call a scrape, over connections that it has, and
 // all series.
 func (b *bench) hold(one *contender, turns []turn, a answered, connections int) error {
+	if !one.ours {
+		return nil
+	}
 	for _, t := range turns {
 		if t.calls != b.options.scrapes || t.connections != 0 {
 			return fmt.Errorf("%s: %d calls and %d new connections in %d scrapes", one.name, t.calls, t.connections, b.options.scrapes)
@@ -187,6 +194,17 @@ func mean[T any](all []T, of func(T) int) float64 {
 		sum += of(one)
 	}
 	return float64(sum) / float64(len(all))
+}
+
+// ratio is a to b, where there is a b.
+func ratio(a, b time.Duration) string {
+	switch {
+	case b == 0:
+		return "–"
+	case 3*a < b:
+		return fmt.Sprintf("1/%.1f", float64(b)/float64(a))
+	}
+	return fmt.Sprintf("%.2f", float64(a)/float64(b))
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
