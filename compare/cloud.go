@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net"
 	"net/http"
@@ -140,9 +141,12 @@ func simulated(id string, connections int) simulator.Cluster {
 			CreatedAt: simulator.Text("2023-10-12T07:33:11Z"),
 		}},
 	}
+	of := fnv.New64a()
+	_, _ = of.Write([]byte(id))
 	for i := range connections {
+		_, _ = of.Write([]byte{byte(i)})
 		connection := simulator.Connection{
-			ID:     fmt.Sprintf("%08x-31a1-40d0-862b-%012x", uint32(i)*2654435761, uint64(i+1)*0x9e3779b97f4a7c15>>16),
+			ID:     fmt.Sprintf("%08x-31a1-40d0-862b-%012x", uint32(i)*2654435761, of.Sum64()>>16),
 			Status: "accepted", MaxSession: simulator.Text("3000"), Specification: "default",
 			IP: fmt.Sprintf("192.168.%d.%d", i/250, 2+i%250), DomainID: account, CreatedAt: simulator.Text("2024-06-11T09:36:24Z"),
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -78,6 +79,7 @@ func beFloor(ctx context.Context, u upstream, exposition string, stdout io.Write
 	if err != nil {
 		return err
 	}
+	out := bufio.NewWriterSize(nil, 64<<10)
 	zipper, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
 		return err
@@ -92,23 +94,25 @@ func beFloor(ctx context.Context, u upstream, exposition string, stdout io.Write
 		if err != nil {
 			return err
 		}
-		var to io.Writer = w
-		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-			w.Header().Set("Content-Encoding", "gzip")
-			zipper.Reset(w)
-			defer zipper.Close()
-			to = zipper
-		}
 		format := expfmt.NewFormat(expfmt.TypeTextPlain)
 		w.Header().Set("Content-Type", string(format))
-		encoder := expfmt.NewEncoder(to, format)
-		for _, family := range families {
-			if err := encoder.Encode(family); err != nil {
-				return err
-			}
+		out.Reset(w)
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			return errors.Join(encodeAll(expfmt.NewEncoder(out, format), families), out.Flush())
 		}
-		return nil
+		w.Header().Set("Content-Encoding", "gzip")
+		zipper.Reset(out)
+		return errors.Join(encodeAll(expfmt.NewEncoder(zipper, format), families), zipper.Close(), out.Flush())
 	})
+}
+
+func encodeAll(encoder expfmt.Encoder, families []*dto.MetricFamily) error {
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readFamilies reads an exposition in the text format.
