@@ -94,10 +94,10 @@ benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks wit
 	for i in $$(seq $(COUNT)); do \
 		for side in base here; do \
 			if [ "$$side" = base ]; then cd "$$work/base"; else cd '$(CURDIR)'; fi; \
-			go test -run '^$$' -bench '$(BENCH)' -benchmem ./... >>"$$work/$$side"; \
+			go test -run '^$$' -bench '$(BENCH)' -benchmem ./... >>"$$work/$$side.txt"; \
 		done; \
 	done; \
-	$< "$$work/base" "$$work/here"
+	$< "$$work/base.txt" "$$work/here.txt"
 
 .PHONY: compare
 compare: ## Measure the exporter beside json_exporter (if it is in PATH) and others, as processes; flags in COMPARE
