@@ -39,8 +39,7 @@ func (b *bench) fleet(ctx context.Context, to io.Writer) error {
 }
 
 func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, ids []string, ideal time.Duration) error {
-	o := b.options
-	c, err := b.cloud(ctx, o.clusters, o.perCluster, o.latency.String())
+	c, err := b.cloud(ctx, b.options.clusters, b.options.perCluster, b.options.latency.String())
 	if err != nil {
 		return err
 	}
@@ -50,38 +49,23 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 		return err
 	}
 	defer p.stop()
-	var took, first []time.Duration
-	var before counts
-	var cpu time.Duration
-	failures, size := 0, answered{}
-	series, failed := regexp.MustCompile(`(?m)^css_vpcep_connection_[a-z_]+\{`), regexp.MustCompile(`(?m)^css_vpcep_up\{.*\} 0$`)
-	header := http.Header{"Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"30"}}
-	for i := range o.fleetScrapes + 2 {
-		if i == 2 { // warm
-			if before, err = c.counts(ctx); err != nil {
-				return err
-			}
-			if cpu, err = p.cpu(); err != nil {
-				return err
-			}
-		}
-		begun := time.Now()
-		var byteAfter time.Duration
-		body, err := fetch(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GotFirstResponseByte: func() { byteAfter = time.Since(begun) },
-		}), b.client, "http://"+p.said+"/metrics", header)
-		if err != nil {
-			return fmt.Errorf("%w\n%s", err, p.output)
-		}
-		done := time.Since(begun)
-		text, err := unpacked(body)
-		if err != nil {
+	for range 2 { // warms it up
+		if _, err := b.scrapeFleet(ctx, p); err != nil {
 			return err
 		}
-		if i >= 2 {
-			took, first = append(took, done), append(first, byteAfter)
-			failures += len(failed.FindAllIndex(text, -1))
-			size = answered{len(series.FindAllIndex(text, -1)), len(body)}
+	}
+	before, err := c.counts(ctx)
+	if err != nil {
+		return err
+	}
+	cpu, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	scrapes := make([]fleetScrape, b.options.fleetScrapes)
+	for i := range scrapes {
+		if scrapes[i], err = b.scrapeFleet(ctx, p); err != nil {
+			return err
 		}
 	}
 	used, err := p.cpu()
@@ -96,15 +80,47 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 	if err != nil {
 		return err
 	}
-	made := after.Connections - before.Connections
-	if path == b.ours && (failures > 0 || made > 0 || after.Calls-before.Calls != len(ids)*o.fleetScrapes || size.series < len(ids)*seriesOf(o.perCluster)) {
-		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, made, after.Calls-before.Calls, size.series)
+
+	last, failures := scrapes[len(scrapes)-1], 0
+	for _, s := range scrapes {
+		failures += s.failures
 	}
-	same := func(d time.Duration) time.Duration { return d }
-	middle, slowest := median(took, same), slices.Max(took)
+	calls, made := after.Calls-before.Calls, after.Connections-before.Connections
+	promised := failures == 0 && made == 0 && calls == len(ids)*len(scrapes) && last.series >= len(ids)*seriesOf(b.options.perCluster)
+	if path == b.ours && !promised {
+		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, made, calls, last.series)
+	}
+	took := each(scrapes, func(s fleetScrape) time.Duration { return s.took })
+	middle, slowest := median(took), slices.Max(took)
+	first := median(each(scrapes, func(s fleetScrape) time.Duration { return s.first }))
 	fmt.Fprintf(to, "| %s | %.2f s | %.2f | %.2f s | %.2f | %.2f s | %.0f ms | %d | %d | %d | %d | %d | %.0f MiB |\n",
-		name, middle.Seconds(), float64(middle)/float64(ideal), slowest.Seconds(), float64(slowest)/float64(middle),
-		median(first, same).Seconds(), milliseconds(used-cpu)/float64(o.fleetScrapes), failures, size.series, size.bytes,
-		(after.Calls-before.Calls)/o.fleetScrapes, made, float64(memory)/(1<<20))
+		name, middle.Seconds(), float64(middle)/float64(ideal), slowest.Seconds(), float64(slowest)/float64(middle), first.Seconds(),
+		milliseconds(used-cpu)/float64(len(scrapes)), failures, last.series, last.bytes, calls/len(scrapes), made, float64(memory)/(1<<20))
 	return nil
+}
+
+// fleetScrape is one scrape of all clusters.
+type fleetScrape struct {
+	took, first time.Duration // until its last and its first byte
+	failures    int
+	answered
+}
+
+func (b *bench) scrapeFleet(ctx context.Context, p *process) (s fleetScrape, err error) {
+	begun := time.Now()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { s.first = time.Since(begun) }})
+	body, err := fetch(ctx, b.client, "http://"+p.said+"/metrics",
+		http.Header{"Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"30"}})
+	if err != nil {
+		return s, fmt.Errorf("%w\n%s", err, p.output)
+	}
+	s.took = time.Since(begun)
+	text, err := unpacked(body)
+	if err != nil {
+		return s, err
+	}
+	s.failures = len(regexp.MustCompile(`(?m)^css_vpcep_up\{.*\} 0$`).FindAllIndex(text, -1))
+	s.series = len(regexp.MustCompile(`(?m)^css_vpcep_connection_[a-z_]+\{`).FindAllIndex(text, -1))
+	s.bytes = len(body)
+	return s, nil
 }

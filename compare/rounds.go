@@ -65,7 +65,7 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answered) error {
 	cpus := make(map[string]time.Duration, len(all))
 	for i, one := range all {
-		cpus[one.name] = median(turns[i], func(t turn) time.Duration { return t.cpu })
+		cpus[one.name] = median(each(turns[i], func(t turn) time.Duration { return t.cpu }))
 	}
 	fmt.Fprint(to, "| | CPU a scrape | to the floor | to json_exporter | time | series | bytes | API calls | new connections a turn | memory at most |\n",
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
@@ -76,7 +76,7 @@ func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []
 		}
 		fmt.Fprintf(to, "| %s | %.2f ms | %s | %s | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
 			milliseconds(cpus[one.name]), ratio(cpus[one.name], cpus[floorName]), ratio(cpus[one.name], cpus[jsonName]),
-			milliseconds(median(turns[i], func(t turn) time.Duration { return t.wall })),
+			milliseconds(median(each(turns[i], func(t turn) time.Duration { return t.wall }))),
 			answers[i].series, answers[i].bytes,
 			mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
 			mean(turns[i], func(t turn) int { return t.connections }),
@@ -152,7 +152,7 @@ func (b *bench) turn(ctx context.Context, c *cloud, one *contender, encoding str
 	after, err := c.counts(ctx)
 	return turn{
 		cpu:         (used - cpu) / time.Duration(b.options.scrapes),
-		wall:        median(took, func(d time.Duration) time.Duration { return d }),
+		wall:        median(took),
 		calls:       after.Calls - before.Calls,
 		connections: after.Connections - before.Connections,
 	}, body, err
@@ -179,13 +179,17 @@ func unpacked(body []byte) ([]byte, error) {
 	return io.ReadAll(reader)
 }
 
-func median[T any](all []T, of func(T) time.Duration) time.Duration {
+// each is what of says of all.
+func each[T any](all []T, of func(T) time.Duration) []time.Duration {
 	values := make([]time.Duration, len(all))
 	for i, one := range all {
 		values[i] = of(one)
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return values
+}
+
+func median(values []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
 func mean[T any](all []T, of func(T) int) float64 {

@@ -65,7 +65,7 @@ func (b *bench) startup(ctx context.Context, to io.Writer) error {
 	}
 	fmt.Fprintf(to, "\n### The process\n\n| | |\n|---|---:|\n| binary, stripped | %.1f MB |\n| start to first answered scrape, median of %d | %.0f ms |\n"+
 		"| slowest | %.0f ms |\n| CPU in %s without a scrape | %.1f ms (%.4f %% of a core) |\n| memory at most, one cluster of 100 connections | %.0f MB |\n",
-		float64(info.Size())/1e6, len(starts), milliseconds(median(starts, func(d time.Duration) time.Duration { return d })),
+		float64(info.Size())/1e6, len(starts), milliseconds(median(starts)),
 		milliseconds(slices.Max(starts)), idle, milliseconds(after-before), 100*float64(after-before)/float64(idle), float64(memory)/1e6)
 	return nil
 }
