@@ -32,11 +32,12 @@ type label struct {
 	cluster, own int
 }
 
+// of is the label's value, fit for a label.
 func (l *label) of(v *view, own []string) string {
 	if l.cluster >= 0 {
-		return v.cluster[l.cluster]
+		return v.cluster[l.cluster] // it is so already
 	}
-	return own[l.own]
+	return labelValue(own[l.own])
 }
 
 // families are what was scraped, by metric; they are in the order of their names.
@@ -184,7 +185,7 @@ func (f *Family) Message() *dto.MetricFamily {
 		labels := m.labels.take(len(f.labels))
 		for i := range f.labels {
 			l := &f.labels[i]
-			labels[i] = m.pair(i, &l.name, labelValue(l.of(v, own)))
+			labels[i] = m.pair(i, &l.name, l.of(v, own))
 		}
 		m.add(value, labels)
 	})

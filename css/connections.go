@@ -187,9 +187,12 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			return nil, err
 		}
 
-		answer := fingerprint(sha256.Sum256(body))
-		if pages == 1 && last != nil && last.answer == answer {
-			return last, nil
+		var answer fingerprint // of the list, which only a first page can be all of
+		if pages == 1 {
+			answer = sha256.Sum256(body)
+			if last != nil && last.answer == answer {
+				return last, nil
+			}
 		}
 		page, err := parseConnections(body)
 		if err != nil {
@@ -199,9 +202,7 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		size += len(body)
 		fresh := list.add(page, seen)
 		if !list.more(fresh) {
-			if pages == 1 {
-				list.answer = answer
-			}
+			list.answer = answer
 			return list, nil
 		}
 		if len(list.Connections) >= maxConnections || size >= maxListBytes || pages == maxPages {

@@ -108,9 +108,6 @@ func (w *timedWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap is for http.ResponseController.
-func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // writing is how long the last answer about many clusters took, from its last cluster to its last byte. One of hundreds of
 // thousands of series takes seconds, in which no cluster can be read if it is to be in time.
 type writing struct {

@@ -81,7 +81,7 @@ type Server struct {
 // Configure says what is shown of each cluster; it must be called before the first request.
 func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
 
-// New makes a server. The exporter's own metrics come from own, to which the server adds those of its handler.
+// New makes a server. The exporter's own metrics come from own.
 func New(options Options, fleet *discovery.Fleet, scraper *collector.Scraper, own *prometheus.Registry, logger *slog.Logger) *Server {
 	return &Server{options: options, fleet: fleet, scraper: scraper, own: own, logger: logger}
 }
