@@ -160,16 +160,3 @@ func simulated(id string, connections int) simulator.Cluster {
 
 // seriesOf is how many series the single connections of such a cluster have at least.
 func seriesOf(connections int) int { return 4*connections + (connections+1)/2 }
-
-// untilStdinEnds waits for whoever started this process to end it, or to end.
-func untilStdinEnds(ctx context.Context) {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.Copy(io.Discard, os.Stdin)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // bench is what all measurements share.
@@ -96,6 +97,33 @@ func (c *cloud) counts(ctx context.Context) (counts, error) {
 		err = json.Unmarshal(body, &n)
 	}
 	return n, err
+}
+
+// spent is what a process used meanwhile, and what it asked the cloud for.
+type spent struct {
+	cpu                time.Duration
+	calls, connections int
+}
+
+// during is what p spends while something is done.
+func (c *cloud) during(ctx context.Context, p *process, do func() error) (spent, error) {
+	before, err := c.counts(ctx)
+	if err != nil {
+		return spent{}, err
+	}
+	cpu, err := p.cpu()
+	if err != nil {
+		return spent{}, err
+	}
+	if err := do(); err != nil {
+		return spent{}, err
+	}
+	used, err := p.cpu()
+	if err != nil {
+		return spent{}, err
+	}
+	after, err := c.counts(ctx)
+	return spent{used - cpu, after.Calls - before.Calls, after.Connections - before.Connections}, err
 }
 
 func connectionsPath(id string) string {

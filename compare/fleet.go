@@ -54,25 +54,15 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 			return err
 		}
 	}
-	before, err := c.counts(ctx)
-	if err != nil {
-		return err
-	}
-	cpu, err := p.cpu()
-	if err != nil {
-		return err
-	}
 	scrapes := make([]fleetScrape, b.options.fleetScrapes)
-	for i := range scrapes {
-		if scrapes[i], err = b.scrapeFleet(ctx, p); err != nil {
-			return err
+	spent, err := c.during(ctx, p, func() error {
+		for i := range scrapes {
+			if scrapes[i], err = b.scrapeFleet(ctx, p); err != nil {
+				return err
+			}
 		}
-	}
-	used, err := p.cpu()
-	if err != nil {
-		return err
-	}
-	after, err := c.counts(ctx)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -85,17 +75,17 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 	for _, s := range scrapes {
 		failures += s.failures
 	}
-	calls, made := after.Calls-before.Calls, after.Connections-before.Connections
-	promised := failures == 0 && made == 0 && calls == len(ids)*len(scrapes) && last.series >= len(ids)*seriesOf(b.options.perCluster)
+	promised := failures == 0 && spent.connections == 0 && spent.calls == len(ids)*len(scrapes) && last.series >= len(ids)*seriesOf(b.options.perCluster)
 	if path == b.ours && !promised {
-		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, made, calls, last.series)
+		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, spent.connections, spent.calls, last.series)
 	}
 	took := each(scrapes, func(s fleetScrape) time.Duration { return s.took })
 	middle, slowest := median(took), slices.Max(took)
 	first := median(each(scrapes, func(s fleetScrape) time.Duration { return s.first }))
 	fmt.Fprintf(to, "| %s | %.2f s | %.2f | %.2f s | %.2f | %.2f s | %.0f ms | %d | %d | %d | %d | %d | %.0f MiB |\n",
 		name, middle.Seconds(), float64(middle)/float64(ideal), slowest.Seconds(), float64(slowest)/float64(middle), first.Seconds(),
-		milliseconds(used-cpu)/float64(len(scrapes)), failures, last.series, last.bytes, calls/len(scrapes), made, float64(memory)/(1<<20))
+		milliseconds(spent.cpu)/float64(len(scrapes)), failures, last.series, last.bytes,
+		spent.calls/len(scrapes), spent.connections, float64(memory)/(1<<20))
 	return nil
 }
 

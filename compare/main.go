@@ -12,7 +12,8 @@
 // for people to judge.
 //
 // main.go says what is measured: rounds.go one cluster, fleet.go many, startup.go the process itself. contenders.go makes the
-// contenders; process.go starts processes and looks at what they cost. cloud.go, floor.go and sample.go are processes that the command starts of itself.
+// contenders; process.go starts processes and looks at what they cost. cloud.go, floor.go and sample.go are processes that
+// the command starts of itself, and roles.go is what they have in common.
 package main
 
 import (

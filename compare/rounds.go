@@ -16,8 +16,8 @@ import (
 
 // turn is what one contender's turn came to.
 type turn struct {
-	cpu, wall          time.Duration // of a scrape
-	calls, connections int           // of all
+	spent
+	wall time.Duration // of a scrape
 }
 
 // oneCluster has the contenders read one cluster in turns, with and without compression.
@@ -65,7 +65,7 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answered) error {
 	cpus := make(map[string]time.Duration, len(all))
 	for i, one := range all {
-		cpus[one.name] = median(each(turns[i], func(t turn) time.Duration { return t.cpu }))
+		cpus[one.name] = median(each(turns[i], func(t turn) time.Duration { return t.cpu })) / time.Duration(b.options.scrapes)
 	}
 	fmt.Fprint(to, "| | CPU a scrape | to the floor | to json_exporter | time | series | bytes | API calls | new connections a turn | memory at most |\n",
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
@@ -128,34 +128,22 @@ func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, encoding 
 
 // turn scrapes one contender some times.
 func (b *bench) turn(ctx context.Context, c *cloud, one *contender, encoding string) (t turn, body []byte, err error) {
-	before, err := c.counts(ctx)
-	if err != nil {
-		return t, nil, err
-	}
-	cpu, err := one.cpu()
-	if err != nil {
-		return t, nil, err
-	}
 	header := http.Header{"Accept-Encoding": {encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"}}
 	var took []time.Duration
-	for range b.options.scrapes {
-		begun := time.Now()
-		if body, err = fetch(ctx, b.client, one.url, header); err != nil {
-			return t, nil, err
+	t.spent, err = c.during(ctx, one.process, func() error {
+		for range b.options.scrapes {
+			begun := time.Now()
+			if body, err = fetch(ctx, b.client, one.url, header); err != nil {
+				return err
+			}
+			took = append(took, time.Since(begun))
 		}
-		took = append(took, time.Since(begun))
+		return nil
+	})
+	if err == nil {
+		t.wall = median(took)
 	}
-	used, err := one.cpu()
-	if err != nil {
-		return t, nil, err
-	}
-	after, err := c.counts(ctx)
-	return turn{
-		cpu:         (used - cpu) / time.Duration(b.options.scrapes),
-		wall:        median(took),
-		calls:       after.Calls - before.Calls,
-		connections: after.Connections - before.Connections,
-	}, body, err
+	return t, body, err
 }
 
 // sizeOf looks into an answer.

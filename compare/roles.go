@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// upstream is the one cluster that the floor and the sample's loop read.
+type upstream struct {
+	address, token, ca string
+}
+
+func (u *upstream) flags(command *kingpin.CmdClause) {
+	command.Flag("upstream", "").StringVar(&u.address)
+	command.Flag("token", "").StringVar(&u.token)
+	command.Flag("ca", "").StringVar(&u.ca)
+}
+
+// client is one that keeps its connections.
+func (u *upstream) client() (*http.Client, error) {
+	certificate, err := os.ReadFile(u.ca)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certificate)
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16,
+	}}, nil
+}
+
+// get asks for a page.
+func (u *upstream) get(ctx context.Context, client *http.Client, query url.Values) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.address+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("X-Auth-Token", u.token)
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, errors.New("the cloud said " + resp.Status)
+	}
+	return resp, nil
+}
+
+// serve answers on a loopback port, which it says on standard output, until ctx ends or standard input does.
+func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWriter, *http.Request) error) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := answer(w, r); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		}),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	fmt.Fprintf(stdout, "address=%s\n", listener.Addr())
+	untilStdinEnds(ctx)
+	_ = srv.Close()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// untilStdinEnds waits for whoever started this process to end it, or to end.
+func untilStdinEnds(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
