@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"reflect"
@@ -46,7 +48,7 @@ type exporter struct {
 	chain   css.CredentialSource // of projects that name no credentials
 	agency  css.CredentialSource // of this machine
 	logger  *slog.Logger
-	guard   *css.Guard
+	keys    *css.Keys
 	metrics *collector.ExporterMetrics
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
@@ -73,7 +75,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 		chain:   css.NewChain(css.Environment(env), css.NewProfile(profile.File, profile.Section), agency, css.NewPodIdentity(env)),
 		agency:  agency,
 		logger:  logger,
-		guard:   css.NewGuard(),
+		keys:    css.NewKeys(),
 		metrics: collector.NewExporterMetrics(registry),
 		fleet:   discovery.NewFleet(nil, logger),
 	}
@@ -125,7 +127,6 @@ func (e *exporter) reload() error {
 	}
 	e.scraper.Configure(collector.ScrapeOptions{
 		Concurrency:  cfg.Scrape.Concurrency,
-		Projects:     len(cfg.Projects),
 		MinInterval:  cfg.Scrape.MinInterval,
 		MaxStaleness: cfg.Scrape.MaxStaleness,
 	})
@@ -154,7 +155,7 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 			projects = append(projects, e.projects[i])
 			continue
 		}
-		project, err := e.newProject(&file, cfg.Scrape.Concurrency)
+		project, err := e.newProject(&file)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -182,30 +183,28 @@ func patterns(d *config.Discovery) string {
 	return fmt.Sprintf("%q %q %q %q", d.Name, d.Engine, d.EnterpriseProjectID, d.Tags)
 }
 
-// newProject makes of a project of the file one that can be asked.
-func (e *exporter) newProject(p *config.Project, concurrency int) (discovery.Project, error) {
-	tlsConfig, err := promconfig.NewTLSConfig(&p.TLSConfig)
+// newProject builds what reads a project of the file.
+func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
+	transport, err := newTransport(&p.TLSConfig, p.ProxyURL)
 	if err != nil {
 		return discovery.Project{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
-	budget := rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond)))
 	options := css.Options{
 		Region:      p.Region,
 		ProjectID:   p.ProjectID,
 		Endpoint:    p.Endpoint,
 		IAMEndpoint: p.IAMEndpoint,
 		UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
-		Guard:       e.guard,
-		Transport:   css.NewTransport(tlsConfig, p.ProxyURL, concurrency),
-		Admit:       func(ctx context.Context) (func(), error) { return func() {}, budget.Wait(ctx) },
-		Observe:     e.metrics.Observe,
+		Keys:        e.keys,
+		Transport:   transport,
+		Budget:      rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
+		Observe:     e.observe(p.Name),
 	}
 	options.Credentials = e.credentials(&p.Credentials, options)
 	project := discovery.Project{
 		Name:   p.Name,
 		Region: p.Region,
 		Client: css.NewClient(options),
-		Budget: budget,
 	}
 	for _, c := range p.Clusters {
 		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
@@ -221,6 +220,38 @@ func (e *exporter) newProject(p *config.Project, concurrency int) (discovery.Pro
 		}
 	}
 	return project, nil
+}
+
+// observe returns what counts and, at debug level, logs the requests of a project.
+func (e *exporter) observe(project string) func(css.Exchange) {
+	logger := e.logger.With("project", project)
+	return func(x css.Exchange) {
+		e.metrics.Observe(x)
+		logger.Debug("API request", "operation", x.Operation, "status", x.Status, "code", x.ErrorCode,
+			"duration", x.Duration, "request_id", x.RequestID)
+	}
+}
+
+// newTransport returns a transport that reads the files of c again when they change.
+func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, error) {
+	tlsConfig, err := promconfig.NewTLSConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	newTransport := func(c *tls.Config) (http.RoundTripper, error) { return css.NewTransport(c, proxy), nil }
+	var files promconfig.TLSRoundTripperSettings
+	for _, f := range []struct {
+		path   string
+		reader *promconfig.SecretReader
+	}{{c.CAFile, &files.CA}, {c.CertFile, &files.Cert}, {c.KeyFile, &files.Key}} {
+		if f.path != "" {
+			*f.reader = promconfig.NewFileSecret(f.path)
+		}
+	}
+	if files == (promconfig.TLSRoundTripperSettings{}) {
+		return newTransport(tlsConfig)
+	}
+	return promconfig.NewTLSRoundTripper(tlsConfig, files, newTransport)
 }
 
 // credentials makes the source that the file names; options are those of the project's client.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -22,8 +23,9 @@ type fault = simulator.Fault
 // cloud is a simulated one with one project, and the real client that reads it.
 type cloud struct {
 	*simulator.Simulator
-	client *css.Client
-	budget *rate.Limiter
+	url       string
+	client    *css.Client
+	transport http.RoundTripper
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -33,17 +35,20 @@ func newCloud(t *testing.T) *cloud {
 		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
 	})
 	url := sim.Serve(t)
-	transport := css.NewTransport(nil, nil, 16)
+	transport := css.NewTransport(nil, nil)
 	t.Cleanup(transport.CloseIdleConnections)
-	return &cloud{
-		Simulator: sim,
-		client: css.NewClient(css.Options{
-			Region: "cn-north-4", ProjectID: "p1", Endpoint: url, UserAgent: "test/1",
-			Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Guard: css.NewGuard(), Transport: transport,
-			Retry: css.Retry{Tries: 1},
-		}),
-		budget: rate.NewLimiter(rate.Inf, 1),
-	}
+	c := &cloud{Simulator: sim, url: url, transport: transport}
+	c.limit(nil)
+	return c
+}
+
+// limit makes a client whose requests have a budget.
+func (c *cloud) limit(budget *rate.Limiter) {
+	c.client = css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: c.url, UserAgent: "test/1",
+		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Keys: css.NewKeys(), Transport: c.transport,
+		Budget: budget, Retry: css.Retry{Tries: 1},
+	})
 }
 
 // simulated is a cluster with that many accepted connections.
@@ -73,7 +78,7 @@ func (c *cloud) calls(id string) int {
 
 func (c *cloud) target(id string) Target {
 	return Target{
-		Project: "production", Region: "cn-north-4", ProjectID: "p1", Reader: c.client, Budget: c.budget,
+		Project: "production", Region: "cn-north-4", ProjectID: "p1", Reader: c.client,
 		Cluster: css.Cluster{ID: id, Name: "name of " + id},
 	}
 }

@@ -163,7 +163,7 @@ func TestGolden(t *testing.T) {
 			cloud := newCloud(t)
 			cloud.add("c1", simulated(0))
 			cloud.fault("c1", fault{Body: string(body)})
-			list, err := cloud.client.Connections(t.Context(), "c1", nil, nil)
+			list, err := cloud.client.Connections(t.Context(), "c1", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

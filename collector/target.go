@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"css_vpcep_exporter/css"
-
-	"golang.org/x/time/rate"
 )
 
-// Reader reads a cluster's connections; css.Client does.
+// Reader reads a cluster's connections; css.Client implements it.
 type Reader interface {
-	Connections(ctx context.Context, clusterID string, last *css.ConnectionList, admit css.Admit) (*css.ConnectionList, error)
-	// Resting gives the reason for which no call would be made now, nil if one would.
-	Resting(ctx context.Context) error
-	// KnownProjectID is empty until the project's id is known.
+	// Reserve waits for the request budget of the project. It fails at once if the cluster would not be requested now.
+	Reserve(ctx context.Context, clusterID string) error
+	// Connections returns last if the API's answer has not changed since.
+	Connections(ctx context.Context, clusterID string, last *css.ConnectionList) (*css.ConnectionList, error)
+	// KnownProjectID is empty until the project's ID is known.
 	KnownProjectID() string
 }
 
@@ -28,17 +27,16 @@ type Target struct {
 	Cluster   css.Cluster
 	Labels    map[string]string // further labels of cluster_info
 	Reader    Reader
-	Budget    *rate.Limiter // requests of the project; shared by its targets
 }
 
 // Outcome is what a scrape got of one target.
 type Outcome struct {
 	Target Target
-	// List is nil if there is nothing to show. With an Err it is the last good list, shown because it is not yet too old.
+	// List is nil if there is nothing to show. With an Err it is the last list that could be read, if that is not too old.
 	List *css.ConnectionList
 	// ReadAt is when List was read.
 	ReadAt time.Time
-	// Err is why the target could not be read by this scrape.
+	// Err is why this scrape could not read the target.
 	Err error
 	// Duration is the time that this scrape spent on the target.
 	Duration time.Duration

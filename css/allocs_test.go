@@ -29,12 +29,12 @@ func TestAllocations(t *testing.T) {
 		body := string(manyConnections(n))
 		f := newFake(t, func(w http.ResponseWriter, _ *http.Request, _ int) { _, _ = w.Write([]byte(body)) })
 		client := newTestClient(t, f.URL)
-		last, err := client.Connections(t.Context(), "c", nil, nil)
+		last, err := client.Connections(t.Context(), "c", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return testing.AllocsPerRun(10, func() {
-			list, err := client.Connections(t.Context(), "c", last, nil)
+			list, err := client.Connections(t.Context(), "c", last)
 			if err != nil || list != last {
 				t.Errorf("another list, or %v", err)
 			}

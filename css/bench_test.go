@@ -74,7 +74,7 @@ func BenchmarkFetch(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			url := canned(b, manyConnections(n))
-			transport := NewTransport(nil, nil, 1)
+			transport := NewTransport(nil, nil)
 			b.Cleanup(transport.CloseIdleConnections)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -106,14 +106,14 @@ func BenchmarkConnections(b *testing.B) {
 		} {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				client := NewClient(Options{
-					ProjectID: testProject, Endpoint: canned(b, bodies...), UserAgent: "test/1", Guard: NewGuard(),
-					Credentials: Static{AccessKey: testAK, SecretKey: testSK}, Transport: NewTransport(nil, nil, 1),
+					ProjectID: testProject, Endpoint: canned(b, bodies...), UserAgent: "test/1", Keys: NewKeys(),
+					Credentials: NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK}), Transport: NewTransport(nil, nil),
 				})
 				b.Cleanup(client.Close)
 				var last *ConnectionList
 				b.ReportAllocs()
 				for b.Loop() {
-					list, err := client.Connections(b.Context(), testCluster, last, nil)
+					list, err := client.Connections(b.Context(), testCluster, last)
 					if err != nil || len(list.Connections) != n {
 						b.Fatal(err)
 					}

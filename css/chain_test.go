@@ -25,9 +25,11 @@ func (s *scripted) Credentials(context.Context) (Credentials, error) {
 	return s.credentials, s.err
 }
 
+func (s *scripted) Invalidate(Credentials, bool) bool { return false }
+
 func TestChain(t *testing.T) {
 	gives := func(token string) *scripted { return &scripted{credentials: Credentials{AuthToken: token}} }
-	nothing := func(why string) *scripted { return &scripted{err: absent{why}} }
+	nothing := func(why string) *scripted { return &scripted{err: errNone{why}} }
 	broken := &scripted{err: errors.New("half a pair")}
 	for name, test := range map[string]struct {
 		sources []CredentialSource
@@ -51,10 +53,10 @@ func TestChain(t *testing.T) {
 // TestChainStays: what is cheap to ask is asked first every time; a service that gives is kept to while it does.
 func TestChainStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		variables := &scripted{err: absent{"no variables"}}
-		first := &till{start: time.Now(), err: absent{"no agency"}}
+		variables := &scripted{err: errNone{"no variables"}}
+		first := &till{start: time.Now(), err: errNone{"no agency"}}
 		second := &till{start: time.Now(), life: time.Hour}
-		agency, pod := newLeased(first), newLeased(second)
+		agency, pod := newCache(first), newCache(second)
 		chain := NewChain(variables, agency, pod)
 		wants := func(token string, first1, second1 int) {
 			t.Helper()
@@ -67,19 +69,19 @@ func TestChainStays(t *testing.T) {
 		first.err, first.life = nil, time.Hour
 		wants("token-1", 1, 1)
 		time.Sleep(time.Hour)
-		second.err = absent{"no pod identity any more"}
+		second.err = errNone{"no pod identity any more"}
 		wants("", 1, 2)
 		wants("token-2", 2, 2) // the first one now
 
-		if tell := chain.refuse(Credentials{AuthToken: "token-2"}, false); tell == nil {
-			t.Error("nobody wants to be told")
+		if !chain.Invalidate(Credentials{AuthToken: "token-2"}, false) {
+			t.Error("token-2 is kept")
 		}
 		wants("token-3", 3, 2)
 
 		variables.credentials, variables.err = Credentials{AuthToken: "from the environment"}, nil
 		wants("from the environment", 3, 2)
-		if tell := chain.refuse(Credentials{AuthToken: "from the environment"}, true); tell != nil { // which knows no other
-			t.Error("somebody wants to be told")
+		if chain.Invalidate(Credentials{AuthToken: "from the environment"}, true) {
+			t.Error("the environment has others")
 		}
 		wants("from the environment", 3, 2)
 	})
@@ -90,7 +92,7 @@ func TestProfile(t *testing.T) {
 	for name, test := range map[string]struct {
 		content, section string
 		want             Credentials
-		absent           bool
+		errNone          bool
 		err              string
 	}{
 		"basic":        {good, "basic", Credentials{AccessKey: "AK-profile", SecretKey: "SK-profile", SecurityToken: "TOKEN=="}, false, ""},
@@ -114,13 +116,13 @@ func TestProfile(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		var none absent
-		if errors.As(err, &none) != test.absent || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), file) {
+		var none errNone
+		if errors.As(err, &none) != test.errNone || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}
 		contains(t, name, err.Error(), "AK-profile", "SK-profile")
 	}
-	var none absent
+	var none errNone
 	for _, file := range []string{"", filepath.Join(t.TempDir(), "nowhere")} {
 		if _, err := NewProfile(file, "basic").Credentials(t.Context()); !errors.As(err, &none) {
 			t.Errorf("%q: %v", file, err)
@@ -158,10 +160,12 @@ func TestProfileChanges(t *testing.T) {
 		time.Sleep(1001 * time.Millisecond)
 		wants("two")
 		write(t, file, "[basic]\nak=four\nsk=s\n")
-		p.reread()
+		if !p.Invalidate(Credentials{AccessKey: "two", SecretKey: "s"}, false) {
+			t.Error("the changed file has no others")
+		}
 		wants("four")
-		write(t, file, "[basic]\nak=five\nsk=s\n")
-		p.reread()
-		wants("five")
+		if p.Invalidate(Credentials{AccessKey: "four", SecretKey: "s"}, false) {
+			t.Error("the unchanged file has others")
+		}
 	})
 }

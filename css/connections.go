@@ -141,9 +141,19 @@ const (
 
 const opConnections = "connections"
 
-// Admit is called before each request and waits for the caller's leave to make it; leave is called when the request is
-// over. It may be nil.
-type Admit func(ctx context.Context) (leave func(), err error)
+// Reserve waits for the part of the request budget that the first request of Connections for the cluster uses, so that the
+// caller decides in which order clusters are read. It fails at once if that request would not be sent now.
+func (c *Client) Reserve(ctx context.Context, clusterID string) error {
+	credentials, err := c.check(ctx, connectionsRequest(clusterID))
+	if err != nil && (ReasonOf(err) != ReasonAuth || !c.replace(ctx, opConnections, credentials)) {
+		return err
+	}
+	return c.waitForBudget(ctx, opConnections)
+}
+
+func connectionsRequest(clusterID string) request {
+	return request{operation: opConnections, path: []string{"clusters", clusterID, "vpcepservice", "connections"}}
+}
 
 // Connections reads the whole list of a cluster
 // (GET /v1.0/{project_id}/clusters/{cluster_id}/vpcepservice/connections).
@@ -154,7 +164,9 @@ type Admit func(ctx context.Context) (leave func(), err error)
 //
 // If one request was enough, and its answer is byte for byte that of which last was made, last itself is returned: the
 // list is another one only if the answer is. last may be nil; lists are not changed once they were returned.
-func (c *Client) Connections(ctx context.Context, clusterID string, last *ConnectionList, admit Admit) (*ConnectionList, error) {
+//
+// The first request is sent without waiting for the budget: Reserve does that.
+func (c *Client) Connections(ctx context.Context, clusterID string, last *ConnectionList) (*ConnectionList, error) {
 	buffer, _ := c.buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buffer.Cap() <= maxKept {
@@ -169,13 +181,9 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		if received > 0 {
 			query.Set("offset", strconv.Itoa(received))
 		}
-		body, err := c.get(ctx, request{
-			operation: opConnections,
-			path:      []string{"clusters", clusterID, "vpcepservice", "connections"},
-			query:     query,
-			admit:     admit,
-			into:      buffer,
-		})
+		r := connectionsRequest(clusterID)
+		r.query, r.into, r.reserved = query, buffer, pages == 1
+		body, err := c.get(ctx, r)
 		switch e := (*Error)(nil); {
 		case err == nil:
 		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
@@ -196,7 +204,9 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		}
 		page, err := parseConnections(body)
 		if err != nil {
-			return nil, decodeError(opConnections, err.Error())
+			failed := decodeError(opConnections, err.Error())
+			failed.sent = true
+			return nil, failed
 		}
 		received += len(page.Connections)
 		size += len(body)
@@ -333,9 +343,9 @@ func (r *reader) connection(c *Connection) error {
 		case "specificationName":
 			return r.text("specificationName", &c.SpecificationName)
 		case "created_at":
-			return r.moment("created_at", &c.CreatedAt)
+			return r.timestamp("created_at", &c.CreatedAt)
 		case "update_at":
-			return r.moment("update_at", &c.UpdatedAt)
+			return r.timestamp("update_at", &c.UpdatedAt)
 		case "domain_id":
 			return r.text("domain_id", &c.DomainID)
 		case "vpcepIp":

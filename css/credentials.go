@@ -10,12 +10,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Credentials are what one request is signed with: an access key with its secret key and, for temporary keys, a
-// security token; or else an IAM token. Printing them shows nothing; a type that holds them in an unexported field needs
-// a Format of its own, as Client has, because fmt calls no method there.
+// Credentials are what one request is signed with: an access key with its secret key and, for temporary keys, a security
+// token; or an IAM token. Printing them shows nothing. A type that holds them does so in an atomic.Pointer, which every verb
+// of fmt prints as an address: fmt calls no methods on unexported fields, and verbs that do not fit follow plain pointers.
 type Credentials struct {
 	AccessKey     string
 	SecretKey     string
@@ -41,43 +42,29 @@ func (c Credentials) usable() bool {
 	return c.AuthToken != "" || (c.AccessKey != "" && c.SecretKey != "")
 }
 
-// CredentialSource gives the credentials as they are now. It is asked before every request, so that changed ones are
-// used at once; it may be asked by many goroutines together. Its errors hold no secret.
-//
-// Those of this package that could have others in the place of credentials that the API refused are a rereader or a
-// refuser, or both.
+// CredentialSource returns the credentials as they are now. It is asked before every request, so that changed ones are used
+// at once. It is safe for concurrent use. Its errors hold no secret.
 type CredentialSource interface {
 	Credentials(ctx context.Context) (Credentials, error)
-}
-
-// rereader is a source that reads files, and would not read them again for a while.
-type rereader interface{ reread() }
-
-// refuser is a source that keeps what it was given.
-type refuser interface {
-	// refuse puts the refused credentials aside, so that there will be others, and gives the function that wants to be told
-	// whether these helped the caller, and whether to take the refused back. It gives nil if there will be no others: what is
-	// kept is not the refused, or others lately helped as little. That does not count for who is sure that they have ended.
-	refuse(refused Credentials, sure bool) (tell func(helped, back bool))
+	// Invalidate drops credentials that the API rejected, and reports whether there may be others in their place now. The
+	// rejection may concern one request alone unless it is certain.
+	Invalidate(rejected Credentials, certain bool) bool
 }
 
 // Static is a source that never changes.
-type Static Credentials
+type Static func() Credentials
+
+// NewStatic returns a source of c.
+func NewStatic(c Credentials) Static { return func() Credentials { return c } }
 
 // Credentials implements CredentialSource.
-func (s Static) Credentials(context.Context) (Credentials, error) { return Credentials(s), nil }
+func (s Static) Credentials(context.Context) (Credentials, error) { return s(), nil }
 
-// Format hides the content from every verb of fmt.
-func (Static) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
+// Invalidate implements CredentialSource.
+func (Static) Invalidate(Credentials, bool) bool { return false }
 
-// LogValue hides the content from log/slog.
-func (Static) LogValue() slog.Value { return Credentials{}.LogValue() }
-
-// MarshalText hides the content from JSON and YAML.
-func (Static) MarshalText() ([]byte, error) { return Credentials{}.MarshalText() }
-
-// Environment is a source that reads the variables of the vendor's SDKs (HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN) and
-// of its documentation's samples (CLOUD_SDK_AK, _SK), in this order.
+// Environment is a source that reads the variables of the vendor's SDKs (HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN) or of
+// its documentation's samples (CLOUD_SDK_AK, _SK), in this order.
 type Environment func(key string) (value string, ok bool)
 
 // Credentials implements CredentialSource. It fails where neither pair is set.
@@ -94,57 +81,61 @@ func (lookup Environment) Credentials(context.Context) (Credentials, error) {
 		}
 		return c, nil
 	}
-	return Credentials{}, absent{"the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK"}
+	return Credentials{}, errNone{"the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK"}
 }
 
-// fileRefresh is how long the content of a secret's file is trusted. Well below the two seconds within which a rotated
-// secret is to be used, and yet one read for a scrape of a thousand clusters.
-const fileRefresh = time.Second
+// Invalidate implements CredentialSource.
+func (Environment) Invalidate(Credentials, bool) bool { return false }
 
-// maxSecretFile bounds a secret's file, in bytes, should it have become something else.
-const maxSecretFile = 1 << 20
+const (
+	// fileRefresh is how long the content of a secret's file is used: well below the two seconds within which a rotated
+	// secret takes effect, and yet one read for a scrape of a thousand clusters.
+	fileRefresh = time.Second
+	// maxSecretFile bounds a secret's file in bytes, should it have become something else.
+	maxSecretFile = 1 << 20
+	// maxReads is how often files are read that differ each time.
+	maxReads = 4
+)
 
-// maxReadings is how often files are read that are another each time.
-const maxReadings = 4
-
-// Files is a source whose parts may stand in files, which are read again when they change. Surrounding white space is
-// no part of a secret. A part that can no longer be read keeps its last value: secrets are often replaced in two steps.
+// Files is a source whose parts may be in files, which are read again when they change. Surrounding white space is not part
+// of a secret. A part that can no longer be read keeps its last value: secrets are often replaced in two steps.
 type Files struct {
-	path Credentials
+	path Credentials // the names of files, which are not secret
 
 	mu     sync.Mutex
-	held   Credentials // the values, and what the files held last
+	held   atomic.Pointer[Credentials] // the values, and what the files held last
 	readAt time.Time
 }
 
-// NewFiles takes each part as a value or as the path of a file; an empty path means the value.
-func NewFiles(value, path Credentials) *Files { return &Files{path: path, held: value} }
+// NewFiles returns a source that takes each part as a value or as the path of a file; an empty path means the value.
+func NewFiles(value, path Credentials) *Files {
+	f := &Files{path: path}
+	f.held.Store(&value)
+	return f
+}
 
-// Format hides the content from every verb of fmt.
-func (*Files) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
-
-// Credentials implements CredentialSource. It fails where a file was never readable.
+// Credentials implements CredentialSource. It fails if a file was never readable.
 func (f *Files) Credentials(context.Context) (Credentials, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.readAt.IsZero() && time.Since(f.readAt) < fileRefresh {
-		return f.held, nil
+		return *f.held.Load(), nil
 	}
-	now, all, err := f.steady()
+	now, all, err := f.readConsistent()
 	if err != nil {
 		return Credentials{}, err
 	}
-	f.held = now
+	f.held.Store(&now)
 	if all {
 		f.readAt = time.Now()
 	}
 	return now, nil
 }
 
-// steady reads until two readings are alike: all files may be replaced together, between the reading of one and the next.
-func (f *Files) steady() (c Credentials, all bool, err error) {
-	before := f.held
-	for range maxReadings {
+// readConsistent reads until two reads are alike: the files may be replaced between the read of one and of the next.
+func (f *Files) readConsistent() (c Credentials, all bool, err error) {
+	before := *f.held.Load()
+	for range maxReads {
 		if c, all, err = f.read(); err != nil || c == before {
 			break
 		}
@@ -153,9 +144,9 @@ func (f *Files) steady() (c Credentials, all bool, err error) {
 	return c, all, err
 }
 
-// read reads each file once. It says whether all could be read, and fails if one never could.
+// read reads each file once. It reports whether all could be read, and fails if one never could.
 func (f *Files) read() (c Credentials, all bool, err error) {
-	c, all = f.held, true
+	c, all = *f.held.Load(), true
 	for _, part := range []struct {
 		path  string
 		value *string
@@ -173,7 +164,7 @@ func (f *Files) read() (c Credentials, all bool, err error) {
 		switch {
 		case value != "":
 			*part.value = value
-		case *part.value != "": // the last one may still be good
+		case *part.value != "": // the last one may still be valid
 			all = false
 		case err != nil:
 			return Credentials{}, false, fmt.Errorf("no credentials: %w", err)
@@ -184,9 +175,11 @@ func (f *Files) read() (c Credentials, all bool, err error) {
 	return c, all, nil
 }
 
-// reread has the files read again at once.
-func (f *Files) reread() {
+// Invalidate implements CredentialSource: it reads the files again.
+func (f *Files) Invalidate(rejected Credentials, _ bool) bool {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.readAt = time.Time{}
+	f.mu.Unlock()
+	now, err := f.Credentials(context.Background())
+	return err == nil && now != rejected
 }

@@ -182,7 +182,7 @@ func TestFilesReachTheRequest(t *testing.T) {
 // TestCredentialsAreHidden prints credentials in every way that somebody might by mistake.
 func TestCredentialsAreHidden(t *testing.T) {
 	secret := Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken, AuthToken: testAuth}
-	static := Static(secret)
+	static := NewStatic(secret)
 	files := NewFiles(secret, Credentials{})
 	client := newTestClient(t, "http://css.invalid", withCredentials(static))
 	for name, value := range map[string]any{
@@ -206,7 +206,7 @@ func TestCredentialsAreHidden(t *testing.T) {
 		"*Options":              &Options{Credentials: files},
 		"*Client":               client, // keeps them where fmt finds no method
 		"struct of *Client":     struct{ C *Client }{client},
-		"*Guard":                client.options.Guard,
+		"*Keys":                 client.options.Keys,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var leaks []string

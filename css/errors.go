@@ -51,6 +51,8 @@ const (
 	codeNoPermission  = "CSS.0051" // a denial that arrives as 400
 	codeActionRefused = "CSS.5313" // likewise
 	codeNoSuchCluster = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
+	codeWrongToken    = "CSS.0045" //nolint:gosec // not a secret: wrong credentials that arrive as 400
+	codeTryLater      = "CSS.0011" // arrives as 202 and is not an answer
 	codeTokenExpired  = "0307"     // of the gateway, whose codes begin with APIGW. or APIG.
 )
 
@@ -72,10 +74,15 @@ type Error struct {
 	Message   string // short and cleaned
 	Err       error  // what was underneath, if that was an error of this side
 
-	hint       string        // in the place of what Hint would say
-	retryAfter time.Duration // as the server asked; -1 if it did not
-	broken     bool          // the connection broke: another try may succeed
+	hint       string                  // in the place of what Hint would say
+	retryAfter Optional[time.Duration] // as the server asked
+	broken     bool                    // the connection broke: another try may succeed
+	sent       bool                    // see Sent
+	suspicious bool                    // the project's next request should be a single try
 }
+
+// Sent reports whether a request was sent before the call failed.
+func (e *Error) Sent() bool { return e.sent }
 
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -113,11 +120,10 @@ func (e *Error) Hint() string {
 	case e.tokenExpired():
 		return "the token has expired; see that whoever renews it still does"
 	case e.Reason == ReasonAuth && e.Operation == opToken:
-		return "check the user's name, domain and password; " +
-			"the password rests for a while, or until it changes, so that the cloud does not lock the user"
+		return "check the user's name, domain and password; rejected passwords are paused, so that the cloud does not lock the user"
 	case e.Reason == ReasonAuth:
 		return "check the access key, the secret key, the security token and the clock of this machine; " +
-			"the credentials rest for a while, or until they change, so that the cloud does not lock them"
+			"rejected credentials are paused, so that the cloud does not lock them"
 	case e.Code == codeNoSuchCluster:
 		return "the cluster does not exist in this project, or the credentials may not see it"
 	case e.Reason == ReasonDenied && e.Operation == opToken:
@@ -162,7 +168,7 @@ func ReasonOf(err error) Reason {
 // reasonOfStatus follows the table of the documentation; status is not 200.
 func reasonOfStatus(status int, code string) Reason {
 	switch {
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized, status == http.StatusBadRequest && code == codeWrongToken:
 		return ReasonAuth
 	case status == http.StatusForbidden, code == codeNoPermission, code == codeActionRefused:
 		return ReasonDenied
@@ -170,7 +176,7 @@ func reasonOfStatus(status int, code string) Reason {
 		return ReasonNotFound
 	case status == http.StatusTooManyRequests:
 		return ReasonThrottled
-	case status >= 500 && status <= 599:
+	case status >= 500 && status <= 599, status == http.StatusAccepted && code == codeTryLater:
 		return ReasonServer
 	}
 	return ReasonInvalid
@@ -196,11 +202,29 @@ func statusError(operation string, answer *http.Response, body []byte, credentia
 	}
 	switch {
 	case e.Reason == ReasonAuth:
-		e.Message = "the credentials were not accepted"
+		e.Message = "the credentials were rejected"
+		e.hint = clockHint(answer.Header.Get("Date"), time.Now())
 	case status >= 300 && status <= 399:
-		e.Message = "a redirect, which is not followed"
+		e.Message = "redirect not followed"
 	}
 	return e
+}
+
+// maxClockSkew is how far this machine's clock may be off before it is named as the cause of a rejected signature. The
+// cloud tolerates 15 minutes.
+const maxClockSkew = 5 * time.Minute
+
+// clockHint compares the clock of this machine with the Date of an answer; it is empty if they agree.
+func clockHint(date string, now time.Time) string {
+	theirs, err := http.ParseTime(date)
+	skew := now.Sub(theirs).Round(time.Second)
+	switch {
+	case err != nil || skew.Abs() <= maxClockSkew:
+		return ""
+	case skew > 0:
+		return fmt.Sprintf("the clock of this machine is %s ahead of the server's: synchronize it", skew)
+	}
+	return fmt.Sprintf("the clock of this machine is %s behind the server's: synchronize it", -skew)
 }
 
 // shortestSecret is the length in bytes below which a text is not looked for in answers: real credentials are longer,
@@ -315,7 +339,7 @@ func transportError(operation string, status int, err error, credentials Credent
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the address, which the log line has already
 	}
-	e := &Error{Reason: ReasonTransport, Operation: operation, Status: status, retryAfter: -1, broken: retryable(err)}
+	e := &Error{Reason: ReasonTransport, Operation: operation, Status: status, broken: retryable(err)}
 	var network *net.OpError
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
@@ -325,7 +349,7 @@ func transportError(operation string, status int, err error, credentials Credent
 		errors.Is(err, context.Canceled):
 		e.Message, e.Err = cleanMessage(credentials.redact(err.Error())), err
 	case strings.Contains(err.Error(), "HTTP/1.x transport connection broken"):
-		e.Message = "what answered does not speak HTTP as it should"
+		e.Message = "malformed HTTP response"
 	default:
 		e.Message = cleanMessage(credentials.redact(err.Error()))
 	}
@@ -346,26 +370,29 @@ func retryable(err error) bool {
 	return true
 }
 
-// retryAfter reads the header's two forms, seconds and a date; -1 means that the server did not say.
-func retryAfter(value string, now time.Time) time.Duration {
+// retryAfter reads the header's two forms, seconds and a date.
+func retryAfter(value string, now time.Time) Optional[time.Duration] {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+		return some(time.Duration(seconds) * time.Second)
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
+		return some(max(at.Sub(now), 0))
 	}
-	return -1
+	return Optional[time.Duration]{}
 }
 
-// timeoutError says which wait the deadline ended.
+// timeoutError returns the error of a deadline that passed while waiting.
 func timeoutError(operation, waitedFor string, cause error) *Error {
-	return &Error{
-		Reason: ReasonTimeout, Operation: operation, Message: "the deadline came before " + waitedFor, Err: cause,
-		retryAfter: -1,
-	}
+	return &Error{Reason: ReasonTimeout, Operation: operation, Message: "timed out waiting for " + waitedFor, Err: cause}
+}
+
+// callerGaveUp reports whether a call failed only because its own caller had no more time.
+func callerGaveUp(ctx context.Context, err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ctx.Err() != nil || ok && e.Reason == ReasonTimeout && !e.sent
 }
 
 func decodeError(operation, message string) *Error {
-	return &Error{Reason: ReasonDecode, Operation: operation, Message: message, retryAfter: -1}
+	return &Error{Reason: ReasonDecode, Operation: operation, Message: message}
 }

@@ -213,8 +213,33 @@ func (r *reader) boolean(name string, to *Optional[bool]) error {
 	return r.odd(name)
 }
 
-// moment reads a time.
-func (r *reader) moment(name string, to *Optional[time.Time]) error {
+// secret reads a string that goes into a header; one that cannot is ignored.
+func (r *reader) secret(to *string) error {
+	if r.json.PeekKind() != jsontext.KindString {
+		return r.skip()
+	}
+	raw, err := r.json.ReadValue()
+	if err != nil {
+		return r.syntax(err)
+	}
+	if text := string(r.unquote(raw)); validHeaderValue(text) {
+		*to = text
+	}
+	return nil
+}
+
+// validHeaderValue reports whether a secret can be the value of a header.
+func validHeaderValue(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// timestamp reads a time.
+func (r *reader) timestamp(name string, to *Optional[time.Time]) error {
 	if r.json.PeekKind() != jsontext.KindString {
 		return r.odd(name)
 	}

@@ -92,8 +92,8 @@ func newTestClient(t *testing.T, endpoint string, change ...func(*Options)) *Cli
 	t.Helper()
 	options := Options{
 		Region: "cn-north-4", ProjectID: testProject, Endpoint: endpoint, UserAgent: "css_vpcep_exporter/test",
-		Credentials: Static{AccessKey: testAK, SecretKey: testSK}, Guard: NewGuard(),
-		Transport: NewTransport(nil, nil, 16), Retry: Retry{Tries: 1},
+		Credentials: NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK}), Keys: NewKeys(),
+		Transport: NewTransport(nil, nil), Retry: Retry{Tries: 1},
 	}
 	for _, c := range change {
 		c(&options)

@@ -24,22 +24,22 @@ const (
 	metadataTimeout   = 3 * time.Second
 	metadataTokenLife = 6 * time.Hour // at most, says the service
 	maxMetadata       = 64 << 10
-	// metadataRest is how long a machine's services are not asked again after they could give no credentials.
-	metadataRest = 15 * time.Second
+	// metadataBackOff is how long a machine's services are not asked again after they returned no credentials.
+	metadataBackOff = 15 * time.Second
 	// metadataPause is the wait before a machine's service is asked a second time, if that may help.
 	metadataPause = 200 * time.Millisecond
 )
 
-// absent says that a source has nothing here, so that another one may have.
-type absent struct{ why string }
+// errNone is the error of a source that has nothing, so that the next one is asked.
+type errNone struct{ why string }
 
-func (a absent) Error() string { return "no credentials: " + a.why }
+func (e errNone) Error() string { return "no credentials: " + e.why }
 
-// NewECSAgency makes a source of the temporary keys that the metadata service at address gives to an ECS with an agency:
+// NewECSAgency returns a source of the temporary keys that the metadata service at address gives to an ECS with an agency:
 // a metadata token (PUT /meta-data/latest/api/token), then GET /openstack/latest/securitykey. Machines whose service knows
-// no such tokens are asked without. No proxy is ever asked.
+// no such tokens are asked without. No proxy is used.
 func NewECSAgency(address string) CredentialSource {
-	return newLeased(&ecsAgency{address: address, machine: newMachine()})
+	return newCache(&ecsAgency{address: address, machine: newMachine()})
 }
 
 type ecsAgency struct {
@@ -47,44 +47,44 @@ type ecsAgency struct {
 	machine machine
 }
 
-func (e *ecsAgency) issue(ctx context.Context) (lease, error) { return twice(ctx, e.issueOnce) }
+func (e *ecsAgency) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, e.issueOnce) }
 
 // issueOnce gets a metadata token and keys.
-func (e *ecsAgency) issueOnce(ctx context.Context) (l lease, passing bool, err error) {
+func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, err error) {
 	status, token, err := e.machine.ask(ctx, http.MethodPut, e.address+"/meta-data/latest/api/token", "",
 		"X-Metadata-Token-Ttl-Seconds", strconv.Itoa(int(metadataTokenLife.Seconds())))
 	token = bytes.TrimSpace(token)
 	switch {
 	case err != nil:
-		return lease{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
-	case given(status) && sendable(string(token)):
+		return issued{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
+	case succeeded(status) && validHeaderValue(string(token)):
 	case slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusServiceUnavailable}, status):
 		token = nil
 	default:
-		return lease{}, busy(status), e.missing(fmt.Sprintf("gives no token: HTTP %d", status))
+		return issued{}, busy(status), e.missing(fmt.Sprintf("gives no token: HTTP %d", status))
 	}
 	status, body, err := e.machine.ask(ctx, http.MethodGet, e.address+"/openstack/latest/securitykey", "",
 		"X-Metadata-Token", string(token))
 	switch {
 	case err != nil:
-		return lease{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
-	case !given(status): // 401: the token may have ended, or the service may know tokens after all
-		return lease{}, busy(status) || status == http.StatusUnauthorized,
+		return issued{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
+	case !succeeded(status): // 401: the token may have ended, or the service may know tokens after all
+		return issued{}, busy(status) || status == http.StatusUnauthorized,
 			e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
 	}
-	l, err = ecsKey().read(body)
+	keys, err = ecsKey().read(body)
 	if err != nil {
-		return lease{}, false, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
+		return issued{}, false, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
 	}
-	return l, false, nil
+	return keys, false, nil
 }
 
 func (e *ecsAgency) missing(what string) error {
-	return absent{"the metadata service at " + e.address + " " + what}
+	return errNone{"the metadata service at " + e.address + " " + what}
 }
 
-func (e *ecsAgency) basis(context.Context) (string, error) { return "", nil }
-func (e *ecsAgency) rest(error) time.Duration              { return metadataRest }
+func (e *ecsAgency) input(context.Context) (string, error) { return "", nil }
+func (e *ecsAgency) backOff(error, int) time.Duration      { return metadataBackOff }
 
 // The variables of CCE pod identity.
 const (
@@ -92,11 +92,11 @@ const (
 	podTokenFile = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE" //nolint:gosec // the name of a variable
 )
 
-// NewPodIdentity makes a source of the temporary keys that CCE gives to a pod: POST to the address in
+// NewPodIdentity returns a source of the temporary keys that CCE gives to a pod: POST to the address in
 // HC_CONTAINER_CREDENTIALS_FULL_URI, authorized by the content of the file that HC_CONTAINER_AUTHORIZATION_TOKEN_FILE
-// names, which is read anew each time. No proxy is ever asked.
+// names, which is read again each time. No proxy is used.
 func NewPodIdentity(lookup func(key string) (value string, ok bool)) CredentialSource {
-	return newLeased(&podIdentity{lookup: lookup, machine: newMachine()})
+	return newCache(&podIdentity{lookup: lookup, machine: newMachine()})
 }
 
 type podIdentity struct {
@@ -104,42 +104,42 @@ type podIdentity struct {
 	machine machine
 }
 
-func (p *podIdentity) issue(ctx context.Context) (lease, error) { return twice(ctx, p.issueOnce) }
+func (p *podIdentity) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, p.issueOnce) }
 
 // issueOnce reads the pod's token and gets keys for it.
-func (p *podIdentity) issueOnce(ctx context.Context) (l lease, passing bool, err error) {
+func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool, err error) {
 	address, _ := p.lookup(podAddress)
 	file, _ := p.lookup(podTokenFile)
 	if address == "" || file == "" {
-		return lease{}, false, absent{podAddress + " and " + podTokenFile + " are not set"}
+		return issued{}, false, errNone{podAddress + " and " + podTokenFile + " are not set"}
 	}
 	content, err := readUpTo(file, maxSecretFile)
 	token := strings.TrimSpace(string(content))
 	switch {
 	case err != nil:
-		return lease{}, false, fmt.Errorf("no credentials: %s: %w", podTokenFile, err)
-	case token == "" || !sendable(token):
-		return lease{}, false, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
+		return issued{}, false, fmt.Errorf("no credentials: %s: %w", podTokenFile, err)
+	case token == "" || !validHeaderValue(token):
+		return issued{}, false, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
 	}
 	status, body, err := p.machine.ask(ctx, http.MethodPost, address, "{}", "Authorization", token)
 	switch {
 	case err != nil:
-		return lease{}, errors.Is(err, errBroken), fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
-	case !given(status):
-		return lease{}, busy(status), fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
+		return issued{}, errors.Is(err, errBroken), fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
+	case !succeeded(status):
+		return issued{}, busy(status), fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
 	}
-	l, err = podKey().read(body)
-	if err != nil { // the form is in no document, so that of the other service is as good
-		l, err = ecsKey().read(body)
+	keys, err = podKey().read(body)
+	if err != nil { // the format is not documented; try that of the other service
+		keys, err = ecsKey().read(body)
 	}
 	if err != nil {
-		return lease{}, false, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
+		return issued{}, false, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
 	}
-	return l, false, nil
+	return keys, false, nil
 }
 
-func (p *podIdentity) basis(context.Context) (string, error) { return "", nil }
-func (p *podIdentity) rest(error) time.Duration              { return metadataRest }
+func (p *podIdentity) input(context.Context) (string, error) { return "", nil }
+func (p *podIdentity) backOff(error, int) time.Duration      { return metadataBackOff }
 
 // ecsKey and podKey are the answers' forms, as the vendor's SDKs read them.
 func ecsKey() issuedKey {
@@ -150,19 +150,54 @@ func podKey() issuedKey {
 	return issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}
 }
 
-// twice asks once more a moment later if what was in the way is passing.
-func twice(ctx context.Context, issue func(context.Context) (l lease, passing bool, err error)) (lease, error) {
-	l, passing, err := issue(ctx)
-	if passing && pause(ctx, metadataPause) {
-		l, _, err = issue(ctx)
+// issuedKey reads temporary keys from a JSON document: the name of the object, and of its members.
+type issuedKey struct{ object, accessKey, secretKey, securityToken, expires string }
+
+func (k issuedKey) read(body []byte) (issued, error) {
+	var keys issued
+	var expires Optional[time.Time]
+	r := newReader(body)
+	err := r.document(func(name []byte) error {
+		if string(name) != k.object {
+			return r.skip()
+		}
+		return r.objectOr(k.object, func(name []byte) error {
+			switch string(name) {
+			case k.accessKey:
+				return r.secret(&keys.AccessKey)
+			case k.secretKey:
+				return r.secret(&keys.SecretKey)
+			case k.securityToken:
+				return r.secret(&keys.SecurityToken)
+			case k.expires:
+				return r.timestamp(k.expires, &expires)
+			}
+			return r.skip()
+		})
+	})
+	switch {
+	case err != nil:
+		return issued{}, err
+	case !keys.usable():
+		return issued{}, errors.New("the answer holds no access key and secret key")
 	}
-	return l, err
+	keys.expires = expires.Value
+	return keys, nil
 }
 
-// given says whether an answer holds what was asked for.
-func given(status int) bool { return status == http.StatusOK || status == http.StatusCreated }
+// retryOnce asks once more a moment later after a failure that may be temporary.
+func retryOnce(ctx context.Context, issue func(context.Context) (keys issued, passing bool, err error)) (issued, error) {
+	keys, passing, err := issue(ctx)
+	if passing && sleep(ctx, metadataPause) {
+		keys, _, err = issue(ctx)
+	}
+	return keys, err
+}
 
-// busy says whether a service would answer otherwise in a moment.
+// succeeded reports whether an answer holds what was asked for.
+func succeeded(status int) bool { return status == http.StatusOK || status == http.StatusCreated }
+
+// busy reports whether a service may answer otherwise in a moment.
 func busy(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
 
 // machine asks the services of the machine that the exporter runs on: directly, and patient for a moment only.
@@ -192,20 +227,20 @@ func (m machine) ask(ctx context.Context, method, address, body, header, value s
 	}
 	resp, err := m.transport.RoundTrip(req) // which follows no redirects
 	if err != nil {
-		return 0, nil, plain(err)
+		return 0, nil, safeError(err)
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxMetadata))
 	if err != nil {
-		return 0, nil, plain(err)
+		return 0, nil, safeError(err)
 	}
 	return resp.StatusCode, answer, nil
 }
 
 var errBroken = errors.New("the connection broke")
 
-// plain keeps of an error what quotes neither a request nor an answer.
-func plain(err error) error {
+// safeError returns an error that quotes neither the request nor the answer.
+func safeError(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
@@ -217,5 +252,5 @@ func plain(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errBroken
 	}
-	return errors.New("what answers does not speak HTTP as it should")
+	return errors.New("malformed HTTP response")
 }

@@ -216,7 +216,7 @@ func TestPaging(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, test.cluster.answer)
 			client := newTestClient(t, f.URL)
-			list, err := client.Connections(soon(t), testCluster, nil, nil)
+			list, err := client.Connections(soon(t), testCluster, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -263,7 +263,7 @@ func TestPaging(t *testing.T) {
 func TestPagingWhereTotalIsUnknownAndPagesAreCapped(t *testing.T) {
 	for _, most := range []int{10, 100, 500} {
 		f := newFake(t, (&cluster{ids: upTo(1050), most: most, total: fixed("")}).answer)
-		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +305,7 @@ func TestPagingFails(t *testing.T) {
 				return true
 			}}
 			f := newFake(t, c.answer)
-			list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+			list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 			if e := failure(t, err); e.Reason != test.want || list != nil {
 				t.Errorf("reason %q, list %v; want %q and none", e.Reason, list, test.want)
 			}
@@ -323,7 +323,7 @@ func TestPagingFails(t *testing.T) {
 			return true
 		}}
 		f := newFake(t, c.answer)
-		list, err := newTestClient(t, f.URL).Connections(within(t, 200*time.Millisecond), testCluster, nil, nil)
+		list, err := newTestClient(t, f.URL).Connections(within(t, 200*time.Millisecond), testCluster, nil)
 		if e := failure(t, err); e.Reason != ReasonTimeout || list != nil {
 			t.Errorf("reason %q, list %v; want timeout and none", e.Reason, list)
 		}
@@ -338,7 +338,7 @@ func TestServiceOff(t *testing.T) {
 		`{"externalMessage":7,"errCode":"CSS.5182"}`,
 	} {
 		f := newFake(t, says(400, body))
-		list, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), testCluster, nil, nil)
+		list, err := newTestClient(t, f.URL, withRetry(quick())).Connections(soon(t), testCluster, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +352,7 @@ func TestServiceOff(t *testing.T) {
 	}
 	for status, want := range map[int]Reason{403: ReasonDenied, 500: ReasonServer, 200: ReasonDecode} {
 		f := newFake(t, says(status, `{"errCode":"CSS.5182","externalMessage":"x"}`))
-		_, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+		_, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 		if e := failure(t, err); e.Reason != want {
 			t.Errorf("with %d: reason %q, want %q", status, e.Reason, want)
 		}
@@ -362,7 +362,7 @@ func TestServiceOff(t *testing.T) {
 // TestFirstPageRefused: a refusal is the end of a list only if there is a list.
 func TestFirstPageRefused(t *testing.T) {
 	f := newFake(t, says(400, `{"errCode":"CSS.0001","externalMessage":"bad"}`))
-	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 	if e := failure(t, err); e.Reason != ReasonInvalid || e.Code != "CSS.0001" || list != nil {
 		t.Errorf("error %v, list %v", e, list)
 	}
@@ -373,7 +373,7 @@ func TestPagesCountUnparsable(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
 		fmt.Fprintf(w, `{"connections":[{"id":"c%d","maxSession":"many","created_at":"?"}],"total_count":3}`, n)
 	})
-	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+	list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestPagesKeepTheFirst(t *testing.T) {
 			}
 			fmt.Fprint(w, `{"connections":[{"id":"a"}],"permissions":[{"permission":"*"}],"vpcServiceName":"svc","vpcepUpdateSwitch":true,"total_count":2}`)
 		})
-		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil, nil)
+		list, err := newTestClient(t, f.URL).Connections(soon(t), testCluster, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +416,7 @@ func TestTrickleOfPages(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request, n int) {
 		fmt.Fprint(w, pageOf([]int{n}, "1e9"))
 	})
-	list, err := newTestClient(t, f.URL).Connections(within(t, 2*time.Second), testCluster, nil, nil)
+	list, err := newTestClient(t, f.URL).Connections(within(t, 2*time.Second), testCluster, nil)
 	if n := len(f.seen()); n > 1000 {
 		t.Errorf("%d calls for one cluster, error %v, list %v", n, err, list != nil)
 	}
@@ -430,7 +430,7 @@ func TestUnchanged(t *testing.T) {
 	client := newTestClient(t, f.URL)
 	read := func(last *ConnectionList) *ConnectionList {
 		t.Helper()
-		list, err := client.Connections(soon(t), "c", last, nil)
+		list, err := client.Connections(soon(t), "c", last)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -470,7 +470,7 @@ func TestUnchangedPages(t *testing.T) {
 			var last *ConnectionList
 			calls := 0
 			for i := range 3 {
-				list, err := client.Connections(soon(t), "c", last, nil)
+				list, err := client.Connections(soon(t), "c", last)
 				if err != nil {
 					t.Fatal(err)
 				}

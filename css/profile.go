@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gopkg.in/ini.v1"
@@ -22,41 +23,50 @@ type Profile struct {
 	file, section string
 
 	mu     sync.Mutex
-	held   Credentials
+	held   atomic.Pointer[Credentials] // nil until they were read once
 	readAt time.Time
 }
 
 // NewProfile makes a source of that section of that file.
 func NewProfile(file, section string) *Profile { return &Profile{file: file, section: section} }
 
-// Format hides the content from every verb of fmt.
-func (*Profile) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
-
-// Credentials implements CredentialSource. It fails where there were never any.
+// Credentials implements CredentialSource. It fails if there were never any.
 func (p *Profile) Credentials(context.Context) (Credentials, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.held.usable() && time.Since(p.readAt) < fileRefresh {
-		return p.held, nil
+	held := p.held.Load()
+	if held != nil && time.Since(p.readAt) < fileRefresh {
+		return *held, nil
 	}
 	now, err := p.read()
 	switch {
 	case err == nil:
-		p.held, p.readAt = now, time.Now()
-	case !p.held.usable():
+		p.held.Store(&now)
+		p.readAt = time.Now()
+		return now, nil
+	case held == nil:
 		return Credentials{}, err
 	}
-	return p.held, nil
+	return *held, nil
+}
+
+// Invalidate implements CredentialSource: it reads the file again.
+func (p *Profile) Invalidate(rejected Credentials, _ bool) bool {
+	p.mu.Lock()
+	p.readAt = time.Time{}
+	p.mu.Unlock()
+	now, err := p.Credentials(context.Background())
+	return err == nil && now != rejected
 }
 
 func (p *Profile) read() (Credentials, error) {
 	if p.file == "" {
-		return Credentials{}, absent{"there is no profile file"}
+		return Credentials{}, errNone{"there is no profile file"}
 	}
 	content, err := readUpTo(p.file, maxProfile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Credentials{}, absent{"there is no profile file " + p.file}
+		return Credentials{}, errNone{"there is no profile file " + p.file}
 	case err != nil:
 		return Credentials{}, fmt.Errorf("no credentials: %w", err)
 	case len(content) > maxProfile:
@@ -68,7 +78,7 @@ func (p *Profile) read() (Credentials, error) {
 	}
 	section, err := file.GetSection(p.section)
 	if err != nil {
-		return Credentials{}, absent{fmt.Sprintf("the profile file %s has no section %q", p.file, p.section)}
+		return Credentials{}, errNone{fmt.Sprintf("the profile file %s has no section %q", p.file, p.section)}
 	}
 	// Value and not String, which replaces %(…)s without end where two keys name each other.
 	c := Credentials{
@@ -80,7 +90,7 @@ func (p *Profile) read() (Credentials, error) {
 	case strings.Contains(c.AccessKey+c.SecretKey+c.SecurityToken, "%("):
 		return Credentials{}, fmt.Errorf("no credentials: the profile file %s refers to other keys by %%(…)s in section %q", p.file, p.section)
 	case c.AccessKey == "" && c.SecretKey == "":
-		return Credentials{}, absent{fmt.Sprintf("the profile file %s has neither ak nor sk in section %q", p.file, p.section)}
+		return Credentials{}, errNone{fmt.Sprintf("the profile file %s has neither ak nor sk in section %q", p.file, p.section)}
 	case !c.usable():
 		return Credentials{}, fmt.Errorf("no credentials: the profile file %s has only one of ak and sk in section %q", p.file, p.section)
 	}
@@ -98,11 +108,4 @@ func readUpTo(path string, limit int64) ([]byte, error) {
 	}
 	defer func() { _ = f.Close() }() // only read
 	return io.ReadAll(io.LimitReader(f, limit+1))
-}
-
-// reread has the file read again at once.
-func (p *Profile) reread() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.readAt = time.Time{}
 }

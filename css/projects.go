@@ -25,7 +25,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	case c.lookup <- struct{}{}: // one asks, the others wait for what it learns
 		defer func() { <-c.lookup }()
 	case <-ctx.Done():
-		return "", timeoutError(opProjects, "the project's id was known", ctx.Err())
+		return "", timeoutError(opProjects, "the look-up of the project ID", ctx.Err())
 	}
 	if id := c.KnownProjectID(); id != "" {
 		return id, nil
@@ -35,7 +35,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	}
 	id, err := c.lookUp(ctx)
 	if err != nil {
-		if ctx.Err() == nil { // else it is this caller's own failure
+		if !callerGaveUp(ctx, err) {
 			c.lookupFailed, c.lookupFailedAt = err, time.Now()
 		}
 		return "", err
@@ -46,10 +46,10 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// lookupRest is how long nobody looks up again after a failure: each cluster of a scrape would. What the Guard rests for is
-// not waited for a second time.
+// lookupRest is how long a failed look-up is not repeated: each cluster of a scrape would. What Keys and throttle hold back
+// is not held back a second time.
 func (c *Client) lookupRest() time.Duration {
-	if ReasonOf(c.lookupFailed) == ReasonAuth {
+	if reason := ReasonOf(c.lookupFailed); reason == ReasonAuth || reason == ReasonThrottled {
 		return 0
 	}
 	return time.Second

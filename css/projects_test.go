@@ -46,7 +46,7 @@ func TestProjectID(t *testing.T) {
 			if id := c.KnownProjectID(); id != "" {
 				t.Errorf("known before anybody was asked: %q", id)
 			}
-			_, err := c.Connections(soon(t), testCluster, nil, nil)
+			_, err := c.Connections(soon(t), testCluster, nil)
 			asked := iam.seen()
 			if len(asked) != 1 || asked[0].path != "/v3/projects" || asked[0].query.Encode() != "name=cn-north-4" {
 				t.Errorf("asked IAM %+v", asked)
@@ -96,7 +96,7 @@ func TestProjectIDOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for range 30 {
 		group.Go(func() {
-			if _, err := c.Connections(soon(t), testCluster, nil, nil); err != nil {
+			if _, err := c.Connections(soon(t), testCluster, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -118,7 +118,7 @@ func TestProjectIDFailsOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for range 20 {
 		group.Go(func() {
-			if _, err := c.Connections(soon(t), testCluster, nil, nil); ReasonOf(err) != ReasonDenied {
+			if _, err := c.Connections(soon(t), testCluster, nil); ReasonOf(err) != ReasonDenied {
 				t.Error(err)
 			}
 		})

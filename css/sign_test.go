@@ -300,12 +300,12 @@ func TestSignOverTheWire(t *testing.T) {
 	f := newFake(t, says(200, `{"connections":[],"total_count":0}`))
 	for _, token := range []string{"", testToken, "a b  c/+=", " " + testToken + " "} {
 		c := newTestClient(t, f.URL,
-			withCredentials(Static{AccessKey: testAK, SecretKey: testSK, SecurityToken: token}))
+			withCredentials(NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: token})))
 		for _, id := range []string{
 			testCluster, "a b", "a+b", "a%2Fb", "ü", "a;b", "a?b", "a#b", "a:b@c", "~", "a!'()*$,b", "%", "%zz", "\xff", "...",
 			"a\nb", `a\b`, "a=b&c",
 		} {
-			if _, err := c.Connections(soon(t), id, nil, nil); err != nil {
+			if _, err := c.Connections(soon(t), id, nil); err != nil {
 				t.Errorf("%q, token %q: %v", id, token, err)
 				continue
 			}
@@ -323,7 +323,7 @@ func TestNoPathOfItsOwn(t *testing.T) {
 	f := newFake(t, says(200, `{"connections":[],"total_count":0}`))
 	c := newTestClient(t, f.URL)
 	for _, id := range []string{"", ".", "..", "a/b", "../x", "/", "/project", "//"} {
-		list, err := c.Connections(soon(t), id, nil, nil)
+		list, err := c.Connections(soon(t), id, nil)
 		if err == nil {
 			t.Errorf("%q: list %+v, want an error; asked for %q", id, list, f.seen()[len(f.seen())-1].path)
 			continue

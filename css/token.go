@@ -5,7 +5,8 @@ package css
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"net/http"
 	"net/url"
 	"time"
 )
@@ -15,38 +16,38 @@ const (
 	headerSubjectToken = "X-Subject-Token"
 )
 
-// User is an IAM user.
+// User identifies an IAM user.
 type User struct {
 	Name   string
 	Domain string // the account that the user belongs to
 }
 
-// NewIAMToken makes a source of IAM tokens for a user, within the project of options: POST {iam}/v3/auth/tokens. A token
-// is renewed before it ends, and when the API refuses it, above all by APIGW.0307. Of password, SecretKey is the password;
-// it is asked for every time, and a changed one makes a new token. Endpoint and Credentials of options are not used.
-//
-// A password that IAM refuses rests as other credentials do, until it changes.
+// NewIAMToken returns a source of IAM tokens for a user, within the project of options: POST {iam}/v3/auth/tokens. A token is
+// renewed before it expires, and when the API rejects it, above all with APIGW.0307. Of password, SecretKey is the password; a
+// changed one calls for a new token. Endpoint and Credentials of options are not used.
 func NewIAMToken(options Options, user User, password CredentialSource) CredentialSource {
 	options.Credentials = login{user, password}
 	options.Endpoint = options.IAMEndpoint
-	scope := options.ProjectID
+	projectID := options.ProjectID
 	options.ProjectID = ""
-	return newLeased(&tokenIssuer{client: NewClient(options), user: user, projectID: scope, password: password})
+	return newCache(&tokenIssuer{client: NewClient(options), user: user, projectID: projectID, password: password})
 }
 
-// login makes of a password credentials that belong to one user, for the Guard.
+// login adds the user to a password, so that Keys tells the passwords of users apart.
 type login struct {
 	user     User
 	password CredentialSource
 }
 
-// Format hides the content from every verb of fmt.
-func (login) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
-
 // Credentials implements CredentialSource.
 func (l login) Credentials(ctx context.Context) (Credentials, error) {
 	c, err := l.password.Credentials(ctx)
 	return Credentials{AccessKey: l.user.Domain + "/" + l.user.Name, SecretKey: c.SecretKey}, err
+}
+
+// Invalidate implements CredentialSource.
+func (l login) Invalidate(rejected Credentials, certain bool) bool {
+	return l.password.Invalidate(Credentials{SecretKey: rejected.SecretKey}, certain)
 }
 
 type tokenIssuer struct {
@@ -56,10 +57,7 @@ type tokenIssuer struct {
 	password  CredentialSource
 }
 
-// Format hides the content from every verb of fmt.
-func (*tokenIssuer) Format(state fmt.State, verb rune) { Credentials{}.Format(state, verb) }
-
-func (t *tokenIssuer) issue(ctx context.Context) (lease, error) {
+func (t *tokenIssuer) issue(ctx context.Context) (issued, error) {
 	ctx, cancel := background(ctx)
 	defer cancel()
 	a, err := t.client.call(ctx, request{
@@ -70,13 +68,13 @@ func (t *tokenIssuer) issue(ctx context.Context) (lease, error) {
 		post:      t.body,
 	})
 	if err != nil {
-		return lease{}, err
+		return issued{}, err
 	}
 	token := a.header.Get(headerSubjectToken)
-	if token == "" || !sendable(token) {
-		return lease{}, decodeError(opToken, "the answer holds no "+headerSubjectToken)
+	if token == "" || !validHeaderValue(token) {
+		return issued{}, decodeError(opToken, "the answer holds no "+headerSubjectToken)
 	}
-	return lease{Credentials{AuthToken: token}, tokenEnd(a.body)}, nil
+	return issued{Credentials{AuthToken: token}, tokenExpiry(a.body)}, nil
 }
 
 // body is the login. The project is named by its id, or by the region's name.
@@ -102,8 +100,8 @@ func (t *tokenIssuer) body(c Credentials) []byte {
 	return body
 }
 
-// tokenEnd reads token.expires_at; zero if it is not there.
-func tokenEnd(body []byte) time.Time {
+// tokenExpiry reads token.expires_at; zero if it is not there.
+func tokenExpiry(body []byte) time.Time {
 	var end Optional[time.Time]
 	r := newReader(body)
 	_ = r.document(func(name []byte) error { // the token itself came in a header
@@ -112,7 +110,7 @@ func tokenEnd(body []byte) time.Time {
 		}
 		return r.objectOr("token", func(name []byte) error {
 			if string(name) == "expires_at" {
-				return r.moment("expires_at", &end)
+				return r.timestamp("expires_at", &end)
 			}
 			return r.skip()
 		})
@@ -120,8 +118,8 @@ func tokenEnd(body []byte) time.Time {
 	return end.Value
 }
 
-// basis is the password's fingerprint.
-func (t *tokenIssuer) basis(ctx context.Context) (string, error) {
+// input returns the password's fingerprint.
+func (t *tokenIssuer) input(ctx context.Context) (string, error) {
 	c, err := t.password.Credentials(ctx)
 	if err != nil {
 		return "", err
@@ -130,12 +128,11 @@ func (t *tokenIssuer) basis(ctx context.Context) (string, error) {
 	return string(sum[:]), nil
 }
 
-// rest is longer where IAM itself said no: a login is not to be repeated at every call.
-func (t *tokenIssuer) rest(err error) time.Duration {
-	if definite(err) {
-		return restAtFirst
+// backOff is long where IAM itself rejected the login: it locks users after some wrong passwords.
+func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
+	var e *Error
+	if errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
+		return min(firstPause<<min(failures-1, 4), longestPause)
 	}
 	return time.Second
 }
-
-func (t *tokenIssuer) close() { t.client.Close() }

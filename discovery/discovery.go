@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"css_vpcep_exporter/css"
-
-	"golang.org/x/time/rate"
 )
 
 // retryAtFirst is how soon a failed refresh is tried again, if the refresh interval is not shorter; the wait doubles up to
@@ -30,9 +28,8 @@ type Project struct {
 	Name   string // as in the file
 	Region string
 	Client *css.Client
-	Budget *rate.Limiter // of the project's requests
-	Listed []Listed      // the clusters that the file lists
-	Search *Search       // nil: only these
+	Listed []Listed // the clusters that the file lists
+	Search *Search  // nil: only these
 }
 
 // Listed is a cluster as the file lists it.

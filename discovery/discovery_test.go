@@ -21,7 +21,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
-	"golang.org/x/time/rate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,12 +54,12 @@ func (c *cloud) project(t *testing.T, projectID string, search *Search, listed .
 	t.Helper()
 	client := css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: projectID, Endpoint: c.url, IAMEndpoint: c.url, UserAgent: "test/1",
-		Guard: css.NewGuard(), Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"},
-		Transport: css.NewTransport(nil, nil, 4), Retry: css.Retry{Tries: 1},
+		Keys: css.NewKeys(), Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}),
+		Transport: css.NewTransport(nil, nil), Retry: css.Retry{Tries: 1},
 	})
 	t.Cleanup(client.Close)
 	return Project{
-		Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1),
+		Name: "production", Region: "cn-north-4", Client: client,
 		Listed: listed, Search: search,
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"css_vpcep_exporter/discovery"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 )
 
 // scrapes is a server that knows so many clusters of so many connections, which a cloud of ready bodies answers for. If
@@ -40,11 +39,11 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	}))
 	tb.Cleanup(cloud.Close)
 	client := css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: "p1", Endpoint: cloud.URL, UserAgent: "test/1", Guard: css.NewGuard(),
-		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 16),
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: cloud.URL, UserAgent: "test/1", Keys: css.NewKeys(),
+		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Transport: css.NewTransport(nil, nil),
 	})
 	tb.Cleanup(client.Close)
-	project := discovery.Project{Name: "production", Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1)}
+	project := discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	for i := range clusters {
 		project.Listed = append(project.Listed, discovery.Listed{ID: fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012x", i), Name: fmt.Sprint("search-", i)})
 	}

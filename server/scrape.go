@@ -187,6 +187,5 @@ func target(t *discovery.Target) collector.Target {
 		Cluster:   t.Cluster,
 		Labels:    t.Labels,
 		Reader:    t.Project.Client,
-		Budget:    t.Project.Budget,
 	}
 }

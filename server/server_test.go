@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"golang.org/x/time/rate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,11 +82,11 @@ func labelsOf(id string) map[string]string {
 // project is one that reads the one project of the cloud; it knows no cluster.
 func (r *rig) project(name string) discovery.Project {
 	client := css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Guard: css.NewGuard(),
-		Credentials: css.Static{AccessKey: "AK", SecretKey: "SK"}, Transport: css.NewTransport(nil, nil, 4),
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Keys: css.NewKeys(),
+		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Transport: css.NewTransport(nil, nil),
 	})
 	r.t.Cleanup(client.Close)
-	return discovery.Project{Name: name, Region: "cn-north-4", Client: client, Budget: rate.NewLimiter(rate.Inf, 1)}
+	return discovery.Project{Name: name, Region: "cn-north-4", Client: client}
 }
 
 // get makes a request; timeout is the header's value, if not empty.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 )
 
 // noon is when the views of these tests are made.
@@ -88,11 +87,11 @@ func TestCondition(t *testing.T) {
 // reader gives one list.
 type reader struct{ list *css.ConnectionList }
 
-func (r reader) Connections(context.Context, string, *css.ConnectionList, css.Admit) (*css.ConnectionList, error) {
+func (r reader) Connections(context.Context, string, *css.ConnectionList) (*css.ConnectionList, error) {
 	return r.list, nil
 }
-func (r reader) Resting(context.Context) error { return nil }
-func (r reader) KnownProjectID() string        { return "p" }
+func (r reader) Reserve(context.Context, string) error { return nil }
+func (r reader) KnownProjectID() string                { return "p" }
 
 // TestCountsAsMetrics has the page count as the metrics do, whatever the list.
 func TestCountsAsMetrics(t *testing.T) {
@@ -122,7 +121,7 @@ func TestCountsAsMetrics(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, collector.NewExporterMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 		registry.MustRegister(collector.New(t.Context(), scraper, []collector.Target{
-			{Reader: reader{l}, Budget: rate.NewLimiter(rate.Inf, 1)},
+			{Reader: reader{l}},
 		}, nil, collector.Options{}))
 		families, err := registry.Gather()
 		if err != nil {

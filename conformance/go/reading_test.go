@@ -298,9 +298,9 @@ type leaves map[string]string
 func ours(endpoint string) *css.Client {
 	key := fleet.Given(fleet.Permanent)
 	return css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Guard: css.NewGuard(),
-		Credentials: css.Static{AccessKey: key.Access, SecretKey: key.Secret},
-		Transport:   css.NewTransport(nil, nil, 1), Retry: css.Retry{Tries: 1},
+		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Keys: css.NewKeys(),
+		Credentials: css.NewStatic(css.Credentials{AccessKey: key.Access, SecretKey: key.Secret}),
+		Transport:   css.NewTransport(nil, nil), Retry: css.Retry{Tries: 1},
 	})
 }
 
@@ -309,7 +309,7 @@ func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
 	t.Helper()
 	client := ours(endpoint)
 	defer client.Close()
-	list, err := client.Connections(t.Context(), id, nil, nil)
+	list, err := client.Connections(t.Context(), id, nil)
 	var refused *css.Error
 	switch {
 	case errors.As(err, &refused):

@@ -91,11 +91,11 @@ func signed(t *testing.T, o odd) []*http.Request {
 	transport := &capture{}
 	client := css.NewClient(css.Options{
 		Region: o.region, ProjectID: o.project, Endpoint: "http://css.example", IAMEndpoint: "http://iam.example", UserAgent: "test",
-		Credentials: css.Static{AccessKey: o.access, SecretKey: o.secret, SecurityToken: o.token}, Guard: css.NewGuard(),
+		Credentials: css.NewStatic(css.Credentials{AccessKey: o.access, SecretKey: o.secret, SecurityToken: o.token}), Keys: css.NewKeys(),
 		Transport: transport, Retry: css.Retry{Tries: 1},
 	})
 	defer client.Close()
-	list, err := client.Connections(t.Context(), o.cluster, nil, nil)
+	list, err := client.Connections(t.Context(), o.cluster, nil)
 	if err != nil || len(list.Connections) != 2 {
 		t.Fatalf("%+q: %v", o.cluster, err)
 	}

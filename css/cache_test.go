@@ -22,13 +22,14 @@ type till struct {
 	takes  time.Duration // to answer
 	err    error
 	same   bool // gives the first ones for as long as they last
-	first  lease
-	secret string        // the basis
-	late   time.Duration // how long it takes to say the basis, once
+	first  issued
+	secret string        // the input
+	late   time.Duration // how long it takes to say the input, once
 	forget time.Duration
+	double time.Duration // the first back-off of a failure that doubles, in the place of forget
 }
 
-func (i *till) issue(ctx context.Context) (lease, error) {
+func (i *till) issue(ctx context.Context) (issued, error) {
 	i.mu.Lock()
 	i.asked++
 	i.at = time.Since(i.start)
@@ -37,15 +38,15 @@ func (i *till) issue(ctx context.Context) (lease, error) {
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return lease{}, ctx.Err()
+		return issued{}, ctx.Err()
 	}
 	if err != nil {
-		return lease{}, err
+		return issued{}, err
 	}
 	if i.same && i.first.expires.After(time.Now()) {
 		return i.first, nil
 	}
-	l := lease{credentials: Credentials{AuthToken: fmt.Sprint("token-", n)}}
+	l := issued{Credentials: Credentials{AuthToken: fmt.Sprint("token-", n)}}
 	if life != 0 {
 		l.expires = time.Now().Add(life)
 	}
@@ -53,7 +54,7 @@ func (i *till) issue(ctx context.Context) (lease, error) {
 	return l, nil
 }
 
-func (i *till) basis(context.Context) (string, error) {
+func (i *till) input(context.Context) (string, error) {
 	i.mu.Lock()
 	secret, late := i.secret, i.late
 	i.late = 0
@@ -61,7 +62,12 @@ func (i *till) basis(context.Context) (string, error) {
 	time.Sleep(late)
 	return secret, nil
 }
-func (i *till) rest(error) time.Duration { return i.forget }
+func (i *till) backOff(_ error, failures int) time.Duration {
+	if i.double > 0 {
+		return i.double << (failures - 1)
+	}
+	return i.forget
+}
 
 func (i *till) change(change func()) {
 	i.mu.Lock()
@@ -70,7 +76,7 @@ func (i *till) change(change func()) {
 }
 
 // wants checks what the source gives now, and how often the issuer has been asked by then.
-func (i *till) wants(t *testing.T, source *leased, token string, asked int) {
+func (i *till) wants(t *testing.T, source *cache, token string, asked int) {
 	t.Helper()
 	c, err := source.Credentials(t.Context())
 	if got := c.AuthToken; got != token || (err == nil) != (token != "") {
@@ -81,10 +87,10 @@ func (i *till) wants(t *testing.T, source *leased, token string, asked int) {
 	}
 }
 
-func TestLeaseIsRenewedEarly(t *testing.T) {
+func TestCacheIsRenewedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		time.Sleep(47 * time.Minute)
 		i.wants(t, source, "token-1", 1)
@@ -95,10 +101,10 @@ func TestLeaseIsRenewedEarly(t *testing.T) {
 	})
 }
 
-func TestLeaseOutlastsTrouble(t *testing.T) {
+func TestCacheOutlastsTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, forget: time.Minute}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		i.change(func() { i.err = errors.New("out of order") })
 		time.Sleep(50 * time.Minute)
@@ -123,10 +129,10 @@ func TestLeaseOutlastsTrouble(t *testing.T) {
 	})
 }
 
-func TestLeaseFollowsItsBasis(t *testing.T) {
+func TestCacheFollowsItsInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, secret: "one", forget: time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		i.change(func() { i.secret, i.err = "two", errors.New("no such password") })
 		i.wants(t, source, "token-1", 2)
@@ -136,7 +142,7 @@ func TestLeaseFollowsItsBasis(t *testing.T) {
 		i.wants(t, source, "token-3", 3)
 
 		i.change(func() { i.secret, i.err = "four", errors.New("no such password") })
-		source.refuse(Credentials{AuthToken: "token-3"}, false)
+		source.Invalidate(Credentials{AuthToken: "token-3"}, false)
 		i.wants(t, source, "", 4)
 		i.wants(t, source, "", 4) // rests
 		i.change(func() { i.secret, i.err = "five", nil })
@@ -144,25 +150,25 @@ func TestLeaseFollowsItsBasis(t *testing.T) {
 	})
 }
 
-func TestLeaseRefused(t *testing.T) {
+func TestCacheInvalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
-		source.refuse(Credentials{AuthToken: "another"}, false)
+		source.Invalidate(Credentials{AuthToken: "another"}, false)
 		i.wants(t, source, "token-1", 1)
-		source.refuse(Credentials{AuthToken: "token-1"}, false)
+		source.Invalidate(Credentials{AuthToken: "token-1"}, false)
 		i.wants(t, source, "token-2", 2)
-		source.refuse(Credentials{AuthToken: "token-1"}, false) // by a call that was slow
+		source.Invalidate(Credentials{AuthToken: "token-1"}, false) // by a call that was slow
 		i.wants(t, source, "token-2", 2)
 	})
 }
 
-// TestLeaseSameAgain: a metadata service rotates when it likes.
-func TestLeaseSameAgain(t *testing.T) {
+// TestCacheSameAgain: a metadata service rotates when it likes.
+func TestCacheSameAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, same: true}
-		source := newLeased(i)
+		source := newCache(i)
 		for time.Since(i.start) < time.Hour {
 			i.mu.Lock()
 			before := i.asked
@@ -184,30 +190,30 @@ func TestLeaseSameAgain(t *testing.T) {
 	})
 }
 
-func TestLeaseUnknownEnd(t *testing.T) {
+func TestCacheUnknownEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now()}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		time.Sleep(unknownLife)
 		i.wants(t, source, "token-2", 2)
 	})
 }
 
-func TestLeaseEndedAlready(t *testing.T) {
+func TestCacheEndedAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := newLeased(&till{start: time.Now(), life: -time.Second})
+		source := newCache(&till{start: time.Now(), life: -time.Second})
 		if _, err := source.Credentials(t.Context()); err == nil {
 			t.Error("credentials that have ended were given")
 		}
 	})
 }
 
-// TestLeaseTogether: of many that need credentials one gets them, and all get the same.
-func TestLeaseTogether(t *testing.T) {
+// TestCacheTogether: of many that need credentials one gets them, and all get the same.
+func TestCacheTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, takes: time.Second}
-		source := newLeased(i)
+		source := newCache(i)
 		all := func(want string) {
 			t.Helper()
 			var group sync.WaitGroup
@@ -252,11 +258,11 @@ func TestLeaseTogether(t *testing.T) {
 	})
 }
 
-// TestLeaseCallerGoes: one who gives up spoils nothing for those who wait.
-func TestLeaseCallerGoes(t *testing.T) {
+// TestCacheCallerGoes: one who gives up spoils nothing for those who wait.
+func TestCacheCallerGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, takes: 10 * time.Second, forget: time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var group sync.WaitGroup
@@ -280,11 +286,11 @@ func TestLeaseCallerGoes(t *testing.T) {
 	})
 }
 
-// TestLeaseSharedFailure: those who waited for a try that failed do not try one after the other.
-func TestLeaseSharedFailure(t *testing.T) {
+// TestCacheSharedFailure: those who waited for a try that failed do not try one after the other.
+func TestCacheSharedFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), takes: time.Second, err: errors.New("out of order")}
-		source := newLeased(i)
+		source := newCache(i)
 		var group sync.WaitGroup
 		for range 50 {
 			group.Go(func() {
@@ -300,11 +306,11 @@ func TestLeaseSharedFailure(t *testing.T) {
 	})
 }
 
-// TestLeaseShortLife: what lives for seconds is not left alone for half a minute after one failure.
-func TestLeaseShortLife(t *testing.T) {
+// TestCacheShortLife: what lives for seconds is not left alone for half a minute after one failure.
+func TestCacheShortLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: 50 * time.Second, forget: time.Minute}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		time.Sleep(40 * time.Second)
 		i.change(func() { i.err = errors.New("out of order") })
@@ -317,11 +323,11 @@ func TestLeaseShortLife(t *testing.T) {
 	})
 }
 
-// TestLeaseLeavesTime: an early renewal that hangs leaves most of its time to a caller with little.
-func TestLeaseLeavesTime(t *testing.T) {
+// TestCacheLeavesTime: an early renewal that hangs leaves most of its time to a caller with little.
+func TestCacheLeavesTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		i.change(func() { i.takes = time.Hour })
 		time.Sleep(50 * time.Minute)
@@ -335,11 +341,11 @@ func TestLeaseLeavesTime(t *testing.T) {
 	})
 }
 
-// TestLeaseEndsMeanwhile: what ended, or was refused, while an early renewal failed is not given out.
-func TestLeaseEndsMeanwhile(t *testing.T) {
+// TestCacheEndsMeanwhile: what ended, or was refused, while an early renewal failed is not given out.
+func TestCacheEndsMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: 10 * time.Second}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		i.change(func() { i.takes = earlyPatience + time.Second })
 		time.Sleep(9 * time.Second)
@@ -350,18 +356,18 @@ func TestLeaseEndsMeanwhile(t *testing.T) {
 		var group sync.WaitGroup
 		group.Go(func() {
 			time.Sleep(500 * time.Millisecond)
-			source.refuse(Credentials{AuthToken: "token-3"}, false)
+			source.Invalidate(Credentials{AuthToken: "token-3"}, false)
 		})
 		i.wants(t, source, "", 4)
 		group.Wait()
 	})
 }
 
-// TestLeaseLateBasis: who saw the old password late does not log in again after who saw the new one.
-func TestLeaseLateBasis(t *testing.T) {
+// TestCacheLateInput: who saw the old password late does not log in again after who saw the new one.
+func TestCacheLateInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: time.Hour, secret: "one"}
-		source := newLeased(i)
+		source := newCache(i)
 		i.wants(t, source, "token-1", 1)
 		i.change(func() { i.late = time.Second })
 		var group sync.WaitGroup
@@ -378,36 +384,54 @@ func TestLeaseLateBasis(t *testing.T) {
 	})
 }
 
-// TestLeaseReplaced: others that did not help are not asked for at every refusal.
-func TestLeaseReplaced(t *testing.T) {
+// TestCacheReplacesRarely: credentials that replaced rejected ones are not replaced at every rejection.
+func TestCacheReplacesRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &till{start: time.Now(), life: 24 * time.Hour}
-		source := newLeased(i)
+		source := newCache(i)
 		n := 1
-		wants := func() { t.Helper(); i.wants(t, source, fmt.Sprint("token-", n), n) }
-		refuse := func(sure, want bool) (tell func(helped, back bool)) {
+		i.wants(t, source, "token-1", 1)
+		reject := func(want bool) {
 			t.Helper()
-			tell = source.refuse(Credentials{AuthToken: fmt.Sprint("token-", n)}, sure)
-			if (tell != nil) != want {
-				t.Errorf("after %s: refused: %t", time.Since(i.start), tell != nil)
+			if got := source.Invalidate(Credentials{AuthToken: fmt.Sprint("token-", n)}, false); got != want {
+				t.Errorf("after %s: Invalidate returned %t", time.Since(i.start), got)
 			}
-			if tell != nil {
+			if want {
 				n++
 			}
-			wants()
-			return tell
+			i.wants(t, source, fmt.Sprint("token-", n), n)
 		}
-		wants()
-		refuse(false, true)(false, false)
-		refuse(false, false)
-		time.Sleep(restAtFirst)
-		refuse(false, true)(false, false)
-		time.Sleep(restAtFirst)
-		refuse(false, false) // it waits longer now
-		refuse(true, true)(true, false)
-		refuse(false, true)(false, true) // and takes the one before back
-		if c, err := source.Credentials(t.Context()); err != nil || c.AuthToken != "token-4" {
-			t.Errorf("%q, %v", c.AuthToken, err)
+		reject(true)
+		reject(false)
+		for _, wait := range []time.Duration{1, 2, 4, 8, 15, 15} {
+			time.Sleep(wait*time.Minute - time.Second)
+			reject(false)
+			time.Sleep(time.Second)
+			reject(true)
 		}
+		time.Sleep(time.Hour)
+		reject(true)
+		time.Sleep(time.Minute) // they were accepted for long: the wait is short again
+		reject(true)
+		if !source.Invalidate(Credentials{AuthToken: fmt.Sprint("token-", n)}, true) {
+			t.Error("credentials that are certainly invalid are kept")
+		}
+		i.wants(t, source, fmt.Sprint("token-", n+1), n+1)
+	})
+}
+
+// TestCacheBacksOff: a login that is rejected again and again is repeated less and less often.
+func TestCacheBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &till{start: time.Now(), err: errors.New("wrong password"), double: time.Minute}
+		source := newCache(i)
+		for n, wait := range []time.Duration{1, 2, 4} {
+			i.wants(t, source, "", n+1)
+			time.Sleep(wait*time.Minute - time.Second)
+			i.wants(t, source, "", n+1)
+			time.Sleep(time.Second)
+		}
+		i.change(func() { i.err, i.life = nil, time.Hour })
+		i.wants(t, source, "token-4", 4)
 	})
 }

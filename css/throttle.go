@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package css
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	// A Retry-After is obeyed within these bounds.
+	shortestRetryAfter = time.Second
+	longestRetryAfter  = 15 * time.Minute
+	// longestBackOff bounds the back-off from a target whose 429s have no Retry-After; it starts at shortestRetryAfter.
+	longestBackOff = time.Minute
+	// maxThrottled targets in a row make the project suspect.
+	maxThrottled = 3
+)
+
+// throttle remembers what the gateway throttled within one project: the connections of a cluster, the cluster list, a
+// look-up. A target that got a 429 is not requested again until its Retry-After has passed. The limits of the gateway are
+// often those of the project: after three throttled targets without a success in between the project is suspected, and if the
+// next request is throttled as well, the whole project waits.
+type throttle struct {
+	mu        sync.Mutex
+	targets   map[string]*backOff
+	row       map[string]struct{} // targets throttled since the last success
+	suspected time.Time           // when row became that long
+	project   time.Time           // nothing is requested before
+}
+
+// backOff is how long a target is not requested.
+type backOff struct {
+	until time.Time
+	wait  time.Duration // the last one, if the gateway named none
+}
+
+func newThrottle() *throttle {
+	return &throttle{targets: make(map[string]*backOff), row: make(map[string]struct{})}
+}
+
+// check returns an error with ReasonThrottled while target must not be requested.
+func (t *throttle) check(operation, target string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until := t.project
+	if b := t.targets[target]; b != nil && b.until.After(until) {
+		until = b.until
+	}
+	if !time.Now().Before(until) {
+		return nil
+	}
+	return &Error{
+		Reason: ReasonThrottled, Operation: operation,
+		Message: "backing off until " + until.UTC().Format(time.RFC3339) + " after HTTP 429",
+	}
+}
+
+// recordSuccess forgets that target was throttled.
+func (t *throttle) recordSuccess(target string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.targets, target)
+	clear(t.row)
+}
+
+// recordThrottled stores a 429 of a request that was sent at start. It returns how long target must not be requested, and
+// whether the project is suspected, so that its next request should be a single try. retryAfter is not set if the answer had
+// no such header.
+func (t *throttle) recordThrottled(target string, start time.Time, retryAfter Optional[time.Duration]) (wait time.Duration, suspected bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(t.targets, func(_ string, b *backOff) bool { return now.Sub(b.until) > time.Hour })
+	b := t.targets[target]
+	if b == nil {
+		b = &backOff{}
+		t.targets[target] = b
+	}
+	wait = min(max(retryAfter.Value, shortestRetryAfter), longestRetryAfter)
+	if !retryAfter.Set {
+		b.wait = min(max(2*b.wait, shortestRetryAfter), longestBackOff)
+		wait = b.wait
+	}
+	b.until = now.Add(wait)
+	before := len(t.row)
+	t.row[target] = struct{}{}
+	switch {
+	case len(t.row) < maxThrottled:
+		return wait, false
+	case before < maxThrottled:
+		t.suspected = now
+	case start.After(t.suspected) && b.until.After(t.project):
+		t.project = b.until
+	}
+	return wait, true
+}
