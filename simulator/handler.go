@@ -63,8 +63,13 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.note(func() { rec.AccessKey, rec.User = who.access, who.user.String() })
+	if throttled := s.throttle(route, rec.RequestID); throttled != nil {
+		s.send(w, r, rec, *throttled, Fault{})
+		return
+	}
 
 	fault := s.strike(route.target)
+	s.recordVerdict(who.access, fault.Status, fault.Body)
 	if !fault.delay(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
@@ -118,9 +123,19 @@ func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID s
 	case PodCredentials:
 		return speaker{}, s.admitPod(r, body)
 	}
-	who, refused := s.authorize(r, body, route.projectID)
+	access := signingKey(r)
+	refused := s.barred(access)
+	var who speaker
+	if refused == nil {
+		who, refused = s.authorize(r, body, route.projectID)
+	}
 	if refused != nil {
-		return speaker{}, gatewayError(refused, requestID)
+		a := gatewayError(refused, requestID)
+		if refused.code == codeTokenIncorrect {
+			*a = cssError(refused.status, refused.code, refused.message)
+		}
+		s.recordVerdict(access, a.status, string(a.body))
+		return speaker{}, a
 	}
 	return who, nil
 }
@@ -352,6 +367,7 @@ func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a
 	})
 	header := w.Header()
 	header.Set("X-Request-Id", rec.RequestID)
+	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat)) // of the same clock that signatures are held against
 	maps.Copy(header, a.header)
 	body := f.content(a.body)
 	if length, ok := body.length(); ok {

@@ -25,6 +25,9 @@ const (
 	SecurityKey    Endpoint = "security-key"    // ECS: the agency's temporary keys
 	PodCredentials Endpoint = "pod-credentials" // CCE: the pod identity's
 	Unknown        Endpoint = "unknown"         // any other path or method
+
+	// WholeProject stands for all endpoints of one project, in SetThrottle.
+	WholeProject Endpoint = "project"
 )
 
 // Target is an endpoint and what it is asked about: the cluster id for
@@ -40,6 +43,7 @@ type Request struct {
 	Target
 	ProjectID string // from the path
 	Method    string
+	Proto     string // "HTTP/1.1", "HTTP/2.0"
 	Path      string // escaped, as it came
 	Query     string // raw
 	// Header is as it came, but for the values that are secret: see
@@ -161,7 +165,7 @@ func (s *Simulator) begin(r *http.Request, route route) *Request {
 	}
 	rec := &Request{
 		Target: route.target, ProjectID: route.projectID,
-		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: header,
+		Method: r.Method, Proto: r.Proto, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: header,
 		Proxied: proxied(r),
 		Start:   s.opts.Now(), InFlight: true,
 	}

@@ -45,6 +45,9 @@ type Options struct {
 	KeepRequests int
 	// TokenLife is how long an IAM token is good; 0 means 24 hours.
 	TokenLife time.Duration
+	// LockKeys locks an access key with the fifth refusal in a row, over all
+	// projects: from then on every request with it is refused.
+	LockKeys bool
 }
 
 // JSON is a value exactly as it goes over the wire: `3000`, `"3000"`, `null`.
@@ -156,6 +159,9 @@ type Simulator struct {
 	faults   map[Target][]*armedFault
 	record   recorder
 
+	throttles map[Target]*window
+	keys      map[string]*keyState // by access key
+
 	users     map[userID]*account
 	tokens    map[tokenHash]*token     // of IAM
 	metadata  map[tokenHash]time.Time  // metadata tokens, and when they expire
@@ -186,6 +192,9 @@ func New(o Options) *Simulator {
 		chance: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
 		faults: make(map[Target][]*armedFault),
 		record: recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
+
+		throttles: make(map[Target]*window),
+		keys:      make(map[string]*keyState),
 
 		users:     make(map[userID]*account),
 		tokens:    make(map[tokenHash]*token),

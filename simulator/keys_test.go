@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func rightKey() Key { return Key{Access: testAccess, Secret: testSecret} }
+func wrongKey() Key { return Key{Access: testAccess, Secret: "wrong"} }
+
+// uses sends a request with each key and joins the statuses of the answers.
+func uses(t *testing.T, s *Simulator, target string, keys ...Key) string {
+	t.Helper()
+	var out []string
+	for _, key := range keys {
+		status, _, _ := strings.Cut(use(t, s, key, target), " ")
+		out = append(out, status)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
+	right, wrong := rightKey(), wrongKey()
+	for _, tc := range []struct {
+		name          string
+		lock          bool
+		keys          []Key
+		want          string
+		inARow, total int
+		locked        bool
+	}{
+		{"four", true, []Key{wrong, wrong, wrong, wrong, right}, "401 401 401 401 200", 4, 4, false},
+		{"five", true, []Key{wrong, wrong, wrong, wrong, wrong, right, right}, "401 401 401 401 401 401 401", 7, 7, true},
+		{"an accepted request ends the row", true, []Key{wrong, wrong, wrong, wrong, right, wrong, wrong, wrong, right},
+			"401 401 401 401 200 401 401 401 200", 4, 7, false},
+		{"without LockKeys", false, []Key{wrong, wrong, wrong, wrong, wrong, wrong, right},
+			"401 401 401 401 401 401 200", 6, 6, false},
+		{"each key by itself", true, []Key{wrong, wrong, wrong, wrong, wrong, {Access: "AKOTHER", Secret: "other"}},
+			"401 401 401 401 401 200", 5, 5, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newTest(Options{LockKeys: tc.lock})
+			s.AddProject(Project{ID: testProject, Keys: []Key{right, {Access: "AKOTHER", Secret: "other"}}})
+			if got := uses(t, s, connectionsPath, tc.keys...); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			inARow, total := s.Refusals(testAccess)
+			if inARow != tc.inARow || total != tc.total || s.Locked(testAccess) != tc.locked {
+				t.Errorf("%d in a row, %d in all, locked: %t; want %d, %d, %t",
+					inARow, total, s.Locked(testAccess), tc.inARow, tc.total, tc.locked)
+			}
+		})
+	}
+}
+
+func TestLockedKeyIsTold(t *testing.T) {
+	s := newTest(Options{LockKeys: true})
+	uses(t, s, connectionsPath, wrongKey(), wrongKey(), wrongKey(), wrongKey(), wrongKey())
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, signed(t.Context(), "http://css.test", connectionsPath))
+	body := w.Body.String()
+	if w.Code != http.StatusUnauthorized || !strings.Contains(body, `"APIGW.0301"`) || !strings.Contains(body, "is locked") {
+		t.Errorf("got %d %s", w.Code, body)
+	}
+}
+
+// TestRefusalsAreCountedOverAllProjects also counts the refusals of every endpoint and of faults.
+func TestRefusalsAreCountedOverAllProjects(t *testing.T) {
+	s := newTest(Options{LockKeys: true})
+	s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{rightKey()}})
+	s.AddCluster(testProject, Cluster{ID: "c2"})
+	s.SetFault(Target{Connections, "c2"}, Fault{Status: 401})
+	second := strings.Replace(connectionsPath, "c1", "c2", 1)
+	for i, step := range []struct {
+		target string
+		key    Key
+	}{
+		{connectionsPath, wrongKey()},
+		{"/v1.0/proj2/clusters", wrongKey()},
+		{"/v3/projects?name=cn-north-9", wrongKey()},
+		{second, rightKey()},
+	} {
+		uses(t, s, step.target, step.key)
+		if inARow, total := s.Refusals(testAccess); inARow != i+1 || total != i+1 || s.Locked(testAccess) {
+			t.Errorf("after %s: %d in a row, %d in all, locked: %t", step.target, inARow, total, s.Locked(testAccess))
+		}
+	}
+	s.SetFault(Target{Connections, "c2"}, Fault{Status: 400, Body: `{"errCode":"CSS.0045"}`})
+	if got := uses(t, s, second, rightKey()); got != "400" || !s.Locked(testAccess) {
+		t.Errorf("after CSS.0045: status %s, locked: %t", got, s.Locked(testAccess))
+	}
+}
+
+// TestWhatSaysNothingAboutTheKey holds that denials and other failures are no refusals, and that a throttled request is
+// no acceptance either.
+func TestWhatSaysNothingAboutTheKey(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault  Fault // of the cluster
+		target string
+		inARow int // after a refusal, that request and another refusal
+	}{
+		"denied project": {Fault{}, "/v1.0/proj2/clusters", 1},
+		"another 400":    {Fault{Status: 400, Body: `{"errCode":"CSS.0001"}`}, connectionsPath, 1},
+		"server error":   {Fault{Status: 500}, connectionsPath, 1},
+		"429 by a fault": {Fault{Status: 429}, connectionsPath, 2},
+		"throttled":      {Fault{}, "/v3/projects?name=cn-north-4", 2},
+		"no such call":   {Fault{}, "/nothing/here", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTest(Options{})
+			s.AddProject(Project{ID: "proj2"})
+			s.SetFault(ofCluster(), tc.fault)
+			s.SetThrottle(Target{Endpoint: Projects}, Throttle{})
+			uses(t, s, "/v1.0/proj1/clusters", wrongKey())
+			uses(t, s, tc.target, rightKey())
+			uses(t, s, "/v1.0/proj1/clusters", wrongKey())
+			if inARow, total := s.Refusals(testAccess); inARow != tc.inARow || total != 2 {
+				t.Errorf("%d in a row, %d in all, want %d and 2", inARow, total, tc.inARow)
+			}
+		})
+	}
+}
+
+func TestTokensAreNoKeys(t *testing.T) {
+	s := newTest(Options{LockKeys: true})
+	r := signed(t.Context(), "http://css.test", connectionsPath)
+	r.Header.Set("X-Auth-Token", "expired")
+	for range 6 {
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if inARow, total := s.Refusals(testAccess); inARow != 0 || total != 0 || s.Locked(testAccess) {
+		t.Errorf("%d in a row, %d in all, locked: %t", inARow, total, s.Locked(testAccess))
+	}
+}
+
+func TestRefuseKey(t *testing.T) {
+	for _, tc := range []struct {
+		code, shape string
+		status      int
+	}{
+		{"APIGW.0301", `"error_code":"APIGW.0301"`, 401},
+		{"APIGW.0303", `"error_code":"APIGW.0303"`, 401},
+		{"APIGW.0307", `"error_code":"APIGW.0307"`, 401},
+		{"CSS.0045", `"errCode":"CSS.0045"`, 400},
+	} {
+		t.Run(tc.code, func(t *testing.T) {
+			s := newTest(Options{})
+			s.RefuseKey(testAccess, tc.code)
+			if w := get(t, s, connectionsPath); w.Code != tc.status || !strings.Contains(w.Body.String(), tc.shape) {
+				t.Errorf("refused: got %d %s", w.Code, w.Body)
+			}
+			s.AcceptKey(testAccess)
+			if w := get(t, s, connectionsPath); w.Code != http.StatusOK {
+				t.Errorf("accepted again: got %d %s", w.Code, w.Body)
+			}
+			if inARow, total := s.Refusals(testAccess); inARow != 1 || total != 1 {
+				t.Errorf("%d in a row, %d in all, want 1 and 1", inARow, total)
+			}
+		})
+	}
+}
+
+// TestRefuseKeyWhileRequestsAreUnderWay runs without a network, on a clock of its own: what arrived before is answered
+// well and late, what arrives after is refused at once.
+func TestRefuseKeyWhileRequestsAreUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTest(Options{})
+		s.SetFault(ofCluster(), Fault{Latency: time.Second})
+		start := time.Now()
+		answered := make(chan int)
+		go func() { answered <- get(t, s, connectionsPath).Code }()
+		synctest.Wait()
+
+		s.RefuseKey(testAccess, "APIGW.0301")
+		if code := get(t, s, connectionsPath).Code; code != http.StatusUnauthorized || time.Since(start) != 0 {
+			t.Errorf("arrived after: status %d after %v", code, time.Since(start))
+		}
+		if code := <-answered; code != http.StatusOK || time.Since(start) != time.Second {
+			t.Errorf("arrived before: status %d after %v", code, time.Since(start))
+		}
+	})
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"net/http"
+	"time"
+)
+
+// Throttle is a limit of the gateway. The first request opens a window, in which Limit requests are let through; the
+// others get 429 with APIGW.0308 at once. The first request after the end of the window opens another one.
+type Throttle struct {
+	Limit      int           // 0 lets nothing through
+	Window     time.Duration // must be positive unless Limit is 0
+	RetryAfter string        // value of the header; empty for an answer without it
+}
+
+// window is a Throttle and the requests that it has let through.
+type window struct {
+	Throttle
+	opened  time.Time
+	allowed int
+}
+
+// SetThrottle limits the requests for a target, in place of the limit that it had. Besides the targets of SetFault,
+// there is the one of WholeProject, whose limit all requests for one project share. Requests whose key, token or
+// password was refused do not count. Throttled requests meet no Fault, so that they are answered in milliseconds.
+func (s *Simulator) SetThrottle(t Target, limit Throttle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.throttles[t] = &window{Throttle: limit}
+}
+
+// RemoveThrottle removes the limit of a target.
+func (s *Simulator) RemoveThrottle(t Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.throttles, t)
+}
+
+// throttle returns the answer to a request that is over a limit, or nil.
+func (s *Simulator) throttle(route route, requestID string) *answer {
+	now := s.opts.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range []Target{route.target, {Endpoint: route.target.Endpoint}, {WholeProject, route.projectID}} {
+		w := s.throttles[t]
+		if w == nil || w.allow(now) {
+			continue
+		}
+		over := refusal{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
+		a := gatewayError(&over, requestID)
+		if w.RetryAfter != "" {
+			a.header.Set("Retry-After", w.RetryAfter)
+		}
+		return a
+	}
+	return nil
+}
+
+// allow counts a request and reports whether it is within the limit.
+func (w *window) allow(now time.Time) bool {
+	if w.opened.IsZero() || now.Sub(w.opened) >= w.Window {
+		w.opened, w.allowed = now, 0
+	}
+	if w.allowed >= w.Limit {
+		return false
+	}
+	w.allowed++
+	return true
+}
