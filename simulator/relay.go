@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Relay forwards TCP connections from a loopback port to a server, and can let them die silently. It does not look at
+// what it forwards, so that TLS and HTTP/2 pass through it.
+type Relay struct {
+	// Addr is where it listens, such as 127.0.0.1:41234.
+	Addr string
+
+	target   string
+	listener net.Listener
+	end      context.CancelFunc
+	running  sync.WaitGroup
+
+	mu       sync.Mutex
+	open     map[*relayed]struct{}
+	accepted int
+	closed   bool
+}
+
+// relayed is a connection of a client and the one to the server that belongs to it.
+type relayed struct {
+	client, server net.Conn // server is nil until it is connected
+	silent         atomic.Bool
+}
+
+// StartRelay listens on a free port of 127.0.0.1 and forwards to the address target until Close. The context bounds the
+// listening only.
+func StartRelay(ctx context.Context, target string) (*Relay, error) {
+	if err := ctx.Err(); err != nil { // Listen itself does not always look
+		return nil, fmt.Errorf("simulator: relay: %w", err)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("simulator: relay: %w", err)
+	}
+	base, end := context.WithCancel(context.WithoutCancel(ctx))
+	r := &Relay{
+		Addr: listener.Addr().String(), target: target, listener: listener, end: end,
+		open: make(map[*relayed]struct{}),
+	}
+	r.running.Go(func() { r.serve(base) })
+	return r, nil
+}
+
+// Accepted returns how many connections clients have opened so far.
+func (r *Relay) Accepted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.accepted
+}
+
+// Silence stops forwarding on the connections that are open now, in both directions and for ever. Neither side is told:
+// what it sends is taken and thrown away, and when it closes its connection, the other side does not see that. New
+// connections are forwarded.
+func (r *Relay) Silence() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.open {
+		c.silent.Store(true)
+	}
+}
+
+// Close stops listening and closes all connections. It returns when all of the relay's goroutines have ended. Closing
+// again does nothing.
+func (r *Relay) Close() error {
+	r.end()
+	err := r.listener.Close()
+	r.mu.Lock()
+	r.closed = true
+	for c := range r.open {
+		c.close()
+	}
+	r.mu.Unlock()
+	r.running.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// serve accepts connections until the listener is closed.
+func (r *Relay) serve(ctx context.Context) {
+	for {
+		client, err := r.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // of one connection, such as one that was reset before it was accepted
+		}
+		c := &relayed{client: client}
+		r.mu.Lock()
+		r.accepted++
+		r.open[c] = struct{}{}
+		r.mu.Unlock()
+		r.running.Go(func() { r.forward(ctx, c) })
+	}
+}
+
+// forward forwards one connection until both sides have closed it. A connection that has gone silent stays open until
+// the relay is closed.
+func (r *Relay) forward(ctx context.Context, c *relayed) {
+	var dialer net.Dialer
+	server, err := dialer.DialContext(ctx, "tcp", r.target)
+	r.mu.Lock()
+	if err == nil {
+		c.server = server
+	}
+	if err != nil || r.closed {
+		c.close()
+	}
+	r.mu.Unlock()
+	if err == nil {
+		var both sync.WaitGroup
+		both.Go(func() { c.copy(server, c.client) })
+		both.Go(func() { c.copy(c.client, server) })
+		both.Wait()
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.silent.Load() && !r.closed {
+		return
+	}
+	c.close()
+	delete(r.open, c)
+}
+
+// copy copies until src ends, and passes its end on. Once the connection is silent, it throws away what it reads.
+func (c *relayed) copy(dst, src net.Conn) {
+	buffer := make([]byte, 32<<10)
+	var broken error
+	for broken == nil {
+		n, err := src.Read(buffer)
+		if c.silent.Load() {
+			if err != nil {
+				return
+			}
+			continue
+		}
+		if n > 0 {
+			_, broken = dst.Write(buffer[:n])
+		}
+		if errors.Is(err, io.EOF) {
+			if half, ok := dst.(interface{ CloseWrite() error }); ok {
+				_ = half.CloseWrite() // fails if the other side is gone, which its own copy notices
+			}
+			return
+		}
+		broken = errors.Join(broken, err)
+	}
+	c.close() // the other direction ends too
+}
+
+// close closes both sides. Errors do not matter: a side may be closed already.
+func (c *relayed) close() {
+	_ = c.client.Close()
+	if c.server != nil {
+		_ = c.server.Close()
+	}
+}
