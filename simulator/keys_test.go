@@ -65,7 +65,7 @@ func TestLockedKeyIsTold(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, signed(t.Context(), "http://css.test", connectionsPath))
 	body := w.Body.String()
-	if w.Code != http.StatusUnauthorized || !strings.Contains(body, `"APIGW.0301"`) || !strings.Contains(body, "is locked") {
+	if w.Code != 401 || !strings.Contains(body, `"APIGW.0301"`) || !strings.Contains(body, "is locked") {
 		t.Errorf("got %d %s", w.Code, body)
 	}
 }
