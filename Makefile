@@ -60,7 +60,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters, instal
 
 .PHONY: soak
 soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
-	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^TestSoak$$' -v .
+	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^(TestSoak|TestPausedKeyRecovers)$$' -v .
 
 .PHONY: e2e
 e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run real Prometheis over several exporters (needs Debian's prometheus, prometheus-alertmanager and chromium)

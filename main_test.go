@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -78,23 +77,22 @@ func begin(t *testing.T, args ...string) *program {
 	return beginIn(t, noEnv, args...)
 }
 
-// beginIn starts the program in an environment.
+// beginIn starts the program in an environment, and waits until it listens or has ended.
 func beginIn(t *testing.T, env config.Environment, args ...string) *program {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	p := &program{url: "http://" + address, log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
+	p := &program{log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
 	go func() {
-		p.exit <- run(ctx, append(args, "--web.listen-address="+address, "--log.level=debug"), env, io.Discard, p.log)
+		p.exit <- run(ctx, append(args, "--web.listen-address=127.0.0.1:0", "--log.level=debug"), env, io.Discard, p.log)
 	}()
 	t.Cleanup(func() { p.stop(t) })
+	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+	p.eventually(t, "it listens", func() bool {
+		if match := listening.FindStringSubmatch(p.log.String()); match != nil {
+			p.url = "http://" + match[1]
+		}
+		return p.url != "" || len(p.exit) > 0
+	})
 	return p
 }
 
