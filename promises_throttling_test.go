@@ -76,7 +76,7 @@ func throttledByWindow(t *testing.T) {
 	}
 	calls, again := 0, 0
 	for _, id := range ids {
-		n := len(cloud.startsOf(simulator.Connections, id, http.StatusTooManyRequests))
+		n := len(cloud.throttledAt(simulator.Connections, id))
 		calls += n
 		again += max(n-1, 0)
 	}
@@ -87,8 +87,8 @@ func throttledByWindow(t *testing.T) {
 	}
 }
 
-// throttledWithoutRetryAfter scrapes 100 throttled clusters every 1.2 s for 7 s. A cluster is asked again after 1 s, then
-// after 2 s, then after 4 s, or later.
+// throttledWithoutRetryAfter scrapes 100 throttled clusters every 1.2 s for 7 s. A cluster is asked again after 1 s,
+// then after 2 s, then after 4 s, or later.
 func throttledWithoutRetryAfter(t *testing.T) {
 	ids := clusterIDs("c", 100)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
@@ -102,7 +102,7 @@ func throttledWithoutRetryAfter(t *testing.T) {
 	}
 	early := 0
 	for _, id := range ids {
-		starts, backoff := cloud.startsOf(simulator.Connections, id, http.StatusTooManyRequests), time.Second
+		starts, backoff := cloud.throttledAt(simulator.Connections, id), time.Second
 		for i := range len(starts) - 1 {
 			if starts[i+1].Sub(starts[i]) < backoff {
 				early++
@@ -116,14 +116,14 @@ func throttledWithoutRetryAfter(t *testing.T) {
 	}
 }
 
-// startsOf returns when requests for a target came that were answered with a status.
-func (c *promisesCloud) startsOf(endpoint simulator.Endpoint, id string, status int) (starts []time.Time) {
+// throttledAt returns when the requests for a target came that were throttled.
+func (c *promisesCloud) throttledAt(endpoint simulator.Endpoint, id string) (times []time.Time) {
 	for _, r := range c.Requests() {
-		if r.Endpoint == endpoint && r.ID == id && r.Status == status {
-			starts = append(starts, r.Start)
+		if r.Endpoint == endpoint && r.ID == id && r.Status == http.StatusTooManyRequests {
+			times = append(times, r.Start)
 		}
 	}
-	return starts
+	return times
 }
 
 // throttledAlone has one of 61 clusters throttled, and scrapes every second: the others are up each time, and it is
@@ -147,7 +147,7 @@ func throttledAlone(t *testing.T, retryAfter string, wait time.Duration, most in
 		}
 		time.Sleep(time.Second)
 	}
-	starts := cloud.startsOf(simulator.Connections, alone, http.StatusTooManyRequests)
+	starts := cloud.throttledAt(simulator.Connections, alone)
 	shortest := time.Hour
 	for i := range len(starts) - 1 {
 		shortest = min(shortest, starts[i+1].Sub(starts[i]))
@@ -167,7 +167,7 @@ func throttledDiscovery(t *testing.T, fromTheStart bool) {
 	list := simulator.Target{Endpoint: simulator.Clusters, ID: "p1"}
 	cloud := newPromisesCloud(simulator.Options{},
 		member{project: "p1", clusters: ids, settings: everySecond})
-	throttled := func() int { return len(cloud.startsOf(list.Endpoint, list.ID, http.StatusTooManyRequests)) }
+	throttled := func() int { return len(cloud.throttledAt(list.Endpoint, list.ID)) }
 	if fromTheStart {
 		cloud.SetThrottle(list, simulator.Throttle{RetryAfter: "30"})
 	}
