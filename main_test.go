@@ -114,9 +114,9 @@ func (p *program) stop(t *testing.T) {
 
 func (p *program) eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s\n%s", what, p.log)
+			t.Fatalf("not within 20 s: %s\n%s", what, p.log)
 		}
 	}
 }

@@ -76,9 +76,7 @@ func silentDeath(t *testing.T, http2 bool, try attempt) {
 	})
 
 	p := start(t, "--config.file="+cloud.file(t, "https://"+relay.Addr))
-	if !scrapeAll(t, p, ids) || !try(t, p, ids) {
-		t.Fatal("no data at first")
-	}
+	p.eventually(t, "there is data at first", func() bool { return scrapeAll(t, p, ids) && try(t, p, ids) })
 	want := "HTTP/1.1"
 	if http2 {
 		want = "HTTP/2.0"

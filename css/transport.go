@@ -61,11 +61,13 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 		c.failures, c.answeredAt = 0, now
 		return
 	}
-	silent := timedOut && now.Sub(start) >= tryPatience && c.answeredAt.Before(start)
-	if !timedOut {
-		c.failures++
+	if timedOut {
+		if now.Sub(start) >= tryPatience && c.answeredAt.Before(start) {
+			c.closeIdle()
+		}
+		return
 	}
-	if (silent || c.failures >= maxFailures) && now.Sub(c.closedAt) >= closeInterval {
+	if c.failures++; c.failures >= maxFailures && now.Sub(c.closedAt) >= closeInterval {
 		c.failures, c.closedAt = 0, now
 		c.closeIdle()
 	}
