@@ -172,7 +172,7 @@ func TestCredentialSources(t *testing.T) {
 		"then the agency":         {"", false, false, true, true, "agency", 0, ""},
 		"then the pod's identity": {"", false, false, false, true, "pod", 0, ""},
 		"nothing at all": {"", false, false, false, false, "nobody", 1,
-			"no credentials: the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK; there is no profile file"},
+			"no credentials: the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK; profile file "},
 		"the agency by name":    {"{ecs_agency: true}", true, true, true, true, "agency", 0, ""},
 		"the profile by name":   {"{profile: basic}", true, true, true, true, "ACCESS-KEY-profile", 0, ""},
 		"the profile by path":   {"{profile: DIR/credentials}", true, true, true, true, "ACCESS-KEY-profile", 0, ""},

@@ -97,15 +97,15 @@ func TestProfile(t *testing.T) {
 	}{
 		"basic":        {good, "basic", Credentials{AccessKey: "AK-profile", SecretKey: "SK-profile", SecurityToken: "TOKEN=="}, false, ""},
 		"other":        {good, "other", Credentials{AccessKey: "AK-other", SecretKey: "SK-other"}, false, ""},
-		"no section":   {good, "third", Credentials{}, true, `has no section "third"`},
-		"empty file":   {"", "basic", Credentials{}, true, `has no section "basic"`},
-		"neither":      {"[basic]\nregion = x\n", "basic", Credentials{}, true, "has neither ak nor sk"},
-		"half":         {"[basic]\nak = AK-profile\n", "basic", Credentials{}, false, "has only one of ak and sk"},
-		"other half":   {"[basic]\nsk = SK-profile\n", "basic", Credentials{}, false, "has only one of ak and sk"},
-		"no INI":       {"[basic\nSK-profile\n", "basic", Credentials{}, false, "is no INI file"},
-		"references":   {"[basic]\nak = %(sk)s\nsk = %(ak)s\n", "basic", Credentials{}, false, "refers to other keys"},
-		"too long":     {good + strings.Repeat("# \n", 40000), "basic", Credentials{}, false, "more than 64 KiB"},
-		"key, no pair": {"[basic]\nSK-profile\n", "basic", Credentials{}, false, "is no INI file"},
+		"no section":   {good, "third", Credentials{}, true, `, section "third": no such section`},
+		"empty file":   {"", "basic", Credentials{}, true, "no such section"},
+		"neither":      {"[basic]\nregion = x\n", "basic", Credentials{}, true, "neither ak nor sk is set"},
+		"half":         {"[basic]\nak = AK-profile\n", "basic", Credentials{}, false, "ak is set without sk"},
+		"other half":   {"[basic]\nsk = SK-profile\n", "basic", Credentials{}, false, "sk is set without ak"},
+		"no INI":       {"[basic\nSK-profile\n", "basic", Credentials{}, false, `line 1: "[section]" expected`},
+		"references":   {"[basic]\nak = %(sk)s\nsk = %(ak)s\n", "basic", Credentials{}, false, "refers to another key"},
+		"too long":     {good + strings.Repeat("# \n", 40000), "basic", Credentials{}, false, "larger than 64 KiB"},
+		"key, no pair": {"[basic]\nSK-profile\n", "basic", Credentials{}, false, `line 2: "[section]" or "key = value" expected`},
 	} {
 		file := filepath.Join(t.TempDir(), "credentials")
 		write(t, file, test.content)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,4 +183,14 @@ func (f *Files) Invalidate(rejected Credentials, _ bool) bool {
 	f.mu.Unlock()
 	now, err := f.Credentials(context.Background())
 	return err == nil && now != rejected
+}
+
+// readUpTo reads at most one byte more than the limit.
+func readUpTo(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return io.ReadAll(io.LimitReader(f, limit+1))
 }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package profile reads the profile file that the vendor's SDKs share: an INI file whose sections hold access keys.
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxSize is the largest file that is read, in bytes. A profile has a few lines.
+const maxSize = 64 << 10
+
+// Errors of Read beside those of the file system. Like all errors of this package, they name no path and quote nothing
+// of the file, because either may be a secret in the wrong place.
+var (
+	ErrNoSection = errors.New("no such section")
+	ErrNoKeys    = errors.New("neither ak nor sk is set in the section")
+
+	errNoAccess   = errors.New("permission denied for its directory")
+	errNotRegular = errors.New("not a regular file")
+	errTooLarge   = errors.New("larger than 64 KiB")
+	errNotText    = errors.New("not a text file in UTF-8")
+	errNoSK       = errors.New("ak is set without sk in the section; set both")
+	errNoAK       = errors.New("sk is set without ak in the section; set both")
+)
+
+// Section holds the values of a section. AccessKey and SecretKey are never empty.
+type Section struct {
+	AccessKey, SecretKey, SecurityToken string
+	ProjectID, IAMEndpoint              string
+}
+
+// Format hides the values from every verb of fmt.
+func (Section) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "<profile>") }
+
+// Absent reports whether an error of Read means that there is no profile, so that another source of credentials may be
+// used. Any other error is a mistake in the profile.
+func Absent(err error) bool {
+	for _, absent := range []error{fs.ErrNotExist, errNoAccess, ErrNoSection, ErrNoKeys} {
+		if errors.Is(err, absent) {
+			return true
+		}
+	}
+	return false
+}
+
+// Read returns a section of the file at path.
+func Read(path, section string) (Section, error) {
+	content, err := read(path)
+	if err != nil {
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = p.Err // without the path
+		}
+		return Section{}, err
+	}
+	return parse(content, section)
+}
+
+// read opens regular files only: a pipe would block.
+func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, errNoAccess // such as another user's home
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errNotRegular
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(content) > maxSize {
+		return nil, errTooLarge
+	}
+	return content, err
+}
+
+// parse reads comments that begin with # or ;, sections, and keys that end at = or :. The last value of a key wins. All
+// lines must be valid, values only where they are used.
+func parse(content []byte, name string) (Section, error) {
+	text := strings.TrimPrefix(string(content), "\uFEFF")
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return Section{}, errNotText
+	}
+	var s Section
+	fields := map[string]*string{
+		"ak": &s.AccessKey, "sk": &s.SecretKey, "security_token": &s.SecurityToken,
+		"project_id": &s.ProjectID, "iam_endpoint": &s.IAMEndpoint,
+	}
+	found, within := false, false
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if isComment(line) {
+			continue
+		}
+		if line[0] == '[' {
+			section, rest, closed := strings.Cut(line[1:], "]")
+			if !closed || !isComment(strings.TrimSpace(rest)) {
+				return Section{}, fmt.Errorf(`line %d: "[section]" expected`, i+1)
+			}
+			within = strings.TrimSpace(section) == name
+			found = found || within
+			continue
+		}
+		at := strings.IndexAny(line, "=:")
+		if at < 1 {
+			return Section{}, fmt.Errorf(`line %d: "[section]" or "key = value" expected`, i+1)
+		}
+		key := strings.TrimSpace(line[:at])
+		if field := fields[key]; within && field != nil {
+			var problem string
+			if *field, problem = value(strings.TrimSpace(line[at+1:])); problem != "" {
+				return Section{}, fmt.Errorf("line %d: %s %s", i+1, key, problem)
+			}
+		}
+	}
+	switch {
+	case !found:
+		return Section{}, ErrNoSection
+	case s.AccessKey == "" && s.SecretKey == "":
+		return Section{}, ErrNoKeys
+	case s.SecretKey == "":
+		return Section{}, errNoSK
+	case s.AccessKey == "":
+		return Section{}, errNoAK
+	}
+	return s, nil
+}
+
+func isComment(line string) bool { return line == "" || line[0] == '#' || line[0] == ';' }
+
+// value returns a value without quotes and comment, or what is wrong with it.
+func value(s string) (bare, problem string) {
+	if quoted := strings.HasPrefix(s, `"`) || strings.HasPrefix(s, "'") || strings.HasPrefix(s, "`"); quoted {
+		var rest string
+		var closed bool
+		if bare, rest, closed = strings.Cut(s[1:], s[:1]); !closed || !isComment(strings.TrimSpace(rest)) {
+			return "", "must be a single text on one line, with one quote on either side or none"
+		}
+	} else if bare = s; strings.ContainsAny(s, "#;") {
+		bare = s[:strings.IndexAny(s, "#;")]
+	}
+	bare = strings.TrimSpace(bare)
+	switch {
+	case strings.ContainsFunc(bare, unicode.IsControl):
+		return "", "has a control character"
+	case strings.Contains(bare, "%("): // other readers replace it
+		return "", "refers to another key by %(...); write the value itself"
+	case strings.HasSuffix(bare, `\`):
+		return "", `ends with a \; write the value on one line`
+	}
+	return bare, ""
+}
