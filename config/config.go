@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config turns the exporter's YAML file into plain validated values.
+// Package config reads the exporter's YAML file into plain, validated values.
 //
-// It reads the file, the secret, profile and TLS files that it names, the
-// vendor's default profile file, and the environment through a function that it
-// is given; nothing else. It opens no
-// connection, starts no goroutine, and imports no other package of the project.
-// Every mistake of a file is reported with its line and key, and no mistake and
-// no dump of a value shows a secret.
+// It reads that file, the files that it names, the vendor's default profile and the environment, and sends nothing over
+// the network. All mistakes of a file are reported together, each with its line and key. No mistake and no dump of a
+// value contains a secret.
 package config
 
 import (
-	"crypto/sha256"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -19,14 +16,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
 )
 
-// Limits of what is read, in bytes.
 const (
-	maxFileSize   = 10 << 20
+	maxFileSize   = 10 << 20 // bytes
 	maxSecretSize = 1 << 20
 )
 
@@ -36,33 +33,31 @@ type Config struct {
 	Projects []Project // at least one
 }
 
-// Scrape says how the clusters of all projects are read.
+// Scrape holds what applies to the clusters of all projects.
 type Scrape struct {
 	Concurrency    int           // clusters read at once, 1 to 1024
 	MinInterval    time.Duration // a list younger than this is served again
-	MaxStaleness   time.Duration // a list up to this age stands in for one that cannot be read
-	MaxConnections int           // per-connection series of one cluster
+	MaxStaleness   time.Duration // a list up to this age replaces one that cannot be read
+	MaxConnections int           // a cluster with more shows no per-connection series
 }
 
-// Project is one project of one region, and what is watched in it.
+// Project is a project in one region.
 type Project struct {
-	Name      string // unique; the region unless the file names it
+	Name      string // unique; default: the region
 	Region    string
-	ProjectID string // empty: to be looked up
-	// Endpoint and IAMEndpoint are addresses without a path. IAMEndpoint is
-	// empty only where it cannot be derived and is not needed.
+	ProjectID string // empty: to be looked up in IAM
+	// Endpoint and IAMEndpoint are URLs without a path. IAMEndpoint is empty if it is unknown and not needed.
 	Endpoint, IAMEndpoint string
 	RequestsPerSecond     float64
 	Credentials           Credentials
 	Clusters              []Cluster
 	Discovery             *Discovery // nil: only Clusters
 	TLSConfig             promconfig.TLSConfig
-	TLSDigest             [sha256.Size]byte // of the files that TLSConfig names
-	ProxyURL              *url.URL          // nil: the environment's proxy
+	ProxyURL              *url.URL // nil: the environment's proxy
 }
 
-// Credentials holds one kind of credentials, or none: the zero value stands
-// for the default chain. Paths are joined with the folder of the file.
+// Credentials holds one kind of credentials. The zero value means the default chain. File names are joined with the
+// directory of the configuration file.
 type Credentials struct {
 	AccessKey, SecretKey, SecurityToken             Secret
 	AccessKeyFile, SecretKeyFile, SecurityTokenFile string
@@ -73,34 +68,39 @@ type Credentials struct {
 	Profile   *Profile
 }
 
-// User is an IAM user who gets a token. Exactly one of Password and
-// PasswordFile is set.
+// Profile is a section of a profile file of the vendor's SDKs, with the keys ak, sk, security_token, project_id and
+// iam_endpoint. When the configuration was loaded, it had ak and sk.
+type Profile struct {
+	File    string // joined with the directory of the configuration file
+	Section string
+}
+
+// User is an IAM user with either Password or PasswordFile.
 type User struct {
 	Name, Domain string
 	Password     Secret
 	PasswordFile string
 }
 
-// Cluster is a cluster that the file lists.
+// Cluster is a cluster listed in the file.
 type Cluster struct {
 	ID     string
 	Name   string // empty: unknown
 	Labels map[string]string
 }
 
-// Discovery says which of the clusters that the API lists are watched. Its
-// regular expressions are anchored, and nil ones stand for any.
+// Discovery selects clusters listed by the API. Its regular expressions are anchored; nil matches all clusters.
 type Discovery struct {
 	RefreshInterval                   time.Duration
 	Name, Engine, EnterpriseProjectID *regexp.Regexp
-	Tags                              map[string]*regexp.Regexp // by key; none is nil
+	Tags                              map[string]*regexp.Regexp // by key; no value is nil
 	LabelsFromTags                    []string                  // tag keys that become labels
 }
 
-// Environment looks up a variable, as os.LookupEnv does.
+// Environment looks up a variable like os.LookupEnv.
 type Environment func(key string) (string, bool)
 
-// get gives the variable, or "" if it is not set.
+// get returns the variable, or "" if it is not set.
 func (env Environment) get(key string) string {
 	if env == nil {
 		return ""
@@ -109,70 +109,50 @@ func (env Environment) get(key string) string {
 	return s
 }
 
-// Load reads and validates the file at path. Relative paths in it start at its
-// folder. The error is an Errors.
+// Load reads and validates the file at path. Its error is an Errors.
 func Load(path string, env Environment) (*Config, error) {
-	content, err := readFile(path)
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, Errors{{File: path, Message: "the file cannot be read: " + reason(err)}}
+		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
+	}
+	defer func() { _ = f.Close() }()                             // only read
+	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse reports the excess
+	if err != nil {
+		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
 	return Parse(path, content, env)
 }
 
-// Parse validates content as Load does. The name stands in the mistakes, and
-// its folder is where relative paths start; it is not read. The error is an
-// Errors.
+// Parse validates content like Load, without reading the file itself. Relative paths start at the directory of name.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
 	d := &decoder{file: name, dir: filepath.Dir(name), env: env}
-	root, ok := d.parse(content)
-	if !ok {
-		return nil, d.errors()
+	var c *Config
+	if root := d.parse(content); root != nil {
+		c = d.config(d.decode(root))
 	}
-	c := decodeConfig(root)
-	if errs := d.errors(); len(errs) > 0 {
-		return nil, errs
+	if len(d.mistakes) > 0 {
+		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, d.mistakes
 	}
 	return c, nil
 }
 
-// readFile reads one byte more than allowed at most; Parse judges the size.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
-}
-
-// readSmallFile reads a small regular file: a pipe would block, and a device
-// might never end.
+// readSmallFile reads regular files only: a pipe would block, and a device may never end.
 func readSmallFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errNotRegular
+		return nil, errors.New("not a regular file")
 	case info.Size() > maxSecretSize:
-		return nil, errTooLarge
+		return nil, errors.New("larger than 1 MiB")
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	return io.ReadAll(io.LimitReader(f, maxSecretSize))
+	return os.ReadFile(path) //nolint:gosec // the operator names the file
 }
 
-var (
-	errNotRegular = errors.New("it is no regular file")
-	errTooLarge   = errors.New("it is larger than 1 MiB")
-)
-
-// reason is the error without the path, which may be a secret put into the
-// wrong key.
-func reason(err error) string {
+// withoutPath returns the error's text without a path, because a secret may stand where a path belongs.
+func withoutPath(err error) string {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}

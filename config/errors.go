@@ -3,26 +3,27 @@
 package config
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
-// maxEcho is how many bytes of a value a mistake shows.
-const maxEcho = 60
+const (
+	lowerCase = "abcdefghijklmnopqrstuvwxyz"
+	capitals  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits    = "0123456789"
+	letters   = lowerCase + capitals
+)
 
-// Mistake is one thing that is wrong in a file.
+// Mistake is one mistake in a file.
 type Mistake struct {
-	File    string // as it was given
+	File    string // as passed to Load or Parse
 	Line    int    // from 1; 0: the file as a whole
 	Key     string // such as projects[0].region; empty: the file as a whole
-	Message string // what is wrong and what to do; never a secret
+	Message string // the problem and its remedy, without secrets
 }
 
-// Error gives the mistake as one line.
+// Error returns the mistake as one line.
 func (m Mistake) Error() string {
 	at := m.File
 	if m.Line > 0 {
@@ -34,11 +35,10 @@ func (m Mistake) Error() string {
 	return at + ": " + m.Message
 }
 
-// Errors are all mistakes of a file, sorted by line. It is the error of Load
-// and Parse, and is never empty there.
+// Errors holds all mistakes of a file, sorted by line. It is the error of Load and Parse, and never empty there.
 type Errors []Mistake
 
-// Error gives one mistake per line.
+// Error returns one mistake per line.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i, m := range e {
@@ -47,65 +47,45 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted orders by line and keeps the order within a line.
-func (e Errors) sorted() Errors {
-	slices.SortStableFunc(e, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
-	return e
-}
+// only reports whether s consists of the characters.
+func only(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
-const notShown = "a value that is not shown"
-
-// quote makes any text safe to show on one line.
+// quote returns text that is safe to show: quoted, shortened, and hidden if it may be a secret.
 func quote(s string) string {
+	const longest = 60
 	if looksSecret(s) {
-		return notShown
+		return "(not shown)"
 	}
-	if len(s) <= maxEcho {
-		return strconv.Quote(s)
+	if runes := []rune(s); len(runes) > longest {
+		return strconv.Quote(string(runes[:longest])) + "…"
 	}
-	cut := maxEcho
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return fmt.Sprintf("%q…", s[:cut])
+	return strconv.Quote(s)
 }
 
-// looksSecret tells access keys, secret keys and tokens that stand in a wrong
-// place: 20 or more characters of base64 in a row, capitals and digits among
-// them. Ids of projects and clusters have no capitals.
+// looksSecret recognizes access keys, secret keys and tokens in a wrong place: 20 or more characters of base64 in a row
+// with capitals and digits. IDs of projects and clusters have no capitals.
 func looksSecret(s string) bool {
-	const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	runs := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters+digits+"+/=", r) })
 	return slices.ContainsFunc(runs, func(run string) bool {
 		return len(run) >= 20 && strings.ContainsAny(run, capitals) && strings.ContainsAny(run, digits)
 	})
 }
 
-// near gives the candidates closest to s with an edit distance of at most
-// limit, the closest first.
-func near(s string, limit int, candidates []string) []string {
-	type scored struct {
-		name     string
-		distance int
-	}
-	var found []scored
+// nearest returns the candidate with the smallest edit distance from s, or "" if that is above 2.
+func nearest(s string, candidates []string) string {
+	found, least := "", 3
 	for _, c := range candidates {
-		if len(c) > len(s)+limit || len(s) > len(c)+limit {
-			continue
+		if abs := max(len(c)-len(s), len(s)-len(c)); abs >= least {
+			continue // the distance is at least this
 		}
-		if n := distance(s, c); n <= limit && n < len(c) {
-			found = append(found, scored{c, n})
+		if n := distance(s, c); n < least && n < len(c) {
+			found, least = c, n
 		}
 	}
-	slices.SortStableFunc(found, func(a, b scored) int { return cmp.Compare(a.distance, b.distance) })
-	names := make([]string, len(found))
-	for i, f := range found {
-		names[i] = f.name
-	}
-	return names
+	return found
 }
 
-// distance is the Levenshtein distance in bytes.
+// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -124,13 +104,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// cut shortens a library's text that repeats a value.
-func cut(s string) string {
-	const most = 2 * maxEcho
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -13,8 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// FuzzParse holds any file to this: no panic; either a configuration that is
-// whole or mistakes that can be shown.
+// FuzzParse checks that any file makes a complete configuration, or mistakes in order and without secrets.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.yml")
 	if err != nil || len(files) == 0 {
@@ -35,13 +34,13 @@ func FuzzParse(f *testing.F) {
 		}
 		errs, ok := errors.AsType[Errors](err)
 		if !ok || len(errs) == 0 || c != nil {
-			t.Fatalf("a bad file gave %v and a %T of %d mistakes", c, err, len(errs))
+			t.Fatalf("%T with %d mistakes, beside the configuration %v", err, len(errs), c)
 		}
 		hidden := isHidden(content)
 		last := 0
 		for _, m := range errs {
 			if m.Line < last || m.Message == "" || strings.ContainsAny(m.Error(), "\r\n") {
-				t.Errorf("odd mistake after line %d: %+v", last, m)
+				t.Errorf("invalid mistake after line %d: %+v", last, m)
 			}
 			last = m.Line
 			if hidden && strings.Contains(m.Error(), marker) {
@@ -51,29 +50,29 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkWhole reports what no configuration may lack.
+// checkWhole reports what is missing in a configuration.
 func checkWhole(t *testing.T, c *Config) {
 	t.Helper()
 	if len(c.Projects) == 0 || c.Scrape.Concurrency < 1 || c.Scrape.MinInterval < 0 || c.Scrape.MaxStaleness < 0 {
-		t.Errorf("not whole: %+v", c)
+		t.Errorf("incomplete: %+v", c)
 	}
 	for _, p := range c.Projects {
 		if p.Name == "" || p.Region == "" || p.Endpoint == "" || p.RequestsPerSecond <= 0 {
-			t.Errorf("not whole: %+v", p)
+			t.Errorf("incomplete: %+v", p)
 		}
 		if len(p.Clusters) == 0 && p.Discovery == nil {
-			t.Errorf("watches nothing: %+v", p)
+			t.Errorf("no clusters: %+v", p)
 		}
 		for _, cluster := range p.Clusters {
-			if !validClusterID(cluster.ID) || cluster.ID == "" {
+			if clusterIDFault(cluster.ID) != "" || cluster.ID == "" {
 				t.Errorf("cluster id %q", cluster.ID)
 			}
 		}
 	}
 }
 
-// isHidden reports whether the marker stands only where a secret is expected:
-// anywhere in what is no YAML, else inside credentials and the like.
+// isHidden reports whether the marker is only where secrets are: in credentials and the like, and anywhere in invalid
+// YAML.
 func isHidden(content []byte) bool {
 	var doc yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&doc); err != nil {

@@ -2,10 +2,13 @@
 
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// knownRegions lists the regions whose addresses follow from their names: those
-// of Huawei Cloud, and eu-de of Open Telekom Cloud.
+// knownRegions returns the regions whose addresses follow from their names: those of Huawei Cloud, and eu-de of Open
+// Telekom Cloud.
 func knownRegions() []string {
 	return []string{
 		"ae-ad-1", "af-north-1", "af-south-1",
@@ -18,39 +21,32 @@ func knownRegions() []string {
 	}
 }
 
-// endpoints gives the addresses of CSS and IAM in a region, and whether the
-// region is known. The two oldest regions of Huawei Cloud serve CSS as "es".
-func endpoints(region string) (css, iam string, ok bool) {
-	for _, known := range knownRegions() {
-		if known == region {
-			ok = true
-		}
-	}
+// endpoints returns the addresses of CSS and IAM in a known region. The two oldest regions of Huawei Cloud serve CSS
+// as "es".
+func endpoints(region string) (css, iam string, known bool) {
+	service := "css"
 	switch {
-	case !ok:
+	case !slices.Contains(knownRegions(), region):
 		return "", "", false
 	case region == "eu-de":
 		return "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com", true
-	}
-	service := "css"
-	if region == "cn-north-1" || region == "cn-east-2" {
+	case region == "cn-north-1" || region == "cn-east-2":
 		service = "es"
 	}
 	return "https://" + service + "." + region + ".myhuaweicloud.com", "https://iam." + region + ".myhuaweicloud.com", true
 }
 
-// nearRegions gives up to four known regions that region may stand for: first
-// by spelling, then by the same part of the world.
+// nearRegions returns, in quotes, the known region with the most similar spelling, or else up to four of the same area.
 func nearRegions(region string) []string {
-	found := near(region, 2, knownRegions())
-	if len(found) == 0 {
-		if i := strings.LastIndexByte(region, '-'); i > 0 {
-			for _, known := range knownRegions() {
-				if strings.HasPrefix(known, region[:i+1]) {
-					found = append(found, known)
-				}
-			}
+	if near := nearest(region, knownRegions()); near != "" {
+		return []string{quote(near)}
+	}
+	var found []string
+	area := region[:strings.LastIndexByte(region, '-')+1]
+	for _, known := range knownRegions() {
+		if area != "" && strings.HasPrefix(known, area) && len(found) < 4 {
+			found = append(found, quote(known))
 		}
 	}
-	return found[:min(len(found), 4)]
+	return found
 }

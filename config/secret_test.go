@@ -15,8 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TestDumpsHideSecrets prints and encodes a configuration that has a secret
-// wherever there can be one.
+// TestDumpsHideSecrets prints and encodes a configuration with a secret wherever there can be one.
 func TestDumpsHideSecrets(t *testing.T) {
 	c := &Config{Projects: []Project{{
 		Name: "shown",
@@ -88,7 +87,8 @@ func TestEmptySecretStaysEmpty(t *testing.T) {
 	if got := fmt.Sprintf("%v%+v%#v%s", Secret(""), Secret(""), Secret(""), Secret("")); got != "" {
 		t.Errorf("an empty secret prints as %q", got)
 	}
-	if got := fmt.Sprintf("%v %s %#v", Secret(marker), Secret(marker), Secret(marker)); got != "<secret> <secret> <secret>" {
+	s := Secret(marker)
+	if got := fmt.Sprintf("%v %s %#v", s, s, s); got != "<secret> <secret> <secret>" {
 		t.Errorf("a secret prints as %q", got)
 	}
 }

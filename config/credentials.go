@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"crypto/x509"
+	"errors"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"css_vpcep_exporter/internal/profile"
+
+	promconfig "github.com/prometheus/common/config"
+)
+
+// credentials returns the credentials of a project, and whether it uses the default chain. No mistake shows a value.
+func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain bool) {
+	keys := &f.value
+	c = Credentials{
+		AccessKey:         keys.AccessKey.value,
+		AccessKeyFile:     d.secretFile(&keys.AccessKeyFile),
+		SecretKey:         keys.SecretKey.value,
+		SecretKeyFile:     d.secretFile(&keys.SecretKeyFile),
+		SecurityToken:     keys.SecurityToken.value,
+		SecurityTokenFile: d.secretFile(&keys.SecurityTokenFile),
+		TokenFile:         d.secretFile(&keys.TokenFile),
+		User:              d.user(&keys.User),
+		ECSAgency:         bool(keys.ECSAgency.value),
+		Profile:           d.profile(&keys.Profile),
+	}
+	accessKey := d.oneOf("access_key", &keys.AccessKey, &keys.AccessKeyFile)
+	secretKey := d.oneOf("secret_key", &keys.SecretKey, &keys.SecretKeyFile)
+	token := d.oneOf("security_token", &keys.SecurityToken, &keys.SecurityTokenFile)
+	switch {
+	case accessKey && !secretKey:
+		d.reportf(d.within(f.node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
+	case secretKey && !accessKey:
+		d.reportf(d.within(f.node, "access_key"), "missing; secret_key needs access_key or access_key_file")
+	case token && !accessKey:
+		d.reportf(d.within(f.node, "access_key"), "missing; security_token needs access_key and secret_key")
+	}
+	var kinds []string
+	count := func(used bool, kind string) {
+		if used {
+			kinds = append(kinds, kind)
+		}
+	}
+	count(accessKey || secretKey || token, "access_key with secret_key")
+	count(keys.TokenFile.isSet(), "token_file")
+	count(keys.User.isSet(), "user")
+	count(keys.Profile.isSet(), "profile")
+	count(c.ECSAgency, "ecs_agency") // false is not a kind
+	if len(kinds) > 1 {
+		d.reportf(d.places[f.node], "several kinds of credentials: %s; keep one", strings.Join(kinds, ", "))
+	}
+	return c, len(kinds) == 0 && (f.ok || !f.isSet())
+}
+
+// oneOf reports whether a secret is set, inline or as a file.
+func (d *decoder) oneOf(name string, inline *field[Secret], file *field[text]) bool {
+	if inline.isSet() && file.isSet() {
+		d.reportf(d.places[file.node], "conflicts with %s; keep one of them", name)
+	}
+	return inline.isSet() || file.isSet()
+}
+
+func (d *decoder) user(f *field[userKeys]) *User {
+	if !f.isMapping() {
+		return nil
+	}
+	keys := &f.value
+	if !keys.Name.isSet() {
+		d.reportf(d.within(f.node, "name"), "missing; set the name of the IAM user")
+	}
+	if !keys.Domain.isSet() {
+		d.reportf(d.within(f.node, "domain"), "missing; set the name of the account that the user belongs to")
+	}
+	if !d.oneOf("password", &keys.Password, &keys.PasswordFile) {
+		d.reportf(d.within(f.node, "password"), "missing; set password or password_file")
+	}
+	return &User{
+		Name:         string(keys.Name.value),
+		Domain:       string(keys.Domain.value),
+		Password:     keys.Password.value,
+		PasswordFile: d.secretFile(&keys.PasswordFile),
+	}
+}
+
+// secretFile returns the path of a file that holds a valid secret now.
+func (d *decoder) secretFile(f *field[text]) string {
+	path, content, ok := d.namedFile(f)
+	secret := strings.TrimSpace(string(content))
+	switch fault := secretFault(secret); {
+	case !ok:
+	case secret == "":
+		d.reportf(d.places[f.node], "empty file; write the secret into it")
+	case fault != "":
+		d.reportf(d.places[f.node], "invalid secret in the file: %s; write the secret alone, on one line", fault)
+	}
+	return path
+}
+
+// namedFile returns a path, joined with the directory of the configuration file, and what is there now.
+func (d *decoder) namedFile(f *field[text]) (path string, content []byte, ok bool) {
+	if !f.ok {
+		return "", nil, false
+	}
+	path = promconfig.JoinDir(d.dir, string(f.value))
+	content, err := readSmallFile(path)
+	if err != nil {
+		d.reportf(d.places[f.node], "cannot read the file: %s", withoutPath(err))
+	}
+	return path, content, err == nil
+}
+
+// tls returns the TLS settings of a client. Its files must be valid now; they are read again whenever they change.
+func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
+	before := len(d.mistakes)
+	keys := &f.value
+	caFile, ca, hasCA := d.namedFile(&keys.CAFile)
+	certFile, _, _ := d.namedFile(&keys.CertFile)
+	keyFile, _, _ := d.namedFile(&keys.KeyFile)
+	if hasCA && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+		d.reportf(d.places[keys.CAFile.node], "no PEM certificate in the file; name a bundle of CA certificates")
+	}
+	c := promconfig.TLSConfig{
+		CA:                 string(keys.CA.value),
+		CAFile:             caFile,
+		Cert:               string(keys.Cert.value),
+		CertFile:           certFile,
+		Key:                promconfig.Secret(keys.Key.value),
+		KeyFile:            keyFile,
+		ServerName:         string(keys.ServerName.value),
+		InsecureSkipVerify: bool(keys.InsecureSkipVerify.value),
+		MinVersion:         promconfig.TLSVersion(keys.MinVersion.value),
+		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.value),
+	}
+	if f.ok && len(d.mistakes) == before {
+		if _, err := promconfig.NewTLSConfig(&c); err != nil {
+			d.reportf(d.places[f.node], "invalid TLS settings: %s", err)
+		}
+	}
+	return c
+}
+
+// Variables of the environment.
+const (
+	profileVariable         = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+	projectIDVariable       = "HUAWEICLOUD_SDK_PROJECT_ID"
+	metadataVariable        = "CSS_VPCEP_EXPORTER_METADATA_ADDRESS"
+	containerURIVariable    = "HC_CONTAINER_CREDENTIALS_FULL_URI"
+	containerTokensVariable = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE" //nolint:gosec // the name of a variable
+)
+
+const defaultSection = "basic"
+
+// DefaultProfile returns the profile of the default chain, as in the vendor's SDKs: section "basic" of the file named
+// by HUAWEICLOUD_SDK_CREDENTIALS_FILE, or of .huaweicloud/credentials in HOME. File is empty if neither is set, and
+// need not exist.
+func DefaultProfile(env Environment) Profile {
+	file := env.get(profileVariable)
+	if home := env.get("HOME"); file == "" && home != "" {
+		file = filepath.Join(home, ".huaweicloud", "credentials")
+	}
+	return Profile{file, defaultSection}
+}
+
+// MetadataAddress returns the address of the metadata service, without a closing slash, from
+// CSS_VPCEP_EXPORTER_METADATA_ADDRESS or http://169.254.169.254. Load reports an invalid one where it would be used.
+func MetadataAddress(env Environment) string {
+	if address, fault := parseEndpoint(env.get(metadataVariable)); fault == "" {
+		return address
+	}
+	return "http://169.254.169.254"
+}
+
+// isPath tells the path of a profile file from the name of a section.
+func isPath(name Secret) bool {
+	return strings.ContainsAny(string(name), "/"+string(filepath.Separator))
+}
+
+// profile returns the named profile, or nil.
+func (d *decoder) profile(f *field[Secret]) *Profile {
+	file := DefaultProfile(d.env).File
+	switch {
+	case !f.ok:
+		return nil
+	case isPath(f.value):
+		return &Profile{promconfig.JoinDir(d.dir, string(f.value)), defaultSection}
+	case file == "":
+		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME is set; "+
+			"set one of them, or write the path of a file with a slash", profileVariable)
+		return nil
+	}
+	return &Profile{file, string(f.value)}
+}
+
+// section is what comes with credentials, from a profile file or the environment.
+type section struct {
+	profile.Section
+
+	err    error
+	region string // of the first project that took the project ID
+}
+
+// checkSources checks profiles and the default chain, and sets what comes with their credentials.
+func (d *decoder) checkSources(projects []*project) {
+	sections := map[Profile]*section{}
+	read := func(p Profile) *section {
+		if sections[p] == nil {
+			s, err := profile.Read(p.File, p.Section)
+			sections[p] = &section{Section: s, err: err}
+		}
+		return sections[p]
+	}
+	var chain []*project
+	for _, p := range projects {
+		named := &p.keys.Credentials.value.Profile
+		switch {
+		case p.chain:
+			chain = append(chain, p)
+		case p.Credentials.Profile == nil:
+		case isPath(named.value):
+			d.take(p, read(*p.Credentials.Profile), d.places[named.node], "section [basic] of the profile file")
+		default:
+			d.take(p, read(*p.Credentials.Profile), d.places[named.node], "this section of "+d.defaultProfileFile())
+		}
+	}
+	if len(chain) > 0 {
+		d.checkChain(chain, read)
+	}
+	_, fault := parseEndpoint(d.env.get(metadataVariable))
+	agency := slices.IndexFunc(projects, func(p *project) bool { return p.chain || p.Credentials.ECSAgency })
+	if fault != "" && d.env.get(metadataVariable) != "" && agency >= 0 {
+		at := d.within(projects[agency].node, "credentials")
+		d.reportf(at, "variable %s, needed for the ECS agency: %s", metadataVariable, fault)
+	}
+}
+
+// checkChain uses the first source of the default chain that is there.
+func (d *decoder) checkChain(chain []*project, read func(Profile) *section) {
+	before := len(d.mistakes)
+	at := d.within(chain[0].node, "credentials")
+	found := d.checkVariables(at)
+	var source *section
+	var from string
+	switch file := DefaultProfile(d.env); {
+	case len(d.mistakes) > before:
+		for _, p := range chain {
+			p.incomplete = true
+		}
+		return
+	case found:
+		source, from = &section{}, "the environment ("+projectIDVariable+")"
+		source.ProjectID = d.env.get(projectIDVariable)
+	case file.File != "" && !profile.Absent(read(file).err):
+		source, from = read(file), "section [basic] of "+d.defaultProfileFile()
+	default:
+		d.checkContainer(at)
+		return
+	}
+	for _, p := range chain {
+		d.take(p, source, d.within(p.node, "credentials"), from)
+	}
+}
+
+// defaultProfileFile describes DefaultProfile's file without the values of variables.
+func (d *decoder) defaultProfileFile() string {
+	if d.env.get(profileVariable) != "" {
+		return "the file in " + profileVariable
+	}
+	return "$HOME/.huaweicloud/credentials"
+}
+
+// take sets what comes with the credentials and is not in the configuration file. A project ID belongs to one region:
+// that of the first project which takes it.
+func (d *decoder) take(p *project, s *section, at place, from string) {
+	address, fault := parseEndpoint(s.IAMEndpoint)
+	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.isSet()
+	needsID := s.ProjectID != "" && !p.keys.ProjectID.isSet()
+	if needsID && s.region == "" {
+		s.region = p.Region
+	}
+	p.incomplete = true
+	switch {
+	case errors.Is(s.err, profile.ErrNoSection):
+		d.reportf(at, "cannot use %s: no such section; add it, or correct its name (the path of a file needs a slash)", from)
+	case s.err != nil:
+		d.reportf(at, "cannot use %s: %s", from, s.err)
+	case needsAddress && fault != "":
+		d.reportf(at, "cannot use %s: iam_endpoint: %s", from, fault)
+	case needsID && projectIDFault(s.ProjectID) != "":
+		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", from)
+	case needsID && s.region != p.Region:
+		d.reportf(d.within(p.node, "project_id"),
+			"missing; the one in %s already applies to region %s; set project_id in both projects", from, quote(s.region))
+	default:
+		p.incomplete = false
+		if needsAddress {
+			p.IAMEndpoint = address
+		}
+		if needsID {
+			p.ProjectID = s.ProjectID
+		}
+	}
+}
+
+// checkVariables checks the access keys of the environment, and reports whether there are any.
+func (d *decoder) checkVariables(at place) (found bool) {
+	for _, name := range []string{
+		"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CLOUD_SDK_AK", "CLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+	} {
+		if fault := secretFault(d.env.get(name)); fault != "" {
+			d.reportf(at, "invalid variable %s: %s", name, fault)
+		}
+	}
+	vendor := d.checkPair(at, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
+	return d.checkPair(at, "CLOUD_SDK_AK", "CLOUD_SDK_SK") || vendor
+}
+
+// checkContainer checks the variables of a pod's identity.
+func (d *decoder) checkContainer(at place) {
+	if !d.checkPair(at, containerURIVariable, containerTokensVariable) {
+		return
+	}
+	u, err := url.Parse(d.env.get(containerURIVariable))
+	if err != nil || u.User != nil || !validHost(u) || (u.Scheme != "http" && u.Scheme != "https") {
+		d.reportf(at, "variable %s (not shown) must be an http or https URL without user and password", containerURIVariable)
+	}
+}
+
+// checkPair reports a variable that is set without the other, and returns whether both are.
+func (d *decoder) checkPair(at place, a, b string) bool {
+	hasA, hasB := d.env.get(a) != "", d.env.get(b) != ""
+	if hasB && !hasA {
+		a, b = b, a
+	}
+	if hasA != hasB {
+		d.reportf(at, "variable %s is set without %s; set both or none", a, b)
+	}
+	return hasA && hasB
+}

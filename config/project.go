@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// project is a Project with what the checks across projects need.
+type project struct {
+	Project
+
+	node       *yaml.Node
+	keys       *projectKeys
+	chain      bool // credentials come from the default chain
+	incomplete bool // a mistake hides what comes with the credentials
+}
+
+// config checks what concerns more than one value, and returns the configuration.
+func (d *decoder) config(f *field[fileKeys]) *Config {
+	scrape, list := &f.value.Scrape.value, &f.value.Projects
+	c := &Config{Scrape: Scrape{
+		Concurrency:    d.integer(&scrape.Concurrency, 16, 1, 1024),
+		MinInterval:    time.Duration(scrape.MinInterval.value),
+		MaxStaleness:   time.Duration(scrape.MaxStaleness.value),
+		MaxConnections: d.integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),
+	}}
+	switch {
+	case f.isMapping() && !list.isSet():
+		d.reportf(d.within(f.node, "projects"), "missing; list at least one project")
+	case list.ok && len(list.value) == 0:
+		d.reportf(d.places[list.node], "empty; list at least one project")
+	}
+	var projects []*project
+	for i := range list.value {
+		if item := &list.value[i]; item.isMapping() {
+			projects = append(projects, d.project(item))
+		}
+	}
+	d.checkSources(projects)
+	d.checkIAM(projects)
+	d.checkNames(projects)
+	d.checkClusters(projects)
+	d.checkDiscovery(projects)
+	for _, p := range projects {
+		c.Projects = append(c.Projects, p.Project)
+	}
+	return c
+}
+
+// integer returns a whole number within limits.
+func (d *decoder) integer(f *field[number], byDefault, least, most int) int {
+	n := float64(f.or(number(byDefault)))
+	if n != math.Trunc(n) || n < float64(least) || n > float64(most) {
+		d.reportf(d.places[f.node], "must be a whole number from %d to %d, not %s", least, most, quote(f.node.Value))
+		return byDefault
+	}
+	return int(n)
+}
+
+func (d *decoder) project(f *field[projectKeys]) *project {
+	keys := &f.value
+	p := &project{node: f.node, keys: keys}
+	p.Region = string(keys.Region.value)
+	p.Name = string(keys.Name.or(labelValue(p.Region)))
+	p.ProjectID = string(keys.ProjectID.value)
+	d.addresses(p)
+	p.RequestsPerSecond = float64(keys.RequestsPerSecond.or(20))
+	if r := p.RequestsPerSecond; !(r > 0 && r <= 10_000) { // NaN fails both
+		node := keys.RequestsPerSecond.node
+		d.reportf(d.places[node], "must be above 0 and at most 10000, not %s", quote(node.Value))
+	}
+	p.Credentials, p.chain = d.credentials(&keys.Credentials)
+	p.Clusters = d.clusters(keys)
+	p.Discovery = d.discovery(keys)
+	p.TLSConfig = d.tls(&keys.TLSConfig)
+	p.ProxyURL = keys.ProxyURL.value.URL
+	return p
+}
+
+// addresses sets the addresses of CSS and IAM, by default those of the region.
+func (d *decoder) addresses(p *project) {
+	css, iam, known := endpoints(p.Region)
+	switch {
+	case !p.keys.Region.isSet():
+		d.reportf(d.within(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
+	case p.keys.Region.ok && !known && !p.keys.Endpoint.isSet():
+		hint := "."
+		if near := nearRegions(p.Region); len(near) > 0 {
+			hint = "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		d.reportf(d.places[p.keys.Region.node], `unknown region %s%s To use a region that is not built in, set "endpoint"`,
+			quote(p.Region), hint)
+	}
+	p.Endpoint = string(p.keys.Endpoint.or(endpoint(css)))
+	p.IAMEndpoint = string(p.keys.IAMEndpoint.or(endpoint(iam)))
+}
+
+func (d *decoder) clusters(keys *projectKeys) []Cluster {
+	list := &keys.Clusters
+	if list.ok && len(list.value) == 0 && !keys.Discovery.isSet() {
+		d.reportf(d.places[list.node], "empty; list a cluster, or remove the key to discover all")
+	}
+	var clusters []Cluster
+	for _, item := range list.value {
+		c := Cluster{ID: string(item.value.ID.value), Name: string(item.value.Name.value)}
+		if item.isMapping() && !item.value.ID.isSet() {
+			d.reportf(d.within(item.node, "id"), "missing; copy the cluster's ID from the console")
+		}
+		labels := item.value.Labels.value
+		if len(labels) > 0 {
+			c.Labels = map[string]string{}
+		}
+		for _, name := range slices.Sorted(maps.Keys(labels)) {
+			if fault := labelNameFault(name); fault != "" {
+				d.reportf(d.places[labels[name].node], "%s", fault)
+			}
+			c.Labels[name] = string(labels[name].value)
+		}
+		clusters = append(clusters, c)
+	}
+	return clusters
+}
+
+// discovery returns nil if only listed clusters are wanted.
+func (d *decoder) discovery(project *projectKeys) *Discovery {
+	if !project.Discovery.isSet() && project.Clusters.isSet() {
+		return nil
+	}
+	keys := &project.Discovery.value
+	search := &Discovery{
+		RefreshInterval:     time.Duration(keys.RefreshInterval.or(duration(5 * time.Minute))),
+		Name:                keys.Name.value.Regexp,
+		Engine:              keys.Engine.value.Regexp,
+		EnterpriseProjectID: keys.EnterpriseProjectID.value.Regexp,
+	}
+	if search.RefreshInterval < time.Second {
+		node := keys.RefreshInterval.node
+		d.reportf(d.places[node], "must be at least 1s, not %s", node.Value)
+	}
+	if keys.Tags.isSet() {
+		search.Tags = map[string]*regexp.Regexp{}
+	}
+	for key, value := range keys.Tags.value {
+		if key == "" {
+			d.reportf(d.places[value.node], "empty tag key; name the tag")
+		}
+		search.Tags[key] = value.value.Regexp
+	}
+	lines := map[labelName]int{}
+	for _, item := range keys.LabelsFromTags.value {
+		if line, twice := lines[item.value]; twice && item.ok {
+			d.reportf(d.places[item.node], "duplicate label %q, first set on line %d; remove one", item.value, line)
+		}
+		lines[item.value] = item.node.Line
+		search.LabelsFromTags = append(search.LabelsFromTags, string(item.value))
+	}
+	return search
+}
+
+// everything reports whether all clusters of the project are discovered, as far as its file is valid.
+func (p *project) everything() bool {
+	s := p.Discovery
+	return s != nil && s.Name == nil && s.Engine == nil && s.EnterpriseProjectID == nil && len(s.Tags) == 0 &&
+		(p.keys.Discovery.ok || !p.keys.Discovery.isSet())
+}
+
+// checkIAM reports projects that need IAM but have no address for it.
+func (d *decoder) checkIAM(projects []*project) {
+	for _, p := range projects {
+		keys := p.keys
+		if p.IAMEndpoint != "" || p.incomplete || keys.IAMEndpoint.isSet() || !keys.Region.ok || !keys.Endpoint.isSet() {
+			continue // without "endpoint", the unknown region is reported
+		}
+		at := d.within(p.node, "iam_endpoint")
+		switch {
+		case p.Credentials.User != nil:
+			d.reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
+		case p.ProjectID == "" && !keys.ProjectID.isSet():
+			d.reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
+		}
+	}
+}
+
+func (d *decoder) checkNames(projects []*project) {
+	lines := map[string]int{}
+	for _, p := range projects {
+		line, twice := lines[p.Name]
+		switch {
+		case p.Name == "": // a mistake was reported
+		case !twice:
+			lines[p.Name] = p.node.Line
+		case p.keys.Name.isSet():
+			d.reportf(d.places[p.keys.Name.node], "duplicate name %s, also of the project on line %d; names must be unique",
+				quote(p.Name), line)
+		default:
+			d.reportf(d.within(p.node, "name"), "missing; the default %s is also the name of the project on line %d; name both",
+				quote(p.Region), line)
+		}
+	}
+}
+
+// checkClusters reports clusters that are listed twice. The same ID in the same region is the same cluster if the
+// project ID is the same, or if one project ID is not known yet and the endpoint is the same.
+func (d *decoder) checkClusters(projects []*project) {
+	type listed struct {
+		projectID, endpoint string
+		line                int
+	}
+	known := map[[2]string][]listed{} // by region and cluster ID
+	for _, p := range projects {
+		for i, c := range p.Clusters {
+			id := p.keys.Clusters.value[i].value.ID
+			if !id.ok || !p.keys.Region.ok {
+				continue
+			}
+			at := [2]string{p.Region, c.ID}
+			same := slices.IndexFunc(known[at], func(l listed) bool {
+				unknownID := l.projectID == "" || p.ProjectID == ""
+				return l.projectID == p.ProjectID || (unknownID && l.endpoint == p.Endpoint)
+			})
+			if same >= 0 {
+				line := known[at][same].line
+				d.reportf(d.places[id.node], "duplicate cluster %s, also on line %d; list it once", quote(c.ID), line)
+				continue
+			}
+			known[at] = append(known[at], listed{p.ProjectID, p.Endpoint, id.node.Line})
+		}
+	}
+}
+
+// checkDiscovery reports projects that overlap because one of them discovers everything.
+func (d *decoder) checkDiscovery(projects []*project) {
+	known := map[[3]string][]*project{} // by what is the same of them
+	for _, p := range projects {
+		if p.ProjectID == "" || !p.keys.Region.ok {
+			continue // may be two accounts
+		}
+		at := [3]string{p.Region, p.ProjectID, p.Endpoint}
+		overlap := slices.IndexFunc(known[at], func(other *project) bool { return p.everything() || other.everything() })
+		if overlap >= 0 {
+			d.reportf(d.places[p.node], "same region and project_id as the project on line %d, and one of them discovers "+
+				"all clusters; merge them, or set a filter in discovery", known[at][overlap].node.Line)
+		}
+		known[at] = append(known[at], p)
+	}
+}

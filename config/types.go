@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v4"
+)
+
+// The keys of the file, and the types of their values.
+type (
+	fileKeys struct {
+		Scrape   field[scrapeKeys]        `yaml:"scrape"`
+		Projects field[list[projectKeys]] `yaml:"projects"`
+	}
+	scrapeKeys struct {
+		Concurrency    field[number]   `yaml:"concurrency"`
+		MinInterval    field[duration] `yaml:"min_interval"`
+		MaxStaleness   field[duration] `yaml:"max_staleness"`
+		MaxConnections field[number]   `yaml:"max_connections"`
+	}
+	projectKeys struct {
+		Name              field[labelValue]        `yaml:"name"`
+		Region            field[regionName]        `yaml:"region"`
+		ProjectID         field[projectID]         `yaml:"project_id"`
+		Endpoint          field[endpoint]          `yaml:"endpoint"`
+		IAMEndpoint       field[endpoint]          `yaml:"iam_endpoint"`
+		RequestsPerSecond field[number]            `yaml:"requests_per_second"`
+		Credentials       field[credentialsKeys]   `yaml:"credentials"`
+		Clusters          field[list[clusterKeys]] `yaml:"clusters"`
+		Discovery         field[discoveryKeys]     `yaml:"discovery"`
+		TLSConfig         field[tlsKeys]           `yaml:"tls_config"`
+		ProxyURL          field[proxyURL]          `yaml:"proxy_url"`
+	}
+	credentialsKeys struct {
+		AccessKey         field[Secret]   `yaml:"access_key"`
+		AccessKeyFile     field[text]     `yaml:"access_key_file"`
+		SecretKey         field[Secret]   `yaml:"secret_key"`
+		SecretKeyFile     field[text]     `yaml:"secret_key_file"`
+		SecurityToken     field[Secret]   `yaml:"security_token"`
+		SecurityTokenFile field[text]     `yaml:"security_token_file"`
+		TokenFile         field[text]     `yaml:"token_file"`
+		User              field[userKeys] `yaml:"user"`
+		ECSAgency         field[boolean]  `yaml:"ecs_agency"`
+		Profile           field[Secret]   `yaml:"profile"`
+	}
+	userKeys struct {
+		Name         field[Secret] `yaml:"name"`
+		Domain       field[Secret] `yaml:"domain"`
+		Password     field[Secret] `yaml:"password"`
+		PasswordFile field[text]   `yaml:"password_file"`
+	}
+	clusterKeys struct {
+		ID     field[clusterID]               `yaml:"id"`
+		Name   field[labelValue]              `yaml:"name"`
+		Labels field[map[string]field[label]] `yaml:"labels"`
+	}
+	discoveryKeys struct {
+		RefreshInterval     field[duration]                     `yaml:"refresh_interval"`
+		Name                field[pattern]                      `yaml:"name"`
+		Engine              field[pattern]                      `yaml:"engine"`
+		EnterpriseProjectID field[pattern]                      `yaml:"enterprise_project_id"`
+		Tags                field[map[string]field[tagPattern]] `yaml:"tags"`
+		LabelsFromTags      field[list[labelName]]              `yaml:"labels_from_tags"`
+	}
+	tlsKeys struct {
+		CA                 field[text]       `yaml:"ca"`
+		CAFile             field[text]       `yaml:"ca_file"`
+		Cert               field[text]       `yaml:"cert"`
+		CertFile           field[text]       `yaml:"cert_file"`
+		Key                field[text]       `yaml:"key"`
+		KeyFile            field[text]       `yaml:"key_file"`
+		ServerName         field[text]       `yaml:"server_name"`
+		InsecureSkipVerify field[boolean]    `yaml:"insecure_skip_verify"`
+		MinVersion         field[tlsVersion] `yaml:"min_version"`
+		MaxVersion         field[tlsVersion] `yaml:"max_version"`
+	}
+)
+
+// The types of single values. Each finds its own mistakes, and is zero after one.
+type (
+	text       string // not empty, like the next six
+	labelValue string
+	labelName  string
+	regionName string // becomes part of a host name
+	projectID  string // becomes part of a path, as does a cluster's
+	clusterID  string
+	endpoint   string // a URL without a path
+	label      string // may be empty
+	proxyURL   struct{ *url.URL }
+	pattern    struct{ *regexp.Regexp } // anchored
+	tagPattern struct{ *regexp.Regexp } // anchored; may be empty, for tags without a value
+	number     float64
+	duration   time.Duration
+	boolean    bool
+	tlsVersion promconfig.TLSVersion
+)
+
+func (t *text) UnmarshalYAML(n *yaml.Node) error       { return set(n, t, func(string) string { return "" }) }
+func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return set(n, l, labelValueFault) }
+func (l *labelName) UnmarshalYAML(n *yaml.Node) error  { return set(n, l, labelNameFault) }
+func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return set(n, r, regionFault) }
+func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return set(n, p, projectIDFault) }
+func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return set(n, c, clusterIDFault) }
+
+// UnmarshalYAML decodes a secret without showing it.
+func (s *Secret) UnmarshalYAML(n *yaml.Node) error {
+	return set(n, s, func(s string) string {
+		if fault := secretFault(s); fault != "" {
+			return "invalid text: " + fault + "; put the bare text in quotes on one line"
+		}
+		return ""
+	})
+}
+
+// set decodes text that is not empty and has no fault.
+func set[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
+	s, err := scalar(n)
+	switch {
+	case err != nil:
+		return err
+	case s == "":
+		return problemf(n, "empty; set a value, or remove the key")
+	case fault(s) != "":
+		return problemf(n, "%s", fault(s))
+	}
+	*out = T(s)
+	return nil
+}
+
+// scalar returns text as it is written: 0123 stays 0123.
+func scalar(n *yaml.Node) (string, error) {
+	if n.Kind != yaml.ScalarNode {
+		return "", problemf(n, "expected text")
+	}
+	switch n.ShortTag() {
+	case "!!str", "!!int", "!!float", "!!timestamp":
+		return n.Value, nil
+	case "!!bool":
+		return "", problemf(n, "expected text; put true and false in quotes")
+	}
+	return "", problemf(n, tagged)
+}
+
+// secretFault returns why a secret cannot be sent, or "".
+func secretFault(s string) string {
+	switch {
+	case !utf8.ValidString(s):
+		return "not in UTF-8"
+	case s != "" && strings.TrimSpace(s) == "":
+		return "only white space"
+	case strings.ContainsAny(s, "\r\n"):
+		return "more than one line"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "control character"
+	}
+	return ""
+}
+
+func labelValueFault(s string) string {
+	if len(s) > 1024 {
+		return "invalid label value: " + strconv.Itoa(len(s)) + " bytes; shorten it to 1024"
+	}
+	return ""
+}
+
+func labelNameFault(s string) string {
+	fault := ""
+	switch own := []string{ // of css_vpcep_cluster_info
+		"region", "project_id", "cluster_id", "cluster_name", "project",
+		"engine", "engine_version", "enterprise_project_id", "vpc_id",
+	}; {
+	case s == "" || !only(s, letters+digits+"_") || only(s[:1], digits):
+		fault = "use letters, digits and underscores, and begin with a letter"
+	case strings.HasPrefix(s, "__"):
+		fault = "names that begin with __ are reserved by Prometheus"
+	case slices.Contains(own, s):
+		fault = "css_vpcep_cluster_info already has this label"
+	case s == "le" || s == "quantile":
+		fault = "reserved for histograms and summaries"
+	default:
+		return ""
+	}
+	return "invalid label name " + quote(s) + ": " + fault
+}
+
+func regionFault(s string) string {
+	if only(s, lowerCase+digits+"-") && len(s) <= 63 && strings.Trim(s, "-") == s {
+		return ""
+	}
+	return "invalid region " + quote(s) + "; use up to 63 lower-case letters, digits and inner dashes, such as cn-north-4"
+}
+
+func projectIDFault(s string) string {
+	if len(s) <= 64 && only(s, letters+digits+"_-") {
+		return ""
+	}
+	return "invalid project ID " + quote(s) + "; copy it from the console"
+}
+
+func clusterIDFault(s string) string {
+	if len(s) <= 128 && only(s, letters+digits+"_.-") && s != "." && s != ".." {
+		return ""
+	}
+	return "invalid cluster ID " + quote(s) + "; copy it from the console"
+}
+
+func (l *label) UnmarshalYAML(n *yaml.Node) error {
+	s, err := scalar(n)
+	if fault := labelValueFault(s); fault != "" {
+		err = problemf(n, "%s", fault)
+	}
+	*l = label(s)
+	return err
+}
+
+func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
+	err := set(n, e, func(s string) string { _, fault := parseEndpoint(s); return fault })
+	address, _ := parseEndpoint(string(*e))
+	*e = endpoint(address)
+	return err
+}
+
+// parseEndpoint returns an http or https URL without a closing slash. The fault shows nothing that may be a password.
+func parseEndpoint(s string) (address, fault string) {
+	u, err := url.Parse(s)
+	switch {
+	case strings.Contains(s, "@"):
+		return "", "invalid URL (not shown): user or password; use credentials instead"
+	case err != nil || !validHost(u) || (u.Scheme != "http" && u.Scheme != "https"):
+		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
+	}
+	address = (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
+	if len(u.Path) > 1 || strings.ContainsAny(s, "?#") {
+		return "", "invalid URL: path or query after the host; write " + quote(address)
+	}
+	return address, ""
+}
+
+// validHost reports whether the URL has a valid name or IP address, and a valid port if any.
+func validHost(u *url.URL) bool {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil && (host == "" || !only(host, letters+digits+"._-")) {
+		return false
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+	return u.Opaque == "" && err == nil && port > 0 && !strings.HasSuffix(u.Host, ":")
+}
+
+func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
+	u, err := url.Parse(n.Value)
+	if err != nil || !validHost(u) || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+		return problemf(n, "invalid proxy URL (not shown); write it like http://proxy.example.com:3128, https://… "+
+			"or socks5://…")
+	}
+	p.URL = u
+	return nil
+}
+
+func (p *pattern) UnmarshalYAML(n *yaml.Node) error {
+	var s text
+	if err := s.UnmarshalYAML(n); err != nil {
+		return err
+	}
+	return (*tagPattern)(p).UnmarshalYAML(n)
+}
+
+func (p *tagPattern) UnmarshalYAML(n *yaml.Node) error {
+	s, err := scalar(n)
+	if err != nil {
+		return err
+	}
+	if _, err = regexp.Compile(s); err == nil { // "a)(b" is valid only between the anchors
+		p.Regexp, err = regexp.Compile("^(?:" + s + ")$")
+	}
+	if e, ok := errors.AsType[*syntax.Error](err); ok {
+		return problemf(n, "invalid regular expression %s: %s", quote(s), e.Code)
+	}
+	return err
+}
+
+// Only plain digits mean the same to people and to all versions of YAML. With a zero in front, they may be octal.
+func (f *number) UnmarshalYAML(n *yaml.Node) error {
+	digitsOnly := strings.TrimLeft(n.Value, "+-")
+	octal := len(digitsOnly) > 1 && digitsOnly[0] == '0' && only(digitsOnly[1:2], digits)
+	v, err := strconv.ParseFloat(n.Value, 64)
+	if tag := n.ShortTag(); (tag != "!!int" && tag != "!!float") || octal || errors.Is(err, strconv.ErrSyntax) {
+		return problemf(n, "invalid number %s; write plain digits without quotes, such as 16", quote(n.Value))
+	}
+	*f = number(v)
+	return nil
+}
+
+func (d *duration) UnmarshalYAML(n *yaml.Node) error {
+	v, err := model.ParseDuration(n.Value)
+	if err != nil {
+		return problemf(n, "invalid duration %s (examples: 30s, 5m, 1h30m)", quote(n.Value))
+	}
+	*d = duration(v)
+	return nil
+}
+
+// Words that older versions of YAML take for true or false are invalid.
+func (b *boolean) UnmarshalYAML(n *yaml.Node) error {
+	v, err := strconv.ParseBool(n.Value)
+	if n.ShortTag() != "!!bool" || err != nil {
+		return problemf(n, "expected true or false, without quotes")
+	}
+	*b = boolean(v)
+	return nil
+}
+
+func (t *tlsVersion) UnmarshalYAML(n *yaml.Node) error {
+	v, ok := promconfig.TLSVersions[n.Value]
+	if !ok {
+		return problemf(n, "invalid TLS version %s; use TLS10, TLS11, TLS12 or TLS13", quote(n.Value))
+	}
+	*t = tlsVersion(v)
+	return nil
+}
