@@ -46,70 +46,55 @@ func outcomesOf(clusters, connections int) []Outcome {
 	return outcomes
 }
 
-func shown(outcomes []Outcome) values {
-	return values{outcomes, Options{Connections: true, MaxConnections: 2000}}
+func shown(outcomes []Outcome) *Collector {
+	return collectorOf(outcomes, Options{Connections: true, MaxConnections: 2000})
 }
 
-// count is how many series there are.
-func (v values) count() (series int) {
-	for _, f := range v.families() {
-		series += len(f.Message().GetMetric())
+// count returns the number of series.
+func count(c *Collector) (series int) {
+	for _, family := range c.Families() {
+		series += len(family.GetMetric())
 	}
 	return series
 }
 
-// sizes are clusters and connections of each.
-func sizes() [][2]int {
-	return [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}}
-}
-
-// perSeries reports what each of so many series takes.
+// perSeries reports the time for each of so many series.
 func perSeries(b *testing.B, series int) {
 	b.Helper()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
 }
 
-// BenchmarkText makes the series of lists and writes them out.
-func BenchmarkText(b *testing.B) {
-	for _, size := range sizes() {
-		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
-			v := shown(outcomesOf(size[0], size[1]))
-			series := v.count()
-			w := bufio.NewWriterSize(io.Discard, 64<<10)
-			b.ReportAllocs()
-			for b.Loop() {
-				for _, f := range v.families() {
-					if err := f.WriteText(w, false); err != nil {
-						b.Fatal(err)
+// BenchmarkFamilies makes the families of so many clusters of so many connections, with unchanged or new lists.
+func BenchmarkFamilies(b *testing.B) {
+	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
+		for _, lists := range []string{"unchanged", "changed"} {
+			b.Run(fmt.Sprintf("%dx%d/%s", size[0], size[1], lists), func(b *testing.B) {
+				c := shown(outcomesOf(size[0], size[1]))
+				series := count(c)
+				b.ReportAllocs()
+				for b.Loop() {
+					if lists == "changed" {
+						c.series = NewSeries()
 					}
+					c.Families()
 				}
-			}
-			perSeries(b, series)
-		})
+				perSeries(b, series)
+			})
+		}
 	}
 }
 
-// BenchmarkFormats does so in each format; protobuf goes through the client library.
-func BenchmarkFormats(b *testing.B) {
-	v := shown(outcomesOf(1, 1000))
-	series := v.count()
-	w := bufio.NewWriterSize(io.Discard, 64<<10)
-	for name, write := range map[string]func(f *Family) error{
-		"text":        func(f *Family) error { return f.WriteText(w, false) },
-		"openmetrics": func(f *Family) error { return f.WriteText(w, true) },
-		"protobuf": func(f *Family) error {
-			message := f.Message()
-			if message == nil {
-				return nil
-			}
-			return expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeProtoDelim)).Encode(message)
-		},
-	} {
+// BenchmarkEncode makes the families of an unchanged list and encodes them.
+func BenchmarkEncode(b *testing.B) {
+	c := shown(outcomesOf(1, 1000))
+	series := count(c)
+	for name, format := range formats() {
 		b.Run(name, func(b *testing.B) {
+			encoder := expfmt.NewEncoder(bufio.NewWriterSize(io.Discard, 64<<10), format)
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, f := range v.families() {
-					if err := write(&f); err != nil {
+				for _, family := range c.Families() {
+					if err := encoder.Encode(family); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -119,24 +104,24 @@ func BenchmarkFormats(b *testing.B) {
 	}
 }
 
-// BenchmarkRegistry is what the same takes through a registry and the client library's encoder.
+// BenchmarkRegistry makes the families of an unchanged list through a registry, and encodes them as text.
 func BenchmarkRegistry(b *testing.B) {
-	v := shown(outcomesOf(1, 1000))
+	c := shown(outcomesOf(1, 1000))
+	series := count(c)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(v)
-	w := bufio.NewWriterSize(io.Discard, 64<<10)
-	encoder := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
+	registry.MustRegister(c)
+	encoder := expfmt.NewEncoder(bufio.NewWriterSize(io.Discard, 64<<10), expfmt.NewFormat(expfmt.TypeTextPlain))
 	b.ReportAllocs()
 	for b.Loop() {
 		families, err := registry.Gather()
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, f := range families {
-			if err := encoder.Encode(f); err != nil {
+		for _, family := range families {
+			if err := encoder.Encode(family); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	perSeries(b, v.count())
+	perSeries(b, series)
 }

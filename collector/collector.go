@@ -2,84 +2,128 @@
 
 // Package collector turns clusters' connection lists into metrics.
 //
-// Scraper reads the lists, through the Reader of each Target; it is the only part that waits. Collector is the
-// prometheus.Collector of one request. Which series a list has is decided by functions of values alone (metrics.go), and
-// family.go writes them out. The package touches neither the network nor the configuration.
+// Scraper reads the lists through the Reader of each Target; nothing else in the package waits. Collector makes the
+// metrics of one request. The functions of metrics.go decide which samples a list has, and Series keeps the metrics
+// made of them until the list changes. The package uses neither the network nor the configuration.
 package collector
 
 import (
 	"context"
+	"iter"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 const namespace = "css_vpcep"
 
-// Options say what is shown of a list.
+// Options select the metrics of a list.
 type Options struct {
-	// Connections turns the series of each connection on.
+	// Connections enables the metrics of single connections.
 	Connections bool
-	// MaxConnections is how many connections of a cluster are shown one by one; of a cluster with more, none is.
+	// MaxConnections is the number of connections of a cluster above which those metrics are omitted.
 	MaxConnections int
 }
 
-// Collector scrapes targets when it is collected. It is made for one request and lives as long as that.
+// Collector scrapes targets when it is collected. It serves one request.
 type Collector struct {
-	ctx     context.Context //nolint:containedctx // prometheus.Collector takes none, and a Collector serves one request
-	scraper *Scraper
-	targets []Target
-	labels  []string
-	options Options
+	outcomes iter.Seq[Outcome]
+	series   *Series
+	labels   []string
+	options  Options
 
-	// Each, if not nil, is called with what the scrape got of each target, as soon as that is known.
+	// Each, if not nil, is called with the outcome of each target as soon as it is known.
 	Each func(*Outcome)
 }
 
-// New makes the Collector of one request, which ends with ctx. Of the targets' labels, those named by labels are labels
-// of cluster_info.
-func New(ctx context.Context, scraper *Scraper, targets []Target, labels []string, options Options) *Collector {
-	return &Collector{ctx: ctx, scraper: scraper, targets: targets, labels: labels, options: options}
+// New returns the Collector of one request, whose scrape ends with ctx. The targets' labels of these names become
+// labels of cluster_info.
+func New(
+	ctx context.Context, scraper *Scraper, series *Series, targets []Target, labels []string, options Options,
+) *Collector {
+	return &Collector{outcomes: scraper.Scrape(ctx, targets), series: series, labels: labels, options: options}
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) { describe(ch, c.labels) }
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	table := metrics(c.labels)
+	for i := range table {
+		ch <- table[i].desc()
+	}
+}
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) { collect(ch, c.Families()) }
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	table := metrics(c.labels)
+	for i, series := range c.scrape(table) {
+		desc := table[i].desc()
+		for _, m := range series {
+			ch <- constMetric{desc, m}
+		}
+	}
+}
 
-// Families scrapes the targets, and gives what a registry would make of the Collector: each series is there once and as it
-// should be, so that no registry has to find that out.
-func (c *Collector) Families() []Family {
-	views := make([]view, 0, len(c.targets))
-	shown := make(map[[3]string]bool, len(c.targets))
-	for o := range c.scraper.Scrape(c.ctx, c.targets) {
+// Families scrapes the targets and returns the families that a registry would gather from the Collector. The caller
+// must not change them.
+func (c *Collector) Families() []*dto.MetricFamily {
+	table := metrics(c.labels)
+	var families []*dto.MetricFamily
+	for i, series := range c.scrape(table) {
+		if len(series) > 0 {
+			families = append(families, &dto.MetricFamily{
+				Name: new(table[i].fullName()), Help: new(table[i].help), Type: dto.MetricType_GAUGE.Enum(), Metric: series,
+			})
+		}
+	}
+	return families
+}
+
+// scrape scrapes the targets and returns the metrics of each row of the table, without duplicates and in the order of a
+// registry.
+func (c *Collector) scrape(table []metric) [][]*dto.Metric {
+	type cluster struct {
+		labels [4]string
+		rows   [][]*dto.Metric
+	}
+	var clusters []cluster
+	shown := make(map[[3]string]bool)
+	for o := range c.outcomes {
 		if c.Each != nil {
 			c.Each(&o)
 		}
-		// Two projects of the file may turn out to be one, and two clusters to be the same, whatever the file calls them.
-		v := newView(&o, c.labels, c.options)
-		if !shown[v.id()] {
-			shown[v.id()] = true
-			views = append(views, v)
+		// Two projects of the file may be one project of the cloud, and show the same clusters.
+		src := newSource(&o, c.labels, c.options)
+		if !shown[src.id()] {
+			shown[src.id()] = true
+			clusters = append(clusters, cluster{src.cluster, c.series.of(keyOf(o.Target), &src, table).scraped(&o, table)})
 		}
 	}
-	return families(views, c.labels)
-}
+	slices.SortFunc(clusters, func(a, b cluster) int { return slices.Compare(a.labels[:], b.labels[:]) })
 
-func describe(ch chan<- *prometheus.Desc, configured []string) {
-	for _, m := range metrics(configured) {
-		ch <- m.desc()
-	}
-}
-
-func collect(ch chan<- prometheus.Metric, families []Family) {
-	for i := range families {
-		f := &families[i]
-		desc := f.metric.desc()
-		if message := f.Message(); message != nil {
-			for _, series := range message.GetMetric() {
-				ch <- constMetric{desc, series}
-			}
+	rows := make([][]*dto.Metric, len(table))
+	for i := range rows {
+		parts := make([][]*dto.Metric, len(clusters))
+		for j := range clusters {
+			parts[j] = clusters[j].rows[i]
 		}
+		rows[i] = slices.Concat(parts...)
+		slices.SortFunc(rows[i], compareLabels) // mostly sorted already, by cluster
 	}
+	return rows
+}
+
+// constMetric is a metric as a registry wants it.
+type constMetric struct {
+	desc   *prometheus.Desc
+	metric *dto.Metric
+}
+
+// Desc implements prometheus.Metric.
+func (m constMetric) Desc() *prometheus.Desc { return m.desc }
+
+// Write implements prometheus.Metric.
+func (m constMetric) Write(to *dto.Metric) error {
+	to.Label, to.Gauge = m.metric.Label, m.metric.Gauge
+	return nil
 }

@@ -3,8 +3,8 @@
 package collector
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,7 +19,7 @@ import (
 
 	"css_vpcep_exporter/css"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
@@ -32,99 +32,59 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // readAt is the moment at which golden lists were read: 2026-01-02T03:04:05.678Z.
 var readAt = time.UnixMilli(1767323045678) //nolint:gochecknoglobals // a constant, if Go had such
 
-// values is a collector of outcomes that are there already.
-type values struct {
-	outcomes []Outcome
-	options  Options
-}
-
-func (v values) labels() []string {
+// collectorOf returns a Collector of outcomes that are known already. It may be collected many times.
+func collectorOf(outcomes []Outcome, options Options) *Collector {
 	names := make(map[string]struct{})
-	for i := range v.outcomes {
-		for name := range v.outcomes[i].Target.Labels {
+	for i := range outcomes {
+		for name := range outcomes[i].Target.Labels {
 			names[name] = struct{}{}
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	labels := slices.Sorted(maps.Keys(names))
+	return &Collector{outcomes: slices.Values(outcomes), series: NewSeries(), labels: labels, options: options}
 }
 
-func (v values) Describe(ch chan<- *prometheus.Desc) { describe(ch, v.labels()) }
-
-func (v values) Collect(ch chan<- prometheus.Metric) { collect(ch, v.families()) }
-
-func (v values) families() []Family {
-	var views []view
-	labels := v.labels()
-	for i := range v.outcomes {
-		views = append(views, newView(&v.outcomes[i], labels, v.options))
+// formats returns the exposition formats, with the names that tests call them by.
+func formats() map[string]expfmt.Format {
+	return map[string]expfmt.Format{
+		"text":        expfmt.NewFormat(expfmt.TypeTextPlain),
+		"OpenMetrics": expfmt.NewFormat(expfmt.TypeOpenMetrics),
+		"protobuf":    expfmt.NewFormat(expfmt.TypeProtoDelim),
 	}
-	return families(views, labels)
 }
 
-// exposition is the text of what v shows, as a pedantic registry lets it pass. That is what is written out without one, but
-// for the order of the series.
-func exposition(t *testing.T, v values) string {
+// exposition returns the text of what c shows. It fails the test if a pedantic registry rejects that, or if Families
+// differ from those of the registry in any format, be they new or kept.
+func exposition(t *testing.T, c *Collector) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(v)
-	families, err := registry.Gather()
+	registry.MustRegister(c)
+	want, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, openMetrics := range []bool{false, true} {
-		want, got := textOf(t, families, openMetrics), written(t, v.families(), openMetrics)
-		if diff := cmp.Diff(lines(want), lines(got)); diff != "" {
-			t.Errorf("with and without a registry (-with +without)\n%s", diff)
+	c.series = NewSeries()
+	for _, families := range [][]*dto.MetricFamily{c.Families(), c.Families()} {
+		for name, format := range formats() {
+			if diff := gocmp.Diff(encoded(t, want, format), encoded(t, families, format)); diff != "" {
+				t.Errorf("%s (-registry +Families)\n%s", name, diff)
+			}
 		}
 	}
-	return textOf(t, families, false)
+	return encoded(t, want, expfmt.NewFormat(expfmt.TypeTextPlain))
 }
 
-// written is what is written out without a registry.
-func written(t *testing.T, families []Family, openMetrics bool) string {
+// encoded returns the families in a format.
+func encoded(t *testing.T, families []*dto.MetricFamily, format expfmt.Format) string {
 	t.Helper()
 	var b bytes.Buffer
-	w := bufio.NewWriter(&b)
-	for i := range families {
-		if err := families[i].WriteText(w, openMetrics); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
-// textOf is what the client library writes.
-func textOf(t *testing.T, families []*dto.MetricFamily, openMetrics bool) string {
-	t.Helper()
-	var b bytes.Buffer
+	encoder := expfmt.NewEncoder(&b, format)
 	for _, family := range families {
-		write := func() (int, error) { return expfmt.MetricFamilyToText(&b, family) }
-		if openMetrics {
-			write = func() (int, error) { return expfmt.MetricFamilyToOpenMetrics(&b, family) }
-		}
-		if _, err := write(); err != nil {
+		if err := encoder.Encode(family); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return b.String()
-}
-
-// lines are the lines of each family, the families in their order and the series of each sorted.
-func lines(text string) (families [][]string) {
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "# HELP") {
-			families = append(families, nil)
-		}
-		last := &families[len(families)-1]
-		*last = append(*last, line)
-	}
-	for _, family := range families {
-		slices.Sort(family)
-	}
-	return families
 }
 
 // withoutComments drops HELP and TYPE.
@@ -167,10 +127,10 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := exposition(t, values{
-				outcomes: []Outcome{{Target: plainTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
-				options:  Options{Connections: true, MaxConnections: 2000},
-			})
+			got := exposition(t, collectorOf(
+				[]Outcome{{Target: plainTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
+				Options{Connections: true, MaxConnections: 2000},
+			))
 			if name != "seed" {
 				got = withoutComments(got)
 			}
@@ -181,7 +141,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
+			if diff := gocmp.Diff(string(want), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -190,7 +150,10 @@ func TestGolden(t *testing.T) {
 
 func TestEmit(t *testing.T) {
 	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
-	three := &css.ConnectionList{Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")}}
+	three := &css.ConnectionList{
+		Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")},
+	}
+	const cluster = `cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"`
 	failure := &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
 	all := Options{Connections: true, MaxConnections: 3}
 
@@ -205,8 +168,8 @@ func TestEmit(t *testing.T) {
 			options: all,
 			want:    []string{"cluster_info", "scrape_duration_seconds", "up"},
 			lines: []string{
-				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
-				`css_vpcep_scrape_duration_seconds{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
+				`css_vpcep_up{` + cluster + `} 0`,
+				`css_vpcep_scrape_duration_seconds{` + cluster + `} 1`,
 			},
 		},
 		"failed with a list that is not too old": {
@@ -217,8 +180,8 @@ func TestEmit(t *testing.T) {
 				"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
 			},
 			lines: []string{
-				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
-				`css_vpcep_last_success_timestamp_seconds{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1.767323045678e+09`,
+				`css_vpcep_up{` + cluster + `} 0`,
+				`css_vpcep_last_success_timestamp_seconds{` + cluster + `} 1.767323045678e+09`,
 			},
 		},
 		"service off": {
@@ -226,8 +189,8 @@ func TestEmit(t *testing.T) {
 			options: all,
 			want:    []string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
 			lines: []string{
-				`css_vpcep_up{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
-				`css_vpcep_enabled{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+				`css_vpcep_up{` + cluster + `} 1`,
+				`css_vpcep_enabled{` + cluster + `} 0`,
 			},
 		},
 		"as many connections as allowed": {
@@ -238,7 +201,7 @@ func TestEmit(t *testing.T) {
 				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
 			},
 			lines: []string{
-				`css_vpcep_connections_limited{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 0`,
+				`css_vpcep_connections_limited{` + cluster + `} 0`,
 			},
 		},
 		"more connections than allowed": {
@@ -249,20 +212,20 @@ func TestEmit(t *testing.T) {
 				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
 			},
 			lines: []string{
-				`css_vpcep_connections{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4",status="accepted"} 3`,
-				`css_vpcep_connections_limited{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 1`,
+				`css_vpcep_connections{` + cluster + `,status="accepted"} 3`,
+				`css_vpcep_connections_limited{` + cluster + `} 1`,
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text := exposition(t, values{[]Outcome{tc.outcome}, tc.options})
+			text := exposition(t, collectorOf([]Outcome{tc.outcome}, tc.options))
 			var names []string
 			for line := range strings.Lines(text) {
 				if rest, ok := strings.CutPrefix(line, "# TYPE css_vpcep_"); ok {
 					names = append(names, strings.Fields(rest)[0])
 				}
 			}
-			if diff := cmp.Diff(tc.want, names); diff != "" {
+			if diff := gocmp.Diff(tc.want, names); diff != "" {
 				t.Errorf("families (-want +got)\n%s", diff)
 			}
 			for _, line := range tc.lines {
@@ -281,12 +244,13 @@ func TestClusterInfo(t *testing.T) {
 		ID: "c2", Name: "logs", Engine: "opensearch", EngineVersion: "2.19.0", EnterpriseProjectID: "0", VPCID: "v1",
 	}
 	other.Labels = map[string]string{"stage": "prod"}
-	got := withoutComments(exposition(t, values{outcomes: []Outcome{{Target: one}, {Target: other}}}))
+	got := withoutComments(exposition(t, collectorOf([]Outcome{{Target: one}, {Target: other}}, Options{})))
 	for _, want := range []string{
 		`css_vpcep_cluster_info{cluster_id="c1",cluster_name="search",engine="",engine_version="",enterprise_project_id="",` +
 			`project="production",project_id="p1",region="cn-north-4",stage="",team="search",vpc_id=""} 1`,
 		`css_vpcep_cluster_info{cluster_id="c2",cluster_name="logs",engine="opensearch",engine_version="2.19.0",` +
-			`enterprise_project_id="0",project="production",project_id="p1",region="cn-north-4",stage="prod",team="",vpc_id="v1"} 1`,
+			`enterprise_project_id="0",project="production",project_id="p1",region="cn-north-4",stage="prod",team="",` +
+			`vpc_id="v1"} 1`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing: %s\nin:\n%s", want, got)
@@ -300,58 +264,88 @@ func TestCollectOnce(t *testing.T) {
 	cloud.add("c1", simulated(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project, other.Cluster.Name = "another name", "another name"
-	c := New(t.Context(), cloud.scraper(ScrapeOptions{Concurrency: 2}), []Target{one, other}, nil, Options{Connections: true, MaxConnections: 10})
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(c)
-	families, err := registry.Gather()
-	if err != nil {
-		t.Error(err)
-	}
-	for name, text := range map[string]string{"registry": textOf(t, families, false), "families": written(t, c.Families(), false)} {
-		if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
-			t.Errorf("%s: %d series of up:\n%s", name, n, text)
-		}
+	outcomes := collected(cloud.scraper(ScrapeOptions{Concurrency: 2}).Scrape(t.Context(), []Target{one, other}))
+	text := exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
+	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
+		t.Errorf("%d series of up:\n%s", n, text)
 	}
 }
 
-// TestOrder has the metrics in the order of their names, in which families are to be written out.
-func TestOrder(t *testing.T) {
-	all := metrics(nil)
-	for i := range all[1:] {
-		if all[i].name >= all[i+1].name {
-			t.Errorf("%s comes before %s", all[i].name, all[i+1].name)
-		}
+// TestTableOrder checks that the metrics table is sorted by name, as families must be.
+func TestTableOrder(t *testing.T) {
+	if !slices.IsSortedFunc(metrics(nil), func(a, b metric) int { return cmp.Compare(a.name, b.name) }) {
+		t.Error("the table is not sorted")
 	}
 }
 
-// TestTextIsTheLibrarys writes odd texts and numbers as the client library does, in both formats.
-func TestTextIsTheLibrarys(t *testing.T) {
+// TestFamiliesOrder checks the order of metrics where the order of the clusters does not decide it: with a configured
+// label that sorts before the cluster's, and with clusters of several regions that have the same id and name.
+func TestFamiliesOrder(t *testing.T) {
+	var outcomes []Outcome
+	for i, region := range []string{"cn-north-4", "ap-southeast-3", "cn-east-3"} {
+		for j, id := range []string{"c2", "c1", "c3"} {
+			o := outcomesOf(1, 3)[0]
+			slices.Reverse(o.List.Connections)
+			o.Target.Region, o.Target.Cluster.ID = region, id
+			o.Target.Labels = map[string]string{"a_label": fmt.Sprint((i + 2*j) % 3)}
+			outcomes = append(outcomes, o)
+		}
+	}
+	exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
+}
+
+// TestOddValues checks that Families and a registry show odd texts and numbers alike.
+func TestOddValues(t *testing.T) {
 	texts := []string{
-		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D", "\xff\xfe", "é" + strings.Repeat("x", 1023),
-		strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n", "\u2028", "\ufeff",
+		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D",
+		"\xff\xfe", "é" + strings.Repeat("x", 1023), strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n",
+		"\u2028", "\ufeff",
 	}
 	numbers := []float64{
-		0, math.Copysign(0, -1), 1, -1, 3000, 0.5, 1e6, 1e20, 1e21, 1e22, 1.718098584e9, 1767323045.678, -2.5e-7, math.MaxFloat64,
-		math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.NaN(), 123456789, 1 << 53,
+		0, math.Copysign(0, -1), 1, -1, 3000, 0.5, 1e6, 1e20, 1e21, 1e22, 1.718098584e9, 1767323045.678, -2.5e-7,
+		math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.NaN(), 123456789, 1 << 53,
 	}
 	list := &css.ConnectionList{Enabled: true}
 	for i, number := range numbers {
 		for j, text := range texts {
 			list.Connections = append(list.Connections, css.Connection{
-				ID: fmt.Sprintf("%d %d %s", i, j, text), DomainID: text, IP: text, IPv6: text, DNSName: text, SpecificationName: text,
-				MaxSessions: css.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
+				ID: fmt.Sprintf("%d %d %s", i, j, text), DomainID: text, IP: text, IPv6: text, DNSName: text,
+				SpecificationName: text, MaxSessions: css.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
 			})
 		}
 	}
 	list.ServiceName = texts[3]
-	v := values{options: Options{Connections: true, MaxConnections: 1000}}
+	var outcomes []Outcome
 	for i, text := range texts {
 		target := plainTarget()
 		target.Cluster.ID += strconv.Itoa(i)
-		target.Cluster.Name, target.Project, target.Labels = text, text, map[string]string{"aa": text, "project_of": text, "zz": text}
-		v.outcomes = append(v.outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
+		target.Cluster.Name, target.Project = text, text
+		target.Labels = map[string]string{"aa": text, "project_of": text, "zz": text}
+		outcomes = append(outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
 	}
-	exposition(t, v)
+	exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 1000}))
+}
+
+// TestDistinct checks that connections without an id are omitted, and all but the first of several with the same id.
+func TestDistinct(t *testing.T) {
+	long := strings.Repeat("x", maxLabelValue)
+	list := &css.ConnectionList{Enabled: true}
+	for i, id := range []string{"b", "", long + "1", "a", long + "2", "b", "a"} {
+		list.Connections = append(list.Connections, css.Connection{ID: id, IP: strconv.Itoa(i), Status: css.StatusAccepted})
+	}
+	text := exposition(t, collectorOf([]Outcome{{Target: plainTarget(), List: list, ReadAt: readAt}},
+		Options{Connections: true, MaxConnections: 10}))
+	var shown []string
+	for line := range strings.Lines(text) {
+		if _, rest, ok := strings.Cut(line, `connection_id="`); ok && strings.HasPrefix(line, "css_vpcep_connection_info{") {
+			id, rest, _ := strings.Cut(rest, `"`)
+			_, ip, _ := strings.Cut(rest, `ip="`)
+			shown = append(shown, id[:1]+ip[:1])
+		}
+	}
+	if diff := gocmp.Diff([]string{"a3", "b0", "x2"}, shown); diff != "" {
+		t.Errorf("(-want +got)\n%s\nin:\n%s", diff, text)
+	}
 }
 
 // TestLint holds all names and help texts to promlint.
@@ -362,8 +356,9 @@ func TestLint(t *testing.T) {
 	cloud.fault("bad", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
 	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
-	registry.MustRegister(New(context.Background(), scraper, []Target{cloud.target("good"), cloud.target("bad")}, nil,
-		Options{Connections: true, MaxConnections: 10}))
+	targets := []Target{cloud.target("good"), cloud.target("bad")}
+	options := Options{Connections: true, MaxConnections: 10}
+	registry.MustRegister(New(context.Background(), scraper, NewSeries(), targets, nil, options))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)

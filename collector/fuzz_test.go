@@ -9,8 +9,8 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// FuzzWriteText writes whatever texts and numbers as the client library does, in both formats.
-func FuzzWriteText(f *testing.F) {
+// FuzzFamilies checks that Families and a pedantic registry show any texts and numbers alike, in all formats.
+func FuzzFamilies(f *testing.F) {
 	f.Add("54b7f739-31a1-40d0-862b-ac85b83ab2da", "search", "192.168.0.122", 3000.0)
 	f.Add("a", `"quoted" back\slash`, "two\nlines", 0.0)
 	f.Add("\xff\x00", "搜索集群", strings.Repeat("é", 600), 1e21)
@@ -24,10 +24,13 @@ func FuzzWriteText(f *testing.F) {
 			},
 		}
 		target := plainTarget()
-		target.Cluster.Name, target.Cluster.Engine, target.Project, target.Labels = name, text, id, map[string]string{"team": text}
-		exposition(t, values{
-			outcomes: []Outcome{{Target: target, List: list, ReadAt: readAt}},
-			options:  Options{Connections: true, MaxConnections: 10},
-		})
+		target.Cluster.Name, target.Cluster.Engine, target.Project = name, text, id
+		target.Labels = map[string]string{"team": text}
+		other := target
+		other.Region = text
+		exposition(t, collectorOf(
+			[]Outcome{{Target: target, List: list, ReadAt: readAt}, {Target: other, List: list, ReadAt: readAt}},
+			Options{Connections: true, MaxConnections: 10},
+		))
 	})
 }

@@ -3,208 +3,299 @@
 package collector
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
 
 	"css_vpcep_exporter/css"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxLabelValue is the length in bytes at which label values end.
+// maxLabelValue is the maximum length of a label value in bytes; longer values are truncated.
 const maxLabelValue = 1024
 
-// metric is one of the metrics of clusters and connections, all of which are gauges.
+// metric is a row of the metrics table: a gauge of clusters or connections. Either perScrape or perList is set.
 type metric struct {
 	name, help string
-	labels     []string // beside those of the cluster
-	series     series
+	labels     []string                  // in addition to clusterLabels
+	places     []int                     // of clusterLabels and labels among all labels sorted by name
+	perScrape  func(o *Outcome) []sample // makes samples that are new in each scrape
+	perList    func(v *view) []sample    // makes samples that depend on a source alone, so that Series can keep them
 }
 
-// series calls add for each series that a metric has of a cluster. A value that the API did not send has none.
-type series func(v *view, add sink)
+// sample is a value of a metric, with the values of metric.labels.
+type sample struct {
+	value  float64
+	labels []string
+}
 
-// sink takes a series: its value, and the values of the metric's own labels, which it must not keep.
-type sink func(value float64, labels []string)
-
-// metrics are all of them, in the order of their names, in which they are written out. Of cluster_info, further labels are
-// configured.
+// metrics returns the metrics table, sorted by name. The configured labels become labels of cluster_info.
 func metrics(configured []string) []metric {
-	connection := []string{"connection_id"}
-	return []metric{
-		{"cluster_info", "What is known of the cluster; always 1.", append(infoLabels(), configured...),
-			func(v *view, add sink) { add(1, v.info) }},
-		{"connection_created_timestamp_seconds", "When the connection was created, as Unix time.", connection,
-			ofConnections(func(c *css.Connection) (float64, bool) { return unix(c.CreatedAt.Value), c.CreatedAt.Set })},
-		{"connection_info", "What is known of the connection; always 1.",
-			[]string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"},
-			func(v *view, add sink) {
-				for i := range v.connections {
-					c := &v.connections[i]
-					add(1, v.row(c.ID, c.DomainID, c.SpecificationName, c.IP, c.IPv6, c.DNSName))
+	table := []metric{
+		{
+			name: "cluster_info", help: "What is known of the cluster; always 1.",
+			labels:  append(infoLabels(), configured...),
+			perList: func(v *view) []sample { return []sample{{1, v.info}} },
+		},
+		{
+			name: "connection_created_timestamp_seconds", help: "When the connection was created, as Unix time.",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.CreatedAt.Value), c.CreatedAt.Set }),
+		},
+		{
+			name: "connection_info", help: "What is known of the connection; always 1.",
+			labels: []string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"},
+			perList: func(v *view) []sample {
+				samples := make([]sample, len(v.connections))
+				for i, c := range v.connections {
+					samples[i] = sample{1, []string{c.id, c.DomainID, c.SpecificationName, c.IP, c.IPv6, c.DNSName}}
 				}
-			}},
-		{"connection_max_sessions", "Sessions that the connection allows at most (maxSession).", connection,
-			ofConnections(func(c *css.Connection) (float64, bool) { return c.MaxSessions.Value, c.MaxSessions.Set })},
-		{"connection_status", "The connection's present status; always 1.", []string{"connection_id", "status"},
-			func(v *view, add sink) {
-				for i := range v.connections {
-					if c := &v.connections[i]; c.Status != "" {
-						add(1, v.row(c.ID, string(c.Status)))
+				return samples
+			},
+		},
+		{
+			name: "connection_max_sessions", help: "Sessions that the connection allows at most (maxSession).",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return c.MaxSessions.Value, c.MaxSessions.Set }),
+		},
+		{
+			name: "connection_status", help: "The connection's present status; always 1.",
+			labels: []string{"connection_id", "status"},
+			perList: func(v *view) []sample {
+				samples := make([]sample, 0, len(v.connections))
+				for _, c := range v.connections {
+					if c.Status != "" {
+						samples = append(samples, sample{1, []string{c.id, string(c.Status)}})
 					}
 				}
-			}},
-		{"connection_updated_timestamp_seconds", "When the connection was last updated, as Unix time.", connection,
-			ofConnections(func(c *css.Connection) (float64, bool) { return unix(c.UpdatedAt.Value), c.UpdatedAt.Set })},
-		{"connections", "Listed connections by status; unknown is any status that is not documented.", []string{"status"},
-			func(v *view, add sink) {
-				if v.list != nil {
-					for _, status := range css.Statuses() {
-						add(float64(v.byStatus[status]), v.row(string(status)))
-					}
+				return samples
+			},
+		},
+		{
+			name: "connection_updated_timestamp_seconds", help: "When the connection was last updated, as Unix time.",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.UpdatedAt.Value), c.UpdatedAt.Set }),
+		},
+		{
+			name: "connections", help: "Listed connections by status; unknown is any status that is not documented.",
+			labels: []string{"status"},
+			perList: func(v *view) []sample {
+				if v.shown == nil {
+					return nil
 				}
-			}},
-		{"connections_limited",
-			"Whether the series of single connections are left out because there are more than max_connections (1) or not (0).", nil,
-			ofList(func(v *view) (float64, bool) { return boolean(v.limited), true })},
-		{"connections_truncated", "Whether fewer connections were listed than the API reports (1) or not (0).", nil,
-			ofList(func(v *view) (float64, bool) { return boolean(v.list.Truncated()), true })},
-		{"enabled", "Whether the cluster's VPC endpoint service is on (1) or off (0).", nil,
-			one(func(v *view) (float64, bool) { return boolean(v.list != nil), v.List != nil })},
-		{"last_success_timestamp_seconds", "When the list that is shown was read, as Unix time.", nil,
-			one(func(v *view) (float64, bool) { return unix(v.ReadAt), v.List != nil })},
-		{"permissions", "Entries of the whitelist of accounts that may connect.", nil,
-			ofList(func(v *view) (float64, bool) {
-				return float64(len(v.list.Permissions.Value)), v.list.Permissions.Set
-			})},
-		{"permissions_wildcard", "Whether an entry of the whitelist lets every account in (1) or none does (0).", nil,
-			ofList(func(v *view) (float64, bool) {
-				return boolean(wildcard(v.list.Permissions.Value)), v.list.Permissions.Set
-			})},
-		{"reported_connections", "VPC endpoints of the cluster as the API counts them (total_count).", nil,
-			ofList(func(v *view) (float64, bool) { return v.list.Reported.Value, v.list.Reported.Set })},
-		{"scrape_duration_seconds", "Time that this scrape spent on the cluster.", nil,
-			one(func(v *view) (float64, bool) { return v.Duration.Seconds(), true })},
-		{"service_info", "The name of the cluster's VPC endpoint service; always 1.", []string{"service_name"},
-			func(v *view, add sink) {
-				if v.list != nil && v.list.ServiceName != "" {
-					add(1, v.row(v.list.ServiceName))
+				counts := CountByStatus(v.shown.Connections)
+				var samples []sample
+				for _, status := range css.Statuses() {
+					samples = append(samples, sample{float64(counts[status]), []string{string(status)}})
 				}
-			}},
-		{"unlisted_connections",
-			"Accepted connections whose owner no entry of the whitelist names; absent where that cannot be judged.", nil,
-			ofList(func(v *view) (float64, bool) {
-				count, ok := Unlisted(v.list)
+				return samples
+			},
+		},
+		{
+			name:    "connections_limited",
+			help:    "Whether the series of single connections are left out because there are more than max_connections (1) or not (0).",
+			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.limited), true }),
+		},
+		{
+			name: "connections_truncated", help: "Whether fewer connections were listed than the API reports (1) or not (0).",
+			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.shown.Truncated()), true }),
+		},
+		{
+			name: "enabled", help: "Whether the cluster's VPC endpoint service is on (1) or off (0).",
+			perList: func(v *view) []sample {
+				if v.list == nil {
+					return nil
+				}
+				return []sample{{value: boolean(v.list.Enabled)}}
+			},
+		},
+		{
+			name: "last_success_timestamp_seconds", help: "When the list that is shown was read, as Unix time.",
+			perScrape: func(o *Outcome) []sample {
+				if o.List == nil {
+					return nil
+				}
+				return []sample{{value: unix(o.ReadAt)}}
+			},
+		},
+		{
+			name: "permissions", help: "Entries of the whitelist of accounts that may connect.",
+			perList: perCluster(func(v *view) (float64, bool) {
+				return float64(len(v.shown.Permissions.Value)), v.shown.Permissions.Set
+			}),
+		},
+		{
+			name: "permissions_wildcard", help: "Whether an entry of the whitelist lets every account in (1) or none does (0).",
+			perList: perCluster(func(v *view) (float64, bool) {
+				return boolean(wildcard(v.shown.Permissions.Value)), v.shown.Permissions.Set
+			}),
+		},
+		{
+			name: "reported_connections", help: "VPC endpoints of the cluster as the API counts them (total_count).",
+			perList: perCluster(func(v *view) (float64, bool) { return v.shown.Reported.Value, v.shown.Reported.Set }),
+		},
+		{
+			name: "scrape_duration_seconds", help: "Time that this scrape spent on the cluster.",
+			perScrape: func(o *Outcome) []sample { return []sample{{value: o.Duration.Seconds()}} },
+		},
+		{
+			name: "service_info", help: "The name of the cluster's VPC endpoint service; always 1.",
+			labels: []string{"service_name"},
+			perList: func(v *view) []sample {
+				if v.shown == nil || v.shown.ServiceName == "" {
+					return nil
+				}
+				return []sample{{1, []string{v.shown.ServiceName}}}
+			},
+		},
+		{
+			name: "unlisted_connections",
+			help: "Accepted connections whose owner no entry of the whitelist names; absent where that cannot be judged.",
+			perList: perCluster(func(v *view) (float64, bool) {
+				count, ok := Unlisted(v.shown)
 				return float64(count), ok
-			})},
-		{"up", "Whether this scrape got the cluster's full answer from the API (1), or one younger than min_interval, or not (0).", nil,
-			one(func(v *view) (float64, bool) { return boolean(v.Err == nil), true })},
-		{"update_switch", "The API's vpcepUpdateSwitch as it is (true: 1, false: 0); its meaning is not clear.", nil,
-			ofList(func(v *view) (float64, bool) { return boolean(v.list.UpdateSwitch.Value), v.list.UpdateSwitch.Set })},
+			}),
+		},
+		{
+			name:      "up",
+			help:      "Whether this scrape got the cluster's full answer from the API (1), or one younger than min_interval, or not (0).",
+			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
+		},
+		{
+			name: "update_switch", help: "The API's vpcepUpdateSwitch as it is (true: 1, false: 0); its meaning is not clear.",
+			perList: perCluster(func(v *view) (float64, bool) {
+				return boolean(v.shown.UpdateSwitch.Value), v.shown.UpdateSwitch.Set
+			}),
+		},
+	}
+	for i := range table {
+		names := append(clusterLabels(), table[i].labels...)
+		sorted := slices.Sorted(slices.Values(names))
+		for _, name := range names {
+			place, _ := slices.BinarySearch(sorted, name)
+			table[i].places = append(table[i].places, place)
+		}
+	}
+	return table
+}
+
+func (m *metric) fullName() string { return namespace + "_" + m.name }
+
+// desc returns the description for a registry.
+func (m *metric) desc() *prometheus.Desc {
+	return prometheus.NewDesc(m.fullName(), m.help, append(clusterLabels(), m.labels...), nil)
+}
+
+// perCluster makes one sample of a cluster that has a list to show, unless value returns false.
+func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
+	return func(v *view) []sample {
+		if v.shown == nil {
+			return nil
+		}
+		if value, ok := value(v); ok {
+			return []sample{{value: value}}
+		}
+		return nil
 	}
 }
 
-// one is the series of a metric that has one of each cluster, if the value is there.
-func one(of func(*view) (value float64, there bool)) series {
-	return func(v *view, add sink) {
-		if value, there := of(v); there {
-			add(value, nil)
-		}
-	}
-}
-
-// ofList is one for clusters whose VPC endpoint service has a list that is shown.
-func ofList(of func(*view) (value float64, there bool)) series {
-	return one(func(v *view) (float64, bool) {
-		if v.list == nil {
-			return 0, false
-		}
-		return of(v)
-	})
-}
-
-// ofConnections is the series of a metric that has one of each connection, if the value is there.
-func ofConnections(of func(*css.Connection) (value float64, there bool)) series {
-	return func(v *view, add sink) {
-		for i := range v.connections {
-			if value, there := of(&v.connections[i]); there {
-				add(value, v.row(v.connections[i].ID))
+// perConnection makes one sample of each connection, unless value returns false.
+func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sample {
+	return func(v *view) []sample {
+		samples := make([]sample, 0, len(v.connections))
+		for _, c := range v.connections {
+			if value, ok := value(c.Connection); ok {
+				samples = append(samples, sample{value, []string{c.id}})
 			}
 		}
+		return samples
 	}
 }
 
-// clusterLabels are the labels that every series has.
-func clusterLabels() []string { return []string{"region", "project_id", "cluster_id", "cluster_name"} }
+// clusterLabels returns the labels that every metric has, sorted by name.
+func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
 
-// infoLabels are those that cluster_info always has beside them.
+// infoLabels returns the labels that cluster_info has in addition, besides the configured ones.
 func infoLabels() []string {
 	return []string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}
 }
 
-// view is what is shown of one cluster.
-type view struct {
-	Outcome
-	cluster     [4]string           // the values of clusterLabels, fit for labels
-	info        []string            // the values of cluster_info's own labels
-	list        *css.ConnectionList // nil if there is none to be shown, or its service is off
-	byStatus    map[css.Status]int  // of list
-	connections []css.Connection    // those of list that are shown one by one
-	limited     bool                // there are too many for that
-	own         [maxOwn]string      // see row
+// source is everything that the perList metrics of a cluster depend on.
+type source struct {
+	list       *css.ConnectionList // nil if there is none to show
+	options    Options
+	cluster    [4]string // values of clusterLabels
+	info       []string  // values of infoLabels and the configured labels
+	configured []string  // names of the configured labels
 }
 
-// maxOwn is how many own labels a metric has at most, but for cluster_info.
-const maxOwn = 6
-
-func newView(o *Outcome, configured []string, options Options) view {
-	t := &o.Target
-	v := view{
-		Outcome: *o,
-		cluster: [4]string{
-			labelValue(t.Region), labelValue(t.ProjectID), labelValue(t.Cluster.ID), labelValue(t.Cluster.Name),
-		},
-		info: []string{t.Project, t.Cluster.Engine, t.Cluster.EngineVersion, t.Cluster.EnterpriseProjectID, t.Cluster.VPCID},
+func newSource(o *Outcome, configured []string, options Options) source {
+	t, c := &o.Target, &o.Target.Cluster
+	s := source{
+		list:       o.List,
+		options:    options,
+		cluster:    [4]string{labelValue(c.ID), labelValue(c.Name), labelValue(t.ProjectID), labelValue(t.Region)},
+		info:       []string{t.Project, c.Engine, c.EngineVersion, c.EnterpriseProjectID, c.VPCID},
+		configured: configured,
 	}
 	for _, name := range configured {
-		v.info = append(v.info, t.Labels[name])
+		s.info = append(s.info, t.Labels[name])
 	}
-	if o.List == nil || !o.List.Enabled {
+	return s
+}
+
+// id returns the labels that identify the cluster: all but its name.
+func (s *source) id() [3]string { return [3]string{s.cluster[0], s.cluster[2], s.cluster[3]} }
+
+func (s *source) equal(other *source) bool {
+	return s.list == other.list && s.options == other.options && s.cluster == other.cluster &&
+		slices.Equal(s.info, other.info) && slices.Equal(s.configured, other.configured)
+}
+
+// view is a source with what is derived from it.
+type view struct {
+	source
+	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
+	connections []connection        // those that have metrics of their own
+	limited     bool                // whether there are none because of MaxConnections
+}
+
+func newView(s *source) *view {
+	v := &view{source: *s}
+	if s.list == nil || !s.list.Enabled {
 		return v
 	}
-	v.list = o.List
-	v.byStatus = CountByStatus(v.list.Connections)
-	v.limited = options.Connections && len(v.list.Connections) > options.MaxConnections
-	if options.Connections && !v.limited {
-		v.connections = distinct(v.list.Connections)
+	v.shown = s.list
+	v.limited = s.options.Connections && len(s.list.Connections) > s.options.MaxConnections
+	if s.options.Connections && !v.limited {
+		v.connections = distinct(s.list.Connections)
 	}
 	return v
 }
 
-// row makes the values of labels, good until the next one is made.
-func (v *view) row(values ...string) []string { return v.own[:copy(v.own[:], values)] }
-
-// id is what tells clusters apart, whatever they are called.
-func (v *view) id() [3]string { return [3]string(v.cluster[:3]) }
-
-// distinct leaves out connections that have no id, or one that another has too. The API's are distinct, but ids may differ
-// only beyond the end of a label's value.
-func distinct(connections []css.Connection) []css.Connection {
-	shown := make(map[string]struct{}, len(connections))
-	again := func(c css.Connection) bool {
-		id := labelValue(c.ID)
-		_, twice := shown[id]
-		shown[id] = struct{}{}
-		return twice || id == ""
-	}
-	if !slices.ContainsFunc(connections, again) {
-		return connections
-	}
-	clear(shown)
-	return slices.DeleteFunc(slices.Clone(connections), again)
+// connection is a connection whose id is a label value.
+type connection struct {
+	id string
+	*css.Connection
 }
 
-// CountByStatus counts connections as the metric css_vpcep_connections does. One without a status counts as unknown: it is
-// there. A status that none has is not in the result.
+// distinct returns the connections that have an id, sorted by it. Of several with the same id it returns the first, so
+// that no list can make a registry fail.
+func distinct(connections []css.Connection) []connection {
+	sorted := make([]connection, 0, len(connections))
+	for i := range connections {
+		if id := labelValue(connections[i].ID); id != "" {
+			sorted = append(sorted, connection{id, &connections[i]})
+		}
+	}
+	slices.SortStableFunc(sorted, func(a, b connection) int { return cmp.Compare(a.id, b.id) })
+	return slices.CompactFunc(sorted, func(a, b connection) bool { return a.id == b.id })
+}
+
+// CountByStatus returns the number of connections by status, as css_vpcep_connections shows it. Connections without a
+// status count as unknown. Statuses that no connection has are not in the result.
 func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
@@ -226,9 +317,9 @@ func wildcard(permissions []css.Permission) bool {
 	return false
 }
 
-// Unlisted counts the accepted connections whose owner no entry of the whitelist names, as the metric
-// css_vpcep_unlisted_connections does. That cannot be judged (ok is false) from an empty whitelist, whose meaning is not
-// clear, from entries that name no account, or of connections that name no owner.
+// Unlisted returns the number of accepted connections whose account no permission names, as
+// css_vpcep_unlisted_connections shows it. It returns false if that cannot be determined: there are no permissions, the
+// meaning of which is not documented, or a permission or a connection does not name its account.
 func Unlisted(list *css.ConnectionList) (count int, ok bool) {
 	permissions := list.Permissions.Value
 	switch {
@@ -267,10 +358,10 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// unix is t as seconds since 1970, to the millisecond.
+// unix returns t in seconds since 1970, to the millisecond.
 func unix(t time.Time) float64 {
 	return math.Round(float64(t.Unix())*1e3+float64(t.Nanosecond())/1e6) / 1e3
 }
 
-// labelValue makes s fit for a label. What comes from the API is already so; what stands in the file need not be.
+// labelValue returns s as a valid label value. Strings of the API already are valid; those of the file may not be.
 func labelValue(s string) string { return css.Clean(s, maxLabelValue) }

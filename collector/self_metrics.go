@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ExporterMetrics are the metrics of the exporter itself. They outlive scrapes, and are shown on /metrics only.
+// ExporterMetrics holds the metrics of the exporter itself, which outlive scrapes.
 type ExporterMetrics struct {
 	apiRequests   *prometheus.CounterVec
 	apiDuration   *prometheus.HistogramVec
@@ -25,7 +25,7 @@ type ExporterMetrics struct {
 	loadedAt time.Time
 }
 
-// NewExporterMetrics makes the metrics and registers them.
+// NewExporterMetrics returns the metrics after registering them.
 func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	const subsystem = "exporter"
 	m := &ExporterMetrics{
@@ -58,23 +58,25 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 			Help: "When the configuration file was last loaded successfully, as Unix time.",
 		}),
 	}
-	for _, reason := range css.Reasons() { // so that a rule on an increase sees the first one
+	for _, reason := range css.Reasons() { // a counter must exist for a rule to see its first increase
 		m.failures.WithLabelValues(string(reason))
 	}
-	for _, field := range []string{"created_at", "maxSession", "permissions", "total_count", "update_at", "vpcepUpdateSwitch"} {
+	for _, field := range []string{
+		"created_at", "maxSession", "permissions", "total_count", "update_at", "vpcepUpdateSwitch",
+	} {
 		m.unparsables.WithLabelValues(field)
 	}
 	registerer.MustRegister(m.apiRequests, m.apiDuration, m.failures, m.unparsables, m.reloadOK, m.reloadSuccess)
 	return m
 }
 
-// Observe counts an exchange with the API; it is what css.Options.Observe wants.
+// Observe records an exchange with the API. It is meant for css.Options.Observe.
 func (m *ExporterMetrics) Observe(e css.Exchange) {
 	m.apiRequests.WithLabelValues(e.Region, e.Operation, e.Code()).Inc()
 	m.apiDuration.WithLabelValues(e.Operation).Observe(e.Duration.Seconds())
 }
 
-// ConfigLoaded tells of an attempt to load the configuration file.
+// ConfigLoaded records an attempt to load the configuration file.
 func (m *ExporterMetrics) ConfigLoaded(ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,7 +88,7 @@ func (m *ExporterMetrics) ConfigLoaded(ok bool) {
 	}
 }
 
-// ConfigState gives whether the last attempt to load the configuration file succeeded, and when one last did.
+// ConfigState returns whether the last attempt to load the configuration file succeeded, and when one last did.
 func (m *ExporterMetrics) ConfigState() (ok bool, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -4,14 +4,13 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-
-	"css_vpcep_exporter/collector"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -22,50 +21,24 @@ type packers struct{ pool sync.Pool }
 
 // expose writes metrics out as r's client wants them: those of clusters and own ones, in the order of their names. With the
 // parameter name[], only those that it names. Errors are about the writing.
-func (p *packers) expose(w http.ResponseWriter, r *http.Request, clusters []collector.Family, own []*dto.MetricFamily) error {
+func (p *packers) expose(w http.ResponseWriter, r *http.Request, clusters, own []*dto.MetricFamily) error {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Add("Vary", "Accept")
+	families := slices.Concat(clusters, own)
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	if names := r.URL.Query()["name[]"]; len(names) > 0 {
-		clusters = slices.DeleteFunc(clusters, func(f collector.Family) bool { return !slices.Contains(names, f.Name()) })
-		own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return !slices.Contains(names, f.GetName()) })
+		families = slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !slices.Contains(names, f.GetName()) })
 	}
 	packer := p.open(w, r)
 	defer p.close(packer)
 
 	encoder := expfmt.NewEncoder(packer.text, format)
-	for i := range clusters {
-		before := slices.IndexFunc(own, func(f *dto.MetricFamily) bool { return f.GetName() > clusters[i].Name() })
-		if before < 0 {
-			before = len(own)
-		}
-		if err := encode(encoder, own[:before]...); err != nil {
-			return err
-		}
-		own = own[before:]
-		if err := write(packer.text, encoder, format, &clusters[i]); err != nil {
-			return err
-		}
-	}
-	if err := encode(encoder, own...); err != nil {
+	if err := encode(encoder, families...); err != nil {
 		return err
 	}
 	if closer, ok := encoder.(expfmt.Closer); ok {
 		return closer.Close()
-	}
-	return nil
-}
-
-// write writes one family of clusters out.
-func write(w *bufio.Writer, encoder expfmt.Encoder, format expfmt.Format, family *collector.Family) error {
-	switch format.FormatType() {
-	case expfmt.TypeTextPlain:
-		return family.WriteText(w, false)
-	case expfmt.TypeOpenMetrics:
-		return family.WriteText(w, true)
-	}
-	if message := family.Message(); message != nil {
-		return encoder.Encode(message)
 	}
 	return nil
 }

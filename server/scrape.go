@@ -25,7 +25,7 @@ const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
 	count := 0
 	known := s.known()
-	c := collector.New(ctx, s.scraper, targets(known), known.Labels, *s.metrics.Load())
+	c := collector.New(ctx, s.scraper, s.series, targets(known), known.Labels, *s.metrics.Load())
 	c.Each = func(o *collector.Outcome) {
 		if o.Err != nil {
 			count++
@@ -77,7 +77,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collec
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout-s.writing.reserve(len(targets), timeout))
 	defer cancel()
-	c := collector.New(ctx, s.scraper, targets, labels, *s.metrics.Load())
+	c := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
 	var read time.Time // the last cluster
 	c.Each = func(*collector.Outcome) { read = notAfter(time.Now(), ctx) }
 	clusters := c.Families()
@@ -160,11 +160,13 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	return timeout - s.options.TimeoutOffset, nil
 }
 
-// known gives the fleet's clusters, and lets the scraper forget those that are gone.
+// known returns the fleet's clusters, after dropping what is kept of those that are gone.
 func (s *Server) known() *discovery.Known {
 	known := s.fleet.Known()
 	if s.retained.Swap(known) != known {
-		s.scraper.Retain(targets(known))
+		all := targets(known)
+		s.scraper.Retain(all)
+		s.series.Retain(all)
 	}
 	return known
 }

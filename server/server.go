@@ -73,7 +73,8 @@ type Server struct {
 	own      *prometheus.Registry
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
-	retained atomic.Pointer[discovery.Known] // what the scraper remembers no more than
+	series   *collector.Series
+	retained atomic.Pointer[discovery.Known] // what scraper and series remember no more than
 	writing  writing
 	packers  packers
 }
@@ -83,7 +84,9 @@ func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics
 
 // New makes a server. The exporter's own metrics come from own.
 func New(options Options, fleet *discovery.Fleet, scraper *collector.Scraper, own *prometheus.Registry, logger *slog.Logger) *Server {
-	return &Server{options: options, fleet: fleet, scraper: scraper, own: own, logger: logger}
+	return &Server{
+		options: options, fleet: fleet, scraper: scraper, series: collector.NewSeries(), own: own, logger: logger,
+	}
 }
 
 // Handler routes the requests.

@@ -120,7 +120,7 @@ func TestCountsAsMetrics(t *testing.T) {
 	} {
 		registry := prometheus.NewRegistry()
 		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, collector.NewExporterMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
-		registry.MustRegister(collector.New(t.Context(), scraper, []collector.Target{
+		registry.MustRegister(collector.New(t.Context(), scraper, collector.NewSeries(), []collector.Target{
 			{Reader: reader{l}},
 		}, nil, collector.Options{}))
 		families, err := registry.Gather()
