@@ -7,15 +7,16 @@ package server
 import "testing"
 
 // TestCost bounds what a scrape costs, where that is the same on every machine: one API call for each cluster, and
-// allocations that do not grow with the connections while answers are unchanged. Those of the simulated cloud are included.
+// allocations that do not grow with the connections while answers are unchanged. They include those of the cloud.
 func TestCost(t *testing.T) {
 	costs := func(clusters, connections int, changing bool) (allocations float64) {
 		s := newScrapes(t, clusters, connections, changing)
 		const runs = 5
 		before := s.calls.Load()
-		allocations = testing.AllocsPerRun(runs, func() { s.scrape(t, "gzip") })
+		allocations = testing.AllocsPerRun(runs, func() { s.scrape(t, answerForms()["text,gzip"]) })
 		if calls := s.calls.Load() - before; calls != (runs+1)*int64(clusters) { // it runs once more, first
-			t.Errorf("%d clusters of %d connections: %d calls in %d scrapes, want one for each cluster", clusters, connections, calls, runs+1)
+			t.Errorf("%d clusters of %d connections: %d calls in %d scrapes, want one for each cluster",
+				clusters, connections, calls, runs+1)
 		}
 		return allocations
 	}

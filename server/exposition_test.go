@@ -4,8 +4,10 @@ package server
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -14,83 +16,93 @@ import (
 	"testing"
 
 	"css_vpcep_exporter/discovery"
+	"css_vpcep_exporter/simulator"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
-// TestTakesGzip reads Accept-Encoding as RFC 9110 has it.
-func TestTakesGzip(t *testing.T) {
-	for header, want := range map[string]bool{
-		"":                           false,
-		"gzip":                       true,
-		"GZIP":                       true,
-		"x-gzip":                     true,
-		"zstd":                       false,
-		"zstd, gzip":                 true,
-		"zstd;q=1.0, gzip;q=0.5":     true,
-		"identity":                   false,
-		"*":                          true,
-		"*;q=0":                      false,
-		"gzip;q=0":                   false,
-		"gzip;q=0.000, *":            false,
-		"gzip;q=0.1":                 true,
-		"gzip ; q=0.5 , identity":    false,
-		"gzip;Q=0.5, identity;q=0.4": true,
-		"identity;q=0, *":            true,
-		"gzip;q=nonsense":            false,
-		"gzip;level=9":               true,
-		"deflate, br":                false,
-		",,;;=":                      false,
+// TestEncodings checks which encoding is chosen, what the headers say, and that the content is the same in all.
+func TestEncodings(t *testing.T) {
+	r := newRig(t, nil, "good")
+	_, plain := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {"identity"}})
+	if !strings.Contains(plain, "css_vpcep_up{") {
+		t.Fatal(plain)
+	}
+	for accepted, want := range map[string]string{
+		"":                         "",
+		"identity":                 "",
+		"gzip":                     "gzip",
+		"GZIP":                     "gzip",
+		"zstd":                     "zstd",
+		"gzip, zstd":               "gzip",
+		"zstd, gzip":               "gzip",
+		"zstd;q=1.0, gzip;q=0.5":   "zstd",
+		"zstd;q=0.5, gzip;q=0.6":   "gzip",
+		"gzip;q=0":                 "",
+		"gzip;q=0.000, zstd;q=0.1": "zstd",
+		"gzip;q=0, *":              "zstd",
+		"gzip;q=0.1":               "gzip",
+		"identity;q=0, gzip":       "gzip",
+		"identity;q=0, zstd":       "zstd",
+		"identity;q=0, *":          "gzip",
+		"identity;q=0":             "", // nothing else is offered
+		"*":                        "gzip",
+		"*;q=0":                    "",
+		"gzip;q=nonsense":          "",
+		"gzip;level=9":             "gzip",
+		"deflate, br":              "",
+		",,;;=":                    "",
 	} {
-		if got := takesGzip([]string{header}); got != want {
-			t.Errorf("%q: %v, want %v", header, got, want)
+		for range 2 { // the second time with a compressor that was used
+			resp, body := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {accepted}})
+			if got := resp.Header.Get("Content-Encoding"); got != want {
+				t.Errorf("%q: Content-Encoding %q, want %q", accepted, got, want)
+			}
+			vary := resp.Header.Values("Vary")
+			if !slices.Contains(vary, "Accept-Encoding") || !slices.Contains(vary, "Accept") {
+				t.Errorf("%q: Vary %q", accepted, vary)
+			}
+			body = decompressed(t, resp.Header.Get("Content-Encoding"), body)
+			if diff := cmp.Diff(still(strings.Split(plain, "\n")), still(strings.Split(body, "\n"))); diff != "" {
+				t.Errorf("%q: (-identity +got)\n%s", accepted, diff)
+			}
 		}
 	}
-	if takesGzip(nil) || !takesGzip([]string{"br", "gzip"}) {
-		t.Error("no header, or two")
+	refused, text := r.fetch(t, http.MethodGet, "/metrics?collect[]=nonsense", http.Header{"Accept-Encoding": {"gzip"}})
+	encoding := refused.Header.Get("Content-Encoding")
+	if refused.StatusCode != http.StatusBadRequest || encoding != "" || !strings.Contains(text, "collect[]") {
+		t.Errorf("%d, %q: %q", refused.StatusCode, encoding, text)
 	}
 }
 
-// TestCompressed has the same metrics compressed and not, and says which by the headers.
-func TestCompressed(t *testing.T) {
-	r := newRig(t, nil, "good")
-	if err := r.fleet.Refresh(t.Context()); err != nil {
+// decompressed returns the content of a body.
+func decompressed(t *testing.T, encoding, body string) string {
+	t.Helper()
+	reader := io.Reader(strings.NewReader(body))
+	switch encoding {
+	case "gzip":
+		zipped, err := gzip.NewReader(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader = zipped
+	case "zstd":
+		zipped, err := zstd.NewReader(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer zipped.Close()
+		reader = zipped
+	}
+	all, err := io.ReadAll(reader)
+	if err != nil {
 		t.Fatal(err)
 	}
-	names := func(body string) (names []string) {
-		for line := range strings.Lines(body) {
-			if strings.HasPrefix(line, "# TYPE css_vpcep_") {
-				names = append(names, line)
-			}
-		}
-		return names
-	}
-	plain, body := r.fetch(t, http.MethodGet, "/metrics", http.Header{"Accept-Encoding": {"identity"}})
-	if got := plain.Header.Get("Content-Encoding"); got != "" || !strings.Contains(body, "css_vpcep_up{") {
-		t.Errorf("Content-Encoding %q:\n%.200s", got, body)
-	}
-	packed, zipped := r.fetch(t, http.MethodGet, "/metrics", http.Header{"Accept-Encoding": {"gzip"}})
-	if got := packed.Header.Get("Content-Encoding"); got != "gzip" {
-		t.Fatalf("Content-Encoding %q", got)
-	}
-	if got := names(unzipped(t, zipped)); !slices.Equal(got, names(body)) || len(got) < 15 {
-		t.Errorf("compressed:\n%s\nas it is:\n%s", got, names(body))
-	}
-	for _, resp := range []http.Response{plain, packed} {
-		if vary := resp.Header.Values("Vary"); !slices.Contains(vary, "Accept-Encoding") || !slices.Contains(vary, "Accept") {
-			t.Errorf("Vary %q", vary)
-		}
-		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
-			t.Errorf("Content-Type %q", got)
-		}
-	}
-	refused, said := r.fetch(t, http.MethodGet, "/metrics?collect[]=nonsense", http.Header{"Accept-Encoding": {"gzip"}})
-	if refused.StatusCode != http.StatusBadRequest || refused.Header.Get("Content-Encoding") != "" || !strings.Contains(said, "collect[]") {
-		t.Errorf("%d, %q: %q", refused.StatusCode, refused.Header.Get("Content-Encoding"), said)
-	}
+	return string(all)
 }
 
 // TestFormats has the same families in all formats, each complete in its way.
@@ -102,21 +114,21 @@ func TestFormats(t *testing.T) {
 	const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
 	want := []string{"css_vpcep_connection_max_sessions", "css_vpcep_exporter_scrape_failures_total", "css_vpcep_up"}
 	for _, format := range []string{
-		"text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1",
+		"text/plain;version=0.0.4",
+		"application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1",
 		protobuf + "delimited", protobuf + "text", protobuf + "compact-text", "nonsense", "",
 	} {
-		for range 2 { // a packer that was used is as good as new
-			for _, encoding := range []string{"gzip", "identity"} {
+		for range 2 { // the second time with a compressor that was used
+			for _, encoding := range []string{"gzip", "zstd", "identity"} {
 				resp, body := r.fetch(t, http.MethodGet, "/metrics?name[]="+strings.Join(want, "&name[]="),
 					http.Header{"Accept": {format}, "Accept-Encoding": {encoding}})
-				if encoding == "gzip" {
-					body = unzipped(t, body)
-				}
+				body = decompressed(t, resp.Header.Get("Content-Encoding"), body)
 				contentType := resp.Header.Get("Content-Type")
-				if accepted, _, _ := strings.Cut(format, ";"); strings.Contains(format, "/") && !strings.HasPrefix(contentType, accepted) {
+				accepted, _, _ := strings.Cut(format, ";")
+				if strings.Contains(format, "/") && !strings.HasPrefix(contentType, accepted) {
 					t.Errorf("%q: Content-Type %q", format, contentType)
 				}
-				if openMetrics := strings.Contains(contentType, "openmetrics"); openMetrics != strings.HasSuffix(body, "\n# EOF\n") {
+				if strings.Contains(contentType, "openmetrics") != strings.HasSuffix(body, "\n# EOF\n") {
 					t.Errorf("%q: its end is %q", format, body[max(0, len(body)-20):])
 				}
 				var names []string
@@ -156,43 +168,114 @@ func namesBy(expression, body string) (names []string) {
 	return slices.Compact(names)
 }
 
-func unzipped(t *testing.T, body string) string {
-	t.Helper()
-	reader, err := gzip.NewReader(strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+// TestHead checks that HEAD is answered with the headers of GET, without a body and without a call to the cloud.
+func TestHead(t *testing.T) {
+	r := newRig(t, nil, "good")
+	for _, path := range []string{"/metrics", "/metrics?collect[]=exporter", "/probe?target=good"} {
+		for _, accepted := range []string{"", "application/openmetrics-text;version=1.0.0"} {
+			header := http.Header{"Accept": {accepted}, "Accept-Encoding": {"gzip"}}
+			before := r.cloud.Count(simulator.Target{})
+			head, body := r.fetch(t, http.MethodHead, path, header)
+			calls := r.cloud.Count(simulator.Target{}) - before
+			if head.StatusCode != http.StatusOK || body != "" || calls != 0 {
+				t.Errorf("HEAD %s: %d, %d calls, body %q", path, head.StatusCode, calls, body)
+			}
+			get, _ := r.fetch(t, http.MethodGet, path, header)
+			for _, name := range []string{"Content-Type", "Vary"} {
+				if got, want := head.Header.Values(name), get.Header.Values(name); !slices.Equal(got, want) {
+					t.Errorf("HEAD %s: %s is %q, want %q", path, name, got, want)
+				}
+			}
+			if got := head.Header.Values("Content-Length"); got != nil { // it would have to be that of GET
+				t.Errorf("HEAD %s: Content-Length %q", path, got)
+			}
+		}
 	}
-	all, err := io.ReadAll(reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(all)
 }
 
-// TestNotTaken: a client that goes away in the middle costs no more than that, and the next one gets all.
-func TestNotTaken(t *testing.T) {
-	var p packers
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector())
-	families, err := registry.Gather()
+// TestHandlerMetrics checks that promhttp's metrics count scrapes and probes and exist from the first scrape on.
+func TestHandlerMetrics(t *testing.T) {
+	r := newRig(t, nil, "good")
+	r.get(t, http.MethodGet, "/probe?target=good", "")
+	r.get(t, http.MethodGet, "/metrics?collect[]=nonsense", "")
+	_, body := r.get(t, http.MethodGet, "/metrics?collect[]=exporter", "")
+	for _, want := range []string{
+		`promhttp_metric_handler_requests_total{code="200"} 1`,
+		`promhttp_metric_handler_requests_total{code="400"} 1`,
+		`promhttp_metric_handler_requests_in_flight 1`,
+		`promhttp_metric_handler_errors_total{cause="encoding"} 0`,
+		`promhttp_metric_handler_errors_total{cause="gathering"} 0`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing: %s\nin:\n%s", want, body)
+		}
+	}
+}
+
+// TestGatherError checks that an error of one metric is logged and counted, and that all others are shown.
+func TestGatherError(t *testing.T) {
+	r := newRig(t, nil, "good")
+	var log strings.Builder
+	r.server.logger = slog.New(slog.NewTextHandler(&log, nil))
+	r.server.own.MustRegister(prometheus.CollectorFunc(func(ch chan<- prometheus.Metric) {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("broken", "", nil, nil), errors.New("no value"))
+	}))
+	const counter = `promhttp_metric_handler_errors_total{cause="gathering"} 2`
+	for range 2 {
+		status, body := r.get(t, http.MethodGet, "/metrics", "")
+		if status != http.StatusOK || !strings.Contains(body, "css_vpcep_up{") || !strings.Contains(body, "promhttp_") {
+			t.Error(status, body)
+		}
+	}
+	if _, body := r.get(t, http.MethodGet, "/metrics", ""); !strings.Contains(body, counter) {
+		t.Error("missing:", counter, "in", body)
+	}
+	const logged = `level=ERROR msg="Exposition failed" err="error gathering metrics:`
+	if got := strings.Count(log.String(), logged); got != 3 {
+		t.Errorf("%d errors are logged, want 3:\n%s", got, log.String())
+	}
+}
+
+// TestDisconnected checks that a client that disconnects is not logged and does not affect the next one.
+func TestDisconnected(t *testing.T) {
+	r := newRig(t, nil, "good")
+	var log strings.Builder
+	r.server.logger = slog.New(slog.NewTextHandler(&log, nil))
+	handler, err := r.server.Handler()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
-	for range 3 {
-		if err := p.expose(goneWriter{httptest.NewRecorder()}, r, nil, slices.Repeat(families, 100)); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("error %v", err)
+	for _, encoding := range []string{"gzip", "zstd", "identity"} {
+		ctx, disconnect := context.WithCancel(t.Context())
+		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
+		req.Header.Set("Accept-Encoding", encoding)
+		handler.ServeHTTP(goneWriter{httptest.NewRecorder(), disconnect}, req)
+		if ctx.Err() == nil {
+			t.Errorf("%s: nothing was written", encoding)
 		}
 		w := httptest.NewRecorder()
-		if err := p.expose(w, r, nil, families); err != nil || strings.Count(w.Body.String(), "# TYPE") != len(families) {
-			t.Errorf("%v:\n%s", err, w.Body)
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		for _, want := range []string{"css_vpcep_up{", "promhttp_metric_handler_requests_total{"} {
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("missing after a client disconnected: %s\nin:\n%s", want, w.Body)
+			}
 		}
+	}
+	if log.Len() > 0 {
+		t.Error(log.String())
 	}
 }
 
-type goneWriter struct{ *httptest.ResponseRecorder }
+// goneWriter is a client that has disconnected. As in net/http, the first write cancels the request.
+type goneWriter struct {
+	*httptest.ResponseRecorder
+	disconnect context.CancelFunc
+}
 
-func (goneWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (w goneWriter) Write([]byte) (int, error) {
+	w.disconnect()
+	return 0, io.ErrClosedPipe
+}
 
 // TestSorted has the families of clusters and those of the exporter in the order of their names.
 func TestSorted(t *testing.T) {
@@ -204,8 +287,12 @@ func TestSorted(t *testing.T) {
 			names = append(names, strings.Fields(name)[0])
 		}
 	}
-	if !slices.IsSorted(names) || len(names) != len(slices.Compact(slices.Clone(names))) || !slices.Contains(names, "css_vpcep_up") ||
-		!slices.Contains(names, "css_vpcep_exporter_scrape_failures_total") {
-		t.Errorf("%q", names)
+	if !slices.IsSorted(names) || len(names) != len(slices.Compact(slices.Clone(names))) {
+		t.Errorf("not sorted, or not distinct: %q", names)
+	}
+	for _, want := range []string{"css_vpcep_up", "css_vpcep_exporter_scrape_failures_total"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("missing: %s in %q", want, names)
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"css_vpcep_exporter/collector"
@@ -17,11 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// timeoutHeader is how Prometheus says how long it will wait.
+// timeoutHeader is the header in which Prometheus sends its scrape timeout.
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
-// Once scrapes every cluster as a request to the telemetry path would, until ctx ends. failed is how many clusters could
-// not be read.
+// Once returns a gatherer that scrapes every cluster, like a request to the telemetry path, until ctx ends. After that
+// failed returns how many clusters could not be read. The registry checks what is gathered.
 func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
 	count := 0
 	known := s.known()
@@ -31,19 +30,18 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 			count++
 		}
 	}
-	registry := prometheus.NewRegistry() // which finds what is not as it should be: here there is time for that
+	registry := prometheus.NewRegistry()
 	registry.MustRegister(c)
 	return prometheus.Gatherers{registry, s.own}, func() int { return count }
 }
 
-// The values of the parameter collect[], by which a request asks for a part of the metrics.
+// The values of the parameter collect[], which selects a part of the metrics.
 const (
 	collectClusters = "clusters"
 	collectExporter = "exporter"
 )
 
-// scrape answers with every cluster and the exporter's own metrics, which are gathered after the scrape that they count;
-// or with one of the two.
+// scrape responds with the metrics of every cluster and of the exporter itself, or with one of the two.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	parts := r.URL.Query()["collect[]"]
 	if len(parts) == 0 {
@@ -59,92 +57,32 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 		case collectExporter:
 			own = prometheus.Gatherers{s.own}
 		default:
-			http.Error(w, fmt.Sprintf("collect[]=%s: it must be %s or %s", quote(part), collectClusters, collectExporter),
-				http.StatusBadRequest)
+			text := fmt.Sprintf("collect[]=%s: it must be %s or %s", quote(part), collectClusters, collectExporter)
+			http.Error(w, text, http.StatusBadRequest)
 			return
 		}
 	}
 	s.answer(w, r, all, known.Labels, own)
 }
 
-// answer scrapes targets within the request's deadline, and writes them out and what further gathers after that. Of the
-// targets' labels, those named by labels are shown.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, further prometheus.Gatherers) {
+// answer scrapes targets until the request's deadline and responds with their metrics and those of own. The targets'
+// labels of these names become labels of cluster_info.
+func (s *Server) answer(
+	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, own prometheus.Gatherers,
+) {
 	timeout, err := s.timeout(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout-s.writing.reserve(len(targets), timeout))
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	c := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
-	var read time.Time // the last cluster
-	c.Each = func(*collector.Outcome) { read = notAfter(time.Now(), ctx) }
-	clusters := c.Families()
-	own, err := further.Gather()
-	if err != nil {
-		s.logger.Error("Metrics of the exporter itself are incomplete", "err", err)
-	}
-	timed := &timedWriter{ResponseWriter: w}
-	if err := s.packers.expose(timed, r, clusters, own); err != nil && r.Context().Err() == nil { // else who asked went away
-		s.logger.Warn("The answer cannot be written", "err", err)
-	}
-	if !read.IsZero() {
-		made := time.Since(read) - timed.took
-		s.writing.note(len(targets), made+min(timed.took, made))
-	}
+	clusters := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
+	s.expose(w, r, gatherer{clusters, own})
 }
 
-// timedWriter tells how long its client took to take the answer. Up to a point that is to be expected of the next one
-// too; that one client hardly reads says nothing of another.
-type timedWriter struct {
-	http.ResponseWriter
-	took time.Duration
-}
-
-func (w *timedWriter) Write(p []byte) (int, error) {
-	start := time.Now()
-	defer func() { w.took += time.Since(start) }()
-	return w.ResponseWriter.Write(p)
-}
-
-// writing is how long the last answer about many clusters took, from its last cluster to its last byte. One of hundreds of
-// thousands of series takes seconds, in which no cluster can be read if it is to be in time.
-type writing struct {
-	mu      sync.Mutex
-	targets int
-	took    time.Duration
-}
-
-// reserve is how much of the timeout an answer about that many targets needs to be written; at most half of it.
-func (w *writing) reserve(targets int, timeout time.Duration) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.targets == 0 {
-		return 0
-	}
-	return min(w.took*time.Duration(targets)/time.Duration(w.targets), timeout/2)
-}
-
-// note remembers an answer, unless it was about a few of the targets of the last one.
-func (w *writing) note(targets int, took time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if 2*targets >= w.targets {
-		w.targets, w.took = targets, took
-	}
-}
-
-// notAfter is t, or the end of ctx if that comes first.
-func notAfter(t time.Time, ctx context.Context) time.Time { //nolint:revive // a time is what this is about
-	if end, ok := ctx.Deadline(); ok && end.Before(t) {
-		return end
-	}
-	return t
-}
-
-// timeout is how long a scrape may take: what Prometheus says, or else what the flag says, less the offset. Where the
-// offset would leave nothing, half of it is used.
+// timeout returns how long a scrape may take: the timeout of the request's header, or else the flag's, minus the offset.
+// If the offset is not smaller than the timeout, half of the timeout is left.
 func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	timeout := s.options.Timeout
 	if value := r.Header.Get(timeoutHeader); value != "" {
@@ -171,7 +109,7 @@ func (s *Server) known() *discovery.Known {
 	return known
 }
 
-// targets are all known clusters as the collector wants them.
+// targets returns all known clusters as targets of the collector.
 func targets(known *discovery.Known) []collector.Target {
 	targets := make([]collector.Target, len(known.Targets))
 	for i := range known.Targets {
@@ -180,7 +118,7 @@ func targets(known *discovery.Known) []collector.Target {
 	return targets
 }
 
-// target is a cluster as the collector wants it.
+// target returns a cluster as a target of the collector.
 func target(t *discovery.Target) collector.Target {
 	return collector.Target{
 		Project:   t.Project.Name,

@@ -74,9 +74,7 @@ type Server struct {
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	series   *collector.Series
-	retained atomic.Pointer[discovery.Known] // what scraper and series remember no more than
-	writing  writing
-	packers  packers
+	retained atomic.Pointer[discovery.Known] // the clusters that scraper and series last retained
 }
 
 // Configure says what is shown of each cluster; it must be called before the first request.
@@ -118,10 +116,18 @@ func (s *Server) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	scrape, err := s.instrument(s.scrape)
+	if err != nil {
+		return nil, err
+	}
+	probe, err := s.instrument(s.probe)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", landing)
-	mux.HandleFunc("GET "+s.options.TelemetryPath, s.scrape)
-	mux.HandleFunc("GET "+pathProbe, s.probe)
+	mux.Handle("GET "+s.options.TelemetryPath, scrape)
+	mux.Handle("GET "+pathProbe, probe)
 	mux.HandleFunc("GET "+pathSD, s.sd)
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, r *http.Request) { s.status(w, r, page) })
 	mux.HandleFunc("GET "+pathHealthy, s.healthy)

@@ -207,58 +207,6 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// TestWriting keeps as much of the timeout free as the last answer took to be made.
-func TestWriting(t *testing.T) {
-	var w writing
-	for _, step := range []struct {
-		note    int // targets of an answer that took a second; 0 for none
-		targets int
-		want    time.Duration
-	}{
-		{0, 1000, 0},
-		{1000, 1000, time.Second},
-		{0, 1, time.Millisecond},
-		{0, 2000, 2 * time.Second},
-		{0, 90_000, 5 * time.Second}, // half of it at most
-		{1, 1000, time.Second},       // a probe says little
-		{600, 1000, time.Second * 10 / 6},
-		{5000, 1000, 200 * time.Millisecond},
-	} {
-		if step.note > 0 {
-			w.note(step.note, time.Second)
-		}
-		if got := w.reserve(step.targets, 10*time.Second); got.Round(time.Microsecond) != step.want.Round(time.Microsecond) {
-			t.Errorf("%+v: %s", step, got)
-		}
-	}
-}
-
-// TestSlowClient: who is slow to take an answer takes no time from the next one.
-func TestSlowClient(t *testing.T) {
-	r := newRig(t, nil, "good")
-	slow := &slowWriter{ResponseRecorder: httptest.NewRecorder()}
-	r.server.scrape(slow, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
-	if slow.Code != http.StatusOK || slow.writes == 0 {
-		t.Fatal(slow.Code, slow.writes)
-	}
-	if kept := r.server.writing.reserve(1, time.Hour); kept <= 0 || kept > 100*time.Millisecond {
-		t.Errorf("%s are kept free after %d slow writes", kept, slow.writes)
-	}
-}
-
-type slowWriter struct {
-	*httptest.ResponseRecorder
-	writes int
-}
-
-func (w *slowWriter) Write(p []byte) (int, error) {
-	w.writes++
-	if w.writes <= 2 {
-		time.Sleep(200 * time.Millisecond)
-	}
-	return w.ResponseRecorder.Write(p)
-}
-
 func TestTimeout(t *testing.T) {
 	s := &Server{options: Options{Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond}}
 	for header, want := range map[string]time.Duration{
