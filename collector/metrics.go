@@ -35,17 +35,17 @@ type sample struct {
 func metrics(configured []string) []metric {
 	table := []metric{
 		{
-			name: "cluster_info", help: "What is known of the cluster; always 1.",
+			name: "cluster_info", help: "Information about the cluster; always 1.",
 			labels:  append(infoLabels(), configured...),
 			perList: func(v *view) []sample { return []sample{{1, v.info}} },
 		},
 		{
-			name: "connection_created_timestamp_seconds", help: "When the connection was created, as Unix time.",
+			name: "connection_created_timestamp_seconds", help: "Unix time at which the connection was created.",
 			labels:  []string{"connection_id"},
 			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.CreatedAt.Value), c.CreatedAt.Set }),
 		},
 		{
-			name: "connection_info", help: "What is known of the connection; always 1.",
+			name: "connection_info", help: "Information about the connection; always 1.",
 			labels: []string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"},
 			perList: func(v *view) []sample {
 				samples := make([]sample, len(v.connections))
@@ -56,12 +56,12 @@ func metrics(configured []string) []metric {
 			},
 		},
 		{
-			name: "connection_max_sessions", help: "Sessions that the connection allows at most (maxSession).",
+			name: "connection_max_sessions", help: "Maximum number of sessions that the connection allows (maxSession).",
 			labels:  []string{"connection_id"},
 			perList: perConnection(func(c *css.Connection) (float64, bool) { return c.MaxSessions.Value, c.MaxSessions.Set }),
 		},
 		{
-			name: "connection_status", help: "The connection's present status; always 1.",
+			name: "connection_status", help: "Current status of the connection; always 1.",
 			labels: []string{"connection_id", "status"},
 			perList: func(v *view) []sample {
 				samples := make([]sample, 0, len(v.connections))
@@ -74,12 +74,12 @@ func metrics(configured []string) []metric {
 			},
 		},
 		{
-			name: "connection_updated_timestamp_seconds", help: "When the connection was last updated, as Unix time.",
+			name: "connection_updated_timestamp_seconds", help: "Unix time at which the connection was last updated.",
 			labels:  []string{"connection_id"},
 			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.UpdatedAt.Value), c.UpdatedAt.Set }),
 		},
 		{
-			name: "connections", help: "Listed connections by status; unknown is any status that is not documented.",
+			name: "connections", help: "Number of listed connections by status; unknown counts undocumented statuses.",
 			labels: []string{"status"},
 			perList: func(v *view) []sample {
 				if v.shown == nil {
@@ -95,15 +95,15 @@ func metrics(configured []string) []metric {
 		},
 		{
 			name:    "connections_limited",
-			help:    "Whether the series of single connections are left out because there are more than max_connections (1) or not (0).",
+			help:    "Whether per-connection series are omitted because of max_connections (1) or not (0).",
 			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.limited), true }),
 		},
 		{
-			name: "connections_truncated", help: "Whether fewer connections were listed than the API reports (1) or not (0).",
+			name: "connections_truncated", help: "Whether the API listed fewer connections than it reports (1) or not (0).",
 			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.shown.Truncated()), true }),
 		},
 		{
-			name: "enabled", help: "Whether the cluster's VPC endpoint service is on (1) or off (0).",
+			name: "enabled", help: "Whether the cluster's VPC endpoint service is enabled (1) or not (0).",
 			perList: func(v *view) []sample {
 				if v.list == nil {
 					return nil
@@ -112,7 +112,7 @@ func metrics(configured []string) []metric {
 			},
 		},
 		{
-			name: "last_success_timestamp_seconds", help: "When the list that is shown was read, as Unix time.",
+			name: "last_success_timestamp_seconds", help: "Unix time at which the connections shown were read.",
 			perScrape: func(o *Outcome) []sample {
 				if o.List == nil {
 					return nil
@@ -121,19 +121,19 @@ func metrics(configured []string) []metric {
 			},
 		},
 		{
-			name: "permissions", help: "Entries of the whitelist of accounts that may connect.",
+			name: "permissions", help: "Number of permissions, the entries of the service's allowlist.",
 			perList: perCluster(func(v *view) (float64, bool) {
 				return float64(len(v.shown.Permissions.Value)), v.shown.Permissions.Set
 			}),
 		},
 		{
-			name: "permissions_wildcard", help: "Whether an entry of the whitelist lets every account in (1) or none does (0).",
+			name: "permissions_wildcard", help: "Whether a permission allows every account to connect (1) or not (0).",
 			perList: perCluster(func(v *view) (float64, bool) {
 				return boolean(wildcard(v.shown.Permissions.Value)), v.shown.Permissions.Set
 			}),
 		},
 		{
-			name: "reported_connections", help: "VPC endpoints of the cluster as the API counts them (total_count).",
+			name: "reported_connections", help: "Number of connections that the API reports (total_count).",
 			perList: perCluster(func(v *view) (float64, bool) { return v.shown.Reported.Value, v.shown.Reported.Set }),
 		},
 		{
@@ -141,7 +141,7 @@ func metrics(configured []string) []metric {
 			perScrape: func(o *Outcome) []sample { return []sample{{value: o.Duration.Seconds()}} },
 		},
 		{
-			name: "service_info", help: "The name of the cluster's VPC endpoint service; always 1.",
+			name: "service_info", help: "Name of the cluster's VPC endpoint service; always 1.",
 			labels: []string{"service_name"},
 			perList: func(v *view) []sample {
 				if v.shown == nil || v.shown.ServiceName == "" {
@@ -152,7 +152,7 @@ func metrics(configured []string) []metric {
 		},
 		{
 			name: "unlisted_connections",
-			help: "Accepted connections whose owner no entry of the whitelist names; absent where that cannot be judged.",
+			help: "Number of accepted connections whose account no permission names; absent if unknown.",
 			perList: perCluster(func(v *view) (float64, bool) {
 				count, ok := Unlisted(v.shown)
 				return float64(count), ok
@@ -160,11 +160,11 @@ func metrics(configured []string) []metric {
 		},
 		{
 			name:      "up",
-			help:      "Whether this scrape got the cluster's full answer from the API (1), or one younger than min_interval, or not (0).",
+			help:      "Whether the cluster's connections were read successfully (1) or not (0).",
 			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
 		},
 		{
-			name: "update_switch", help: "The API's vpcepUpdateSwitch as it is (true: 1, false: 0); its meaning is not clear.",
+			name: "update_switch", help: "Value of vpcepUpdateSwitch (1 for true, 0 for false); the API does not document its meaning.",
 			perList: perCluster(func(v *view) (float64, bool) {
 				return boolean(v.shown.UpdateSwitch.Value), v.shown.UpdateSwitch.Set
 			}),

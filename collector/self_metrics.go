@@ -31,11 +31,11 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	m := &ExporterMetrics{
 		apiRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "api_requests_total",
-			Help: "Requests to the cloud's API, retries included, by HTTP status (error: there was no answer).",
+			Help: "Total number of API requests, including retries, by HTTP status code (error: no response).",
 		}, []string{"region", "operation", "code"}),
 		apiDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "api_request_duration_seconds",
-			Help:                            "Time from a request to the cloud's API to the end of its answer.",
+			Help:                            "Duration of API requests, including reading the response.",
 			Buckets:                         []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -43,19 +43,19 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 		}, []string{"operation"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "scrape_failures_total",
-			Help: "Clusters that a scrape could not read, by reason.",
+			Help: "Total number of failed reads of clusters, by reason.",
 		}, []string{"reason"}),
 		unparsables: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "unparsable_values_total",
-			Help: "Values that the API sent and that could not be understood, by the API's name of the field.",
+			Help: "Total number of values in API responses that could not be parsed, by API field.",
 		}, []string{"field"}),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "config_last_reload_successful",
-			Help: "Whether the last attempt to load the configuration file succeeded (1) or not (0).",
+			Help: "Whether the last configuration reload succeeded (1) or not (0).",
 		}),
 		reloadSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "config_last_reload_success_timestamp_seconds",
-			Help: "When the configuration file was last loaded successfully, as Unix time.",
+			Help: "Unix time of the last successful configuration reload.",
 		}),
 	}
 	for _, reason := range css.Reasons() { // a counter must exist for a rule to see its first increase
