@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -29,8 +30,8 @@ func TestEncodings(t *testing.T) {
 	client := newClient(t)
 	client.Transport.(*http.Transport).DisableCompression = true // Accept-Encoding is the test's own
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
-	const gz, plain = "gzip", ""
-	either := []string{gz, plain}
+	const gz, zs, plain = "gzip", "zstd", ""
+	either, whichever := []string{gz, plain}, []string{gz, zs, plain}
 	encodings := []struct {
 		asked []string // none: no header
 		taken []string
@@ -45,10 +46,10 @@ func TestEncodings(t *testing.T) {
 		{[]string{"gzip;q=0, identity"}, []string{plain}},
 		{[]string{"identity;q=0.5, gzip;q=1.0"}, either},
 		{[]string{"br"}, []string{plain}},
-		{[]string{"zstd"}, []string{plain}},
-		{[]string{"zstd, gzip"}, either},
-		{[]string{"zstd,gzip;q=0"}, []string{plain}},
-		{[]string{"zstd;q=1.0, gzip;q=0.8, *;q=0.1"}, either},
+		{[]string{"zstd"}, []string{zs}},
+		{[]string{"zstd, gzip"}, whichever},
+		{[]string{"zstd,gzip;q=0"}, []string{zs}},
+		{[]string{"zstd;q=1.0, gzip;q=0.8, *;q=0.1"}, whichever},
 		{[]string{"no such encoding;;;q=x,"}, []string{plain}},
 	}
 	formats := []struct{ accept, contentType string }{
@@ -141,17 +142,33 @@ func ask(t *testing.T, client *http.Client, url, accept string, encodings []stri
 		if err != nil {
 			return a, err
 		}
-		packed := len(a.body)
-		if a.body, err = io.ReadAll(r); err != nil {
+		defer r.Close()
+		err = a.decompress(r)
+		return a, err
+	case "zstd":
+		r, err := zstd.NewReader(bytes.NewReader(a.body))
+		if err != nil {
 			return a, err
 		}
-		if packed >= len(a.body) {
-			return a, fmt.Errorf("%d bytes became %d", len(a.body), packed)
-		}
-		return a, r.Close()
+		defer r.Close()
+		err = a.decompress(r)
+		return a, err
 	default:
 		return a, fmt.Errorf("the encoding %s", a.encoding)
 	}
+}
+
+// decompress replaces the body by what r makes of it.
+func (a *answer) decompress(r io.Reader) error {
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if len(a.body) >= len(plain) {
+		return fmt.Errorf("%d bytes became %d", len(plain), len(a.body))
+	}
+	a.body = plain
+	return nil
 }
 
 // decode reads the series of clusters, with their values where these do not change from one moment to the next.
