@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/discovery"
@@ -132,7 +134,7 @@ func TestProbeRefused(t *testing.T) {
 	}
 }
 
-// TestForget has the scraper forget what is gone, even if nobody asks for everything.
+// TestForget checks that the lists and metrics of clusters that are gone are forgotten, even if there are only probes.
 func TestForget(t *testing.T) {
 	r := newRig(t, nil, "good", "off")
 	for _, id := range []string{"good", "off"} {
@@ -141,12 +143,23 @@ func TestForget(t *testing.T) {
 			t.Fatalf("%s was not read", id)
 		}
 	}
+	known, options := r.server.known(), *r.server.metrics.Load()
+	families := collector.New(t.Context(), r.scraper, r.server.series, targets(known), known.Labels, options).Families()
+	info := families[0].GetMetric()
+	if len(info) != 2 || info[0].GetLabel()[0].GetValue() != "good" {
+		t.Fatal(families[0])
+	}
+	good := weak.Make(info[0])
 	project := r.project("production")
 	project.Listed = []discovery.Listed{{ID: "off"}}
 	r.fleet.Apply([]discovery.Project{project})
 	r.get(t, http.MethodGet, "/probe?target=off", "")
 	if r.scraper.State("production", "good").List != nil || r.scraper.State("production", "off").List == nil {
 		t.Error("the wrong cluster is remembered")
+	}
+	runtime.GC()
+	if good.Value() != nil {
+		t.Error("metrics of a cluster that is gone are kept")
 	}
 }
 
