@@ -323,7 +323,17 @@ func TestOddValues(t *testing.T) {
 		target.Labels = map[string]string{"aa": text, "project_of": text, "zz": text}
 		outcomes = append(outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
 	}
-	exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 1000}))
+	c := collectorOf(outcomes, Options{Connections: true, MaxConnections: 1000})
+	exposition(t, c)
+	for _, m := range metricsOf(c)["css_vpcep_connection_max_sessions"] {
+		var i int
+		if _, err := fmt.Sscan(m.GetLabel()[2].GetValue(), &i); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.GetGauge().GetValue(); math.Float64bits(got) != math.Float64bits(numbers[i]) {
+			t.Errorf("%v, want %v", got, numbers[i])
+		}
+	}
 }
 
 // TestDistinct checks that connections without an id are omitted, and all but the first of several with the same id.

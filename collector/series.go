@@ -118,7 +118,7 @@ func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 		block[i].Label, block[i].Gauge = labels, b.gaugeOf(s.value)
 		metrics[i] = &block[i]
 	}
-	slices.SortFunc(metrics, compareLabels)
+	slices.SortFunc(metrics, compareLabels) // here, so that each scrape finds kept metrics sorted
 	return metrics
 }
 

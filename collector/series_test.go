@@ -47,12 +47,14 @@ func TestSeriesKeeps(t *testing.T) {
 		return same
 	}
 	for name, change := range map[string]func(o *Outcome, configured *[]string, options *Options){
-		"list":              func(o *Outcome, _ *[]string, _ *Options) { o.List = listOf(3) },
-		"name":              func(o *Outcome, _ *[]string, _ *Options) { o.Target.Cluster.Name = "renamed" },
-		"engine version":    func(o *Outcome, _ *[]string, _ *Options) { o.Target.Cluster.EngineVersion = "9" },
-		"label's value":     func(o *Outcome, _ *[]string, _ *Options) { o.Target.Labels = map[string]string{"team": "x"} },
-		"configured labels": func(_ *Outcome, configured *[]string, _ *Options) { *configured = []string{"stage"} },
-		"options":           func(_ *Outcome, _ *[]string, options *Options) { options.MaxConnections = 11 },
+		"list":           func(o *Outcome, _ *[]string, _ *Options) { o.List = listOf(3) },
+		"name":           func(o *Outcome, _ *[]string, _ *Options) { o.Target.Cluster.Name = "renamed" },
+		"engine version": func(o *Outcome, _ *[]string, _ *Options) { o.Target.Cluster.EngineVersion = "9" },
+		"label's value":  func(o *Outcome, _ *[]string, _ *Options) { o.Target.Labels = map[string]string{"team": "x"} },
+		"label's name": func(o *Outcome, configured *[]string, _ *Options) {
+			*configured, o.Target.Labels = []string{"stage"}, map[string]string{"stage": o.Target.Labels["team"]}
+		},
+		"options": func(_ *Outcome, _ *[]string, options *Options) { options.MaxConnections = 11 },
 	} {
 		o, configured, changed := outcome, c.labels, options
 		change(&o, &configured, &changed)

@@ -103,7 +103,7 @@ func TestProbeRefused(t *testing.T) {
 	if err := r.fleet.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before := r.cloud.Count(simulator.Target{})
+	before := len(r.cloud.Requests())
 	for query, want := range map[string]string{ //nolint:gosec // there are no credentials in it
 		"":                                       "400 " + which,
 		"target=":                                "400 " + which,
@@ -126,7 +126,7 @@ func TestProbeRefused(t *testing.T) {
 			t.Errorf("%.80s:\n got %s\nwant %s", query, got, want)
 		}
 	}
-	if after := r.cloud.Count(simulator.Target{}); after != before {
+	if after := len(r.cloud.Requests()); after != before {
 		t.Errorf("%d calls were made", after-before)
 	}
 	if status, body := r.get(t, http.MethodGet, "/probe?target=good&project=b", ""); status != 200 || !strings.Contains(body, `cluster_name="alone in b",project_id="p1",region="cn-north-4"} 1`) {
