@@ -3,6 +3,7 @@
 package server
 
 import (
+	"bufio"
 	"cmp"
 	"fmt"
 	"net/http"
@@ -53,6 +54,7 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 		w.Header().Add("Vary", "Accept")
 		return
 	}
+	buffered := bufferedWriter{w, bufio.NewWriterSize(w, 64<<10)}
 	promhttp.HandlerForTransactional(g, promhttp.HandlerOpts{
 		Registry: s.own, // the error counter is registered by the first request and shared by all
 		ErrorLog: errorLog(func(text string) {
@@ -63,8 +65,19 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 		ErrorHandling:      promhttp.ContinueOnError,
 		DisableCompression: true, // instrument compresses
 		EnableOpenMetrics:  true,
-	}).ServeHTTP(w, r)
+	}).ServeHTTP(buffered, r)
+	_ = buffered.Flush() // an error means that the client has disconnected
 }
+
+// bufferedWriter is a ResponseWriter with the methods of a bufio.Writer, which the encoders of text use directly. With
+// their own small buffers, an uncompressed response takes an eighth more CPU, in system calls.
+type bufferedWriter struct {
+	http.ResponseWriter
+	*bufio.Writer
+}
+
+// Write implements io.Writer.
+func (w bufferedWriter) Write(p []byte) (int, error) { return w.Writer.Write(p) }
 
 // errorLog is a promhttp.Logger.
 type errorLog func(text string)

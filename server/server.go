@@ -3,8 +3,9 @@
 // Package server answers HTTP. It decides nothing about clusters: which there are comes from discovery, and what they
 // say from collector.
 //
-// scrape.go makes of a request a deadline and a registry, for /metrics and, through probe.go, for /probe; sd.go tells
-// Prometheus of the clusters, and status.go people of how they are. /sd and /status answer from memory alone.
+// scrape.go turns requests for /metrics and, through probe.go, for /probe into a deadline and targets, and exposition.go
+// responds with their metrics. sd.go tells Prometheus of the clusters, and status.go people of how they are. /sd and
+// /status answer from memory alone.
 package server
 
 import (
