@@ -119,6 +119,7 @@ func (c *Client) Close() {
 // request is what is asked, in terms of the API.
 type request struct {
 	operation string
+	target    string   // what the gateway may throttle, such as a cluster's ID; empty if the operation has but one
 	endpoint  string   // if empty it is CSS's, where all paths begin with the version and the project ID
 	path      []string // segments, unescaped
 	query     url.Values
@@ -136,9 +137,6 @@ func (r *request) method() string {
 	}
 	return http.MethodGet
 }
-
-// target is what the gateway may throttle.
-func (r *request) target() string { return r.operation + " " + strings.Join(r.path, "/") }
 
 // success reports whether an answer of that status holds what was asked for.
 func (r *request) success(status int) bool {
@@ -195,7 +193,7 @@ func (c *Client) replace(ctx context.Context, operation string, rejected Credent
 
 // check returns the credentials for a request, or why it would not be sent now.
 func (c *Client) check(ctx context.Context, r request) (Credentials, error) {
-	if err := c.throttle.check(r.operation, r.target()); err != nil {
+	if err := c.throttle.check(r); err != nil {
 		return Credentials{}, err
 	}
 	credentials, err := c.credentials(ctx, r.operation)
@@ -237,7 +235,7 @@ func (c *Client) try(ctx context.Context, r request) (reply, Credentials, error)
 	if err != nil {
 		return reply{}, credentials, err
 	}
-	err = c.throttle.check(r.operation, r.target()) // again: the waits may have been long
+	err = c.throttle.check(r) // again: the waits may have been long
 	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
 		err = timeoutError(r.operation, "other requests", context.DeadlineExceeded)
 	}
@@ -293,10 +291,10 @@ func (c *Client) exchange(ctx context.Context, r request, req *http.Request, cre
 		err = timeoutError(r.operation, "the answer", ctx.Err())
 	case a.status == http.StatusTooManyRequests:
 		var wait time.Duration
-		wait, err.suspicious = c.throttle.recordThrottled(r.target(), start, err.retryAfter)
+		wait, err.suspicious = c.throttle.recordThrottled(r, start, err.retryAfter)
 		err.retryAfter = some(wait)
 	case verdictOf(a.status, err) == accepted:
-		c.throttle.recordSuccess(r.target())
+		c.throttle.recordSuccess(r)
 	}
 	if err != nil {
 		err.sent = true

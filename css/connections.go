@@ -152,7 +152,10 @@ func (c *Client) Reserve(ctx context.Context, clusterID string) error {
 }
 
 func connectionsRequest(clusterID string) request {
-	return request{operation: opConnections, path: []string{"clusters", clusterID, "vpcepservice", "connections"}}
+	return request{
+		operation: opConnections, target: clusterID,
+		path: []string{"clusters", clusterID, "vpcepservice", "connections"},
+	}
 }
 
 // Connections reads the whole list of a cluster

@@ -24,11 +24,14 @@ const (
 // next request is throttled as well, the whole project waits.
 type throttle struct {
 	mu        sync.Mutex
-	targets   map[string]*backOff
-	row       map[string]struct{} // targets throttled since the last success
-	suspected time.Time           // when row became that long
-	project   time.Time           // nothing is requested before
+	targets   map[throttled]*backOff
+	row       map[throttled]struct{} // targets throttled since the last success
+	suspected time.Time              // when row became that long
+	project   time.Time              // nothing is requested before
 }
+
+// throttled is what the gateway throttles on its own.
+type throttled struct{ operation, target string }
 
 // backOff is how long a target is not requested.
 type backOff struct {
@@ -37,42 +40,42 @@ type backOff struct {
 }
 
 func newThrottle() *throttle {
-	return &throttle{targets: make(map[string]*backOff), row: make(map[string]struct{})}
+	return &throttle{targets: make(map[throttled]*backOff), row: make(map[throttled]struct{})}
 }
 
-// check returns an error with ReasonThrottled while target must not be requested.
-func (t *throttle) check(operation, target string) error {
+// check returns an error with ReasonThrottled while r must not be sent.
+func (t *throttle) check(r request) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	until := t.project
-	if b := t.targets[target]; b != nil && b.until.After(until) {
+	if b := t.targets[throttled{r.operation, r.target}]; b != nil && b.until.After(until) {
 		until = b.until
 	}
 	if !time.Now().Before(until) {
 		return nil
 	}
 	return &Error{
-		Reason: ReasonThrottled, Operation: operation,
+		Reason: ReasonThrottled, Operation: r.operation,
 		Message: "backing off until " + until.UTC().Format(time.RFC3339) + " after HTTP 429",
 	}
 }
 
-// recordSuccess forgets that target was throttled.
-func (t *throttle) recordSuccess(target string) {
+// recordSuccess forgets that r was throttled.
+func (t *throttle) recordSuccess(r request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.targets, target)
+	delete(t.targets, throttled{r.operation, r.target})
 	clear(t.row)
 }
 
-// recordThrottled stores a 429 of a request that was sent at start. It returns how long target must not be requested, and
+// recordThrottled stores a 429 of a request that was sent at start. It returns how long it must not be sent again, and
 // whether the project is suspected, so that its next request should be a single try. retryAfter is not set if the answer had
 // no such header.
-func (t *throttle) recordThrottled(target string, start time.Time, retryAfter Optional[time.Duration]) (wait time.Duration, suspected bool) {
+func (t *throttle) recordThrottled(r request, start time.Time, retryAfter Optional[time.Duration]) (wait time.Duration, suspected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(t.targets, func(_ string, b *backOff) bool { return now.Sub(b.until) > time.Hour })
+	now, target := time.Now(), throttled{r.operation, r.target}
+	maps.DeleteFunc(t.targets, func(_ throttled, b *backOff) bool { return now.Sub(b.until) > time.Hour })
 	b := t.targets[target]
 	if b == nil {
 		b = &backOff{}

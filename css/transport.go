@@ -67,7 +67,8 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 		}
 		return
 	}
-	if c.failures++; c.failures >= maxFailures && now.Sub(c.closedAt) >= closeInterval {
+	c.failures++
+	if c.failures >= maxFailures && now.Sub(c.closedAt) >= closeInterval {
 		c.failures, c.closedAt = 0, now
 		c.closeIdle()
 	}
