@@ -6,12 +6,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"slices"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 )
 
 // turn is what one contender's turn came to.
@@ -20,7 +24,20 @@ type turn struct {
 	wall time.Duration // of a scrape
 }
 
-// oneCluster has the contenders read one cluster in turns, with and without compression.
+// form is how a scrape asks for its answer.
+type form struct{ name, accept, encoding string }
+
+const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+
+func forms() []form {
+	return []form{
+		{"not compressed", "text/plain", "identity"},
+		{"compressed, as Prometheus asks for it", "text/plain", "gzip"},
+		{"protobuf, compressed, as Prometheus asks for native histograms", protobuf, "gzip"},
+	}
+}
+
+// oneCluster has the contenders read one cluster in turns, in each form.
 func (b *bench) oneCluster(ctx context.Context, to io.Writer) error {
 	for _, connections := range b.options.connections {
 		if err := b.oneClusterOf(ctx, to, connections); err != nil {
@@ -42,19 +59,22 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 	}
 	defer stopAll(all)
 
-	for _, encoding := range []string{"identity", "gzip"} {
-		turns, answers, err := b.turns(ctx, c, all, encoding)
+	for _, f := range forms() {
+		asked := all
+		if f.accept == protobuf { // the floor's series are ready as text
+			asked = slices.DeleteFunc(slices.Clone(all), func(one *contender) bool { return one.name == floorName })
+		}
+		turns, answers, err := b.turns(ctx, c, asked, f)
 		if err != nil {
 			return err
 		}
-		for i, one := range all {
+		for i, one := range asked {
 			if err := b.hold(one, turns[i], answers[i], connections); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections,
-			map[string]string{"identity": "not compressed", "gzip": "compressed, as Prometheus asks for it"}[encoding])
-		if err := b.table(to, all, turns, answers); err != nil {
+		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections, f.name)
+		if err := b.table(to, asked, turns, answers); err != nil {
 			return err
 		}
 	}
@@ -106,16 +126,16 @@ func (b *bench) hold(one *contender, turns []turn, a answered, connections int) 
 type answered struct{ series, bytes int }
 
 // turns has the contenders be scraped, one after the other, round after round; one round more, the first, warms them up.
-func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, encoding string) ([][]turn, []answered, error) {
+func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) ([][]turn, []answered, error) {
 	turns, answers := make([][]turn, len(all)), make([]answered, len(all))
 	for round := range b.options.rounds + 1 {
 		for i, one := range all {
-			t, body, err := b.turn(ctx, c, one, encoding)
+			t, body, err := b.turn(ctx, c, one, f)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w\n%s", one.name, err, one.output)
 			}
 			if round == 0 {
-				if answers[i], err = sizeOf(body, encoding, one.series); err != nil {
+				if answers[i], err = sizeOf(body, f, one.series); err != nil {
 					return nil, nil, err
 				}
 				continue
@@ -127,8 +147,10 @@ func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, encoding 
 }
 
 // turn scrapes one contender some times.
-func (b *bench) turn(ctx context.Context, c *cloud, one *contender, encoding string) (t turn, body []byte, err error) {
-	header := http.Header{"Accept-Encoding": {encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"}}
+func (b *bench) turn(ctx context.Context, c *cloud, one *contender, f form) (t turn, body []byte, err error) {
+	header := http.Header{
+		"Accept": {f.accept}, "Accept-Encoding": {f.encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"},
+	}
 	var took []time.Duration
 	t.spent, err = c.during(ctx, one.process, func() error {
 		for range b.options.scrapes {
@@ -147,11 +169,16 @@ func (b *bench) turn(ctx context.Context, c *cloud, one *contender, encoding str
 }
 
 // sizeOf looks into an answer.
-func sizeOf(body []byte, encoding string, series *regexp.Regexp) (answered, error) {
+func sizeOf(body []byte, f form, series *regexp.Regexp) (answered, error) {
 	a := answered{bytes: len(body)}
-	if encoding == "gzip" {
-		var err error
+	var err error
+	if f.encoding == "gzip" {
 		if body, err = unpacked(body); err != nil {
+			return a, err
+		}
+	}
+	if f.accept == protobuf {
+		if body, err = asText(body); err != nil {
 			return a, err
 		}
 	}
@@ -165,6 +192,25 @@ func unpacked(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(reader)
+}
+
+// asText returns families in protobuf as text.
+func asText(body []byte) ([]byte, error) {
+	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	var text bytes.Buffer
+	for {
+		var family dto.MetricFamily
+		err := decoder.Decode(&family)
+		if errors.Is(err, io.EOF) {
+			return text.Bytes(), nil
+		}
+		if err == nil {
+			_, err = expfmt.MetricFamilyToText(&text, &family)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // each is what of says of all.
