@@ -150,7 +150,7 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 	}
 	var projects []configured
 	for _, file := range cfg.Projects {
-		i := slices.IndexFunc(e.projects, func(old configured) bool { return same(old.file, file) })
+		i := slices.IndexFunc(e.projects, func(old configured) bool { return reflect.DeepEqual(old.file, file) })
 		if i >= 0 {
 			projects = append(projects, e.projects[i])
 			continue
@@ -162,25 +162,6 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 		projects = append(projects, configured{file, project})
 	}
 	return cfg, projects, nil
-}
-
-// same says whether the file says the same of a project. Regular expressions are compared by their text.
-func same(a, b config.Project) bool {
-	if a.Discovery != nil && b.Discovery != nil {
-		if patterns(a.Discovery) != patterns(b.Discovery) {
-			return false
-		}
-		ours, theirs := *a.Discovery, *b.Discovery
-		for _, d := range []*config.Discovery{&ours, &theirs} {
-			d.Name, d.Engine, d.EnterpriseProjectID, d.Tags = nil, nil, nil, nil
-		}
-		a.Discovery, b.Discovery = &ours, &theirs
-	}
-	return reflect.DeepEqual(a, b)
-}
-
-func patterns(d *config.Discovery) string {
-	return fmt.Sprintf("%q %q %q %q", d.Name, d.Engine, d.EnterpriseProjectID, d.Tags)
 }
 
 // newProject builds what reads a project of the file.

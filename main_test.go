@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -461,6 +462,8 @@ func TestReload(t *testing.T) {
 }
 
 // TestSame keeps a project whose text is the same, and no other.
+// TestSame holds that reflect.DeepEqual tells whether a project is as before: its regular expressions are compared by their
+// programs.
 func TestSame(t *testing.T) {
 	const text = `projects: [{region: cn-north-4, project_id: p1, discovery: {name: "a.*", tags: {a: b}}, ` +
 		`clusters: [{id: c1, labels: {x: y}}], proxy_url: "http://127.0.0.1:1"}]`
@@ -472,7 +475,7 @@ func TestSame(t *testing.T) {
 		}
 		return cfg.Projects[0]
 	}
-	if !same(parse(text), parse("scrape: {concurrency: 3}\n"+text)) {
+	if !reflect.DeepEqual(parse(text), parse("scrape: {concurrency: 3}\n"+text)) {
 		t.Error("the same text is not the same project")
 	}
 	for _, change := range [][2]string{
@@ -483,7 +486,7 @@ func TestSame(t *testing.T) {
 		if changed == text {
 			t.Fatal("not in the text: " + change[0])
 		}
-		if same(parse(text), parse(changed)) {
+		if reflect.DeepEqual(parse(text), parse(changed)) {
 			t.Errorf("%s is taken for %s", change[1], change[0])
 		}
 	}
@@ -502,7 +505,7 @@ func TestSame(t *testing.T) {
 		}
 		projects = append(projects, parse(trusting))
 	}
-	if !same(projects[0], projects[1]) {
+	if !reflect.DeepEqual(projects[0], projects[1]) {
 		t.Error("a new certificate authority made another project")
 	}
 }

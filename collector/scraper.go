@@ -216,7 +216,7 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 		return
 	}
 	if err := slots.Acquire(q.ctx, 1); err != nil {
-		s.finish(q.read, nil, timeoutError(q.read.waitsFor(), err))
+		s.finish(q.read, nil, css.NewTimeoutError(q.read.waitsFor(), err))
 		return
 	}
 	release := sync.OnceFunc(func() { slots.Release(1) })
@@ -266,7 +266,7 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	case <-r.done:
 		o.List, o.ReadAt, o.Err, o.Duration = r.list, r.ended, r.err, r.spent(start, r.ended)
 	default:
-		o.Err, o.Duration = timeoutError(r.waitsFor(), ctx.Err()), r.spent(start, time.Now())
+		o.Err, o.Duration = css.NewTimeoutError(r.waitsFor(), ctx.Err()), r.spent(start, time.Now())
 	}
 	s.leave(r)
 	if t.ProjectID == "" {
@@ -274,13 +274,6 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	}
 	s.recordOutcome(ctx, &o)
 	return o
-}
-
-// timeoutError returns the error of a deadline that passed while waiting.
-func timeoutError(waitedFor string, cause error) *css.Error {
-	return &css.Error{
-		Reason: css.ReasonTimeout, Operation: "connections", Err: cause, Message: "timed out waiting for " + waitedFor,
-	}
 }
 
 // leave takes a read that nobody waits for any more out of the way of the next scrape.

@@ -387,6 +387,11 @@ func timeoutError(operation, waitedFor string, cause error) *Error {
 	return &Error{Reason: ReasonTimeout, Operation: operation, Message: "timed out waiting for " + waitedFor, Err: cause}
 }
 
+// NewTimeoutError returns the error of a cluster that could not be read because a deadline passed while waiting.
+func NewTimeoutError(waitedFor string, cause error) *Error {
+	return timeoutError(opConnections, waitedFor, cause)
+}
+
 // callerGaveUp reports whether a call failed only because its own caller had no more time.
 func callerGaveUp(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*Error](err)
