@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -152,6 +153,24 @@ func fiveWithOneKey(secret, settings string) (members []member, ids []string) {
 		members, ids = append(members, m), append(ids, m.clusters...)
 	}
 	return members, ids
+}
+
+// TestReloadKeepsThePause: a sidecar that reloads again and again must not lock a wrong key, whatever else the file changes.
+func TestReloadKeepsThePause(t *testing.T) {
+	ids := clusterIDs("c", 20)
+	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-wrong", secret: "another one", clusters: ids})
+	file := cloud.file(t, cloud.Serve(t))
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "--config.file="+file, "--web.enable-lifecycle")
+	for n := range 6 {
+		p.scrape(t, "5")
+		changed := strings.Replace(string(content), "requests_per_second: 1000", fmt.Sprintf("requests_per_second: %d", 1001+n), 1)
+		p.reload(t, file, changed)
+	}
+	cloud.checkRefusals(t, "AK-wrong", mostRefusals)
 }
 
 func sharedAndRevoked(t *testing.T) {
