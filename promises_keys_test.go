@@ -160,7 +160,7 @@ func TestReloadKeepsThePause(t *testing.T) {
 	ids := clusterIDs("c", 20)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-wrong", secret: "another one", clusters: ids})
 	file := cloud.file(t, cloud.Serve(t))
-	content, err := os.ReadFile(file)
+	content, err := os.ReadFile(file) //nolint:gosec // of the test
 	if err != nil {
 		t.Fatal(err)
 	}

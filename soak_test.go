@@ -159,7 +159,7 @@ func soakFiles(t *testing.T, path string) []string {
 // reload puts text into the file and has it loaded.
 func (p *program) reload(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test
 		t.Error(err)
 		return
 	}
