@@ -45,11 +45,7 @@ type exporterFailure struct {
 	Code   string `json:"code"`
 }
 
-// String tells a refusal from the rest that the exporter gives to credentials that were refused when it listed the clusters.
 func (f exporterFailure) String() string {
-	if f.Status == 0 && f.Code != "" {
-		return f.Code + ", rests"
-	}
 	return strings.TrimSpace(fmt.Sprint(f.Status, " ", f.Code))
 }
 
