@@ -275,7 +275,7 @@ func TestLogsOnce(t *testing.T) {
 		t.Fatalf("%d lines:\n%s", len(lines), log.String())
 	}
 	for i, wants := range [][]string{
-		{`msg="Cluster scrape failed"`, "reason=denied", "code=CSS.0015", "request_id=0", "hint=\"the cluster does not exist", "cluster_id=c1"},
+		{`msg="Cluster scrape failed"`, "reason=denied", "code=CSS.0015", "request_id=0", "hint=\"check the cluster ID", "cluster_id=c1"},
 		{`msg="Cluster scrape failed"`, "reason=server"},
 		{`msg="Cluster scrape succeeded again"`, "cluster_id=c1"},
 	} {

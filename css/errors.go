@@ -21,23 +21,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Reason says in one word why a call failed. The set is closed: it is a label's value.
+// Reason is why a call failed, in one word. The set is closed: it is the value of a label.
 type Reason string
 
 // The reasons of a failed call.
 const (
-	ReasonAuth      Reason = "auth"      // the credentials were not accepted (401), are resting, or cannot be had
-	ReasonDenied    Reason = "denied"    // the credentials may not do this (403, CSS.0051, CSS.5313)
+	ReasonAuth      Reason = "auth"      // rejected, paused or missing credentials (401, CSS.0045)
+	ReasonDenied    Reason = "denied"    // a missing permission (403, CSS.0051, CSS.5313)
 	ReasonNotFound  Reason = "not_found" // 404
-	ReasonInvalid   Reason = "invalid"   // any other status that is no answer
+	ReasonInvalid   Reason = "invalid"   // any other unexpected status
 	ReasonThrottled Reason = "throttled" // 429
-	ReasonTimeout   Reason = "timeout"   // the deadline came first
-	ReasonServer    Reason = "server"    // 5xx
-	ReasonTransport Reason = "transport" // DNS, TLS, a connection that could not be made or broke
-	ReasonDecode    Reason = "decode"    // a body that is no answer
+	ReasonTimeout   Reason = "timeout"
+	ReasonServer    Reason = "server"    // 5xx, 202 with CSS.0011
+	ReasonTransport Reason = "transport" // DNS, TLS, or a connection that failed or broke
+	ReasonDecode    Reason = "decode"    // an invalid body
 )
 
-// Reasons lists every reason, in the order of the documentation.
+// Reasons returns every reason, in the order of the documentation.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonAuth, ReasonDenied, ReasonNotFound, ReasonInvalid, ReasonThrottled,
@@ -47,38 +47,37 @@ func Reasons() []Reason {
 
 // Codes of the API that change what is done.
 const (
-	codeServiceOff    = "CSS.5182" // the VPC endpoint service of the cluster is switched off
-	codeNoPermission  = "CSS.0051" // a denial that arrives as 400
+	codeServiceOff    = "CSS.5182" // the cluster's VPC endpoint service is disabled
+	codeNoPermission  = "CSS.0051" // denied, arrives as 400
 	codeActionRefused = "CSS.5313" // likewise
-	codeNoSuchCluster = "CSS.0015" // the cluster is missing, or not this account's: the API does not tell which
-	codeWrongToken    = "CSS.0045" //nolint:gosec // not a secret: wrong credentials that arrive as 400
-	codeTryLater      = "CSS.0011" // arrives as 202 and is not an answer
-	codeTokenExpired  = "0307"     // of the gateway, whose codes begin with APIGW. or APIG.
+	codeNoSuchCluster = "CSS.0015" // the cluster is missing or belongs to another account
+	codeWrongToken    = "CSS.0045" //nolint:gosec // not a secret: rejected credentials, arrives as 400
+	codeTryLater      = "CSS.0011" // arrives as 202
+	codeTokenExpired  = "0307"     // of the gateway, after APIGW. or APIG.
 )
 
-// How many bytes of an error's body are read, and of what stands in it are kept.
+// Limits of error bodies and of what is kept of them, in bytes.
 const (
 	maxErrorBody       = 64 << 10
 	maxErrorMessage    = 200
 	maxErrorIdentifier = 128
 )
 
-// Error is a failed call. It never holds the body of an answer: the gateway echoes the signed request, security token
-// and all, in its refusals.
+// Error is a failed call. It never holds the body of an answer: the gateway echoes the signed request with its security token.
 type Error struct {
 	Reason    Reason
-	Operation string // what was asked: "connections", "clusters", "projects", "token"
+	Operation string // "connections", "clusters", "projects" or "token"
 	Status    int    // HTTP status; 0 if there was no answer
 	Code      string // the API's error code, such as "CSS.0015"; may be empty
-	RequestID string // what the cloud's support asks for; may be empty
+	RequestID string // for the cloud's support; may be empty
 	Message   string // short and cleaned
-	Err       error  // what was underneath, if that was an error of this side
+	Err       error  // the cause, if it is not the API's answer
 
-	hint       string                  // in the place of what Hint would say
-	retryAfter Optional[time.Duration] // as the server asked
-	broken     bool                    // the connection broke: another try may succeed
-	sent       bool                    // see Sent
-	suspicious bool                    // the project's next request should be a single try
+	hint       string // overrides the general one
+	retryAfter Optional[time.Duration]
+	broken     bool // the connection broke: another try may succeed
+	sent       bool // see Sent
+	suspicious bool // the project's next request should be a single try
 }
 
 // Sent reports whether a request was sent before the call failed.
@@ -101,16 +100,16 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the error underneath, nil where the API itself said no.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// tokenExpired says whether the gateway refused a token because it has ended.
+// tokenExpired reports whether the gateway rejected a token because it has expired.
 func (e *Error) tokenExpired() bool {
 	prefix, number, _ := strings.Cut(e.Code, ".")
 	return e.Reason == ReasonAuth && (prefix == "APIGW" || prefix == "APIG") && number == codeTokenExpired
 }
 
-// Hint says what a person can do about the failure: one sentence without a full stop.
+// Hint returns what a person can do about the failure: one sentence without a full stop.
 func (e *Error) Hint() string {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
@@ -118,26 +117,26 @@ func (e *Error) Hint() string {
 	case e.hint != "":
 		return e.hint
 	case e.tokenExpired():
-		return "the token has expired; see that whoever renews it still does"
+		return "the token has expired: check whatever renews it"
 	case e.Reason == ReasonAuth && e.Operation == opToken:
 		return "check the user's name, domain and password; rejected passwords are paused, so that the cloud does not lock the user"
 	case e.Reason == ReasonAuth:
 		return "check the access key, the secret key, the security token and the clock of this machine; " +
 			"rejected credentials are paused, so that the cloud does not lock them"
 	case e.Code == codeNoSuchCluster:
-		return "the cluster does not exist in this project, or the credentials may not see it"
+		return "check the cluster ID and the project; if the cluster exists, allow css:VPCEndpoint:listConnection on it"
 	case e.Reason == ReasonDenied && e.Operation == opToken:
-		return "IAM does not let the user log in to this project: check the user's status and access mode in the console"
+		return "the user may not log in to this project: check the user's status and access mode in IAM"
 	case e.Reason == ReasonDenied:
-		return "allow css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get to these credentials"
+		return "allow css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get"
 	case e.Reason == ReasonNotFound && (e.Operation == opToken || e.Operation == opProjects):
 		return "check iam_endpoint"
 	case e.Reason == ReasonNotFound:
-		return "check endpoint, project_id and the cluster's id"
+		return "check endpoint, project_id and the cluster ID"
 	case e.Reason == ReasonThrottled:
 		return "lower requests_per_second, scrape less often, or set scrape.min_interval"
 	case e.Reason == ReasonTimeout:
-		return "raise scrape_timeout in Prometheus, or look for a slow network or proxy"
+		return "raise scrape_timeout in Prometheus, or check for a slow network or proxy"
 	case errors.As(e.Err, &dns):
 		return "the endpoint's name cannot be resolved: check region, endpoint and DNS"
 	case errors.As(e.Err, &cert):
@@ -145,15 +144,14 @@ func (e *Error) Hint() string {
 	case e.Reason == ReasonTransport:
 		return "check the network between this machine and the endpoint, and proxy_url"
 	case e.Reason == ReasonDecode:
-		return "what answered is not the CSS API: check endpoint and proxy"
+		return "the response is not from the CSS API: check endpoint and proxy"
 	case e.Reason == ReasonServer:
-		return "the cloud's API is in trouble; the next scrape tries again"
+		return "the cloud's API is failing; the next scrape retries"
 	}
-	return "look the code up in the cloud's documentation, or give the request id to its support"
+	return "look up the code in the cloud's documentation, or give the request ID to its support"
 }
 
-// ReasonOf gives the reason of an error of this package. An error from elsewhere that ended the wait is a timeout; any
-// other is of the transport.
+// ReasonOf returns the reason of an error. Errors of other packages are timeouts if a context ended, or else transport errors.
 func ReasonOf(err error) Reason {
 	var e *Error
 	switch {
@@ -165,7 +163,7 @@ func ReasonOf(err error) Reason {
 	return ReasonTransport
 }
 
-// reasonOfStatus follows the table of the documentation; status is not 200.
+// reasonOfStatus returns the reason of a status other than 200.
 func reasonOfStatus(status int, code string) Reason {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusBadRequest && code == codeWrongToken:
@@ -182,7 +180,7 @@ func reasonOfStatus(status int, code string) Reason {
 	return ReasonInvalid
 }
 
-// statusError makes the error of an answer that is no 200. Only short, well-formed parts of the body survive.
+// statusError returns the error of an answer other than 200. Only short, well-formed parts of the body are kept.
 func statusError(operation string, answer *http.Response, body []byte, credentials Credentials) *Error {
 	status := answer.StatusCode
 	code, message, requestID := errorFields(body)
@@ -227,11 +225,10 @@ func clockHint(date string, now time.Time) string {
 	return fmt.Sprintf("the clock of this machine is %s behind the server's: synchronize it", -skew)
 }
 
-// shortestSecret is the length in bytes below which a text is not looked for in answers: real credentials are longer,
-// and a short one would be found in any text.
+// shortestSecret is the shortest text that is looked for in answers: a shorter one would be found in any text.
 const shortestSecret = 8
 
-// redact takes the credentials out of what the API said, should it have quoted them, in whatever form it got them.
+// redact removes the credentials from a text of the API, which may quote them in any of the forms of spellings.
 func (c Credentials) redact(said string) string {
 	if said == "" {
 		return ""
@@ -247,10 +244,10 @@ func (c Credentials) redact(said string) string {
 	return said
 }
 
-// spellings are the forms that a text takes in JSON, in an address and in base64.
+// spellings returns the forms of a text in JSON, in a URL and in base64.
 func spellings(text string) []string {
-	quoted, _ := json.Marshal(text)             // as this side sends it; a text cannot fail
-	plain, _ := jsontext.AppendQuote(nil, text) // as others do, who leave <, > and & alone
+	quoted, _ := json.Marshal(text)             // escapes <, > and &
+	plain, _ := jsontext.AppendQuote(nil, text) // does not
 	return []string{
 		text, string(quoted[1 : len(quoted)-1]), string(plain[1 : len(plain)-1]),
 		url.QueryEscape(text), url.PathEscape(text), escape(text),
@@ -258,7 +255,7 @@ func spellings(text string) []string {
 	}
 }
 
-// errorFields reads the shapes of error bodies that have been seen: CSS's own, the gateway's, and two of IAM's.
+// errorFields reads the known shapes of error bodies: CSS's own, the gateway's, and two of IAM's.
 func errorFields(body []byte) (code, message, requestID string) {
 	var wire struct {
 		ErrCode         any `json:"errCode"`
@@ -272,7 +269,7 @@ func errorFields(body []byte) (code, message, requestID string) {
 			Message any `json:"message"`
 		} `json:"error"`
 	}
-	// A field of another type makes an error but leaves what was read before and after it.
+	// A field of another type is an error, but the other fields are decoded.
 	_ = json.Unmarshal(body, &wire)
 	return firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code),
 		firstText(wire.ExternalMessage, wire.ErrorMsg, wire.Message, wire.Error.Message),
@@ -293,7 +290,7 @@ func firstText(values ...any) string {
 	return ""
 }
 
-// identifier lets a code or a request id pass if it looks like one, and nothing else.
+// identifier returns a code or a request ID, or nothing if s does not look like one.
 func identifier(s string) string {
 	if len(s) > maxErrorIdentifier {
 		return ""
@@ -306,8 +303,8 @@ func identifier(s string) string {
 	return s
 }
 
-// cleanMessage keeps the first printable line of an API's message. Whatever follows a mention of the signature is
-// dropped: that is where the signed request is echoed.
+// cleanMessage returns the first printable line of an API's message, up to the first mention of the signature: the signed
+// request is echoed there.
 func cleanMessage(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(strings.ToValidUTF8(s, "?")), "\n")
 	lower := strings.Map(asciiLower, s) // of the same length as s
@@ -325,7 +322,7 @@ func cleanMessage(s string) string {
 	return strings.TrimRight(Clean(s, maxErrorMessage), " ,;:")
 }
 
-// asciiLower leaves other letters alone, whose lower case may have another length.
+// asciiLower keeps the length of the text, which the lower case of other letters may change.
 func asciiLower(r rune) rune {
 	if 'A' <= r && r <= 'Z' {
 		return r - 'A' + 'a'
@@ -333,11 +330,11 @@ func asciiLower(r rune) rune {
 	return r
 }
 
-// transportError makes the error of an exchange that brought no whole answer. What net/http says of an answer that is no
-// HTTP quotes the answer, which may echo what was signed; so only errors that do not are kept.
+// transportError returns the error of an exchange without a complete answer. net/http quotes malformed answers, which may
+// echo what was signed, so only errors that do not are kept.
 func transportError(operation string, status int, err error, credentials Credentials) *Error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // without the address, which the log line has already
+		err = u.Err // without the URL
 	}
 	e := &Error{Reason: ReasonTransport, Operation: operation, Status: status, broken: retryable(err)}
 	var network *net.OpError
@@ -356,8 +353,7 @@ func transportError(operation string, status int, err error, credentials Credent
 	return e
 }
 
-// retryable says whether a failed exchange may succeed if tried again at once: a name that does not exist and a
-// certificate that is not trusted will be so next time too.
+// retryable reports whether a failed exchange may succeed at once: an unknown name and an untrusted certificate cannot.
 func retryable(err error) bool {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError

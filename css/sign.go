@@ -21,11 +21,11 @@ const (
 	headerDate          = "X-Sdk-Date"
 	headerProjectID     = "X-Project-Id"
 	headerSecurityToken = "X-Security-Token"
-	headerAuthToken     = "X-Auth-Token" //nolint:gosec // a header, not its value
+	headerAuthToken     = "X-Auth-Token" //nolint:gosec // the name of a header
 )
 
-// sign puts X-Sdk-Date and the Authorization of the algorithm SDK-HMAC-SHA256 on req. The headers named in signed are
-// part of the signature, as is X-Sdk-Date; those that req does not carry are passed over.
+// sign sets X-Sdk-Date and Authorization (SDK-HMAC-SHA256). The signature covers X-Sdk-Date and those of the signed headers
+// that req has.
 func sign(req *http.Request, body []byte, accessKey, secretKey string, now time.Time, signed ...string) {
 	date := now.UTC().Format(dateFormat)
 	req.Header.Set(headerDate, date)
@@ -48,7 +48,7 @@ func sign(req *http.Request, body []byte, accessKey, secretKey string, now time.
 		", Signature="+hex.EncodeToString(mac.Sum(nil)))
 }
 
-// canonicalRequest is the text that is hashed and signed; names are lower-case and sorted.
+// canonicalRequest returns the text that is hashed and signed; names are lower-case and sorted.
 func canonicalRequest(req *http.Request, body []byte, names []string) string {
 	var b strings.Builder
 	b.WriteString(req.Method)
@@ -76,7 +76,7 @@ func canonicalRequest(req *http.Request, body []byte, names []string) string {
 	return b.String()
 }
 
-// canonicalQuery sorts by key and then by value; it is also what goes on the wire, so that both sides see one text.
+// canonicalQuery sorts by key and value. It is also sent, so that both sides see the same text.
 func canonicalQuery(query url.Values) string {
 	var pairs []string
 	for _, key := range slices.Sorted(maps.Keys(query)) {
@@ -87,8 +87,8 @@ func canonicalQuery(query url.Values) string {
 	return strings.Join(pairs, "&")
 }
 
-// escape percent-encodes every byte except letters, digits and "-_.~". The standard library's escapers differ from
-// that by a byte or two ("+" for a space, "!" kept), which is enough for a signature to be refused.
+// escape percent-encodes every byte except letters, digits and "-_.~". The standard library's escapers keep others ("!") or
+// write a space as "+", which invalidates the signature.
 func escape(s string) string {
 	const upperHex = "0123456789ABCDEF"
 	var b strings.Builder
