@@ -118,6 +118,7 @@ func TestParseConnectionFields(t *testing.T) {
 		{"maxSession", `"0x1F"`, Connection{}, 1},
 		{"maxSession", `"0x_1p4"`, Connection{}, 1},
 		{"maxSession", `"１２"`, Connection{}, 1},
+		{"maxSession", `"1_000"`, Connection{}, 1},
 		{"maxSession", `true`, Connection{}, 1},
 		{"maxSession", `[]`, Connection{}, 1},
 		{"maxSession", `{"value":"3000"}`, Connection{}, 1},
@@ -429,6 +430,10 @@ func TestParseIsBounded(t *testing.T) {
 		},
 		"tags": func() error {
 			_, _, err := parseClusters(fill(`{"clusters":[{"id":"a","tags":[`, `{}`, `]}]}`))
+			return err
+		},
+		"tags of many clusters": func() error {
+			_, _, err := parseClusters(fill(`{"clusters":[`, `{"tags":[`+strings.Repeat("{},", 90_000)+`{}]}`, `]}`))
 			return err
 		},
 		"skipped": func() error {
