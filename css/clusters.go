@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"strconv"
 
@@ -86,89 +85,61 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	}
 }
 
-// parseClusters reads one page. One odd field does not lose the list; total is not set where the page has no totalSize.
-func parseClusters(body []byte) (page []Cluster, total Optional[float64], err error) {
-	r := newReader(body)
-	listed := false
-	err = r.document(func(name []byte) error {
-		switch string(name) {
-		case "clusters":
-			if r.json.PeekKind() != jsontext.KindBeginArray {
-				listed = r.json.PeekKind() == jsontext.KindNull
-				return r.odd("clusters")
-			}
-			listed = true
-			return r.array(func() error {
-				var c Cluster
-				err := r.objectOr("clusters", r.cluster(&c))
-				page = append(page, c)
-				return err
-			})
-		case "totalSize":
-			return r.number("totalSize", &total)
-		}
-		return r.skip()
-	})
-	if total.Value < 0 || total.Value != math.Trunc(total.Value) {
-		total = Optional[float64]{} // no count of anything
+// parseClusters decodes one page. total is not set if the page has no valid totalSize.
+func parseClusters(body []byte) (clusters []Cluster, total Optional[float64], err error) {
+	var page struct {
+		Clusters list[object[struct {
+			ID        field[string] `json:"id"`
+			Name      field[string] `json:"name"`
+			Status    field[string] `json:"status"`
+			Datastore object[struct {
+				Type    field[string] `json:"type"`
+				Version field[string] `json:"version"`
+			}] `json:"datastore"`
+			EnterpriseProjectID field[string] `json:"enterpriseProjectId"`
+			VPCID               field[string] `json:"vpcId"`
+			Tags                tags          `json:"tags"`
+		}]] `json:"clusters"`
+		TotalSize field[float64] `json:"totalSize"`
 	}
-	if err == nil && !listed {
-		err = errors.New("the body has no list of clusters")
+	if err := decode(body, &page); err != nil {
+		return nil, total, err
 	}
-	return page, total, err
-}
-
-func (r *reader) cluster(c *Cluster) func(name []byte) error {
-	return func(name []byte) error {
-		switch string(name) {
-		case "id":
-			return r.text("id", &c.ID)
-		case "name":
-			return r.text("name", &c.Name)
-		case "status":
-			return r.text("status", &c.Status)
-		case "datastore":
-			return r.objectOr("datastore", func(name []byte) error {
-				switch string(name) {
-				case "type":
-					return r.text("type", &c.Engine)
-				case "version":
-					return r.text("version", &c.EngineVersion)
-				}
-				return r.skip()
-			})
-		case "enterpriseProjectId":
-			return r.text("enterpriseProjectId", &c.EnterpriseProjectID)
-		case "vpcId":
-			return r.text("vpcId", &c.VPCID)
-		case "tags":
-			return r.tags(c)
-		}
-		return r.skip()
+	if kind := page.Clusters.kind; kind != jsontext.KindBeginArray && kind != jsontext.KindNull {
+		return nil, total, errors.New("the body has no list of clusters")
 	}
-}
-
-func (r *reader) tags(c *Cluster) error {
-	if r.json.PeekKind() != jsontext.KindBeginArray {
-		return r.odd("tags")
-	}
-	return r.array(func() error {
-		var key, value string
-		err := r.objectOr("tags", func(name []byte) error {
-			switch string(name) {
-			case "key":
-				return r.text("key", &key)
-			case "value":
-				return r.text("value", &value)
-			}
-			return r.skip()
+	for i := range page.Clusters.items {
+		w := &page.Clusters.items[i].value
+		clusters = append(clusters, Cluster{
+			ID: w.ID.Value, Name: w.Name.Value, Status: w.Status.Value,
+			Engine: w.Datastore.value.Type.Value, EngineVersion: w.Datastore.value.Version.Value,
+			EnterpriseProjectID: w.EnterpriseProjectID.Value, VPCID: w.VPCID.Value, Tags: w.Tags,
 		})
-		if err == nil && key != "" {
-			if c.Tags == nil {
-				c.Tags = make(map[string]string)
+	}
+	if isCount(page.TotalSize.Value) {
+		total = page.TotalSize.Optional
+	}
+	return clusters, total, nil
+}
+
+// tags are a cluster's tags, which the API sends as a list. Tags without a key are skipped.
+type tags map[string]string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (t *tags) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	var tag object[struct {
+		Key   field[string] `json:"key"`
+		Value field[string] `json:"value"`
+	}]
+	each := func(dec *jsontext.Decoder, _ *struct{}) error {
+		err := tag.UnmarshalJSONFrom(dec)
+		if key := tag.value.Key.Value; key != "" {
+			if *t == nil {
+				*t = make(tags)
 			}
-			c.Tags[key] = value
+			(*t)[key] = tag.value.Value.Value
 		}
 		return err
-	})
+	}
+	return (&list[struct{}]{decode: each}).UnmarshalJSONFrom(dec) // a list of nothing: each cluster may have a long one
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -265,123 +265,97 @@ func (l *ConnectionList) more(fresh int) bool {
 	return fresh > 0 && (!l.Reported.Set || float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// parseConnections reads one page. It fails where the body is no answer: no JSON object, one with neither connections
-// nor total_count, or one whose connections are no list of objects.
+// wireConnection is a connection as the API sends it.
+type wireConnection struct {
+	ID                field[string]    `json:"id"`
+	Status            field[Status]    `json:"status"`
+	MaxSessions       field[float64]   `json:"maxSession"`
+	SpecificationName field[string]    `json:"specificationName"`
+	CreatedAt         field[time.Time] `json:"created_at"`
+	UpdatedAt         field[time.Time] `json:"update_at"`
+	DomainID          field[string]    `json:"domain_id"`
+	IP                field[string]    `json:"vpcepIp"`
+	IPv6              field[string]    `json:"vpcepIpv6Address"`
+	DNSName           field[string]    `json:"vpcepDnsName"`
+}
+
+// take returns the connection and clears w.
+func (w *wireConnection) take(unparsable map[string]int) Connection {
+	return Connection{
+		ID:                w.ID.take("id", unparsable).Value,
+		Status:            w.Status.take("status", unparsable).Value,
+		MaxSessions:       w.MaxSessions.take("maxSession", unparsable),
+		SpecificationName: w.SpecificationName.take("specificationName", unparsable).Value,
+		CreatedAt:         w.CreatedAt.take("created_at", unparsable),
+		UpdatedAt:         w.UpdatedAt.take("update_at", unparsable),
+		DomainID:          w.DomainID.take("domain_id", unparsable).Value,
+		IP:                w.IP.take("vpcepIp", unparsable).Value,
+		IPv6:              w.IPv6.take("vpcepIpv6Address", unparsable).Value,
+		DNSName:           w.DNSName.take("vpcepDnsName", unparsable).Value,
+	}
+}
+
+// parseConnections decodes one page. It fails if the body is no answer: not a JSON object, one with neither connections
+// nor total_count, or one whose connections are not a list of objects.
 func parseConnections(body []byte) (*ConnectionList, error) {
-	r := newReader(body)
-	page := &ConnectionList{Enabled: true}
-	likely := min(len(body)/connectionBytes, pageLimit)
-	listed := false
-	err := r.document(func(name []byte) error {
-		switch string(name) {
-		case "connections":
-			listed = true
-			page.Connections = make([]Connection, 0, likely) // should the name be there twice, the last one counts
-			return r.connections(page)
-		case "total_count":
-			return r.number("total_count", &page.Reported)
-		case "vpcServiceName":
-			return r.text("vpcServiceName", &page.ServiceName)
-		case "vpcepUpdateSwitch":
-			return r.boolean("vpcepUpdateSwitch", &page.UpdateSwitch)
-		case "permissions":
-			return r.permissions(page)
+	var page struct {
+		Connections  list[Connection] `json:"connections"`
+		TotalCount   field[float64]   `json:"total_count"`
+		ServiceName  field[string]    `json:"vpcServiceName"`
+		UpdateSwitch field[bool]      `json:"vpcepUpdateSwitch"`
+		Permissions  list[Permission] `json:"permissions"`
+	}
+	unparsable := make(map[string]int)
+	var connection wireConnection // each element is decoded into it: a list of them would double the memory
+	valid := true
+	page.Connections.items = make([]Connection, 0, min(len(body)/connectionBytes, pageLimit))
+	page.Connections.decode = func(dec *jsontext.Decoder, c *Connection) error {
+		if dec.PeekKind() != jsontext.KindBeginObject {
+			valid = false
+			return dec.SkipValue()
 		}
-		return r.skip()
-	})
-	if err != nil {
+		err := json.UnmarshalDecode(dec, &connection)
+		*c = connection.take(unparsable)
+		return err
+	}
+	var permission object[struct {
+		Text field[string] `json:"permission"`
+		Type field[string] `json:"permission_type"`
+	}]
+	page.Permissions.items = []Permission{}
+	page.Permissions.decode = func(dec *jsontext.Decoder, p *Permission) error {
+		if mistyped(dec.PeekKind(), jsontext.KindBeginObject) { // it stays an entry, though it names nobody
+			unparsable["permissions"]++
+		}
+		err := permission.UnmarshalJSONFrom(dec)
+		p.Text = permission.value.Text.take("permission", unparsable).Value
+		p.Type = permission.value.Type.take("permission_type", unparsable).Value
+		return err
+	}
+	if err := decode(body, &page); err != nil {
 		return nil, err
 	}
-	if count := page.Reported.Value; page.Reported.Set && (count < 0 || count != math.Trunc(count)) {
-		r.count("total_count") // no count of anything
-		page.Reported = Optional[float64]{}
+	if !isCount(page.TotalCount.Value) {
+		page.TotalCount = field[float64]{mistyped: true}
 	}
-	if !listed && !page.Reported.Set {
+	switch {
+	case !valid, mistyped(page.Connections.kind, jsontext.KindBeginArray):
+		return nil, errors.New("connections is not a list of objects")
+	case page.Connections.kind == 0 && !page.TotalCount.Set:
 		return nil, errors.New("the body has neither connections nor total_count")
+	case mistyped(page.Permissions.kind, jsontext.KindBeginArray):
+		unparsable["permissions"]++
 	}
-	page.Unparsable = r.unparsable
-	return page, nil
-}
-
-func (r *reader) connections(page *ConnectionList) error {
-	switch r.json.PeekKind() {
-	case jsontext.KindNull:
-		return r.skip()
-	case jsontext.KindBeginArray:
-	default:
-		if err := r.skip(); err != nil {
-			return err
-		}
-		return errors.New("connections is no list")
+	l := &ConnectionList{
+		Enabled:      true,
+		Reported:     page.TotalCount.take("total_count", unparsable),
+		Connections:  page.Connections.items,
+		ServiceName:  page.ServiceName.take("vpcServiceName", unparsable).Value,
+		UpdateSwitch: page.UpdateSwitch.take("vpcepUpdateSwitch", unparsable),
+		Unparsable:   unparsable,
 	}
-	return r.array(func() error {
-		if r.json.PeekKind() != jsontext.KindBeginObject {
-			if err := r.skip(); err != nil {
-				return err
-			}
-			return errors.New("connections holds something that is no connection")
-		}
-		var c Connection
-		if err := r.connection(&c); err != nil {
-			return err
-		}
-		page.Connections = append(page.Connections, c)
-		return nil
-	})
-}
-
-func (r *reader) connection(c *Connection) error {
-	return r.object(func(name []byte) error {
-		switch string(name) {
-		case "id":
-			return r.text("id", &c.ID)
-		case "status":
-			content, err := r.scalar("status")
-			if len(content) > 0 {
-				c.Status = parseStatus(string(content))
-			}
-			return err
-		case "maxSession":
-			return r.number("maxSession", &c.MaxSessions)
-		case "specificationName":
-			return r.text("specificationName", &c.SpecificationName)
-		case "created_at":
-			return r.timestamp("created_at", &c.CreatedAt)
-		case "update_at":
-			return r.timestamp("update_at", &c.UpdatedAt)
-		case "domain_id":
-			return r.text("domain_id", &c.DomainID)
-		case "vpcepIp":
-			return r.text("vpcepIp", &c.IP)
-		case "vpcepIpv6Address":
-			return r.text("vpcepIpv6Address", &c.IPv6)
-		case "vpcepDnsName":
-			return r.text("vpcepDnsName", &c.DNSName)
-		}
-		return r.skip()
-	})
-}
-
-// permissions reads the whitelist. An entry of an unknown shape stays an entry, though it names nobody.
-func (r *reader) permissions(page *ConnectionList) error {
-	if r.json.PeekKind() != jsontext.KindBeginArray {
-		return r.odd("permissions")
+	if page.Permissions.kind == jsontext.KindBeginArray {
+		l.Permissions = some(page.Permissions.items)
 	}
-	entries := []Permission{}
-	err := r.array(func() error {
-		var p Permission
-		err := r.objectOr("permissions", func(name []byte) error {
-			switch string(name) {
-			case "permission":
-				return r.text("permission", &p.Text)
-			case "permission_type":
-				return r.text("permission_type", &p.Type)
-			}
-			return r.skip()
-		})
-		entries = append(entries, p)
-		return err
-	})
-	page.Permissions = some(entries)
-	return err
+	return l, nil
 }

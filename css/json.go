@@ -5,20 +5,24 @@ package css
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxText is the length in bytes at which texts of the API end: what is longer is no name or address.
-const maxText = 1024
+const (
+	// maxText is the maximum length of a string field in bytes; longer values are truncated.
+	maxText = 1024
+	// maxElements is the maximum length of a list, because tiny elements take many times their size in memory.
+	maxElements = 100_000
+)
 
-// maxElements is how many elements a list of the API may have.
-const maxElements = 100_000
+var errLongList = errors.New("a list has more than 100,000 elements")
 
 // Optional is a value that the API may not have sent. Absent and zero are two different answers.
 type Optional[T any] struct {
@@ -28,254 +32,173 @@ type Optional[T any] struct {
 
 func some[T any](value T) Optional[T] { return Optional[T]{Value: value, Set: true} }
 
-// reader walks a JSON text and takes what it knows, whatever stands beside it. A value that is null is as good as
-// absent; one of another type than documented is absent too, and counted.
-type reader struct {
-	json       *jsontext.Decoder
-	scratch    []byte
-	texts      map[string]string // the last text of each field: most elements of a list repeat some of them
-	unparsable map[string]int    // by field
-}
-
-func newReader(body []byte) *reader {
-	return &reader{
-		json: jsontext.NewDecoder(bytes.NewBuffer(body),
-			jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)),
-		texts: make(map[string]string),
-	}
-}
-
-// document reads the one object that a body is to be, and that nothing follows it.
-func (r *reader) document(field func(name []byte) error) error {
-	if r.json.PeekKind() != jsontext.KindBeginObject {
-		if _, err := r.json.ReadToken(); err != nil && !errors.Is(err, io.EOF) {
-			return errors.New("the body is no JSON")
-		}
+// decode decodes a body, which must be one JSON object, into a struct of fields, objects and lists. They take what they
+// understand, so that one odd value does not lose the answer. The error does not quote the body.
+func decode(body []byte, to any) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 		return errors.New("the body is no JSON object")
 	}
-	if err := r.object(field); err != nil {
+	err := json.Unmarshal(body, to, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	switch syntax, broken := errors.AsType[*jsontext.SyntacticError](err); {
+	case errors.Is(err, errLongList):
+		return errLongList
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the JSON ends too early")
+	case broken:
+		return fmt.Errorf("the JSON is broken near byte %d", syntax.ByteOffset)
+	}
+	return err
+}
+
+// field is a text of at most maxText bytes, a secret, a Status, a number, a boolean or a timestamp. A value that is
+// null is absent. So is one of another type or form than documented, which is mistyped.
+type field[T any] struct {
+	Optional[T]
+	mistyped bool
+}
+
+// secret is a text that can be the value of a header, of any length.
+type secret string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (f *field[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	last := f.Value
+	*f = field[T]{} // the last of duplicate names counts
+	raw, err := dec.ReadValue()
+	if err != nil || raw.Kind() == jsontext.KindNull {
 		return err
 	}
-	if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON object")
+	content := unquote(raw)
+	trimmed := bytes.TrimSpace(content)
+	isString := raw.Kind() == jsontext.KindString
+	isText := isString || raw.Kind() == jsontext.KindNumber // IDs and versions have been both
+	switch to := any(&f.Value).(type) {
+	case *string:
+		if f.Set = isText; isText {
+			if *to, _ = any(last).(string); *to != string(content) { // elements of a list repeat some texts
+				*to = Clean(string(content), maxText)
+			}
+		}
+	case *secret:
+		if f.Set = isString && validHeaderValue(string(content)); f.Set {
+			*to = secret(content)
+		}
+	case *Status:
+		if f.Set = isText && len(content) > 0; f.Set {
+			*to = parseStatus(string(content))
+		}
+	case *float64:
+		*to, f.Set = parseNumber(trimmed)
+	case *bool:
+		*to, f.Set = parseBool(trimmed)
+	case *time.Time:
+		*to, f.Set = parseTime(trimmed)
 	}
+	f.mistyped = !f.Set && len(trimmed) > 0
 	return nil
 }
 
-// object calls field for each member, which must read or skip the member's value. The name is valid until then.
-func (r *reader) object(field func(name []byte) error) error {
-	if _, err := r.json.ReadToken(); err != nil {
-		return r.syntax(err)
+// take returns the value and counts a mistyped one under the API's name of the field. It clears the field, so that the
+// next element of a list can be decoded into it.
+func (f *field[T]) take(name string, unparsable map[string]int) (value Optional[T]) {
+	if f.Set {
+		value = f.Optional
 	}
-	for r.json.PeekKind() != jsontext.KindEndObject {
-		raw, err := r.json.ReadValue()
-		if err != nil {
-			return r.syntax(err)
-		}
-		if err := field(r.unquote(raw)); err != nil {
-			return err
-		}
+	if f.mistyped {
+		unparsable[name]++
 	}
-	_, err := r.json.ReadToken()
-	return r.syntax(err)
+	f.Set, f.mistyped = false, false
+	return value
 }
 
-// array calls element for each element, which must read or skip it. A body that is full of tiny elements would take
-// many times its size in memory, so there may be no more than maxElements.
-func (r *reader) array(element func() error) error {
-	if _, err := r.json.ReadToken(); err != nil {
-		return r.syntax(err)
-	}
-	for n := 0; r.json.PeekKind() != jsontext.KindEndArray; n++ {
-		if n == maxElements {
-			return errors.New("a list has more than 100,000 elements")
-		}
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	_, err := r.json.ReadToken()
-	return r.syntax(err)
-}
-
-// objectOr reads an object; any other value is skipped and, unless null, counted for the named field.
-func (r *reader) objectOr(name string, field func(name []byte) error) error {
-	if r.json.PeekKind() == jsontext.KindBeginObject {
-		return r.object(field)
-	}
-	return r.odd(name)
-}
-
-// odd skips a value that is not of the documented type.
-func (r *reader) odd(name string) error {
-	kind := r.json.PeekKind()
-	if err := r.skip(); err != nil {
-		return err
-	}
-	if kind != jsontext.KindNull {
-		r.count(name)
-	}
-	return nil
-}
-
-func (r *reader) count(name string) {
-	if r.unparsable == nil {
-		r.unparsable = make(map[string]int)
-	}
-	r.unparsable[name]++
-}
-
-func (r *reader) skip() error { return r.syntax(r.json.SkipValue()) }
-
-// scalar reads the content of a string, or a number as it stands: ids and sizes have been both. It is valid until the
-// next call. Of any other value there is none.
-func (r *reader) scalar(name string) ([]byte, error) {
-	switch r.json.PeekKind() {
-	case jsontext.KindString, jsontext.KindNumber:
-		raw, err := r.json.ReadValue()
-		if err != nil {
-			return nil, r.syntax(err)
-		}
-		return r.unquote(raw), nil
-	}
-	return nil, r.odd(name)
-}
-
-// text reads a string or a number.
-func (r *reader) text(name string, to *string) error {
-	content, err := r.scalar(name)
-	if err != nil || content == nil {
-		return err
-	}
-	if last := r.texts[name]; last == string(content) {
-		*to = last
-		return nil
-	}
-	*to = Clean(string(content), maxText)
-	r.texts[name] = *to
-	return nil
-}
-
-// number reads a number, or a string that holds one. An empty string is no value.
-func (r *reader) number(name string, to *Optional[float64]) error {
-	content, err := r.scalar(name)
-	content = bytes.TrimSpace(content)
-	if err != nil || len(content) == 0 {
-		return err
-	}
-	value, err := strconv.ParseFloat(string(content), 64)
-	if err != nil || !decimal(content) || math.IsInf(value, 0) || math.IsNaN(value) {
-		r.count(name)
-		return nil
-	}
-	*to = some(value)
-	return nil
-}
-
-// decimal says whether a number is written as JSON has it; strconv takes more.
-func decimal(content []byte) bool {
-	for _, c := range content {
-		if (c < '0' || c > '9') && strings.IndexByte("+-.eE", c) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// boolean reads true and false; an older example has them as strings.
-func (r *reader) boolean(name string, to *Optional[bool]) error {
-	switch r.json.PeekKind() {
-	case jsontext.KindTrue, jsontext.KindFalse:
-		token, err := r.json.ReadToken()
-		if err != nil {
-			return r.syntax(err)
-		}
-		*to = some(token.Bool())
-		return nil
-	case jsontext.KindString:
-		content, err := r.scalar(name)
-		if err != nil {
-			return err
-		}
-		switch strings.ToLower(strings.TrimSpace(string(content))) {
-		case "true":
-			*to = some(true)
-		case "false":
-			*to = some(false)
-		case "":
-		default:
-			r.count(name)
-		}
-		return nil
-	}
-	return r.odd(name)
-}
-
-// secret reads a string that goes into a header; one that cannot is ignored.
-func (r *reader) secret(to *string) error {
-	if r.json.PeekKind() != jsontext.KindString {
-		return r.skip()
-	}
-	raw, err := r.json.ReadValue()
-	if err != nil {
-		return r.syntax(err)
-	}
-	if text := string(r.unquote(raw)); validHeaderValue(text) {
-		*to = text
-	}
-	return nil
-}
-
-// timestamp reads a time.
-func (r *reader) timestamp(name string, to *Optional[time.Time]) error {
-	if r.json.PeekKind() != jsontext.KindString {
-		return r.odd(name)
-	}
-	content, err := r.scalar(name)
-	content = bytes.TrimSpace(content)
-	if err != nil || len(content) == 0 {
-		return err
-	}
-	value, ok := parseTime(string(content))
-	if !ok {
-		r.count(name)
-		return nil
-	}
-	*to = some(value)
-	return nil
-}
-
-// parseTime reads the forms of ISO 8601 that the API and its sister services have shown: with a zone or without (then
-// it is UTC), with fractions of a second or without.
-func parseTime(text string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
-
-// unquote gives the content of a JSON string, or a number as it stands. It is valid until the next call.
-func (r *reader) unquote(raw jsontext.Value) []byte {
+// unquote returns the content of a string, and any other value as it was sent. The result may alias raw.
+func unquote(raw jsontext.Value) []byte {
 	if raw.Kind() != jsontext.KindString {
 		return raw
 	}
 	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return inner
 	}
-	// Bytes that are no UTF-8 come out replaced, with an error that says so: the text is good all the same.
-	r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], raw)
-	return r.scratch
+	content, _ := jsontext.AppendUnquote(nil, raw) // the error is about invalid UTF-8, which is replaced
+	return content
 }
 
-// syntax makes a plain sentence of the decoder's error, which would quote the body.
-func (r *reader) syntax(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the JSON ends too early")
+// parseNumber parses a decimal number: strconv takes 1_000, 0x1F, Inf and NaN as well.
+func parseNumber(content []byte) (float64, bool) {
+	value, err := strconv.ParseFloat(string(content), 64)
+	if err != nil || bytes.ContainsAny(content, "_xXnN") {
+		return 0, false
 	}
-	return errors.New("the JSON is broken near byte " + strconv.FormatInt(r.json.InputOffset(), 10))
+	return value, true
+}
+
+// isCount reports whether a number can say how many there are of something.
+func isCount(value float64) bool { return value >= 0 && value == math.Trunc(value) }
+
+// parseBool parses true and false; an older example has them as strings.
+func parseBool(content []byte) (value, ok bool) {
+	text := string(bytes.ToLower(content))
+	return text == "true", text == "true" || text == "false"
+}
+
+// parseTime parses the forms of ISO 8601 that the API and its sister services have shown: with a zone or without (then
+// it is UTC), with fractions of a second or without.
+func parseTime(content []byte) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", time.DateTime} {
+		if t, err := time.Parse(layout, string(content)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// object is a JSON object. Any other value is skipped.
+type object[T any] struct{ value T }
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (o *object[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*o = object[T]{}
+	if dec.PeekKind() != jsontext.KindBeginObject {
+		return dec.SkipValue()
+	}
+	return json.UnmarshalDecode(dec, &o.value)
+}
+
+// list is a JSON array. Any other value is skipped.
+type list[T any] struct {
+	items  []T
+	kind   jsontext.Kind                     // of the value that was sent; 0 if there was none
+	decode func(*jsontext.Decoder, *T) error // decodes an element; nil if T does so itself
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (l *list[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	l.items = l.items[:0] // the last of duplicate names counts
+	if l.kind = dec.PeekKind(); l.kind != jsontext.KindBeginArray {
+		return dec.SkipValue()
+	}
+	decode := l.decode
+	if decode == nil {
+		decode = func(dec *jsontext.Decoder, item *T) error { return json.UnmarshalDecode(dec, item) }
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != jsontext.KindEndArray {
+		n := len(l.items)
+		if n == maxElements {
+			return errLongList
+		}
+		l.items = append(l.items, *new(T))
+		if err := decode(dec, &l.items[n]); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// mistyped reports whether a value of another kind than documented was sent.
+func mistyped(sent, documented jsontext.Kind) bool {
+	return sent != documented && sent != jsontext.KindNull && sent != 0
 }

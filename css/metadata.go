@@ -72,7 +72,7 @@ func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, e
 		return issued{}, busy(status) || status == http.StatusUnauthorized,
 			e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
 	}
-	keys, err = ecsKey().read(body)
+	keys, err = parseKeys(body)
 	if err != nil {
 		return issued{}, false, fmt.Errorf("no credentials: the metadata service at %s gives no keys: %w", e.address, err)
 	}
@@ -128,10 +128,7 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool,
 	case !succeeded(status):
 		return issued{}, busy(status), fmt.Errorf("no credentials: the address of %s gives no keys: HTTP %d; is an agency associated with this pod?", podAddress, status)
 	}
-	keys, err = podKey().read(body)
-	if err != nil { // the format is not documented; try that of the other service
-		keys, err = ecsKey().read(body)
-	}
+	keys, err = parseKeys(body)
 	if err != nil {
 		return issued{}, false, fmt.Errorf("no credentials: the address of %s gives no keys: %w", podAddress, err)
 	}
@@ -141,48 +138,41 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool,
 func (p *podIdentity) input(context.Context) (string, error) { return "", nil }
 func (p *podIdentity) backOff(error, int) time.Duration      { return metadataBackOff }
 
-// ecsKey and podKey are the answers' forms, as the vendor's SDKs read them.
-func ecsKey() issuedKey {
-	return issuedKey{"credential", "access", "secret", "securitytoken", "expires_at"}
+// ecsKeys and podKeys are temporary keys as the metadata service and CCE pod identity write them.
+type ecsKeys struct {
+	AccessKey     field[secret]    `json:"access"`
+	SecretKey     field[secret]    `json:"secret"`
+	SecurityToken field[secret]    `json:"securitytoken"`
+	Expires       field[time.Time] `json:"expires_at"`
 }
 
-func podKey() issuedKey {
-	return issuedKey{"credentials", "accessKeyId", "secretAccessKey", "securityToken", "expiration"}
+type podKeys struct {
+	AccessKey     field[secret]    `json:"accessKeyId"`
+	SecretKey     field[secret]    `json:"secretAccessKey"`
+	SecurityToken field[secret]    `json:"securityToken"`
+	Expires       field[time.Time] `json:"expiration"`
 }
 
-// issuedKey reads temporary keys from a JSON document: the name of the object, and of its members.
-type issuedKey struct{ object, accessKey, secretKey, securityToken, expires string }
-
-func (k issuedKey) read(body []byte) (issued, error) {
-	var keys issued
-	var expires Optional[time.Time]
-	r := newReader(body)
-	err := r.document(func(name []byte) error {
-		if string(name) != k.object {
-			return r.skip()
-		}
-		return r.objectOr(k.object, func(name []byte) error {
-			switch string(name) {
-			case k.accessKey:
-				return r.secret(&keys.AccessKey)
-			case k.secretKey:
-				return r.secret(&keys.SecretKey)
-			case k.securityToken:
-				return r.secret(&keys.SecurityToken)
-			case k.expires:
-				return r.timestamp(k.expires, &expires)
-			}
-			return r.skip()
-		})
-	})
-	switch {
-	case err != nil:
-		return issued{}, err
-	case !keys.usable():
-		return issued{}, errors.New("the answer holds no access key and secret key")
+// parseKeys decodes temporary keys in either form, because that of pod identity is not documented.
+func parseKeys(body []byte) (issued, error) {
+	var answer struct {
+		ECS object[ecsKeys] `json:"credential"`
+		Pod object[podKeys] `json:"credentials"`
 	}
-	keys.expires = expires.Value
-	return keys, nil
+	if err := decode(body, &answer); err != nil {
+		return issued{}, err
+	}
+	for _, k := range []ecsKeys{ecsKeys(answer.Pod.value), answer.ECS.value} {
+		c := Credentials{
+			AccessKey:     string(k.AccessKey.Value),
+			SecretKey:     string(k.SecretKey.Value),
+			SecurityToken: string(k.SecurityToken.Value),
+		}
+		if c.usable() {
+			return issued{c, k.Expires.Value}, nil
+		}
+	}
+	return issued{}, errors.New("the answer holds no access key and secret key")
 }
 
 // retryOnce asks once more a moment later after a failure that may be temporary.

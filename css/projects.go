@@ -87,32 +87,24 @@ func (c *Client) KnownProjectID() string {
 	return c.projectID
 }
 
-// parseProjects finds the ids of the projects of that name.
+// parseProjects returns the IDs of the projects of that name.
 func parseProjects(body []byte, name string) (ids []string, err error) {
-	r := newReader(body)
-	err = r.document(func(field []byte) error {
-		if string(field) != "projects" {
-			return r.skip()
+	var page struct {
+		Projects list[object[struct {
+			ID   field[string] `json:"id"`
+			Name field[string] `json:"name"`
+		}]] `json:"projects"`
+	}
+	if err := decode(body, &page); err != nil {
+		return nil, err
+	}
+	if page.Projects.kind != jsontext.KindBeginArray {
+		return nil, errors.New("the body has no list of projects")
+	}
+	for _, item := range page.Projects.items {
+		if id := item.value.ID.Value; id != "" && item.value.Name.Value == name {
+			ids = append(ids, id)
 		}
-		if r.json.PeekKind() != jsontext.KindBeginArray {
-			return errors.New("projects is no list")
-		}
-		return r.array(func() error {
-			var id, called string
-			err := r.objectOr("projects", func(field []byte) error {
-				switch string(field) {
-				case "id":
-					return r.text("id", &id)
-				case "name":
-					return r.text("name", &called)
-				}
-				return r.skip()
-			})
-			if id != "" && called == name {
-				ids = append(ids, id)
-			}
-			return err
-		})
-	})
-	return ids, err
+	}
+	return ids, nil
 }

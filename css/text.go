@@ -9,7 +9,8 @@ import (
 )
 
 // Clean makes s fit for a label of Prometheus, a log line and a page: valid UTF-8 of at most limit bytes, without
-// control characters other than line ends and tabs. What is not fit is replaced. A text that is fit comes back as it is.
+// control characters other than line ends and tabs. What is not fit is replaced. A text that is fit is returned as it
+// is.
 func Clean(s string, limit int) string {
 	if len(s) <= limit && printable(s) {
 		return s

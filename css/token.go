@@ -100,22 +100,16 @@ func (t *tokenIssuer) body(c Credentials) []byte {
 	return body
 }
 
-// tokenExpiry reads token.expires_at; zero if it is not there.
+// tokenExpiry returns token.expires_at, or zero if it is missing. An invalid body is no error: the token itself is in a
+// header.
 func tokenExpiry(body []byte) time.Time {
-	var end Optional[time.Time]
-	r := newReader(body)
-	_ = r.document(func(name []byte) error { // the token itself came in a header
-		if string(name) != "token" {
-			return r.skip()
-		}
-		return r.objectOr("token", func(name []byte) error {
-			if string(name) == "expires_at" {
-				return r.timestamp("expires_at", &end)
-			}
-			return r.skip()
-		})
-	})
-	return end.Value
+	var answer struct {
+		Token object[struct {
+			ExpiresAt field[time.Time] `json:"expires_at"`
+		}] `json:"token"`
+	}
+	_ = decode(body, &answer)
+	return answer.Token.value.ExpiresAt.Value
 }
 
 // input returns the password's fingerprint.
