@@ -12,8 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Cluster is what the cluster list says of a cluster, as far as it is used. Texts are valid UTF-8 of at most 1,024
-// bytes, and empty where the API sent none.
+// Cluster is a cluster of the cluster list. Texts are valid UTF-8 of at most 1,024 bytes, and empty if the API sent none.
 type Cluster struct {
 	ID                  string
 	Name                string
@@ -32,7 +31,7 @@ const (
 	ClusterUnavailable = "303"
 )
 
-// ErrIncomplete says that the API listed fewer clusters than it reports.
+// ErrIncomplete is returned if the API listed fewer clusters than it reports.
 var ErrIncomplete = errors.New("the cluster list is incomplete")
 
 const (
@@ -40,10 +39,9 @@ const (
 	maxClusters = 100_000
 )
 
-// Clusters reads the project's cluster list (GET /v1.0/{project_id}/clusters), all pages. The list's first page is
-// asked for without an offset; for a further one both of the names that the parameter has had are sent, with the same
-// value, which counts from one. If the API lists fewer than it reports, what was listed comes with ErrIncomplete. Other
-// errors are of the type *Error.
+// Clusters reads all pages of the project's cluster list (GET /v1.0/{project_id}/clusters). The first page is requested
+// without an offset; further ones with both names of the parameter and the same value, which counts from one. If the API lists
+// fewer clusters than it reports, they are returned with ErrIncomplete. Other errors are of the type *Error.
 func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	var clusters []Cluster
 	seen := make(map[string]struct{})
@@ -73,11 +71,8 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			fresh++
 		}
 		received += len(page)
-		enough := total.Set && float64(len(clusters)) >= total.Value
 		switch {
-		case enough:
-			return clusters, nil
-		case fresh == 0 && !total.Set: // older regions do not say how many there are
+		case total.Set && float64(len(clusters)) >= total.Value, fresh == 0 && !total.Set: // older regions report no number
 			return clusters, nil
 		case fresh == 0, len(clusters) > maxClusters:
 			return clusters, fmt.Errorf("%w: %d of %.0f", ErrIncomplete, len(clusters), total.Value)

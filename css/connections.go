@@ -22,7 +22,7 @@ import (
 // Status is the state of a connection.
 type Status string
 
-// The states that are documented: the first two by the CSS API, the others by the VPC endpoint service below it.
+// The documented states: the first two are those of the CSS API, the others of the VPC endpoint service below it.
 const (
 	StatusAccepted          Status = "accepted"
 	StatusRejected          Status = "rejected"
@@ -41,7 +41,7 @@ func Statuses() []Status {
 	}
 }
 
-// parseStatus does not mind the case, which the API does not promise.
+// parseStatus ignores the case, which the API does not promise.
 func parseStatus(text string) Status {
 	text = strings.TrimSpace(text)
 	for _, status := range Statuses() {
@@ -52,38 +52,27 @@ func parseStatus(text string) Status {
 	return StatusUnknown
 }
 
-// ConnectionList is what the API says of one cluster's VPC endpoint connections, all pages together.
+// ConnectionList is the VPC endpoint connections of one cluster, all pages together.
 type ConnectionList struct {
-	// Enabled is false where the VPC endpoint service is off (CSS.5182); nothing else is known then.
-	Enabled bool
-	// Reported is total_count: the number of endpoints as the API counts them.
-	Reported Optional[float64]
-	// Connections are those listed, each once, in the API's order.
-	Connections []Connection
-	// Refused is true if the API refused a further page, so that the list ends early.
-	Refused bool
-	// ServiceName is vpcServiceName; empty if the answer has none.
-	ServiceName string
-	// UpdateSwitch is vpcepUpdateSwitch as it was sent. Its meaning is not clear.
-	UpdateSwitch Optional[bool]
-	// Permissions is the whitelist; not set where the answer has none.
-	Permissions Optional[[]Permission]
-	// Unparsable counts, by the API's field name, the values that were sent but could not be understood.
-	Unparsable map[string]int
+	Enabled      bool              // false if the VPC endpoint service is disabled (CSS.5182); nothing else is known then
+	Reported     Optional[float64] // total_count: the number of endpoints as the API counts them
+	Connections  []Connection      // each once, in the API's order
+	Incomplete   bool              // the list ends early: the API refused a further page, or a limit was reached
+	ServiceName  string            // vpcServiceName; may be empty
+	UpdateSwitch Optional[bool]    // vpcepUpdateSwitch, whose meaning is not clear
+	Permissions  Optional[[]Permission]
+	Unparsable   map[string]int // the number of mistyped values by the API's field name
 
-	answer fingerprint
+	answer [sha256.Size]byte // the hash of the answer, if there was only one page
 }
 
-// fingerprint tells one answer from another by its bytes. The zero value is that of none.
-type fingerprint [sha256.Size]byte
-
-// Truncated says whether fewer connections were listed than the API reports, or a page was refused.
+// Truncated reports whether fewer connections were listed than the API reports, or the list ends early.
 func (l *ConnectionList) Truncated() bool {
-	return l.Refused || (l.Reported.Set && float64(len(l.Connections)) < l.Reported.Value)
+	return l.Incomplete || (l.Reported.Set && float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// Connection is one VPC endpoint that is connected to a cluster, or wants to be. Texts are valid UTF-8 of at most
-// 1,024 bytes, and empty where the API sent none.
+// Connection is a VPC endpoint that is connected to a cluster, or requests to be. Texts are valid UTF-8 of at most 1,024 bytes,
+// and empty if the API sent none.
 type Connection struct {
 	ID                string
 	Status            Status            // empty if the API sent none
@@ -97,7 +86,7 @@ type Connection struct {
 	DNSName           string
 }
 
-// identity is what tells connections apart: the id or, without one, all else.
+// identity returns what distinguishes connections: the ID or, without one, everything else.
 func (c *Connection) identity() string {
 	if c.ID != "" {
 		return c.ID
@@ -105,7 +94,7 @@ func (c *Connection) identity() string {
 	return fmt.Sprintf("\x00%+v", *c)
 }
 
-// Permission is one entry of the whitelist.
+// Permission is an entry of the allowlist.
 type Permission struct {
 	Text string // "iam:domain::<account id>", "iam:domain::*", "*", "organizations:orgPath::<path>"
 	Type string // "domainId", "orgPath"; may be empty
@@ -113,8 +102,8 @@ type Permission struct {
 
 const allDomains = "*"
 
-// Domain gives the account id that the entry names, or "*" if it lets every account in. An entry of another kind,
-// such as an organisation's path, names no account that can be told from here.
+// Domain returns the account ID that the permission names, or "*" for every account. A permission of another kind, such as an
+// organization's path, names no account.
 func (p Permission) Domain() (id string, ok bool) {
 	text := strings.TrimSpace(p.Text)
 	if text == allDomains {
@@ -124,19 +113,19 @@ func (p Permission) Domain() (id string, ok bool) {
 	return id, ok && id != ""
 }
 
-// Wildcard says whether the entry lets every account in.
+// Wildcard reports whether the permission allows every account.
 func (p Permission) Wildcard() bool {
 	id, ok := p.Domain()
 	return ok && id == allDomains
 }
 
-// What one cluster's list may cost at most; an account's quota is about fifty endpoints.
+// Limits of one cluster's list; an account's quota is about fifty endpoints.
 const (
 	pageLimit       = 1000
-	connectionBytes = 256 // of a page, as most connections take about; no bound
+	connectionBytes = 256 // typical size of a connection, to allocate a page at once
 	maxConnections  = 100_000
 	maxListBytes    = 64 << 20
-	maxPages        = 200 // as many as a list of 2,000 needs, in pages of ten
+	maxPages        = 200 // a list of 2,000 in pages of ten
 )
 
 const opConnections = "connections"
@@ -161,14 +150,12 @@ func connectionsRequest(clusterID string) request {
 // Connections reads the whole list of a cluster
 // (GET /v1.0/{project_id}/clusters/{cluster_id}/vpcepservice/connections).
 //
-// One request is enough for up to 1,000 connections. While fewer are listed than reported, further pages are asked for
-// by offset, which counts items; a server that caps its pages is as good, and one that ignores the offset is noticed
-// because its page brings nothing new. Errors are of the type *Error.
+// One request is enough for up to 1,000 connections. While fewer are listed than reported, further pages are requested by
+// offset, which counts items. A server that caps its pages is supported, and one that ignores the offset is noticed because
+// its page has nothing new. Errors are of the type *Error.
 //
-// If one request was enough, and its answer is byte for byte that of which last was made, last itself is returned: the
-// list is another one only if the answer is. last may be nil; lists are not changed once they were returned.
-//
-// The first request is sent without waiting for the budget: Reserve does that.
+// If one request was enough and its answer has the same bytes as that of last, last itself is returned. last may be nil; lists
+// never change after they were returned. The first request does not wait for the budget: Reserve does that.
 func (c *Client) Connections(ctx context.Context, clusterID string, last *ConnectionList) (*ConnectionList, error) {
 	buffer, _ := c.buffers.Get().(*bytes.Buffer)
 	defer func() {
@@ -192,18 +179,15 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
 			return &ConnectionList{}, nil
 		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == ReasonInvalid:
-			list.Refused = true
+			list.Incomplete = true
 			return list, nil
 		default:
 			return nil, err
 		}
 
-		var answer fingerprint // of the list, which only a first page can be all of
-		if pages == 1 {
-			answer = sha256.Sum256(body)
-			if last != nil && last.answer == answer {
-				return last, nil
-			}
+		answer := sha256.Sum256(body)
+		if pages == 1 && last != nil && last.answer == answer {
+			return last, nil
 		}
 		page, err := parseConnections(body)
 		if err != nil {
@@ -215,17 +199,19 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		size += len(body)
 		fresh := list.add(page, seen)
 		if !list.more(fresh) {
-			list.answer = answer
+			if pages == 1 {
+				list.answer = answer
+			}
 			return list, nil
 		}
 		if len(list.Connections) >= maxConnections || size >= maxListBytes || pages == maxPages {
-			list.Refused = true
+			list.Incomplete = true
 			return list, nil
 		}
 	}
 }
 
-// add takes a page in and says how many of its connections are new.
+// add adds a page and returns how many of its connections are new.
 func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {
 	unseen := slices.DeleteFunc(page.Connections, func(c Connection) bool {
 		id := c.identity()
@@ -233,12 +219,12 @@ func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fr
 		seen[id] = struct{}{}
 		return known
 	})
-	if l.Connections == nil { // of the first page nothing is copied
+	if l.Connections == nil { // the first page is not copied
 		l.Connections = unseen
 	} else {
 		l.Connections = append(l.Connections, unseen...)
 	}
-	if page.Reported.Set { // the newest count is the one to hold the list against
+	if page.Reported.Set { // the newest count is compared with the list
 		l.Reported = page.Reported
 	}
 	if l.ServiceName == "" {
@@ -259,8 +245,8 @@ func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fr
 	return len(unseen)
 }
 
-// more says whether a further page is to be asked for, after one that brought that many new connections. Where the API
-// reports no number, only a page without any tells that the list is at its end.
+// more reports whether to request a further page after one with that many new connections. If the API reports no number, the
+// list ends with a page without any.
 func (l *ConnectionList) more(fresh int) bool {
 	return fresh > 0 && (!l.Reported.Set || float64(len(l.Connections)) < l.Reported.Value)
 }
@@ -295,8 +281,8 @@ func (w *wireConnection) take(unparsable map[string]int) Connection {
 	}
 }
 
-// parseConnections decodes one page. It fails if the body is no answer: not a JSON object, one with neither connections
-// nor total_count, or one whose connections are not a list of objects.
+// parseConnections decodes one page. It fails if the body is not a JSON object, has neither connections nor total_count, or
+// has connections that are not a list of objects.
 func parseConnections(body []byte) (*ConnectionList, error) {
 	var page struct {
 		Connections  list[Connection] `json:"connections"`

@@ -433,7 +433,7 @@ func TestPodIdentityTrouble(t *testing.T) {
 		"two lines":      {c.url, lines, "holds no token", false},
 		"refused":        {c.url + simulator.PodIdentityPath, good, "HTTP 401; is an agency associated with this pod?", false},
 		"nobody there":   {"http://127.0.0.1:1/x", good, "does not answer: dial tcp", false},
-		"no URL":         {"http://[::1", good, "it is no address", false},
+		"no URL":         {"http://[::1", good, "invalid URL", false},
 	} {
 		source := NewPodIdentity(func(key string) (string, bool) {
 			return map[string]string{podAddress: test.address, podTokenFile: test.file}[key], true

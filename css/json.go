@@ -24,7 +24,7 @@ const (
 
 var errLongList = errors.New("a list has more than 100,000 elements")
 
-// Optional is a value that the API may not have sent. Absent and zero are two different answers.
+// Optional is a value that the API may not have sent: absent is not zero.
 type Optional[T any] struct {
 	Value T
 	Set   bool

@@ -17,27 +17,24 @@ import (
 	"time"
 )
 
-// MetadataAddress is where an ECS finds its metadata service.
-const MetadataAddress = "http://169.254.169.254"
-
 const (
 	metadataTimeout   = 3 * time.Second
-	metadataTokenLife = 6 * time.Hour // at most, says the service
+	metadataTokenLife = 6 * time.Hour // the longest that the service allows
 	maxMetadata       = 64 << 10
 	// metadataBackOff is how long a machine's services are not asked again after they returned no credentials.
 	metadataBackOff = 15 * time.Second
-	// metadataPause is the wait before a machine's service is asked a second time, if that may help.
+	// metadataPause is the wait before the second try.
 	metadataPause = 200 * time.Millisecond
 )
 
-// errNone is the error of a source that has nothing, so that the next one is asked.
+// errNone is the error of a source without credentials, after which the next one is tried.
 type errNone struct{ why string }
 
 func (e errNone) Error() string { return "no credentials: " + e.why }
 
 // NewECSAgency returns a source of the temporary keys that the metadata service at address gives to an ECS with an agency:
-// a metadata token (PUT /meta-data/latest/api/token), then GET /openstack/latest/securitykey. Machines whose service knows
-// no such tokens are asked without. No proxy is used.
+// a metadata token (PUT /meta-data/latest/api/token), then GET /openstack/latest/securitykey. Older services know no such
+// tokens. No proxy is used.
 func NewECSAgency(address string) CredentialSource {
 	return newCache(&ecsAgency{address: address, machine: newMachine()})
 }
@@ -49,7 +46,6 @@ type ecsAgency struct {
 
 func (e *ecsAgency) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, e.issueOnce) }
 
-// issueOnce gets a metadata token and keys.
 func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, err error) {
 	status, token, err := e.machine.ask(ctx, http.MethodPut, e.address+"/meta-data/latest/api/token", "",
 		"X-Metadata-Token-Ttl-Seconds", strconv.Itoa(int(metadataTokenLife.Seconds())))
@@ -68,7 +64,7 @@ func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, e
 	switch {
 	case err != nil:
 		return issued{}, errors.Is(err, errBroken), e.missing("does not answer: " + err.Error())
-	case !succeeded(status): // 401: the token may have ended, or the service may know tokens after all
+	case !succeeded(status): // 401: the token may have expired
 		return issued{}, busy(status) || status == http.StatusUnauthorized,
 			e.missing(fmt.Sprintf("gives no keys: HTTP %d; has this ECS an agency?", status))
 	}
@@ -106,7 +102,6 @@ type podIdentity struct {
 
 func (p *podIdentity) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, p.issueOnce) }
 
-// issueOnce reads the pod's token and gets keys for it.
 func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool, err error) {
 	address, _ := p.lookup(podAddress)
 	file, _ := p.lookup(podTokenFile)
@@ -184,30 +179,28 @@ func retryOnce(ctx context.Context, issue func(context.Context) (keys issued, pa
 	return keys, err
 }
 
-// succeeded reports whether an answer holds what was asked for.
 func succeeded(status int) bool { return status == http.StatusOK || status == http.StatusCreated }
 
-// busy reports whether a service may answer otherwise in a moment.
+// busy reports whether a service may soon answer otherwise.
 func busy(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
 
-// machine asks the services of the machine that the exporter runs on: directly, and patient for a moment only.
+// machine sends requests to the services of the machine that the exporter runs on, without a proxy.
 type machine struct{ transport *http.Transport }
 
 func newMachine() machine {
 	return machine{&http.Transport{
-		Proxy:             nil, // what they give out is for this machine alone
 		DialContext:       (&net.Dialer{Timeout: time.Second}).DialContext,
 		DisableKeepAlives: true, // once an hour
 	}}
 }
 
-// ask makes a request with one header, if its value is not empty. Its error holds neither the address nor the header.
+// ask sends a request with one header, if its value is not empty. Its error holds neither the address nor the header.
 func (m machine) ask(ctx context.Context, method, address, body, header, value string) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
 	if err != nil {
-		return 0, nil, errors.New("it is no address")
+		return 0, nil, errors.New("invalid URL")
 	}
 	if value != "" {
 		req.Header.Set(header, value)

@@ -228,7 +228,7 @@ func TestPaging(t *testing.T) {
 				}
 				got.ids = append(got.ids, i)
 			}
-			got.refused, got.truncated, got.reported = list.Refused, list.Truncated(), "none"
+			got.refused, got.truncated, got.reported = list.Incomplete, list.Truncated(), "none"
 			if list.Reported.Set {
 				got.reported = strconv.FormatFloat(list.Reported.Value, 'g', -1, 64)
 			}

@@ -14,7 +14,7 @@ import (
 
 const opProjects = "projects"
 
-// ProjectID gives the project's id: the configured one, or the one that IAM knows under the region's name
+// ProjectID returns the configured project ID, or the one that IAM has under the region's name
 // (GET {iam}/v3/projects?name=<region>), which is looked up once. Errors are of the type *Error.
 func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if id := c.KnownProjectID(); id != "" {
@@ -22,7 +22,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	}
 	asked := time.Now()
 	select {
-	case c.lookup <- struct{}{}: // one asks, the others wait for what it learns
+	case c.lookup <- struct{}{}:
 		defer func() { <-c.lookup }()
 	case <-ctx.Done():
 		return "", timeoutError(opProjects, "the look-up of the project ID", ctx.Err())
@@ -30,7 +30,7 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	if id := c.KnownProjectID(); id != "" {
 		return id, nil
 	}
-	if c.lookupFailed != nil && (c.lookupFailedAt.After(asked) || time.Since(c.lookupFailedAt) < c.lookupRest()) {
+	if c.lookupFailed != nil && (c.lookupFailedAt.After(asked) || time.Since(c.lookupFailedAt) < c.lookupBackOff()) {
 		return "", c.lookupFailed
 	}
 	id, err := c.lookUp(ctx)
@@ -46,16 +46,15 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// lookupRest is how long a failed look-up is not repeated: each cluster of a scrape would. What Keys and throttle hold back
-// is not held back a second time.
-func (c *Client) lookupRest() time.Duration {
+// lookupBackOff is how long a failed look-up is not repeated by each cluster of a scrape. Keys and throttle have back-offs of
+// their own.
+func (c *Client) lookupBackOff() time.Duration {
 	if reason := ReasonOf(c.lookupFailed); reason == ReasonAuth || reason == ReasonThrottled {
 		return 0
 	}
 	return time.Second
 }
 
-// lookUp asks IAM.
 func (c *Client) lookUp(ctx context.Context) (string, error) {
 	ctx, cancel := background(ctx)
 	defer cancel()
@@ -72,7 +71,7 @@ func (c *Client) lookUp(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", decodeError(opProjects, err.Error())
 	}
-	if len(ids) != 1 { // a guess is no project id
+	if len(ids) != 1 {
 		e := decodeError(opProjects, fmt.Sprintf("IAM knows %d projects named %q, not one", len(ids), c.options.Region))
 		e.hint = "set project_id"
 		return "", e
@@ -80,7 +79,7 @@ func (c *Client) lookUp(ctx context.Context) (string, error) {
 	return ids[0], nil
 }
 
-// KnownProjectID gives the project's id if it is known by now, without asking anybody; else it is empty.
+// KnownProjectID returns the project ID if it is known, without a request; otherwise it is empty.
 func (c *Client) KnownProjectID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

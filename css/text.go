@@ -8,9 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Clean makes s fit for a label of Prometheus, a log line and a page: valid UTF-8 of at most limit bytes, without
-// control characters other than line ends and tabs. What is not fit is replaced. A text that is fit is returned as it
-// is.
+// Clean returns s as valid UTF-8 of at most limit bytes, with control characters other than line ends and tabs replaced, so
+// that it can be a label value, or part of a log line or a page.
 func Clean(s string, limit int) string {
 	if len(s) <= limit && printable(s) {
 		return s
@@ -34,7 +33,7 @@ func Clean(s string, limit int) string {
 	return Clean(s, limit) // the replacement is longer than what it replaces
 }
 
-// printable says whether s is of printable ASCII, as nearly all texts are.
+// printable reports whether s is printable ASCII, as nearly all texts are.
 func printable(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -44,15 +43,7 @@ func printable(s string) bool {
 	return true
 }
 
-// isControl leaves out what the exposition format escapes or takes as it is.
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // validHeaderValue reports whether a secret can be the value of a header.
-func validHeaderValue(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+func validHeaderValue(s string) bool { return printable(s) }

@@ -54,7 +54,7 @@ func TestCondition(t *testing.T) {
 		return permitting(list(statuses...), "iam:domain::b")
 	}
 	refused := list(accepted)
-	refused.Refused = true
+	refused.Incomplete = true
 	for name, tc := range map[string]struct {
 		state collector.State
 		want  condition
@@ -221,7 +221,7 @@ func TestStatusView(t *testing.T) {
  "projects": [
   {"name": "lost", "region": "r-lost", "state": "failing", "discovery": {"enabled": true}, "error": {
    "reason": "auth", "http_status": 401, "code": "APIGW.0307", "request_id": "r1", "message": "the credentials were not accepted",
-   "hint": "the token has expired; see that whoever renews it still does"
+   "hint": "the token has expired: check whatever renews it"
   }},
   {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing", "discovery": {"enabled": true, "clusters": 3}, "error": {
    "message": "the cluster list is incomplete: 3 of 5",
@@ -272,7 +272,7 @@ func TestNewFailure(t *testing.T) {
 		want failure
 	}{
 		{fmt.Errorf("wrapped: %w", &css.Error{Reason: css.ReasonNotFound, Status: 404}),
-			failure{Reason: css.ReasonNotFound, HTTPStatus: 404, Hint: "check endpoint, project_id and the cluster's id"}},
+			failure{Reason: css.ReasonNotFound, HTTPStatus: 404, Hint: "check endpoint, project_id and the cluster ID"}},
 		{context.DeadlineExceeded, failure{Reason: css.ReasonTimeout, Message: "context deadline exceeded"}},
 		{errors.New("odd\x00"), failure{Reason: css.ReasonTransport, Message: "odd�"}},
 	} {
