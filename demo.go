@@ -12,10 +12,10 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// demoPace is how often something happens in the demo's fleet.
+// demoPace is the interval between changes of the simulated fleet.
 const demoPace = 3 * time.Second
 
-// announceDemo says where to look, and keeps the demo on this machine unless it was told otherwise.
+// announceDemo logs the addresses of the pages. Unless a listen address was set, it restricts the demo to loopback.
 func (e *exporter) announceDemo() {
 	if addresses := *e.flags.web.WebListenAddresses; !e.flags.webGiven && slices.Equal(addresses, []string{listenAddress}) {
 		*e.flags.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
@@ -23,13 +23,13 @@ func (e *exporter) announceDemo() {
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "0" {
-			continue // the server will say what it listens on, or why it does not
+			continue // the server logs the port, or the error
 		}
 		if host == "" {
 			host = "localhost"
 		}
 		base := "http://" + net.JoinHostPort(host, port)
-		e.logger.Info("The demo shows a simulated cloud; open these addresses",
+		e.logger.Info("Serving a simulated cloud",
 			"landing_page", base+"/", "metrics", base+e.flags.server.TelemetryPath, "status", base+"/status")
 	}
 }
@@ -41,6 +41,7 @@ type demo struct {
 	stop   func()
 }
 
+// startDemo starts the simulated cloud, which runs until stop is called.
 func startDemo(ctx context.Context) (*demo, error) {
 	cloud := simulator.Demo(simulator.Options{})
 	srv, err := cloud.Start(ctx)
@@ -48,19 +49,19 @@ func startDemo(ctx context.Context) (*demo, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		cloud.Run(ctx, demoPace)
 	}()
 	return &demo{cloud: cloud, server: srv, stop: func() {
 		_ = srv.Close(ctx)
 		cancel()
-		<-ended
+		<-done
 	}}, nil
 }
 
-// config is the file that one would write for the simulated cloud. The first project's id is left to be looked up.
+// config returns a configuration for the simulated cloud. It omits the first project's ID, so that it is looked up.
 func (d *demo) config() (*config.Config, error) {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {

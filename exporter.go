@@ -38,15 +38,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// shutdownGrace is how long running scrapes may go on after SIGTERM.
+// shutdownGrace is the time that running scrapes get to finish after SIGTERM.
 const shutdownGrace = 10 * time.Second
 
-// exporter is the program after its flags were read.
+// exporter connects the packages of the program.
 type exporter struct {
 	flags   *flags
 	load    func() (*config.Config, error)
-	chain   css.CredentialSource // of projects that name no credentials
-	agency  css.CredentialSource // of this machine
+	chain   css.CredentialSource // for projects without credentials in the file
+	agency  css.CredentialSource // of the ECS that the program runs on
 	logger  *slog.Logger
 	keys    *css.Keys
 	metrics *collector.ExporterMetrics
@@ -54,17 +54,17 @@ type exporter struct {
 	scraper *collector.Scraper
 	server  *server.Server
 
-	mu       sync.Mutex // held while the configuration changes
-	projects []configured
+	mu       sync.Mutex // held during reloads
+	projects []loadedProject
 }
 
-// configured is a project with what the file said of it.
-type configured struct {
+// loadedProject is a project with the configuration that it was built from.
+type loadedProject struct {
 	file    config.Project
 	project discovery.Project
 }
 
-// newExporter makes an exporter of nothing; reload makes it know its projects.
+// newExporter returns an exporter without projects; reload adds them.
 func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)
@@ -95,7 +95,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	return e
 }
 
-// buildVersion is what the landing page shows; a plain go build stamps nothing in.
+// buildVersion returns the version for the landing page; a plain go build sets none.
 func buildVersion() string {
 	if version.Version == "" {
 		return "devel"
@@ -103,20 +103,20 @@ func buildVersion() string {
 	return version.Info()
 }
 
-// reload loads the whole file and then puts it to use; if anything is wrong with it, nothing changes. Projects that the
-// file says the same of as before keep their connections, and what is known of them.
+// reload loads the configuration and applies it. If it is invalid, nothing changes. Projects whose configuration is
+// unchanged keep their clients and their discovered clusters.
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	cfg, projects, err := e.prepare()
 	e.metrics.ConfigLoaded(err == nil)
 	if err != nil {
-		mistakes := config.Errors{}
-		if !errors.As(err, &mistakes) {
-			e.logger.Error("The configuration cannot be used", "err", err)
+		problems, ok := errors.AsType[config.Errors](err)
+		if !ok {
+			e.logger.Error("Invalid configuration", "err", err)
 		}
-		for _, m := range mistakes {
-			e.logger.Error("The configuration cannot be used", "err", m)
+		for _, p := range problems {
+			e.logger.Error("Invalid configuration", "err", p)
 		}
 		return err
 	}
@@ -133,24 +133,24 @@ func (e *exporter) reload() error {
 	e.server.Configure(collector.Options{Connections: e.flags.connections, MaxConnections: cfg.Scrape.MaxConnections})
 	e.fleet.Apply(fleet)
 	for _, old := range e.projects {
-		if !slices.ContainsFunc(projects, func(p configured) bool { return p.project.Client == old.project.Client }) {
+		if !slices.ContainsFunc(projects, func(p loadedProject) bool { return p.project.Client == old.project.Client }) {
 			old.project.Client.Close()
 		}
 	}
 	e.projects = projects
-	e.logger.Info("The configuration is loaded", "projects", len(projects))
+	e.logger.Info("Configuration loaded", "projects", len(projects))
 	return nil
 }
 
-// prepare loads the file and makes what is new in it.
-func (e *exporter) prepare() (*config.Config, []configured, error) {
+// prepare loads the configuration and builds the projects that are new or changed.
+func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 	cfg, err := e.load()
 	if err != nil {
 		return nil, nil, err
 	}
-	var projects []configured
+	var projects []loadedProject
 	for _, file := range cfg.Projects {
-		i := slices.IndexFunc(e.projects, func(old configured) bool { return reflect.DeepEqual(old.file, file) })
+		i := slices.IndexFunc(e.projects, func(old loadedProject) bool { return reflect.DeepEqual(old.file, file) })
 		if i >= 0 {
 			projects = append(projects, e.projects[i])
 			continue
@@ -159,12 +159,12 @@ func (e *exporter) prepare() (*config.Config, []configured, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		projects = append(projects, configured{file, project})
+		projects = append(projects, loadedProject{file, project})
 	}
 	return cfg, projects, nil
 }
 
-// newProject builds what reads a project of the file.
+// newProject returns a project with its client.
 func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 	transport, err := newTransport(&p.TLSConfig, p.ProxyURL)
 	if err != nil {
@@ -182,11 +182,7 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 		Observe:     e.observe(p.Name),
 	}
 	options.Credentials = e.credentials(&p.Credentials, options)
-	project := discovery.Project{
-		Name:   p.Name,
-		Region: p.Region,
-		Client: css.NewClient(options),
-	}
+	project := discovery.Project{Name: p.Name, Region: p.Region, Client: css.NewClient(options)}
 	for _, c := range p.Clusters {
 		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
 	}
@@ -203,7 +199,7 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 	return project, nil
 }
 
-// observe returns what counts and, at debug level, logs the requests of a project.
+// observe returns a function that counts the requests of a project and logs them at debug level.
 func (e *exporter) observe(project string) func(css.Exchange) {
 	logger := e.logger.With("project", project)
 	return func(x css.Exchange) {
@@ -213,7 +209,7 @@ func (e *exporter) observe(project string) func(css.Exchange) {
 	}
 }
 
-// newTransport returns a transport that reads the files of c again when they change.
+// newTransport returns a transport that reloads the files of c when they change.
 func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, error) {
 	tlsConfig, err := promconfig.NewTLSConfig(c)
 	if err != nil {
@@ -235,7 +231,7 @@ func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, e
 	return promconfig.NewTLSRoundTripper(tlsConfig, files, newTransport)
 }
 
-// credentials makes the source that the file names; options are those of the project's client.
+// credentials returns the source that is configured; options are those of the project's client.
 func (e *exporter) credentials(c *config.Credentials, options css.Options) css.CredentialSource {
 	switch {
 	case *c == config.Credentials{}:
@@ -260,7 +256,7 @@ func (e *exporter) credentials(c *config.Credentials, options css.Options) css.C
 	)
 }
 
-// close ends what newExporter began.
+// close waits for running reads and closes the clients.
 func (e *exporter) close() {
 	e.scraper.Wait()
 	for _, p := range e.projects {
@@ -268,34 +264,34 @@ func (e *exporter) close() {
 	}
 }
 
-// once makes one scrape.
+// once scrapes once, writes the metrics to stdout and returns the exit code.
 func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout)
 	defer cancel()
-	refused := e.fleet.Refresh(ctx)
+	refreshErr := e.fleet.Refresh(ctx)
 	gatherer, failed := e.server.Once(ctx)
 	families, err := gatherer.Gather()
 	if err != nil {
-		e.logger.Error("Metrics are incomplete", "err", err)
+		e.logger.Error("Gathering metrics failed", "err", err)
 	}
 	encoder := expfmt.NewEncoder(stdout, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, family := range families {
 		if err := encoder.Encode(family); err != nil {
-			e.logger.Error("Metrics cannot be written", "err", err)
+			e.logger.Error("Writing metrics failed", "err", err)
 			return 1
 		}
 	}
-	if err != nil || refused != nil || failed() > 0 {
+	if err != nil || refreshErr != nil || failed() > 0 {
 		return 1
 	}
 	return 0
 }
 
-// serve answers requests until ctx ends, and then finishes those that are running.
+// serve serves HTTP until ctx ends, then shuts down gracefully. It returns the exit code.
 func (e *exporter) serve(ctx context.Context) int {
 	handler, err := e.server.Handler()
 	if err != nil {
-		e.logger.Error("The landing page cannot be made", "err", err)
+		e.logger.Error("Creating the landing page failed", "err", err)
 		return 1
 	}
 	e.logger.Info("Starting "+name, "version", version.Info(), "build_context", version.BuildContext())
@@ -303,8 +299,7 @@ func (e *exporter) serve(ctx context.Context) int {
 		e.announceDemo()
 	}
 
-	// Requests outlive ctx by the grace that is theirs.
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -313,7 +308,7 @@ func (e *exporter) serve(ctx context.Context) int {
 		ErrorLog:          slog.NewLogLogger(e.logger.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 	}
-	background, stop := context.WithCancel(ctx)
+	background, stopRefreshing := context.WithCancel(ctx)
 	refreshed, served := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(refreshed)
@@ -322,20 +317,20 @@ func (e *exporter) serve(ctx context.Context) int {
 	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
 
 	if err = e.wait(ctx, served); err != nil {
-		e.logger.Error("The HTTP server ended", "err", err)
+		e.logger.Error("HTTP server failed", "err", err)
 	} else {
 		e.logger.Info("Shutting down", "grace", shutdownGrace)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		err = srv.Shutdown(grace)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
-			e.logger.Warn("Scrapes were still running and are cut off")
+			e.logger.Warn("Shutdown timed out; cancelling running scrapes")
 			err = nil
 		}
 	}
-	cut()
+	cancelRequests()
 	_ = srv.Close()
-	stop()
+	stopRefreshing()
 	<-refreshed
 	if err != nil {
 		return 1
@@ -343,7 +338,7 @@ func (e *exporter) serve(ctx context.Context) int {
 	return 0
 }
 
-// wait returns when ctx ends or, with its error, when the HTTP server does. Until then SIGHUP loads the file again.
+// wait reloads the configuration on SIGHUP until ctx ends, or until the HTTP server fails; then it returns the error.
 func (e *exporter) wait(ctx context.Context, served <-chan error) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -351,7 +346,7 @@ func (e *exporter) wait(ctx context.Context, served <-chan error) error {
 	for {
 		select {
 		case <-hangup:
-			_ = e.reload() // it is in the log and in a metric
+			_ = e.reload() // logged, and exposed as a metric
 		case err := <-served:
 			return err
 		case <-ctx.Done():

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command css_vpcep_exporter shows Prometheus the VPC endpoint connections of Huawei Cloud CSS clusters.
+// Command css_vpcep_exporter exports the VPC endpoint connections of Huawei Cloud CSS clusters to Prometheus.
 //
-// main.go reads the flags and makes the logger; exporter.go wires the packages together; demo.go puts the simulated cloud
-// in the place of the real one. Nothing is decided here.
+// main.go parses the flags; exporter.go wires the packages together; demo.go starts the simulated cloud of --demo.
 package main
 
 import (
@@ -33,7 +32,7 @@ const (
 )
 
 func main() {
-	// net/http quotes stray answers to the standard logger, which may echo what was signed.
+	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
@@ -41,7 +40,7 @@ func main() {
 	os.Exit(code)
 }
 
-// flags are the values of the command line.
+// flags holds the values of the command line.
 type flags struct {
 	configFile  string
 	configCheck bool
@@ -51,35 +50,35 @@ type flags struct {
 	logLevel    string
 	logFormat   string
 	web         *web.FlagConfig
-	webGiven    bool // the listen address was asked for
+	webGiven    bool // the listen address was set by the user
 	lifecycle   bool
 	server      server.Options
 }
 
-// newApp describes the command line, whose values end up in f.
+// newApp returns the command line parser, which stores the values in f.
 func newApp(f *flags) *kingpin.Application {
 	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
 	app.Version(version.Print(name))
 	app.DefaultEnvars()
 	app.HelpFlag.Short('h').NoEnvar()
 	app.VersionFlag.NoEnvar() // a variable of that name is likely to hold a version
-	app.Flag("config.file", "The configuration file.").
+	app.Flag("config.file", "Path to the configuration file.").
 		Default("css_vpcep.yml").StringVar(&f.configFile)
-	app.Flag("config.check", "Load the configuration file, say every mistake with its line, and exit with 0 or 1. Makes no call.").
+	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
 		BoolVar(&f.configCheck)
-	app.Flag("once", "Scrape once, write the metrics to standard output, and exit, with 1 if any cluster failed.").
+	app.Flag("once", "Scrape once, write the metrics to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
-	app.Flag("demo", "Run against a simulated cloud on a free loopback port; needs no file and no credentials.").
+	app.Flag("demo", "Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
 		BoolVar(&f.demo)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
 		Default("/metrics").StringVar(&f.server.TelemetryPath)
-	app.Flag("web.enable-lifecycle", "Load the configuration file again on POST /-/reload, as on SIGHUP.").
+	app.Flag("web.enable-lifecycle", "Reload the configuration file on POST /-/reload, as on SIGHUP.").
 		BoolVar(&f.lifecycle)
-	app.Flag("scrape.timeout", "How long a request may take that does not say so itself by X-Prometheus-Scrape-Timeout-Seconds.").
+	app.Flag("scrape.timeout", "Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
 		Default("10s").DurationVar(&f.server.Timeout)
-	app.Flag("scrape.timeout-offset", "How long before its timeout a request is answered.").
+	app.Flag("scrape.timeout-offset", "Offset to subtract from the timeout of a request, so that the answer arrives in time.").
 		Default("500ms").DurationVar(&f.server.TimeoutOffset)
-	app.Flag("collector.connections", "Expose the series of each connection.").
+	app.Flag("collector.connections", "Expose per-connection metrics.").
 		Default("true").BoolVar(&f.connections)
 	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
 		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
@@ -90,13 +89,13 @@ func newApp(f *flags) *kingpin.Application {
 	return app
 }
 
-// run is the program; it returns the exit code.
+// run runs the program and returns its exit code.
 func run(ctx context.Context, args []string, env config.Environment, stdout, stderr io.Writer) int {
 	var f flags
 	app := newApp(&f)
 	exit := -1
 	app.UsageWriter(stdout).ErrorWriter(stderr).Terminate(func(code int) {
-		if exit < 0 { // --help and --version end the parsing, not the process
+		if exit < 0 { // kingpin goes on parsing after --help and --version
 			exit = code
 		}
 	})
@@ -117,7 +116,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	if f.demo {
 		cloud, err := startDemo(ctx)
 		if err != nil {
-			logger.Error("The simulated cloud cannot be started", "err", err)
+			logger.Error("Starting the simulated cloud failed", "err", err)
 			return 1
 		}
 		defer cloud.stop()
@@ -130,7 +129,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	e := newExporter(&f, load, env, logger)
 	defer e.close()
 	if e.reload() != nil {
-		return 1 // it is in the log
+		return 1 // logged by reload
 	}
 	if f.once {
 		return e.once(ctx, stdout)
@@ -138,24 +137,28 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	return e.serve(ctx)
 }
 
-// check says every mistake of the file on standard output.
+// check validates the file, writes the result to stdout and returns the exit code.
 func check(file string, load func() (*config.Config, error), stdout io.Writer) int {
 	cfg, err := load()
 	if err != nil {
 		fmt.Fprintln(stdout, err)
 		return 1
 	}
-	fmt.Fprintf(stdout, "%s: the file is good: %d project(s)\n", file, len(cfg.Projects))
+	noun := "projects"
+	if len(cfg.Projects) == 1 {
+		noun = "project"
+	}
+	fmt.Fprintf(stdout, "%s: configuration OK: %d %s\n", file, len(cfg.Projects), noun)
 	return 0
 }
 
-// newLogger makes a logger of the log/slog kind that writes through go-kit/log.
+// newLogger returns a slog.Logger that writes through go-kit/log.
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	writer := log.NewLogfmtLogger(log.NewSyncWriter(w))
 	if format == "json" {
 		writer = log.NewJSONLogger(log.NewSyncWriter(w))
 	}
 	var threshold slog.Level
-	_ = threshold.UnmarshalText([]byte(level)) // the flag lets no other level pass
+	_ = threshold.UnmarshalText([]byte(level)) // valid: the flag is an enum
 	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }

@@ -318,7 +318,7 @@ func TestExit(t *testing.T) {
 		"once":             {[]string{"--once", "--config.file=" + file("[{id: good}]")}, 0, `css_vpcep_up{cluster_id="good",cluster_name="",project_id="p1",region="cn-north-4"} 1`, ""},
 		"once, one fails":  {[]string{"--once", "--config.file=" + file("[{id: good}, {id: bad}]")}, 1, `css_vpcep_up{cluster_id="bad",cluster_name="",project_id="p1",region="cn-north-4"} 0`, "reason=server"},
 		"once, in JSON":    {[]string{"--once", "--log.format=json", "--config.file=" + file("[{id: bad}]")}, 1, "css_vpcep_up", `"reason":"server"`},
-		"check":            {[]string{"--config.check", "--config.file=" + file("[{id: good}]")}, 0, "the file is good: 1 project(s)\n", ""},
+		"check":            {[]string{"--config.check", "--config.file=" + file("[{id: good}]")}, 0, "css_vpcep.yml: configuration OK: 1 project\n", ""},
 		"check, broken":    {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
 		"check, no file":   {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: cannot read the file", ""},
 		"broken":           {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
