@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package collector turns clusters' connection lists into metrics.
+// Package collector turns the connection lists of clusters into metrics.
 //
-// Scraper reads the lists through the Reader of each Target; nothing else in the package waits. Collector makes the
-// metrics of one request. The functions of metrics.go decide which samples a list has, and Series keeps the metrics
-// made of them until the list changes. The package uses neither the network nor the configuration.
+// Scraper reads the lists, Collector makes the metrics of one request from the table in metrics.go, and Series caches
+// them until a list changes.
 package collector
 
 import (
@@ -18,12 +17,10 @@ import (
 
 const namespace = "css_vpcep"
 
-// Options select the metrics of a list.
+// Options select the per-connection metrics.
 type Options struct {
-	// Connections enables the metrics of single connections.
-	Connections bool
-	// MaxConnections is the number of connections of a cluster above which those metrics are omitted.
-	MaxConnections int
+	Connections    bool // whether there are any
+	MaxConnections int  // above this number a cluster has none
 }
 
 // Collector scrapes targets when it is collected. It serves one request.
@@ -33,12 +30,12 @@ type Collector struct {
 	labels   []string
 	options  Options
 
-	// Each, if not nil, is called with the outcome of each target as soon as it is known.
+	// Each, if not nil, is called with each outcome as soon as it is known.
 	Each func(*Outcome)
 }
 
-// New returns the Collector of one request, whose scrape ends with ctx. The targets' labels of these names become
-// labels of cluster_info.
+// New returns the Collector of one request. Its scrape ends with ctx. The targets' labels with these names become labels
+// of cluster_info.
 func New(
 	ctx context.Context, scraper *Scraper, series *Series, targets []Target, labels []string, options Options,
 ) *Collector {
@@ -64,8 +61,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Families scrapes the targets and returns the families that a registry would gather from the Collector. The caller
-// must not change them.
+// Families scrapes the targets and returns the families that a registry would gather. The caller must not change them.
 func (c *Collector) Families() []*dto.MetricFamily {
 	table := metrics(c.labels)
 	var families []*dto.MetricFamily
@@ -79,8 +75,7 @@ func (c *Collector) Families() []*dto.MetricFamily {
 	return families
 }
 
-// scrape scrapes the targets and returns the metrics of each row of the table, without duplicates and in the order of a
-// registry.
+// scrape scrapes the targets and returns the metrics of each table row, distinct and ordered as in a registry.
 func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 	type cluster struct {
 		labels [4]string
@@ -92,7 +87,7 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 		if c.Each != nil {
 			c.Each(&o)
 		}
-		// Two projects of the file may be one project of the cloud, and show the same clusters.
+		// Two configured projects may have the same project ID, and so the same clusters.
 		src := newSource(&o, c.labels, c.options)
 		if !shown[src.id()] {
 			shown[src.id()] = true
@@ -113,7 +108,7 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 	return rows
 }
 
-// constMetric is a metric as a registry wants it.
+// constMetric implements prometheus.Metric.
 type constMetric struct {
 	desc   *prometheus.Desc
 	metric *dto.Metric

@@ -10,7 +10,7 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// inflight is one read of a cluster, which any number of scrapes wait for. It is cancelled when none does any more.
+// inflight is one read of a cluster, shared by the scrapes that wait for it. It is cancelled when the last one leaves.
 type inflight struct {
 	target Target
 	cancel context.CancelFunc
@@ -18,8 +18,8 @@ type inflight struct {
 
 	mu       sync.Mutex
 	waiters  int
-	deadline time.Time // of the scrape that waits longest; zero if one waits without a deadline
-	started  time.Time // when it got its slot; zero until then
+	deadline time.Time // the latest of the waiters'; zero if one has none
+	started  time.Time // when it got its slot
 
 	// Written before done is closed, read after.
 	list  *css.ConnectionList
@@ -27,9 +27,8 @@ type inflight struct {
 	ended time.Time
 }
 
-// inflightContext is the context of an inflight. Its deadline is that of the scrape that waits longest, so that no time is
-// spent on a retry whose outcome nobody would see. The deadline moves with the waiters: code that copies it, such as
-// context.WithTimeout, sees that of the moment, which is why cancel ends the read.
+// inflightContext has the latest deadline of the waiters, so that no retry outlasts them all. A later waiter may extend it,
+// and context.WithTimeout would copy it too early; therefore only cancel ends the read.
 type inflightContext struct {
 	context.Context //nolint:containedctx // it is a context itself
 	inflight        *inflight
@@ -42,14 +41,14 @@ func (c inflightContext) Deadline() (time.Time, bool) {
 	return c.inflight.deadline, !c.inflight.deadline.IsZero()
 }
 
-// newInflight returns an inflight without waiters. Its context has ctx's values, not its end.
+// newInflight returns an inflight without waiters, and its context, which is not cancelled with ctx.
 func newInflight(ctx context.Context, target Target) (*inflight, context.Context) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &inflight{target: target, cancel: cancel, done: make(chan struct{})}
 	return r, inflightContext{Context: ctx, inflight: r}
 }
 
-// addWaiter is called once by each scrape that waits.
+// addWaiter adds the scrape of ctx to the waiters.
 func (r *inflight) addWaiter(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,8 +62,7 @@ func (r *inflight) addWaiter(ctx context.Context) {
 	r.waiters++
 }
 
-// removeWaiter is called once by each scrape that waited. The last one cancels the read; removeWaiter reports whether it
-// was that one.
+// removeWaiter removes a waiter and reports whether it was the last one, which cancels the read.
 func (r *inflight) removeWaiter() (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,7 +80,7 @@ func (r *inflight) markStarted() {
 	r.started = time.Now()
 }
 
-// spent returns the time from start, or from when the read got its slot if that was later, until end.
+// spent returns the time from start until end, without the wait for a slot.
 func (r *inflight) spent(start, end time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +90,6 @@ func (r *inflight) spent(start, end time.Time) time.Duration {
 	return max(end.Sub(start), 0)
 }
 
-// waitsFor says what a read that is not done waits for.
 func (r *inflight) waitsFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ExporterMetrics holds the metrics of the exporter itself, which outlive scrapes.
+// ExporterMetrics holds the metrics of the exporter itself.
 type ExporterMetrics struct {
 	apiRequests   *prometheus.CounterVec
 	apiDuration   *prometheus.HistogramVec
@@ -25,7 +25,7 @@ type ExporterMetrics struct {
 	loadedAt time.Time
 }
 
-// NewExporterMetrics returns the metrics after registering them.
+// NewExporterMetrics returns registered metrics.
 func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	const subsystem = "exporter"
 	m := &ExporterMetrics{
@@ -58,7 +58,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 			Help: "Unix time of the last successful configuration reload.",
 		}),
 	}
-	for _, reason := range css.Reasons() { // a counter must exist for a rule to see its first increase
+	for _, reason := range css.Reasons() { // increase() needs a first value of 0
 		m.failures.WithLabelValues(string(reason))
 	}
 	for _, field := range []string{
@@ -70,7 +70,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	return m
 }
 
-// Observe records an exchange with the API. It is meant for css.Options.Observe.
+// Observe records an exchange with the API.
 func (m *ExporterMetrics) Observe(e css.Exchange) {
 	m.apiRequests.WithLabelValues(e.Region, e.Operation, e.Code()).Inc()
 	m.apiDuration.WithLabelValues(e.Operation).Observe(e.Duration.Seconds())
@@ -88,7 +88,7 @@ func (m *ExporterMetrics) ConfigLoaded(ok bool) {
 	}
 }
 
-// ConfigState returns whether the last attempt to load the configuration file succeeded, and when one last did.
+// ConfigState returns whether the last attempt succeeded, and the time of the last success.
 func (m *ExporterMetrics) ConfigState() (ok bool, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

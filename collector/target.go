@@ -11,33 +11,29 @@ import (
 
 // Reader reads a cluster's connections; css.Client implements it.
 type Reader interface {
-	// Reserve waits for the request budget of the project. It fails at once if the cluster would not be requested now.
+	// Reserve waits for the project's request budget. It fails at once if the cluster or its credentials are paused.
 	Reserve(ctx context.Context, clusterID string) error
-	// Connections returns last if the API's answer has not changed since.
+	// Connections returns the cluster's connections; if the response has not changed since last, it returns last.
 	Connections(ctx context.Context, clusterID string, last *css.ConnectionList) (*css.ConnectionList, error)
-	// KnownProjectID is empty until the project's ID is known.
+	// KnownProjectID returns the project's ID, or "" before it was looked up.
 	KnownProjectID() string
 }
 
 // Target is a cluster to be scraped.
 type Target struct {
-	Project   string // the project's name in the file
+	Project   string // configured name
 	Region    string
 	ProjectID string
 	Cluster   css.Cluster
-	Labels    map[string]string // further labels of cluster_info
+	Labels    map[string]string // configured labels of cluster_info
 	Reader    Reader
 }
 
-// Outcome is what a scrape got of one target.
+// Outcome is the result of scraping one target. With an Err, List is the last list unless it is too old.
 type Outcome struct {
-	Target Target
-	// List is nil if there is nothing to show. With an Err it is the last list that could be read, if that is not too old.
-	List *css.ConnectionList
-	// ReadAt is when List was read.
-	ReadAt time.Time
-	// Err is why this scrape could not read the target.
-	Err error
-	// Duration is the time that this scrape spent on the target.
+	Target   Target
+	List     *css.ConnectionList // nil if there is none to show
+	ReadAt   time.Time           // when List was read
+	Err      error
 	Duration time.Duration
 }
