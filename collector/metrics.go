@@ -16,13 +16,13 @@ import (
 // maxLabelValue is the maximum length of a label value in bytes; longer values are truncated.
 const maxLabelValue = 1024
 
-// metric is a row of the metrics table: a gauge of clusters or connections. Either perScrape or perList is set.
+// metric is a row of the metrics table. Either perScrape or perList is set.
 type metric struct {
 	name, help string
 	labels     []string                  // in addition to clusterLabels
-	places     []int                     // of clusterLabels and labels among all labels sorted by name
-	perScrape  func(o *Outcome) []sample // makes samples that are new in each scrape
-	perList    func(v *view) []sample    // makes samples that depend on a source alone, so that Series can keep them
+	places     []int                     // positions of clusterLabels and labels after sorting by name
+	perScrape  func(o *Outcome) []sample // samples that are new in each scrape
+	perList    func(v *view) []sample    // samples that Series can cache
 }
 
 // sample is a value of a metric, with the values of metric.labels.
@@ -31,7 +31,7 @@ type sample struct {
 	labels []string
 }
 
-// metrics returns the metrics table, sorted by name. The configured labels become labels of cluster_info.
+// metrics returns the metrics table, sorted by name.
 func metrics(configured []string) []metric {
 	table := []metric{
 		{
@@ -183,12 +183,11 @@ func metrics(configured []string) []metric {
 
 func (m *metric) fullName() string { return namespace + "_" + m.name }
 
-// desc returns the description for a registry.
 func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.fullName(), m.help, append(clusterLabels(), m.labels...), nil)
 }
 
-// perCluster makes one sample of a cluster that has a list to show, unless value returns false.
+// perCluster returns one sample per cluster with a list to show, unless value returns false.
 func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		if v.shown == nil {
@@ -201,7 +200,7 @@ func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	}
 }
 
-// perConnection makes one sample of each connection, unless value returns false.
+// perConnection returns one sample per connection, unless value returns false.
 func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		samples := make([]sample, 0, len(v.connections))
@@ -217,12 +216,12 @@ func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sa
 // clusterLabels returns the labels that every metric has, sorted by name.
 func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
 
-// infoLabels returns the labels that cluster_info has in addition, besides the configured ones.
+// infoLabels returns the additional labels of cluster_info, except the configured ones.
 func infoLabels() []string {
 	return []string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}
 }
 
-// source is everything that the perList metrics of a cluster depend on.
+// source holds all that perList metrics depend on.
 type source struct {
 	list       *css.ConnectionList // nil if there is none to show
 	options    Options
@@ -246,7 +245,7 @@ func newSource(o *Outcome, configured []string, options Options) source {
 	return s
 }
 
-// id returns the labels that identify the cluster: all but its name.
+// id returns the cluster's labels except its name.
 func (s *source) id() [3]string { return [3]string{s.cluster[0], s.cluster[2], s.cluster[3]} }
 
 func (s *source) equal(other *source) bool {
@@ -254,12 +253,12 @@ func (s *source) equal(other *source) bool {
 		slices.Equal(s.info, other.info) && slices.Equal(s.configured, other.configured)
 }
 
-// view is a source with what is derived from it.
+// view is a source with derived values.
 type view struct {
 	source
 	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
-	connections []connection        // those that have metrics of their own
-	limited     bool                // whether there are none because of MaxConnections
+	connections []connection        // those with metrics of their own
+	limited     bool                // there are none because of MaxConnections
 }
 
 func newView(s *source) *view {
@@ -275,14 +274,14 @@ func newView(s *source) *view {
 	return v
 }
 
-// connection is a connection whose id is a label value.
+// connection is a connection with its ID as a valid label value.
 type connection struct {
 	id string
 	*css.Connection
 }
 
-// distinct returns the connections that have an id, sorted by it. Of several with the same id it returns the first, so
-// that no list can make a registry fail.
+// distinct returns the connections that have an ID, sorted by it. A registry fails on duplicates, so it keeps only the
+// first of several with the same ID.
 func distinct(connections []css.Connection) []connection {
 	sorted := make([]connection, 0, len(connections))
 	for i := range connections {
@@ -294,8 +293,7 @@ func distinct(connections []css.Connection) []connection {
 	return slices.CompactFunc(sorted, func(a, b connection) bool { return a.id == b.id })
 }
 
-// CountByStatus returns the number of connections by status, as css_vpcep_connections shows it. Connections without a
-// status count as unknown. Statuses that no connection has are not in the result.
+// CountByStatus returns the values of css_vpcep_connections that are not 0. A connection without a status is unknown.
 func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
@@ -309,17 +307,11 @@ func CountByStatus(connections []css.Connection) map[css.Status]int {
 }
 
 func wildcard(permissions []css.Permission) bool {
-	for _, p := range permissions {
-		if p.Wildcard() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
 }
 
-// Unlisted returns the number of accepted connections whose account no permission names, as
-// css_vpcep_unlisted_connections shows it. It returns false if that cannot be determined: there are no permissions, the
-// meaning of which is not documented, or a permission or a connection does not name its account.
+// Unlisted returns the number of accepted connections whose account no permission names. It returns false if that is
+// unknown: a permission or a connection names no account, or there are no permissions, which the API does not explain.
 func Unlisted(list *css.ConnectionList) (count int, ok bool) {
 	permissions := list.Permissions.Value
 	switch {
@@ -358,10 +350,10 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// unix returns t in seconds since 1970, to the millisecond.
+// unix returns t as Unix time with milliseconds.
 func unix(t time.Time) float64 {
 	return math.Round(float64(t.Unix())*1e3+float64(t.Nanosecond())/1e6) / 1e3
 }
 
-// labelValue returns s as a valid label value. Strings of the API already are valid; those of the file may not be.
+// labelValue returns s as a valid label value. API strings already are, configured ones may not be.
 func labelValue(s string) string { return css.Clean(s, maxLabelValue) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -16,18 +17,17 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// longestSlot bounds how long a read keeps its slot without an answer.
+// longestSlot is the maximum of slotTime.
 const longestSlot = 2 * time.Second
 
-// ScrapeOptions are the file's `scrape` section, as far as reading goes.
+// ScrapeOptions are options of the configuration's scrape section.
 type ScrapeOptions struct {
 	Concurrency  int           // clusters read at once, over all projects
-	MinInterval  time.Duration // a list younger than this is served again
-	MaxStaleness time.Duration // a list up to this age is shown when it cannot be refreshed
+	MinInterval  time.Duration // lists younger than this are served again
+	MaxStaleness time.Duration // if a read fails, a list up to this age is shown
 }
 
-// Scraper reads targets. It lives as long as the process, so that scrapes at the same moment share their reads, lists can be
-// kept, and a failure is logged when it starts and when it ends instead of at every scrape.
+// Scraper reads targets. Concurrent scrapes share reads. A failure is logged when it begins and ends, not at every scrape.
 type Scraper struct {
 	metrics *ExporterMetrics
 	logger  *slog.Logger
@@ -46,7 +46,7 @@ func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Lo
 	return s
 }
 
-// Configure replaces the options. Reads in flight keep their slots of before.
+// Configure replaces the options. Reads in flight keep their slots.
 func (s *Scraper) Configure(options ScrapeOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,25 +56,25 @@ func (s *Scraper) Configure(options ScrapeOptions) {
 
 type clusterKey struct{ project, cluster string }
 
-// State is what is remembered of a target from scrape to scrape.
+// State is the result of the scrapes of a cluster so far.
 type State struct {
-	List     *css.ConnectionList // the last one that could be read; nil if none ever was
-	ReadAt   time.Time           // when that was
-	Err      error               // why the last scrape could not read it; nil if it could, or if there was none
-	Failing  time.Time           // when Err's failures in a row began
-	FailedAt time.Time           // when the last of them was
+	List     *css.ConnectionList // from the last successful read; nil before that
+	ReadAt   time.Time           // time of that read
+	Err      error               // of the last scrape; nil if it succeeded
+	Failing  time.Time           // time of the first failure in a row
+	FailedAt time.Time           // time of the last failure
 }
 
-// clusterState is a State with what only the Scraper needs.
+// clusterState is a State with the Scraper's bookkeeping.
 type clusterState struct {
 	State
-	read     *inflight // nil if the cluster is not being read
+	read     *inflight // nil if none is in flight
 	triedAt  time.Time // when the last request ended
-	timedOut bool      // how it ended
+	timedOut bool      // whether it timed out
 }
 
-// Scrape reads the targets, each at most once however many scrapes ask at the same moment. The outcome of a target is yielded
-// as soon as that one and all before it have been read, or ctx has ended; outcomes are in the order of targets.
+// Scrape reads the targets until ctx ends and yields their outcomes in order, each as soon as possible. A target that
+// another scrape is reading is not read again.
 func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome] {
 	return func(yield func(Outcome) bool) {
 		start := time.Now()
@@ -100,7 +100,7 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 	}
 }
 
-// State returns what is remembered of a cluster; project is its name in the file.
+// State returns the state of a cluster; project is the project's configured name.
 func (s *Scraper) State(project, clusterID string) State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,42 +110,42 @@ func (s *Scraper) State(project, clusterID string) State {
 	return State{}
 }
 
-// Wait returns when no read is in flight any more. Reads end when no scrape waits for them.
+// Wait waits until no read is in flight. A read is cancelled when no scrape waits for it.
 func (s *Scraper) Wait() { s.reads.Wait() }
 
-// Retain forgets all clusters but those of targets.
+// Retain drops the state of all clusters except those of targets.
 func (s *Scraper) Retain(targets []Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	retain(s.clusters, targets)
+}
+
+// retain deletes all clusters except those of targets.
+func retain[V any](clusters map[clusterKey]V, targets []Target) {
 	keep := make(map[clusterKey]bool, len(targets))
 	for i := range targets {
 		keep[keyOf(targets[i])] = true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key := range s.clusters {
-		if !keep[key] {
-			delete(s.clusters, key)
-		}
-	}
+	maps.DeleteFunc(clusters, func(key clusterKey, _ V) bool { return !keep[key] })
 }
 
 func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
 
-// pending is what a scrape waits for of one target.
+// pending is a target that is being read, or its list if that is served again.
 type pending struct {
-	read   *inflight // nil if the list is young enough to be served again
+	read   *inflight
 	list   *css.ConnectionList
 	readAt time.Time
 }
 
-// queued is a read that has no slot yet.
+// queued is a read without a slot.
 type queued struct {
 	read  *inflight
 	ctx   context.Context //nolint:containedctx // of the read
 	last  *css.ConnectionList
-	state clusterState // as it was when the read was queued
+	state clusterState // when the read was queued
 }
 
-// start joins the reads that are in flight and starts those that are missing.
 func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []pending {
 	all := make([]pending, len(targets))
 	queues := make(map[string][]queued) // by project
@@ -174,7 +174,7 @@ func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []
 
 	for _, queue := range queues {
 		slices.SortStableFunc(queue, byUrgency)
-		// Each project's clusters wait one after the other, so that slots go round between the projects.
+		// One goroutine per project, so that the projects take turns at the slots.
 		s.reads.Go(func() {
 			for _, q := range queue {
 				s.run(q, slots, slotTime)
@@ -184,9 +184,8 @@ func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []
 	return all
 }
 
-// slotTime is how long a read keeps its slot without an answer: half of the scrape's time, divided by the rounds that all
-// clusters need. Any number of clusters may hang, and the others are still read in the other half. All known clusters count,
-// because each may be scraped by a request of its own.
+// slotTime returns how long a hanging read keeps its slot. All reads together need some rounds, which share half of the
+// scrape's time; the other half is left for healthy clusters. All known clusters count: each may be probed by itself.
 func (s *Scraper) slotTime(ctx context.Context, now time.Time, targets int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -197,8 +196,7 @@ func (s *Scraper) slotTime(ctx context.Context, now time.Time, targets int) time
 	return min(deadline.Sub(now)/2/time.Duration(max(rounds, 1)), longestSlot)
 }
 
-// byUrgency orders reads by the age of the last try, so that under a tight request budget every cluster is read in turn.
-// Clusters that timed out come last.
+// byUrgency orders reads by the last try, the oldest first; clusters that timed out come last.
 func byUrgency(a, b queued) int {
 	if a.state.timedOut != b.state.timedOut {
 		if a.state.timedOut {
@@ -209,7 +207,7 @@ func byUrgency(a, b queued) int {
 	return a.state.triedAt.Compare(b.state.triedAt)
 }
 
-// run waits for the project's request budget and for a slot, and starts the read.
+// run waits for the request budget and a slot, then starts the read.
 func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duration) {
 	if err := q.read.target.Reader.Reserve(q.ctx, q.read.target.Cluster.ID); err != nil {
 		s.finish(q.read, nil, err)
@@ -230,7 +228,6 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 	})
 }
 
-// finish stores the result of a read.
 func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	r.list, r.err, r.ended = list, err, time.Now()
 	if list != nil {
@@ -239,7 +236,7 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
-		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() { // otherwise it is still the cluster's turn
+		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() { // if nothing was sent, the cluster keeps its place
 			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == css.ReasonTimeout
 		}
 		if c.read == r {
@@ -255,7 +252,6 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	r.cancel()
 }
 
-// await waits for a read, or for the end of ctx.
 func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Target) Outcome {
 	select {
 	case <-r.done:
@@ -276,7 +272,7 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	return o
 }
 
-// leave takes a read that nobody waits for any more out of the way of the next scrape.
+// leave stops waiting for r. If that cancels r, no further scrape may join it.
 func (s *Scraper) leave(r *inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,8 +284,7 @@ func (s *Scraper) leave(r *inflight) {
 	}
 }
 
-// recordOutcome lets the last list stand in for a failure, counts the failure, and logs changes. A cancelled scrape is not
-// counted as a failure.
+// recordOutcome adds the last list to a failed outcome, counts the failure and logs changes. It ignores cancelled scrapes.
 func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,45 +11,35 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Series keeps the metrics of each cluster until its list or its labels change, so that a scrape of unchanged lists
-// makes few. It lives as long as the process and is safe for use by several scrapes at once.
+// Series caches the metrics of each cluster until its list or labels change. It is safe for concurrent use.
 type Series struct {
 	mu       sync.Mutex
 	clusters map[clusterKey]*entry
 }
 
-// entry is a cluster's place in a Series.
 type entry struct {
-	mu   sync.Mutex // held while metrics are made, so that simultaneous scrapes make them once
+	mu   sync.Mutex // held while metrics are made, so that concurrent scrapes make them once
 	kept *kept
 }
 
-// kept holds the metrics made of a source. It is replaced but never changed, because scrapes may still be encoding it.
+// kept holds the metrics of a source. It is immutable, because scrapes may still be encoding it.
 type kept struct {
 	source source
 	labels []*dto.LabelPair // of the cluster, in the order of clusterLabels
-	rows   [][]*dto.Metric  // by row of the metrics table; nil for perScrape metrics
+	rows   [][]*dto.Metric  // by table row; nil for perScrape metrics
 }
 
-// NewSeries returns a Series that keeps nothing yet.
+// NewSeries returns an empty Series.
 func NewSeries() *Series { return &Series{clusters: make(map[clusterKey]*entry)} }
 
-// Retain forgets all clusters but those of targets.
+// Retain drops all clusters except those of targets.
 func (s *Series) Retain(targets []Target) {
-	keep := make(map[clusterKey]bool, len(targets))
-	for i := range targets {
-		keep[keyOf(targets[i])] = true
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.clusters {
-		if !keep[key] {
-			delete(s.clusters, key)
-		}
-	}
+	retain(s.clusters, targets)
 }
 
-// of returns the metrics of the cluster with that key, made of src now or before.
+// of returns the metrics of src, cached under key.
 func (s *Series) of(key clusterKey, src *source, table []metric) *kept {
 	s.mu.Lock()
 	e := s.clusters[key]
@@ -82,7 +72,7 @@ func newKept(src *source, table []metric) *kept {
 	return k
 }
 
-// scraped returns the cluster's metrics by row of the metrics table: the kept ones, and those of this scrape.
+// scraped returns the kept metrics and those of this scrape, by table row.
 func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
 	b := builder{cluster: k.labels, pairs: make(map[[2]string]*dto.LabelPair)}
 	rows := slices.Clone(k.rows)
@@ -94,14 +84,14 @@ func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
 	return rows
 }
 
-// builder makes the metrics of one cluster. To save memory they share equal label pairs and values.
+// builder makes the metrics of one cluster, which share equal label pairs and values to save memory.
 type builder struct {
 	cluster []*dto.LabelPair             // in the order of clusterLabels
 	pairs   map[[2]string]*dto.LabelPair // by name and value
 	gauge   *dto.Gauge                   // the last one
 }
 
-// metrics returns the samples of m as metrics, ordered as in a registry.
+// metrics returns the samples of m as metrics, in registry order.
 func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 	metrics := make([]*dto.Metric, len(samples))
 	block := make([]dto.Metric, len(samples)) // one allocation instead of many
@@ -118,7 +108,7 @@ func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 		block[i].Label, block[i].Gauge = labels, b.gaugeOf(s.value)
 		metrics[i] = &block[i]
 	}
-	slices.SortFunc(metrics, compareLabels) // here, so that each scrape finds kept metrics sorted
+	slices.SortFunc(metrics, compareLabels) // so that kept metrics are sorted once
 	return metrics
 }
 
@@ -139,7 +129,7 @@ func (b *builder) gaugeOf(value float64) *dto.Gauge {
 	return b.gauge
 }
 
-// compareLabels compares metrics of one family in the order of a registry.
+// compareLabels compares metrics of one family in registry order.
 func compareLabels(a, b *dto.Metric) int {
 	return slices.CompareFunc(a.Label, b.Label, func(a, b *dto.LabelPair) int {
 		if a == b {
