@@ -6,8 +6,7 @@ package collector
 
 import "testing"
 
-// TestAllocations bounds the objects that it takes to make the families of lists. Unlike times, these are the same on
-// every machine.
+// TestAllocations bounds the allocations for making families, which are the same on every machine, unlike times.
 func TestAllocations(t *testing.T) {
 	allocations := func(clusters, connections int, changed bool) float64 {
 		c := shown(outcomesOf(clusters, connections))

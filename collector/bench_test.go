@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// listOf is a list as most are: texts that are all different where the API's are.
+// listOf returns a typical list, with distinct values where the API has them.
 func listOf(connections int) *css.ConnectionList {
 	at := css.Optional[time.Time]{Value: time.Date(2024, 6, 11, 9, 36, 24, 0, time.UTC), Set: true}
 	list := &css.ConnectionList{
@@ -50,7 +50,6 @@ func shown(outcomes []Outcome) *Collector {
 	return collectorOf(outcomes, Options{Connections: true, MaxConnections: 2000})
 }
 
-// count returns the number of series.
 func count(c *Collector) (series int) {
 	for _, family := range c.Families() {
 		series += len(family.GetMetric())
@@ -58,13 +57,13 @@ func count(c *Collector) (series int) {
 	return series
 }
 
-// perSeries reports the time for each of so many series.
+// perSeries reports the time per series.
 func perSeries(b *testing.B, series int) {
 	b.Helper()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
 }
 
-// BenchmarkFamilies makes the families of so many clusters of so many connections, with unchanged or new lists.
+// BenchmarkFamilies makes the families of n clusters with m connections each, from unchanged or new lists.
 func BenchmarkFamilies(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
 		for _, lists := range []string{"unchanged", "changed"} {

@@ -20,15 +20,15 @@ import (
 
 type fault = simulator.Fault
 
-// cloud is a simulated one with one project, and the real client that reads it.
-type cloud struct {
+// testCloud is a simulated cloud with one project, and a real client for it.
+type testCloud struct {
 	*simulator.Simulator
 	url       string
 	client    *css.Client
 	transport http.RoundTripper
 }
 
-func newCloud(t *testing.T) *cloud {
+func newCloud(t *testing.T) *testCloud {
 	t.Helper()
 	sim := simulator.New(simulator.Options{})
 	sim.AddProject(simulator.Project{
@@ -37,21 +37,21 @@ func newCloud(t *testing.T) *cloud {
 	url := sim.Serve(t)
 	transport := css.NewTransport(nil, nil)
 	t.Cleanup(transport.CloseIdleConnections)
-	c := &cloud{Simulator: sim, url: url, transport: transport}
+	c := &testCloud{Simulator: sim, url: url, transport: transport}
 	c.limit(nil)
 	return c
 }
 
-// limit makes a client whose requests have a budget.
-func (c *cloud) limit(budget *rate.Limiter) {
+// limit replaces the client by one with that request budget.
+func (c *testCloud) limit(budget *rate.Limiter) {
 	c.client = css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: "p1", Endpoint: c.url, UserAgent: "test/1",
-		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Keys: css.NewKeys(), Transport: c.transport,
-		Budget: budget, Retry: css.Retry{Tries: 1},
+		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Keys: css.NewKeys(),
+		Transport: c.transport, Budget: budget, Retry: css.Retry{Tries: 1},
 	})
 }
 
-// simulated is a cluster with that many accepted connections.
+// simulated returns a cluster with that many accepted connections.
 func simulated(connections int) simulator.Cluster {
 	c := simulator.Cluster{Status: "200", Engine: "elasticsearch", Version: "7.10.2", UpdateSwitch: "false"}
 	for i := range connections {
@@ -63,27 +63,27 @@ func simulated(connections int) simulator.Cluster {
 	return c
 }
 
-func (c *cloud) add(id string, cluster simulator.Cluster) {
+func (c *testCloud) add(id string, cluster simulator.Cluster) {
 	cluster.ID, cluster.Name = id, "name of "+id
 	c.AddCluster("p1", cluster)
 }
 
-func (c *cloud) fault(id string, faults ...fault) {
+func (c *testCloud) fault(id string, faults ...fault) {
 	c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, faults...)
 }
 
-func (c *cloud) calls(id string) int {
+func (c *testCloud) calls(id string) int {
 	return c.Count(simulator.Target{Endpoint: simulator.Connections, ID: id})
 }
 
-func (c *cloud) target(id string) Target {
+func (c *testCloud) target(id string) Target {
 	return Target{
 		Project: "production", Region: "cn-north-4", ProjectID: "p1", Reader: c.client,
 		Cluster: css.Cluster{ID: id, Name: "name of " + id},
 	}
 }
 
-func (c *cloud) targets(ids ...string) []Target {
+func (c *testCloud) targets(ids ...string) []Target {
 	targets := make([]Target, len(ids))
 	for i, id := range ids {
 		targets[i] = c.target(id)
@@ -91,19 +91,19 @@ func (c *cloud) targets(ids ...string) []Target {
 	return targets
 }
 
-func (c *cloud) scraper(options ScrapeOptions) *Scraper {
+func (c *testCloud) scraper(options ScrapeOptions) *Scraper {
 	return NewScraper(options, NewExporterMetrics(prometheus.NewRegistry()), discard())
 }
 
-// collected are all outcomes of a scrape.
-func collected(outcomes iter.Seq[Outcome]) []Outcome { return slices.Collect(outcomes) }
+// collect returns the outcomes of a scrape.
+func collect(outcomes iter.Seq[Outcome]) []Outcome { return slices.Collect(outcomes) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// eventually polls for what another goroutine or the server does soon.
-func eventually(t *testing.T, what string, is func() bool) {
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 5 s: %s", what)
 		}

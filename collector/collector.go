@@ -34,8 +34,8 @@ type Collector struct {
 	Each func(*Outcome)
 }
 
-// New returns the Collector of one request. Its scrape ends with ctx. The targets' labels with these names become labels
-// of cluster_info.
+// New returns the Collector of one request, whose scrape ends with ctx. The targets' labels of these names are added to
+// cluster_info.
 func New(
 	ctx context.Context, scraper *Scraper, series *Series, targets []Target, labels []string, options Options,
 ) *Collector {

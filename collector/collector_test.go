@@ -29,10 +29,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// readAt is the moment at which golden lists were read: 2026-01-02T03:04:05.678Z.
-var readAt = time.UnixMilli(1767323045678) //nolint:gochecknoglobals // a constant, if Go had such
+// readAt is 2026-01-02T03:04:05.678Z.
+var readAt = time.UnixMilli(1767323045678) //nolint:gochecknoglobals // a constant
 
-// collectorOf returns a Collector of outcomes that are known already. It may be collected many times.
+// collectorOf returns a Collector of the outcomes, which may be collected repeatedly.
 func collectorOf(outcomes []Outcome, options Options) *Collector {
 	names := make(map[string]struct{})
 	for i := range outcomes {
@@ -44,7 +44,7 @@ func collectorOf(outcomes []Outcome, options Options) *Collector {
 	return &Collector{outcomes: slices.Values(outcomes), series: NewSeries(), labels: labels, options: options}
 }
 
-// formats returns the exposition formats, with the names that tests call them by.
+// formats returns the exposition formats by name.
 func formats() map[string]expfmt.Format {
 	return map[string]expfmt.Format{
 		"text":        expfmt.NewFormat(expfmt.TypeTextPlain),
@@ -53,8 +53,8 @@ func formats() map[string]expfmt.Format {
 	}
 }
 
-// exposition returns the text of what c shows. It fails the test if a pedantic registry rejects that, or if Families
-// differ from those of the registry in any format, be they new or kept.
+// exposition returns the text exposition of c. It fails the test if a pedantic registry rejects it, or if the result of
+// Families, new or cached, differs from the registry's in any format.
 func exposition(t *testing.T, c *Collector) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -74,7 +74,6 @@ func exposition(t *testing.T, c *Collector) string {
 	return encoded(t, want, expfmt.NewFormat(expfmt.TypeTextPlain))
 }
 
-// encoded returns the families in a format.
 func encoded(t *testing.T, families []*dto.MetricFamily, format expfmt.Format) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -87,7 +86,7 @@ func encoded(t *testing.T, families []*dto.MetricFamily, format expfmt.Format) s
 	return b.String()
 }
 
-// withoutComments drops HELP and TYPE.
+// withoutComments removes the HELP and TYPE lines.
 func withoutComments(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -105,9 +104,9 @@ func plainTarget() Target {
 	}
 }
 
-// TestGolden reads each body of testdata/golden through the real client and compares what is shown of it. The body
-// seed.json is the example of the vendor's page of 2025-08-15; the others are one shape each of a field, as the page's
-// generations, older regions or sister services have it. Only seed.prom has its comments.
+// TestGolden reads each body of testdata/golden through the real client and compares the exposition. seed.json is the
+// example of the API documentation of 2025-08-15; each other body has one variant of a field, from other versions of
+// the documentation, older regions or related services. Only seed.prom has HELP and TYPE lines.
 func TestGolden(t *testing.T) {
 	bodies, err := filepath.Glob("testdata/golden/*.json")
 	if err != nil || len(bodies) < 20 {
@@ -148,7 +147,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func TestEmit(t *testing.T) {
+func TestFamilies(t *testing.T) {
 	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
 	three := &css.ConnectionList{
 		Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")},
@@ -160,8 +159,8 @@ func TestEmit(t *testing.T) {
 	for name, tc := range map[string]struct {
 		outcome Outcome
 		options Options
-		want    []string // names of the families, and no others
-		lines   []string // lines that are there
+		want    []string // names of all families
+		lines   []string // some lines
 	}{
 		"failed": {
 			outcome: Outcome{Target: plainTarget(), Err: failure, Duration: time.Second},
@@ -172,7 +171,7 @@ func TestEmit(t *testing.T) {
 				`css_vpcep_scrape_duration_seconds{` + cluster + `} 1`,
 			},
 		},
-		"failed with a list that is not too old": {
+		"failed, with the last list": {
 			outcome: Outcome{Target: plainTarget(), Err: failure, List: three, ReadAt: readAt},
 			options: Options{},
 			want: []string{
@@ -193,7 +192,7 @@ func TestEmit(t *testing.T) {
 				`css_vpcep_enabled{` + cluster + `} 0`,
 			},
 		},
-		"as many connections as allowed": {
+		"max_connections": {
 			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
 			options: all,
 			want: []string{
@@ -204,7 +203,7 @@ func TestEmit(t *testing.T) {
 				`css_vpcep_connections_limited{` + cluster + `} 0`,
 			},
 		},
-		"more connections than allowed": {
+		"more than max_connections": {
 			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
 			options: Options{Connections: true, MaxConnections: 2},
 			want: []string{
@@ -237,7 +236,7 @@ func TestEmit(t *testing.T) {
 	}
 }
 
-// TestClusterInfo has every configured label on every cluster, empty where a cluster has none.
+// TestClusterInfo checks that every cluster has every configured label, with an empty value if necessary.
 func TestClusterInfo(t *testing.T) {
 	one, other := plainTarget(), plainTarget()
 	other.Cluster = css.Cluster{
@@ -258,28 +257,27 @@ func TestClusterInfo(t *testing.T) {
 	}
 }
 
-// TestCollectOnce shows a cluster once, though two projects of the file turned out to be one.
-func TestCollectOnce(t *testing.T) {
+// TestDuplicateCluster checks that a cluster is shown once if two configured projects have the same project ID.
+func TestDuplicateCluster(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project, other.Cluster.Name = "another name", "another name"
-	outcomes := collected(cloud.scraper(ScrapeOptions{Concurrency: 2}).Scrape(t.Context(), []Target{one, other}))
+	outcomes := collect(cloud.scraper(ScrapeOptions{Concurrency: 2}).Scrape(t.Context(), []Target{one, other}))
 	text := exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
 	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
 		t.Errorf("%d series of up:\n%s", n, text)
 	}
 }
 
-// TestTableOrder checks that the metrics table is sorted by name, as families must be.
-func TestTableOrder(t *testing.T) {
+func TestTableIsSorted(t *testing.T) {
 	if !slices.IsSortedFunc(metrics(nil), func(a, b metric) int { return cmp.Compare(a.name, b.name) }) {
 		t.Error("the table is not sorted")
 	}
 }
 
-// TestFamiliesOrder checks the order of metrics where the order of the clusters does not decide it: with a configured
-// label that sorts before the cluster's, and with clusters of several regions that have the same id and name.
+// TestFamiliesOrder checks the order of metrics that the clusters' order does not decide: a configured label sorts
+// before cluster_id, and clusters of several regions have the same ID and name.
 func TestFamiliesOrder(t *testing.T) {
 	var outcomes []Outcome
 	for i, region := range []string{"cn-north-4", "ap-southeast-3", "cn-east-3"} {
@@ -294,8 +292,8 @@ func TestFamiliesOrder(t *testing.T) {
 	exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
 }
 
-// TestOddValues checks that Families and a registry show odd texts and numbers alike.
-func TestOddValues(t *testing.T) {
+// TestUnusualValues compares Families with a registry for unusual strings and numbers.
+func TestUnusualValues(t *testing.T) {
 	texts := []string{
 		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D",
 		"\xff\xfe", "é" + strings.Repeat("x", 1023), strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n",
@@ -336,7 +334,7 @@ func TestOddValues(t *testing.T) {
 	}
 }
 
-// TestDistinct checks that connections without an id are omitted, and all but the first of several with the same id.
+// TestDistinct checks that connections without an ID are omitted, as are all but the first with the same ID.
 func TestDistinct(t *testing.T) {
 	long := strings.Repeat("x", maxLabelValue)
 	list := &css.ConnectionList{Enabled: true}
@@ -358,15 +356,15 @@ func TestDistinct(t *testing.T) {
 	}
 }
 
-// TestLint holds all names and help texts to promlint.
+// TestLint runs promlint on all names and help texts.
 func TestLint(t *testing.T) {
 	cloud := newCloud(t)
-	cloud.add("good", simulated(3))
-	cloud.add("bad", simulated(1))
-	cloud.fault("bad", fault{Status: 500})
+	cloud.add("valid", simulated(3))
+	cloud.add("failing", simulated(1))
+	cloud.fault("failing", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
 	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
-	targets := []Target{cloud.target("good"), cloud.target("bad")}
+	targets := []Target{cloud.target("valid"), cloud.target("failing")}
 	options := Options{Connections: true, MaxConnections: 10}
 	registry.MustRegister(New(context.Background(), scraper, NewSeries(), targets, nil, options))
 	problems, err := testutil.GatherAndLint(registry)

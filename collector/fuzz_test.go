@@ -9,7 +9,7 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// FuzzFamilies checks that Families and a pedantic registry show any texts and numbers alike, in all formats.
+// FuzzFamilies compares Families with a pedantic registry for any strings and numbers, in all formats.
 func FuzzFamilies(f *testing.F) {
 	f.Add("54b7f739-31a1-40d0-862b-ac85b83ab2da", "search", "192.168.0.122", 3000.0)
 	f.Add("a", `"quoted" back\slash`, "two\nlines", 0.0)

@@ -27,8 +27,8 @@ type inflight struct {
 	ended time.Time
 }
 
-// inflightContext has the latest deadline of the waiters, so that no retry outlasts them all. A later waiter may extend it,
-// and context.WithTimeout would copy it too early; therefore only cancel ends the read.
+// inflightContext has the latest deadline of the waiters, so that no retry outlasts them all. Only cancel ends the
+// read: a later waiter may extend the deadline, and context.WithTimeout would have copied the earlier one.
 type inflightContext struct {
 	context.Context //nolint:containedctx // it is a context itself
 	inflight        *inflight

@@ -164,7 +164,8 @@ func metrics(configured []string) []metric {
 			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
 		},
 		{
-			name: "update_switch", help: "Value of vpcepUpdateSwitch (1 for true, 0 for false); the API does not document its meaning.",
+			name: "update_switch",
+			help: "Value of vpcepUpdateSwitch (1 for true, 0 for false); the API does not document its meaning.",
 			perList: perCluster(func(v *view) (float64, bool) {
 				return boolean(v.shown.UpdateSwitch.Value), v.shown.UpdateSwitch.Set
 			}),

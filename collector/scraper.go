@@ -27,7 +27,7 @@ type ScrapeOptions struct {
 	MaxStaleness time.Duration // if a read fails, a list up to this age is shown
 }
 
-// Scraper reads targets. Concurrent scrapes share reads. A failure is logged when it begins and ends, not at every scrape.
+// Scraper reads targets. Concurrent scrapes share reads. A failure is logged when it begins and ends.
 type Scraper struct {
 	metrics *ExporterMetrics
 	logger  *slog.Logger
@@ -236,7 +236,8 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
-		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() { // if nothing was sent, the cluster keeps its place
+		// If nothing was sent, the cluster keeps its place in the order of tries.
+		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() {
 			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == css.ReasonTimeout
 		}
 		if c.read == r {
@@ -284,7 +285,8 @@ func (s *Scraper) leave(r *inflight) {
 	}
 }
 
-// recordOutcome adds the last list to a failed outcome, counts the failure and logs changes. It ignores cancelled scrapes.
+// recordOutcome adds the last list to a failed outcome, counts the failure and logs changes. A cancelled scrape is not
+// counted.
 func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// reasons returns the reason of each outcome, "" for success.
 func reasons(outcomes []Outcome) []css.Reason {
 	var r []css.Reason
 	for i := range outcomes {
@@ -35,22 +36,23 @@ func reasons(outcomes []Outcome) []css.Reason {
 
 func TestScrape(t *testing.T) {
 	cloud := newCloud(t)
-	cloud.add("good", simulated(2))
-	cloud.add("nonsense", simulated(2))
+	cloud.add("valid", simulated(2))
+	cloud.add("html", simulated(2))
 	cloud.add("off", simulated(0))
-	cloud.UpdateCluster("off", func(c *simulatedCluster) { c.ServiceOff = true })
-	cloud.fault("nonsense", fault{Body: "<html>"})
+	cloud.UpdateCluster("off", func(c *simulator.Cluster) { c.ServiceOff = true })
+	cloud.fault("html", fault{Body: "<html>"})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
 
-	outcomes := collected(scraper.Scrape(t.Context(), cloud.targets("good", "nonsense", "off", "missing")))
+	outcomes := collect(scraper.Scrape(t.Context(), cloud.targets("valid", "html", "off", "missing")))
 	if got, want := fmt.Sprint(reasons(outcomes)), "[ decode  denied]"; got != want {
 		t.Errorf("reasons %s, want %s", got, want)
 	}
-	if l := outcomes[0].List; l == nil || len(l.Connections) != 2 || outcomes[0].ReadAt.IsZero() || outcomes[0].Duration <= 0 {
-		t.Errorf("good: %+v", outcomes[0])
+	o := outcomes[0]
+	if o.List == nil || len(o.List.Connections) != 2 || o.ReadAt.IsZero() || o.Duration <= 0 {
+		t.Errorf("valid: %+v", o)
 	}
 	if outcomes[1].List != nil || outcomes[3].List != nil {
-		t.Error("a failure shows a list")
+		t.Error("a failed outcome has a list")
 	}
 	if l := outcomes[2].List; l == nil || l.Enabled {
 		t.Errorf("off: %+v", outcomes[2])
@@ -58,10 +60,8 @@ func TestScrape(t *testing.T) {
 	scraper.Wait()
 }
 
-type simulatedCluster = simulator.Cluster
-
-// TestShared has two scrapes at the same moment cost one call.
-func TestShared(t *testing.T) {
+// TestScrapesShareReads checks that concurrent scrapes send one request.
+func TestScrapesShareReads(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(2))
 	cloud.fault("c1", fault{Latency: 100 * time.Millisecond})
@@ -69,64 +69,65 @@ func TestShared(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
+			if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
 				t.Error(o[0].Err)
 			}
 		})
 	}
 	wg.Wait()
 	if n := cloud.calls("c1"); n != 1 {
-		t.Errorf("%d calls, want 1", n)
+		t.Errorf("%d requests, want 1", n)
 	}
 }
 
-// TestGivesUp has a hanging cluster cost only itself, and its call is cancelled when nobody waits any more.
-func TestGivesUp(t *testing.T) {
+// TestTimeoutCancelsRead checks that a hanging cluster affects no other, and that its read is cancelled with the
+// scrape.
+func TestTimeoutCancelsRead(t *testing.T) {
 	cloud := newCloud(t)
-	cloud.add("good", simulated(1))
+	cloud.add("valid", simulated(1))
 	cloud.add("hangs", simulated(1))
 	cloud.fault("hangs", fault{Hang: true})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	if o := collected(scraper.Scrape(t.Context(), cloud.targets("good"))); o[0].Err != nil { // the credentials are proven
+	if o := collect(scraper.Scrape(t.Context(), cloud.targets("valid"))); o[0].Err != nil { // proves the credentials
 		t.Fatal(o[0].Err)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	outcomes := collected(scraper.Scrape(ctx, cloud.targets("hangs", "good")))
+	outcomes := collect(scraper.Scrape(ctx, cloud.targets("hangs", "valid")))
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if got, want := fmt.Sprint(reasons(outcomes)), "[timeout ]"; got != want {
 		t.Errorf("reasons %s, want %s", got, want)
 	}
-	eventually(t, "the call is cancelled", func() bool { return cloud.Cancelled() == 1 && cloud.InFlight() == 0 })
+	eventually(t, "the request is cancelled", func() bool { return cloud.Cancelled() == 1 && cloud.InFlight() == 0 })
 	scraper.Wait()
 }
 
-// TestImpatient has one scrape that gives up leave the other's call alone.
-func TestImpatient(t *testing.T) {
+// TestSharedReadOutlivesShortScrape checks that a read continues for a second scrape when the first one times out.
+func TestSharedReadOutlivesShortScrape(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(1))
 	cloud.fault("c1", fault{Latency: 300 * time.Millisecond})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	patient, cancelPatient := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancelPatient()
+	long, cancelLong := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancelLong()
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if o := collected(scraper.Scrape(impatient, cloud.targets("c1"))); o[0].Err == nil {
-			t.Error("the impatient scrape got an answer")
+		if o := collect(scraper.Scrape(short, cloud.targets("c1"))); o[0].Err == nil {
+			t.Error("the short scrape succeeded")
 		}
 	})
-	eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
-	o := collected(scraper.Scrape(patient, cloud.targets("c1")))
+	eventually(t, "the request is in flight", func() bool { return cloud.InFlight() == 1 })
+	o := collect(scraper.Scrape(long, cloud.targets("c1")))
 	wg.Wait()
 	if o[0].Err != nil || cloud.calls("c1") != 1 {
-		t.Errorf("%v after %d calls", o[0].Err, cloud.calls("c1"))
+		t.Errorf("%v after %d requests", o[0].Err, cloud.calls("c1"))
 	}
 }
 
@@ -136,40 +137,39 @@ func TestMinInterval(t *testing.T) {
 	cloud.add("fails", simulated(1))
 	cloud.fault("fails", fault{Status: http.StatusNotFound, Body: "{}"})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
-	first := collected(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
-	second := collected(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
+	first := collect(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
+	second := collect(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
 	if cloud.calls("c1") != 1 || second[0].Err != nil || second[0].ReadAt != first[0].ReadAt || second[0].List == nil {
-		t.Errorf("%d calls, %+v", cloud.calls("c1"), second[0])
+		t.Errorf("%d requests, %+v", cloud.calls("c1"), second[0])
 	}
 	if cloud.calls("fails") != 2 || second[1].Err == nil {
-		t.Errorf("a failure was served again: %d calls", cloud.calls("fails"))
+		t.Errorf("a failure was served again: %d requests", cloud.calls("fails"))
 	}
 }
 
 func TestMaxStaleness(t *testing.T) {
 	for _, tc := range []struct {
 		staleness time.Duration
-		stands    bool
+		wantList  bool
 	}{{0, false}, {time.Nanosecond, false}, {time.Hour, true}} {
 		t.Run(tc.staleness.String(), func(t *testing.T) {
 			cloud := newCloud(t)
 			cloud.add("c1", simulated(1))
 			scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MaxStaleness: tc.staleness})
-			good := collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
+			first := collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
 			cloud.fault("c1", fault{Status: http.StatusInternalServerError})
-			bad := collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
-			if bad[0].Err == nil || (bad[0].List != nil) != tc.stands {
-				t.Errorf("%+v", bad[0])
+			second := collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
+			if second[0].Err == nil || (second[0].List != nil) != tc.wantList {
+				t.Errorf("%+v", second[0])
 			}
-			if tc.stands && bad[0].ReadAt != good[0].ReadAt {
-				t.Errorf("read at %s, want %s", bad[0].ReadAt, good[0].ReadAt)
+			if tc.wantList && second[0].ReadAt != first[0].ReadAt {
+				t.Errorf("read at %s, want %s", second[0].ReadAt, first[0].ReadAt)
 			}
 		})
 	}
 }
 
-// TestConcurrency holds the limit over all clusters.
-func TestConcurrency(t *testing.T) {
+func TestConcurrencyLimit(t *testing.T) {
 	cloud := newCloud(t)
 	var ids []string
 	for i := range 40 {
@@ -178,18 +178,18 @@ func TestConcurrency(t *testing.T) {
 	}
 	cloud.fault("", fault{Latency: 5 * time.Millisecond})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 3})
-	for i, o := range collected(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
+	for i, o := range collect(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
 		if o.Err != nil || o.Target.Cluster.ID != ids[i] {
 			t.Errorf("%s: %v", o.Target.Cluster.ID, o.Err)
 		}
 	}
 	if peak := cloud.PeakInFlight(); peak != 3 {
-		t.Errorf("%d at once, want 3", peak)
+		t.Errorf("%d requests in flight at once, want 3", peak)
 	}
 }
 
-// TestOtherProjects has a project whose calls all hang leave something to the others, even to a later scrape.
-func TestOtherProjects(t *testing.T) {
+// TestHangingProjectReleasesSlots checks that a project whose requests all hang does not block a scrape of another one.
+func TestHangingProjectReleasesSlots(t *testing.T) {
 	cloud := newCloud(t)
 	var hanging []Target
 	for i := range 20 {
@@ -203,17 +203,17 @@ func TestOtherProjects(t *testing.T) {
 	cloud.add("c1", simulated(1))
 	cloud.add("c2", simulated(1))
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil { // the credentials are proven
+	if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil { // proves the credentials
 		t.Fatal(o[0].Err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { collected(scraper.Scrape(ctx, hanging)) })
+	wg.Go(func() { collect(scraper.Scrape(ctx, hanging)) })
 	eventually(t, "the project has all slots", func() bool { return cloud.InFlight() == 4 })
 
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel2()
-	for _, o := range collected(scraper.Scrape(ctx2, cloud.targets("c1", "c2"))) {
+	for _, o := range collect(scraper.Scrape(ctx2, cloud.targets("c1", "c2"))) {
 		if o.Err != nil {
 			t.Error(o.Err)
 		}
@@ -223,8 +223,8 @@ func TestOtherProjects(t *testing.T) {
 	scraper.Wait()
 }
 
-// TestOldestFirst spends a tight budget on the clusters that had to wait the last time.
-func TestOldestFirst(t *testing.T) {
+// TestOldestTryFirst checks that a tight budget is spent on the clusters that waited longest.
+func TestOldestTryFirst(t *testing.T) {
 	cloud := newCloud(t)
 	var ids []string
 	for i := range 6 {
@@ -235,7 +235,7 @@ func TestOldestFirst(t *testing.T) {
 	for round := range 3 {
 		cloud.limit(rate.NewLimiter(rate.Every(time.Hour), 2)) // two requests a round
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		outcomes := collected(scraper.Scrape(ctx, cloud.targets(ids...)))
+		outcomes := collect(scraper.Scrape(ctx, cloud.targets(ids...)))
 		cancel()
 		for i, o := range outcomes {
 			if turn := i/2 == round; turn != (o.Err == nil) {
@@ -245,13 +245,14 @@ func TestOldestFirst(t *testing.T) {
 	}
 	for _, id := range ids {
 		if n := cloud.calls(id); n != 1 {
-			t.Errorf("%s: %d calls, want 1", id, n)
+			t.Errorf("%s: %d requests, want 1", id, n)
 		}
 	}
 }
 
-// TestLogsOnce has a failure logged when it starts, when its reason changes, and when it ends; and counted each time.
-func TestLogsOnce(t *testing.T) {
+// TestFailureIsLoggedOnce checks that each failure is counted, but only those that begin, change their reason or end
+// are logged.
+func TestFailureIsLoggedOnce(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(1))
 	var log bytes.Buffer
@@ -259,7 +260,7 @@ func TestLogsOnce(t *testing.T) {
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.NewTextHandler(&log, nil)))
 	scrape := func(times int) {
 		for range times {
-			collected(scraper.Scrape(t.Context(), cloud.targets("c1")))
+			collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
 		}
 	}
 	scrape(2)
@@ -275,7 +276,10 @@ func TestLogsOnce(t *testing.T) {
 		t.Fatalf("%d lines:\n%s", len(lines), log.String())
 	}
 	for i, wants := range [][]string{
-		{`msg="Cluster scrape failed"`, "reason=denied", "code=CSS.0015", "request_id=0", "hint=\"check the cluster ID", "cluster_id=c1"},
+		{
+			`msg="Cluster scrape failed"`, "reason=denied", "code=CSS.0015", "request_id=0",
+			"hint=\"check the cluster ID", "cluster_id=c1",
+		},
 		{`msg="Cluster scrape failed"`, "reason=server"},
 		{`msg="Cluster scrape succeeded again"`, "cluster_id=c1"},
 	} {
@@ -292,8 +296,7 @@ func TestLogsOnce(t *testing.T) {
 	}
 }
 
-// TestCallerGone counts and logs nothing when whoever asked went away.
-func TestCallerGone(t *testing.T) {
+func TestCancelledScrapeIsNotCounted(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(1))
 	cloud.fault("c1", fault{Hang: true})
@@ -301,36 +304,35 @@ func TestCallerGone(t *testing.T) {
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { collected(scraper.Scrape(ctx, cloud.targets("c1"))) })
-	eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
+	wg.Go(func() { collect(scraper.Scrape(ctx, cloud.targets("c1"))) })
+	eventually(t, "the request is in flight", func() bool { return cloud.InFlight() == 1 })
 	cancel()
 	wg.Wait()
 	if n := testutil.ToFloat64(metrics.failures.WithLabelValues("timeout")); n != 0 {
 		t.Errorf("counted %v times", n)
 	}
 	cloud.fault("c1")
-	if o := collected(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
-		t.Errorf("the next scrape joined the cancelled call: %v", o[0].Err)
+	if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
+		t.Errorf("the next scrape joined the cancelled read: %v", o[0].Err)
 	}
 	scraper.Wait()
 }
 
-// TestRetain forgets clusters that are gone, and with them what would be served again.
+// TestRetain checks that the lists of removed clusters are not served again.
 func TestRetain(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("c1", simulated(1))
 	cloud.add("c2", simulated(1))
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 1, MinInterval: time.Hour})
-	collected(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
+	collect(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
 	scraper.Retain(cloud.targets("c2"))
-	collected(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
+	collect(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
 	if a, b := cloud.calls("c1"), cloud.calls("c2"); a != 2 || b != 1 {
-		t.Errorf("%d and %d calls, want 2 and 1", a, b)
+		t.Errorf("%d and %d requests, want 2 and 1", a, b)
 	}
 }
 
-// TestWrongKey has clusters whose key is refused fail at once and cost next to nothing.
-func TestWrongKey(t *testing.T) {
+func TestRejectedKeyCostsFewRequests(t *testing.T) {
 	cloud := newCloud(t)
 	var ids []string
 	for i := range 20 {
@@ -340,7 +342,7 @@ func TestWrongKey(t *testing.T) {
 	cloud.fault("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 16})
 	for range 5 {
-		for _, o := range collected(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
+		for _, o := range collect(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
 			if css.ReasonOf(o.Err) != css.ReasonAuth {
 				t.Fatal(o.Err)
 			}
@@ -351,28 +353,28 @@ func TestWrongKey(t *testing.T) {
 	}
 }
 
-// TestScrapeRemembersWhoHung: a cluster that only waited while another one tried the credentials keeps its place before
-// that one.
-func TestScrapeRemembersWhoHung(t *testing.T) {
+// TestTimedOutClusterGoesLast checks that a cluster that waited while another one tried the credentials keeps its
+// place.
+func TestTimedOutClusterGoesLast(t *testing.T) {
 	cloud := newCloud(t)
 	cloud.add("hangs", simulated(1))
 	cloud.add("waits", simulated(1))
 	cloud.fault("hangs", fault{Hang: true})
 	scraper := cloud.scraper(ScrapeOptions{Concurrency: 2})
-	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond) // shorter than the patience with who tries
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond) // shorter than a try of the credentials may take
 	defer cancel()
 	var first sync.WaitGroup
-	first.Go(func() { collected(scraper.Scrape(ctx, cloud.targets("hangs"))) })
+	first.Go(func() { collect(scraper.Scrape(ctx, cloud.targets("hangs"))) })
 	for cloud.InFlight() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	collected(scraper.Scrape(ctx, cloud.targets("waits")))
+	collect(scraper.Scrape(ctx, cloud.targets("waits")))
 	first.Wait()
 	scraper.Wait()
 	if hung := scraper.clusters[clusterKey{"production", "hangs"}]; !hung.timedOut {
-		t.Error("the one that hung does not go last")
+		t.Error("the cluster that hung does not go last")
 	}
 	if waited := scraper.clusters[clusterKey{"production", "waits"}]; waited.timedOut || !waited.triedAt.IsZero() {
-		t.Error("the one that waited goes last too")
+		t.Error("the cluster that waited goes last too")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// metricsOf returns the metrics of all families, by the name of the family.
+// metricsOf returns the metrics by family name.
 func metricsOf(c *Collector) map[string][]*dto.Metric {
 	all := make(map[string][]*dto.Metric)
 	for _, family := range c.Families() {
@@ -25,9 +25,9 @@ func metricsOf(c *Collector) map[string][]*dto.Metric {
 	return all
 }
 
-// TestSeriesKeeps checks that what depends on the list is kept while the list and the labels are the same, and that
-// what changes at each scrape is not.
-func TestSeriesKeeps(t *testing.T) {
+// TestSeriesCache checks that the metrics of a list are cached while it and the labels are unchanged, and that those of
+// a scrape are not cached.
+func TestSeriesCache(t *testing.T) {
 	options := Options{Connections: true, MaxConnections: 10}
 	outcome := outcomesOf(1, 3)[0]
 	c := collectorOf([]Outcome{outcome}, options)
@@ -78,7 +78,6 @@ func TestSeriesKeeps(t *testing.T) {
 	}
 }
 
-// TestSeriesRetain checks that clusters that are gone are forgotten.
 func TestSeriesRetain(t *testing.T) {
 	outcomes := outcomesOf(3, 1)
 	c := collectorOf(outcomes, Options{Connections: true, MaxConnections: 10})
@@ -96,8 +95,8 @@ func TestSeriesRetain(t *testing.T) {
 	}
 }
 
-// TestConcurrentScrapes encodes the families of simultaneous scrapes in all formats while lists change and clusters are
-// forgotten. Its main purpose is to be run with the race detector.
+// TestConcurrentScrapes encodes the families of concurrent scrapes in all formats while lists change and clusters are
+// removed. It is meant for the race detector.
 func TestConcurrentScrapes(t *testing.T) {
 	options := Options{Connections: true, MaxConnections: 100}
 	lists := []*css.ConnectionList{listOf(20), listOf(30)}
@@ -130,7 +129,7 @@ func TestConcurrentScrapes(t *testing.T) {
 	wg.Wait()
 }
 
-// TestSeriesFailures checks what is shown of a cluster that fails, with and without its last list, and that recovers.
+// TestSeriesFailures checks a cluster that fails, with and without its last list, and recovers.
 func TestSeriesFailures(t *testing.T) {
 	options := Options{Connections: true, MaxConnections: 10}
 	read := outcomesOf(1, 3)[0]

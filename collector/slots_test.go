@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// fleetReader reads clusters without a network, on virtual time. Those that hang answer when they are cancelled.
+// fleetReader is a Reader without a network. Reads of hanging clusters return when they are cancelled.
 type fleetReader struct {
 	hangs func(id string) bool
 	takes time.Duration
 
-	mu     sync.Mutex
-	inside int
-	most   int
+	mu      sync.Mutex
+	reading int
+	peak    int
 }
 
 func (r *fleetReader) Reserve(context.Context, string) error { return nil }
@@ -30,12 +30,12 @@ func (r *fleetReader) KnownProjectID() string                { return "p1" }
 
 func (r *fleetReader) Connections(ctx context.Context, id string, _ *css.ConnectionList) (*css.ConnectionList, error) {
 	r.mu.Lock()
-	r.inside++
-	r.most = max(r.most, r.inside)
+	r.reading++
+	r.peak = max(r.peak, r.reading)
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
-		r.inside--
+		r.reading--
 		r.mu.Unlock()
 	}()
 	if r.hangs(id) {
@@ -54,9 +54,8 @@ func (r *fleetReader) targets(n int) []Target {
 	return targets
 }
 
-// TestHangingClustersGiveTheirSlotsBack: however many clusters hang, and wherever they are listed, every other cluster is read
-// in every scrape.
-func TestHangingClustersGiveTheirSlotsBack(t *testing.T) {
+// TestHangingClustersReleaseSlots checks that every other cluster is read in every scrape, however many clusters hang.
+func TestHangingClustersReleaseSlots(t *testing.T) {
 	for name, hangs := range map[string]func(i int) bool{
 		"120 first":   func(i int) bool { return i < 120 },
 		"120 last":    func(i int) bool { return i >= 80 },
@@ -73,7 +72,7 @@ func TestHangingClustersGiveTheirSlotsBack(t *testing.T) {
 				scraper := NewScraper(ScrapeOptions{Concurrency: 16}, NewExporterMetrics(prometheus.NewRegistry()), discard())
 				for scrape := range 3 {
 					ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
-					for i, o := range collected(scraper.Scrape(ctx, reader.targets(200))) {
+					for i, o := range collect(scraper.Scrape(ctx, reader.targets(200))) {
 						if (o.Err == nil) == hangs(i) {
 							t.Errorf("scrape %d, cluster %d: %v", scrape, i, o.Err)
 						}
@@ -87,8 +86,8 @@ func TestHangingClustersGiveTheirSlotsBack(t *testing.T) {
 	}
 }
 
-// TestProbesOfHangingClusters: clusters that hang are probed by requests of their own all the time, and a healthy one is read
-// by each of its probes.
+// TestProbesOfHangingClusters checks that every probe of a healthy cluster succeeds while 119 others are probed and
+// hang.
 func TestProbesOfHangingClusters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reader := &fleetReader{takes: 200 * time.Millisecond, hangs: func(id string) bool { return id != "0" }}
@@ -96,7 +95,7 @@ func TestProbesOfHangingClusters(t *testing.T) {
 		probe := func(target Target) error {
 			ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
 			defer cancel()
-			return collected(scraper.Scrape(ctx, []Target{target}))[0].Err
+			return collect(scraper.Scrape(ctx, []Target{target}))[0].Err
 		}
 		var group sync.WaitGroup
 		for i, target := range reader.targets(120) {
@@ -116,17 +115,17 @@ func TestProbesOfHangingClusters(t *testing.T) {
 	})
 }
 
-// TestSlotsBoundReads: healthy clusters are never read by more than the concurrency at once.
+// TestSlotsBoundReads checks that at most `concurrency` healthy clusters are read at once.
 func TestSlotsBoundReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reader := &fleetReader{takes: 200 * time.Millisecond, hangs: func(string) bool { return false }}
 		scraper := NewScraper(ScrapeOptions{Concurrency: 16}, NewExporterMetrics(prometheus.NewRegistry()), discard())
 		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
 		defer cancel()
-		collected(scraper.Scrape(ctx, reader.targets(200)))
+		collect(scraper.Scrape(ctx, reader.targets(200)))
 		scraper.Wait()
-		if reader.most != 16 {
-			t.Errorf("%d reads at once, want 16", reader.most)
+		if reader.peak != 16 {
+			t.Errorf("%d reads at once, want 16", reader.peak)
 		}
 	})
 }
