@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// region is a simulated cloud in which every page of the cluster list is short, and a file that can be rewritten.
+// region is a simulated cloud that caps the pages of the cluster list, with a configuration file.
 type region struct {
 	*simulator.Simulator
 	url, path string
@@ -38,7 +38,7 @@ func newRegion(t *testing.T) *region {
 	return r
 }
 
-// add adds the nth cluster.
+// add adds the nth cluster after applying change to it.
 func (r *region) add(n int, change func(*simulator.Cluster)) {
 	c := simulator.Cluster{
 		ID: fmt.Sprintf("id-%03d", n), Name: fmt.Sprintf("search-%03d", n), Status: "200", Engine: "elasticsearch",
@@ -50,7 +50,7 @@ func (r *region) add(n int, change func(*simulator.Cluster)) {
 	r.AddCluster("p1", c)
 }
 
-// write writes the file: one project with what the caller says of it. The project's id is looked up.
+// write writes a file with one project, whose ID is looked up, and the given further settings.
 func (r *region) write(t *testing.T, rest string) {
 	t.Helper()
 	text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    endpoint: %s\n    iam_endpoint: %s\n    requests_per_second: 1000\n"+
@@ -60,7 +60,7 @@ func (r *region) write(t *testing.T, rest string) {
 	}
 }
 
-// labelled gives the values of a label in the series of a metric that have the value, sorted.
+// labelled returns the sorted values of a label in the series of a metric that have the value.
 func labelled(exposition, metric, label, value string) []string {
 	var values []string
 	for line := range strings.Lines(exposition) {
@@ -77,8 +77,7 @@ func labelled(exposition, metric, label, value string) []string {
 	return values
 }
 
-// TestFleet: 230 clusters behind a server that caps list pages at 100 are all shown, named, as soon as the program is
-// ready.
+// TestFleet checks that 230 clusters, listed in pages of 100, are shown as soon as the program is ready.
 func TestFleet(t *testing.T) {
 	r := newRegion(t)
 	var want []string
@@ -110,7 +109,7 @@ func TestFleet(t *testing.T) {
 		}
 	}
 
-	// The same clusters are found by /sd and by /probe, and nothing else is.
+	// /sd and /probe know the same clusters, and no others.
 	_, sd := p.get(t, "/sd")
 	var groups []struct {
 		Targets []string          `json:"targets"`
@@ -125,15 +124,15 @@ func TestFleet(t *testing.T) {
 	}, groups[7].Labels); diff != "" || !slices.Equal(groups[7].Targets, []string{"id-007"}) {
 		t.Errorf("%v (-want +got):\n%s", groups[7].Targets, diff)
 	}
-	calls := len(r.Requests())
+	requests := len(r.Requests())
 	for _, target := range []string{"id-007", "search-007", "search-007&project=cn-north-4"} {
 		status, metrics := p.get(t, "/probe?target="+target)
 		if got := labelled(metrics, "css_vpcep_up", "cluster_id", "1"); status != http.StatusOK || !slices.Equal(got, []string{"id-007"}) {
 			t.Errorf("%s: %d, up: %v", target, status, got)
 		}
 	}
-	if n := len(r.Requests()) - calls; n != 3 {
-		t.Errorf("%d calls for three probes", n)
+	if n := len(r.Requests()) - requests; n != 3 {
+		t.Errorf("%d requests for three probes", n)
 	}
 	for target, want := range map[string]int{
 		"": http.StatusBadRequest, "?target=": http.StatusBadRequest, "?project=cn-north-4": http.StatusBadRequest,
@@ -145,12 +144,12 @@ func TestFleet(t *testing.T) {
 			t.Errorf("/probe%s: %d %s, want %d", target, status, text, want)
 		}
 	}
-	if n := len(r.Requests()) - calls; n != 3 {
-		t.Errorf("%d calls for what is not known", n-3)
+	if n := len(r.Requests()) - requests; n != 3 {
+		t.Errorf("%d requests for unknown clusters", n-3)
 	}
 }
 
-// TestFilters holds each filter, and all of them together, to the very clusters.
+// TestFilters checks which clusters each filter selects, and all together.
 func TestFilters(t *testing.T) {
 	r := newRegion(t)
 	r.add(1, nil)
@@ -192,15 +191,15 @@ func TestFilters(t *testing.T) {
 			got = append(got, strings.TrimLeft(strings.TrimPrefix(id, "id-"), "0"))
 		}
 		if found := strings.Join(got, " "); found != want {
-			t.Errorf("%s finds %q, want %q", filter, found, want)
+			t.Errorf("%s selects %q, want %q", filter, found, want)
 		}
 		p.stop(t)
 	}
 }
 
-// TestComingAndGoing: what the API does not list any more is not shown after the next refresh; a failed refresh changes
-// nothing but discovery_up, and is tried again soon.
-func TestComingAndGoing(t *testing.T) {
+// TestRefresh checks that a refresh adds and removes clusters, and that a failed one changes only discovery_up and is
+// retried.
+func TestRefresh(t *testing.T) {
 	r := newRegion(t)
 	r.add(1, nil)
 	r.add(2, nil)
@@ -208,7 +207,7 @@ func TestComingAndGoing(t *testing.T) {
 	p := start(t, "--config.file="+r.path)
 	shows := func(want string) {
 		t.Helper()
-		p.eventually(t, "it shows "+want, func() bool {
+		p.eventually(t, "the clusters are "+want, func() bool {
 			_, metrics := p.get(t, "/metrics")
 			return strings.Join(labelled(metrics, "css_vpcep_cluster_info", "cluster_name", "1"), ", ") == want
 		})
@@ -238,7 +237,7 @@ func TestComingAndGoing(t *testing.T) {
 	}
 }
 
-// TestSeveralAccounts: one file, two regions, two accounts, four ways to log in; none sees what another may.
+// TestSeveralAccounts checks one file with two regions, two accounts and several kinds of credentials.
 func TestSeveralAccounts(t *testing.T) {
 	v := newVault(t)
 	v.AddProject(simulator.Project{Name: "two", Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{v.key("file-2")}})
@@ -260,7 +259,7 @@ func TestSeveralAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := beginIn(t, environment(map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": v.url}), "--config.file="+path)
-	p.eventually(t, "it is ready", func() bool { status, _ := p.get(t, "/-/ready"); return status == http.StatusOK })
+	p.waitUntilReady(t)
 	_, metrics := p.get(t, "/metrics")
 	if diff := cmp.Diff([]string{"c1", "c2"}, labelled(metrics, "css_vpcep_up", "cluster_id", "1")); diff != "" {
 		t.Errorf("up (-want +got):\n%s\n%s", diff, p.log)

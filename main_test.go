@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func noEnv(string) (string, bool) { return "", false }
 
-// buffer is a bytes.Buffer that may be read while the program writes.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -62,15 +62,20 @@ type program struct {
 	exit   chan int
 }
 
-// start waits until it is ready.
+// start starts the program and waits until it is ready.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
 	p := begin(t, args...)
-	p.eventually(t, "it is ready", func() bool {
+	p.waitUntilReady(t)
+	return p
+}
+
+func (p *program) waitUntilReady(t *testing.T) {
+	t.Helper()
+	p.eventually(t, "the program is ready", func() bool {
 		status, _ := p.get(t, "/-/ready")
 		return status == http.StatusOK
 	})
-	return p
 }
 
 func begin(t *testing.T, args ...string) *program {
@@ -78,7 +83,7 @@ func begin(t *testing.T, args ...string) *program {
 	return beginIn(t, noEnv, args...)
 }
 
-// beginIn starts the program in an environment, and waits until it listens or has ended.
+// beginIn starts the program in an environment and waits until it listens or exits.
 func beginIn(t *testing.T, env config.Environment, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -88,7 +93,7 @@ func beginIn(t *testing.T, env config.Environment, args ...string) *program {
 	}()
 	t.Cleanup(func() { p.stop(t) })
 	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-	p.eventually(t, "it listens", func() bool {
+	p.eventually(t, "the program listens", func() bool {
 		if match := listening.FindStringSubmatch(p.log.String()); match != nil {
 			p.url = "http://" + match[1]
 		}
@@ -97,7 +102,7 @@ func beginIn(t *testing.T, env config.Environment, args ...string) *program {
 	return p
 }
 
-// stop is what SIGTERM does.
+// stop stops the program like SIGTERM.
 func (p *program) stop(t *testing.T) {
 	t.Helper()
 	p.cancel()
@@ -108,21 +113,21 @@ func (p *program) stop(t *testing.T) {
 		}
 		p.exit <- code
 	case <-time.After(20 * time.Second):
-		t.Error("it does not end")
+		t.Error("the program does not exit")
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func (p *program) eventually(t *testing.T, what string, is func() bool) {
+func (p *program) eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s\n%s", what, p.log)
 		}
 	}
 }
 
-// get gives status 0 while nobody listens.
+// get returns status 0 if the request fails.
 func (p *program) get(t *testing.T, path string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
@@ -141,7 +146,7 @@ func (p *program) get(t *testing.T, path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// families are the names of a text exposition's own metrics.
+// families returns the names of the css_vpcep metrics in a text exposition.
 func families(exposition string) []string {
 	var names []string
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (css_vpcep_\w+) `).FindAllStringSubmatch(exposition, -1) {
@@ -150,7 +155,7 @@ func families(exposition string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// documented are the metrics of the README's table.
+// documented returns the metrics of the README's table.
 func documented(t *testing.T) []string {
 	t.Helper()
 	readme, err := os.ReadFile("README.md")
@@ -164,7 +169,7 @@ func documented(t *testing.T) []string {
 	return slices.Sorted(slices.Values(names))
 }
 
-// TestDemo shows every metric that the README documents, and documents every metric that the demo shows.
+// TestDemo checks that the demo exposes exactly the metrics that the README documents.
 func TestDemo(t *testing.T) {
 	p := start(t, "--demo")
 	status, metrics := p.get(t, "/metrics")
@@ -190,15 +195,15 @@ func TestDemo(t *testing.T) {
 		`css_vpcep_exporter_unparsable_values_total\{field="maxSession"\} [1-9]`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(metrics) {
-			t.Errorf("nothing like %s", want)
+			t.Errorf("no line matches %s", want)
 		}
 	}
 	if log := p.log.String(); strings.Contains(log, "opens-nothing") || strings.Contains(log, "SIMULATED-ACCESS-KEY") {
-		t.Errorf("the log tells credentials:\n%s", log)
+		t.Errorf("the log contains credentials:\n%s", log)
 	}
 }
 
-// cloud is a simulated one with one project, and the file that names it.
+// newCloud returns a simulated cloud with one project, and a function that writes a configuration file for it.
 func newCloud(t *testing.T) (cloud *simulator.Simulator, file func(clusters string) string) {
 	t.Helper()
 	cloud = simulator.New(simulator.Options{})
@@ -226,7 +231,7 @@ func example(t *testing.T) string {
 	return string(body)
 }
 
-// TestExample serves the vendor's example to the whole program: one call, and the numbers of the page.
+// TestExample serves the example of the API documentation to the program: one request, and the documented values.
 func TestExample(t *testing.T) {
 	cloud, file := newCloud(t)
 	const id = "5c77b71c-5b35-4f50-8984-76387e42451a"
@@ -295,12 +300,12 @@ func TestWithoutConnections(t *testing.T) {
 	}
 }
 
-// TestExit runs what does not serve.
+// TestExit checks the exit code and the output of invocations that do not serve.
 func TestExit(t *testing.T) {
 	cloud, file := newCloud(t)
-	cloud.AddCluster("p1", simulator.Cluster{ID: "good", Status: "200"})
-	cloud.AddCluster("p1", simulator.Cluster{ID: "bad", Status: "200"})
-	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "bad"}, simulator.Fault{Status: 500})
+	cloud.AddCluster("p1", simulator.Cluster{ID: "valid", Status: "200"})
+	cloud.AddCluster("p1", simulator.Cluster{ID: "failing", Status: "200"})
+	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "failing"}, simulator.Fault{Status: 500})
 	broken := filepath.Join(t.TempDir(), "broken.yml")
 	content := "projects:\n  - region: cn-north-4\n    projekt_id: p1\n    credentials: {access_key: AK-of-the-test}\n"
 	if err := os.WriteFile(broken, []byte(content), 0o600); err != nil {
@@ -309,19 +314,19 @@ func TestExit(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args           []string
 		code           int
-		stdout, stderr string // what must be in it
+		stdout, stderr string // expected substrings
 	}{
-		"help":             {[]string{"--help"}, 0, "--config.file=\"css_vpcep.yml\"", ""},
-		"version":          {[]string{"--version"}, 0, "css_vpcep_exporter, version", ""},
-		"unknown flag":     {[]string{"--colector.connections"}, 1, "", "css_vpcep_exporter: unknown long flag '--colector.connections', try --help\n"},
-		"flag of no sense": {[]string{"--scrape.timeout=0s"}, 1, "", "--scrape.timeout=0s: it must be more than 0s"},
-		"once":             {[]string{"--once", "--config.file=" + file("[{id: good}]")}, 0, `css_vpcep_up{cluster_id="good",cluster_name="",project_id="p1",region="cn-north-4"} 1`, ""},
-		"once, one fails":  {[]string{"--once", "--config.file=" + file("[{id: good}, {id: bad}]")}, 1, `css_vpcep_up{cluster_id="bad",cluster_name="",project_id="p1",region="cn-north-4"} 0`, "reason=server"},
-		"once, in JSON":    {[]string{"--once", "--log.format=json", "--config.file=" + file("[{id: bad}]")}, 1, "css_vpcep_up", `"reason":"server"`},
-		"check":            {[]string{"--config.check", "--config.file=" + file("[{id: good}]")}, 0, "css_vpcep.yml: configuration OK: 1 project\n", ""},
-		"check, broken":    {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
-		"check, no file":   {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: cannot read the file", ""},
-		"broken":           {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
+		"help":                {[]string{"--help"}, 0, "--config.file=\"css_vpcep.yml\"", ""},
+		"version":             {[]string{"--version"}, 0, "css_vpcep_exporter, version", ""},
+		"unknown flag":        {[]string{"--colector.connections"}, 1, "", "css_vpcep_exporter: unknown long flag '--colector.connections', try --help\n"},
+		"invalid flag value":  {[]string{"--scrape.timeout=0s"}, 1, "", "--scrape.timeout=0s: it must be more than 0s"},
+		"once":                {[]string{"--once", "--config.file=" + file("[{id: valid}]")}, 0, `css_vpcep_up{cluster_id="valid",cluster_name="",project_id="p1",region="cn-north-4"} 1`, ""},
+		"once, one fails":     {[]string{"--once", "--config.file=" + file("[{id: valid}, {id: failing}]")}, 1, `css_vpcep_up{cluster_id="failing",cluster_name="",project_id="p1",region="cn-north-4"} 0`, "reason=server"},
+		"once, in JSON":       {[]string{"--once", "--log.format=json", "--config.file=" + file("[{id: failing}]")}, 1, "css_vpcep_up", `"reason":"server"`},
+		"check":               {[]string{"--config.check", "--config.file=" + file("[{id: valid}]")}, 0, "css_vpcep.yml: configuration OK: 1 project\n", ""},
+		"check, invalid file": {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
+		"check, no file":      {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: cannot read the file", ""},
+		"invalid file":        {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -333,16 +338,16 @@ func TestExit(t *testing.T) {
 				t.Errorf("standard output:\n%s\nstandard error:\n%s", &stdout, &stderr)
 			}
 			if out := stdout.String() + stderr.String(); strings.Contains(out, "SK-of-the-test") || strings.Contains(out, "AK-of-the-test") {
-				t.Errorf("the output tells a secret:\n%s", out)
+				t.Errorf("the output contains a secret:\n%s", out)
 			}
 		})
 	}
 	if requests := cloud.Requests(); slices.ContainsFunc(requests, func(r simulator.Request) bool { return r.Status == http.StatusUnauthorized }) {
-		t.Error("a request was refused")
+		t.Error("a request was rejected")
 	}
 }
 
-// TestFlags holds the README's table of flags to the command line.
+// TestFlags checks that the README documents exactly the flags of the program.
 func TestFlags(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -364,7 +369,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestBasicAuth has exporter-toolkit's file guard every page.
+// TestBasicAuth checks basic authentication with a web configuration file.
 func TestBasicAuth(t *testing.T) {
 	cloud, file := newCloud(t)
 	cloud.AddCluster("p1", simulator.Cluster{ID: "c1", Status: "200"})
@@ -375,7 +380,7 @@ func TestBasicAuth(t *testing.T) {
 	}
 	p := begin(t, "--config.file="+file("[{id: c1}]"), "--web.config.file="+web)
 	for password, want := range map[string]int{"only-for-this-test": http.StatusOK, "another": http.StatusUnauthorized} {
-		p.eventually(t, "it answers as it should", func() bool {
+		p.eventually(t, "the status is as expected", func() bool {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/metrics", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -394,7 +399,7 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
-// TestReload changes everything or nothing.
+// TestReload checks that a reload applies the whole file or nothing.
 func TestReload(t *testing.T) {
 	cloud, file := newCloud(t)
 	cloud.AddCluster("p1", simulator.Cluster{ID: "c1", Status: "200"})
@@ -411,7 +416,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	reload := func(want int, says string) {
+	reload := func(want int, substring string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/-/reload", nil)
 		if err != nil {
@@ -423,7 +428,7 @@ func TestReload(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != want || !strings.Contains(string(body), says) {
+		if err != nil || resp.StatusCode != want || !strings.Contains(string(body), substring) {
 			t.Errorf("status %d, %v: %s", resp.StatusCode, err, body)
 		}
 	}
@@ -439,32 +444,31 @@ func TestReload(t *testing.T) {
 	}
 
 	if !shows("c1", "1") {
-		t.Error("not the first file")
+		t.Error("the first file is not in use")
 	}
 	write(strings.Replace(string(original), "region:", "regoin:", 1))
 	reload(http.StatusInternalServerError, path+":2: projects[0].regoin: ")
 	if !shows("c1", "0") {
-		t.Error("a bad file changed something, or does not show")
+		t.Error("an invalid file was applied, or the metric does not show it")
 	}
 	write(strings.Replace(string(original), "[{id: c1}]", "[{id: c1}, {id: c2}]", 1))
 	reload(http.StatusOK, "loaded")
 	if !shows("c1 c2", "1") {
-		t.Error("a good file did not add a cluster")
+		t.Error("a valid file did not add a cluster")
 	}
 	write(strings.Replace(string(original), "[{id: c1}]", "[{id: c2}]", 1))
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.eventually(t, "SIGHUP loads the file", func() bool { return shows("c2", "1") })
+	p.eventually(t, "SIGHUP reloads the file", func() bool { return shows("c2", "1") })
 	if log := p.log.String(); strings.Contains(log, "SK-of-the-test") {
-		t.Errorf("the log tells a secret:\n%s", log)
+		t.Errorf("the log contains a secret:\n%s", log)
 	}
 }
 
-// TestSame keeps a project whose text is the same, and no other.
-// TestSame holds that reflect.DeepEqual tells whether a project is as before: its regular expressions are compared by their
-// programs.
-func TestSame(t *testing.T) {
+// TestProjectsAreComparable checks that reflect.DeepEqual finds unchanged projects. It compares regular expressions
+// too.
+func TestProjectsAreComparable(t *testing.T) {
 	const text = `projects: [{region: cn-north-4, project_id: p1, discovery: {name: "a.*", tags: {a: b}}, ` +
 		`clusters: [{id: c1, labels: {x: y}}], proxy_url: "http://127.0.0.1:1"}]`
 	parse := func(text string) config.Project {
@@ -476,7 +480,7 @@ func TestSame(t *testing.T) {
 		return cfg.Projects[0]
 	}
 	if !reflect.DeepEqual(parse(text), parse("scrape: {concurrency: 3}\n"+text)) {
-		t.Error("the same text is not the same project")
+		t.Error("unchanged project is not equal")
 	}
 	for _, change := range [][2]string{
 		{"cn-north-4", "cn-north-9"}, {"p1", "p2"}, {"a.*", "b.*"}, {"a: b", "a: c"}, {"c1", "c2"}, {"x: y", "x: z"}, {"a: b", "a: b, c: d"},
@@ -487,11 +491,11 @@ func TestSame(t *testing.T) {
 			t.Fatal("not in the text: " + change[0])
 		}
 		if reflect.DeepEqual(parse(text), parse(changed)) {
-			t.Errorf("%s is taken for %s", change[1], change[0])
+			t.Errorf("%s and %s are equal", change[1], change[0])
 		}
 	}
 
-	// Certificates are no part of the configuration: they are read again when they change.
+	// Certificates are not part of the configuration: the transport reloads them.
 	ca, err := os.ReadFile("config/testdata/tls/ca.pem")
 	if err != nil {
 		t.Fatal(err)
@@ -506,11 +510,11 @@ func TestSame(t *testing.T) {
 		projects = append(projects, parse(trusting))
 	}
 	if !reflect.DeepEqual(projects[0], projects[1]) {
-		t.Error("a new certificate authority made another project")
+		t.Error("a changed certificate authority makes the project unequal")
 	}
 }
 
-// TestShutdown lets a running scrape finish.
+// TestShutdown checks that a running scrape may finish.
 func TestShutdown(t *testing.T) {
 	cloud, file := newCloud(t)
 	cloud.AddCluster("p1", simulator.Cluster{ID: "slow", Status: "200"})
@@ -519,10 +523,10 @@ func TestShutdown(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, metrics := p.get(t, "/metrics"); !strings.Contains(metrics, `css_vpcep_up{cluster_id="slow",cluster_name="",project_id="p1",region="cn-north-4"} 1`) {
-			t.Errorf("the running scrape was cut off:\n%s", metrics)
+			t.Errorf("the running scrape was cancelled:\n%s", metrics)
 		}
 	})
-	p.eventually(t, "the call is under way", func() bool { return cloud.InFlight() == 1 })
+	p.eventually(t, "the request is in flight", func() bool { return cloud.InFlight() == 1 })
 	p.stop(t)
 	wg.Wait()
 }
