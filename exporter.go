@@ -338,7 +338,7 @@ func (e *exporter) serve(ctx context.Context) int {
 	return 0
 }
 
-// wait reloads the configuration on SIGHUP until ctx ends, or until the HTTP server fails; then it returns the error.
+// wait reloads the configuration on SIGHUP until ctx ends. If the HTTP server fails before, wait returns its error.
 func (e *exporter) wait(ctx context.Context, served <-chan error) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

@@ -27,7 +27,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// faultyCloud is a simulated cloud of one project, or of two that have keys of their own.
+// faultyCloud returns a simulated cloud with these projects, each with its own key.
 func faultyCloud(t *testing.T, seed uint64, projects ...string) (cloud *simulator.Simulator, url string) {
 	t.Helper()
 	cloud = simulator.New(simulator.Options{Seed: seed})
@@ -38,7 +38,7 @@ func faultyCloud(t *testing.T, seed uint64, projects ...string) (cloud *simulato
 	return cloud, url
 }
 
-// faultyFile is a file that lists the clusters of some projects.
+// faultyFile writes a configuration file with the clusters of each project, and returns its path.
 func faultyFile(t *testing.T, url, scrape string, clusters map[string][]string) string {
 	t.Helper()
 	var text strings.Builder
@@ -58,11 +58,11 @@ func faultyFile(t *testing.T, url, scrape string, clusters map[string][]string) 
 	return path
 }
 
-// shown are the series of a scrape's clusters: by cluster id, the values by name and by what tells series of that name
-// apart, as in `connections accepted`.
+// shown holds the series of a scrape: by cluster ID, the values by name and distinguishing label values, such as
+// "connections accepted".
 type shown map[string]map[string]float64
 
-// scrape asks as Prometheus does. Everything must be well-formed, whatever the API said.
+// scrape sends a request like Prometheus, and fails if the response is malformed.
 func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[string]*dto.MetricFamily, took time.Duration) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/metrics", nil)
@@ -71,7 +71,7 @@ func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[
 		return nil, nil, 0
 	}
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", timeout)
-	req.Header.Set("Accept-Encoding", "identity") // compression is not what is tested, and slow under -race
+	req.Header.Set("Accept-Encoding", "identity") // compression is slow under -race
 	begun := time.Now()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	own, err = parser.TextToMetricFamilies(strings.NewReader(string(body)))
 	if err != nil {
-		t.Errorf("the exposition is broken: %v", err)
+		t.Errorf("malformed exposition: %v", err)
 		return nil, nil, took
 	}
 	clusters = make(shown)
@@ -112,7 +112,7 @@ func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[
 			}
 			key := strings.Join(series, " ")
 			if _, twice := clusters[cluster][key]; twice {
-				t.Errorf("%s: %s is there twice", cluster, key)
+				t.Errorf("%s: duplicate series %s", cluster, key)
 			}
 			clusters[cluster][key] = m.GetGauge().GetValue()
 		}
@@ -120,8 +120,8 @@ func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[
 	return clusters, own, took
 }
 
-// numbers tells a cluster's counts, in the order of the alphabet, without those that are 0.
-func numbers(series map[string]float64) string {
+// summary returns a cluster's counts that are not 0, sorted by name.
+func summary(series map[string]float64) string {
 	if series["up"] != 1 {
 		return "down"
 	}
@@ -143,7 +143,7 @@ func numbers(series map[string]float64) string {
 	return strings.Join(out, ", ")
 }
 
-// failures are the counters of failed clusters, without those at 0.
+// failures returns the failure counters that are not 0, by reason.
 func failures(own map[string]*dto.MetricFamily) map[string]int {
 	out := make(map[string]int)
 	for _, m := range own["css_vpcep_exporter_scrape_failures_total"].GetMetric() {
@@ -154,34 +154,34 @@ func failures(own map[string]*dto.MetricFamily) map[string]int {
 	return out
 }
 
-// scenario is a fault, and what is to be seen of its cluster: its numbers, or the reason for which it is down.
+// scenario is a cluster with faults and its expected summary, or the reason for which it is down.
 type scenario struct {
-	name    string
-	want    string // as numbers tells it; empty: down
-	reason  string
-	calls   int // upstream; negative: more than one, and at most so many; 0: any, as the transport itself may ask again
-	faults  []simulator.Fault
-	cluster func(*simulator.Cluster)
+	name     string
+	want     string // summary; empty: down
+	reason   string
+	requests int // negative: 2 to -requests; 0: any, because net/http may resend the request
+	faults   []simulator.Fault
+	cluster  func(*simulator.Cluster)
 }
 
-// body is a scenario of one answer.
+// body returns a scenario with one response body.
 func body(name, want, reason, content string) scenario {
-	return scenario{name: name, want: want, reason: reason, calls: 1, faults: []simulator.Fault{{Body: content}}}
+	return scenario{name: name, want: want, reason: reason, requests: 1, faults: []simulator.Fault{{Body: content}}}
 }
 
-// fault is a scenario of one fault.
-func fault(name, want, reason string, calls int, f simulator.Fault) scenario {
-	return scenario{name: name, want: want, reason: reason, calls: calls, faults: []simulator.Fault{f}}
+// fault returns a scenario with one fault.
+func fault(name, want, reason string, requests int, f simulator.Fault) scenario {
+	return scenario{name: name, want: want, reason: reason, requests: requests, faults: []simulator.Fault{f}}
 }
 
 const (
-	whole = "accepted 2, rejected 1, reported 3" // of a cluster that nobody changed
+	whole = "accepted 2, rejected 1, reported 3" // of threeConnections
 	empty = "reported 0"
 )
 
 func scenarios(elsewhere string) []scenario {
 	const forever = time.Hour
-	return slices.Concat([]scenario{ // those that take long come first, where they are most in the way
+	return slices.Concat([]scenario{ // the slow ones first, where they block most
 		// Time.
 		fault("hang", "", "timeout", 1, simulator.Fault{Hang: true}),
 		fault("late", "", "timeout", 1, simulator.Fault{Latency: forever}),
@@ -208,18 +208,18 @@ func scenarios(elsewhere string) []scenario {
 		fault("gzip", whole, "", 1, simulator.Fault{Gzip: true}),
 		fault("gzip-bomb-of-an-error", "", "denied", 1, simulator.Fault{Status: 403, Body: "{}", Gzip: true, Padding: 1 << 30}),
 		fault("gzip-cut", "", "transport", -4, simulator.Fault{Gzip: true, CutAfter: 20}),
-		fault("gzip-that-is-none", "", "decode", 1, simulator.Fault{Header: http.Header{"Content-Encoding": {"gzip"}}}),
-		fault("encoding-nobody-knows", "", "decode", 1, simulator.Fault{Body: "\x1b\x07\x00", Header: http.Header{"Content-Encoding": {"br"}}}),
-		// Elsewhere.
+		fault("gzip-invalid", "", "decode", 1, simulator.Fault{Header: http.Header{"Content-Encoding": {"gzip"}}}),
+		fault("encoding-unknown", "", "decode", 1, simulator.Fault{Body: "\x1b\x07\x00", Header: http.Header{"Content-Encoding": {"br"}}}),
+		// Redirects.
 		fault("redirect", "", "invalid", 1, simulator.Fault{Redirect: elsewhere}),
 		fault("redirect-kept-method", "", "invalid", 1, simulator.Fault{Redirect: elsewhere, Status: 308}),
-		fault("redirect-in-circles", "", "invalid", 1, simulator.Fault{Redirect: "?limit=1000"}),
-		fault("redirect-to-nowhere", "", "invalid", 1, simulator.Fault{Status: 302}),
-		fault("redirect-to-no-address", "", "invalid", 1, simulator.Fault{Redirect: "http://[::1/%zz"}),
+		fault("redirect-loop", "", "invalid", 1, simulator.Fault{Redirect: "?limit=1000"}),
+		fault("redirect-without-location", "", "invalid", 1, simulator.Fault{Status: 302}),
+		fault("redirect-invalid", "", "invalid", 1, simulator.Fault{Redirect: "http://[::1/%zz"}),
 	}, statusScenarios(), pageScenarios(), bodyScenarios())
 }
 
-// largeScenarios take a computer's time rather than a clock's: in a test of their own they cannot make the others late.
+// largeScenarios returns scenarios that take CPU time, and so could delay the others.
 func largeScenarios() []scenario {
 	return []scenario{
 		fault("endless", "", "decode", 1, simulator.Fault{Endless: true}),
@@ -251,7 +251,7 @@ func statusScenarios() []scenario {
 		fault("400", "", "invalid", 1, simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`}),
 		fault("400-off", "off", "", 1, simulator.Fault{Status: 400, Body: `{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`}),
 		fault("400-denied", "", "denied", 1, simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0051"}`}),
-		fault("400-refused", "", "denied", 1, simulator.Fault{Status: 400, Body: `{"errCode":"CSS.5313"}`}),
+		fault("400-rejected", "", "denied", 1, simulator.Fault{Status: 400, Body: `{"errCode":"CSS.5313"}`}),
 		fault("500-off", "", "server", 1, simulator.Fault{Status: 500, Body: `{"errCode":"CSS.5182"}`}),
 		fault("200-off", "", "decode", 1, simulator.Fault{Status: 200, Body: `{"errCode":"CSS.5182"}`}),
 		fault("403", "", "denied", 1, simulator.Fault{Status: 403}),
@@ -262,8 +262,8 @@ func statusScenarios() []scenario {
 		fault("206", "", "invalid", 1, simulator.Fault{Status: 206, Body: `{"connections":[],"total_count":0}`}),
 		fault("304", "", "invalid", 1, simulator.Fault{Status: 304}),
 		fault("418-newlines", "", "invalid", 1, simulator.Fault{Status: 418, Body: `{"error_code":"a\nb","error_msg":"x\r\nlevel=info msg=forged","request_id":"\u0000"}`}),
-		{name: "missing", reason: "denied", calls: 1},
-		{name: "switched-off", want: "off", calls: 1, cluster: func(c *simulator.Cluster) { c.ServiceOff = true }},
+		{name: "missing", reason: "denied", requests: 1},
+		{name: "switched-off", want: "off", requests: 1, cluster: func(c *simulator.Cluster) { c.ServiceOff = true }},
 	}
 }
 
@@ -283,15 +283,15 @@ func bodyScenarios() []scenario {
 		body("texts-for-connections", "", "decode", `{"connections":["a"],"total_count":1}`),
 		body("null-list", empty, "", `{"connections":null,"total_count":0}`),
 		body("null-list-of-some", "reported 2, truncated", "", `{"connections":null,"total_count":2}`),
-		body("no-total", "accepted 1", "", `{"connections":[`+connection+`]}`).twice(),
-		body("negative-total", "accepted 1", "", `{"connections":[`+connection+`],"total_count":-5}`).twice(),
-		body("fraction-of-a-total", "accepted 1", "", `{"connections":[`+connection+`],"total_count":1.5}`).twice(),
+		body("no-total", "accepted 1", "", `{"connections":[`+connection+`]}`).twoCalls(),
+		body("negative-total", "accepted 1", "", `{"connections":[`+connection+`],"total_count":-5}`).twoCalls(),
+		body("fraction-of-a-total", "accepted 1", "", `{"connections":[`+connection+`],"total_count":1.5}`).twoCalls(),
 		body("text-for-total", "accepted 1, reported 1", "", `{"connections":[`+connection+`],"total_count":"1"}`),
-		{name: "absurd-total", want: "accepted 1, reported 1e+300, truncated", calls: 2,
+		{name: "absurd-total", want: "accepted 1, reported 1e+300, truncated", requests: 2,
 			faults: []simulator.Fault{{Body: `{"connections":[` + connection + `],"total_count":1e300}`}}},
-		body("odd-cases", "accepted 2, pendingAcceptance 1, unknown 2, reported 5", "", `{"connections":[{"id":"1","status":"ACCEPTED"},`+
+		body("letter-cases", "accepted 2, pendingAcceptance 1, unknown 2, reported 5", "", `{"connections":[{"id":"1","status":"ACCEPTED"},`+
 			`{"id":"2","status":" Accepted "},{"id":"3","status":"PENDINGACCEPTANCE"},{"id":"4","status":"frozen"},{"id":"5"}],"total_count":5}`),
-		body("odd-values", "accepted 7, reported 7", "", `{"connections":[{"id":1,"status":"accepted","maxSession":3000},`+
+		body("mistyped-values", "accepted 7, reported 7", "", `{"connections":[{"id":1,"status":"accepted","maxSession":3000},`+
 			`{"id":"2","status":"accepted","maxSession":"NaN"},{"id":"3","status":"accepted","maxSession":"1e999"},`+
 			`{"id":"4","status":"accepted","maxSession":[1],"created_at":"yesterday"},{"id":"5","status":"accepted","maxSession":"","update_at":7},`+
 			`{"id":"6","status":"accepted","maxSession":null,"created_at":null},{"id":"7","status":"accepted","maxSession":-1,"created_at":"9999-99-99T99:99:99Z"}],`+
@@ -300,7 +300,7 @@ func bodyScenarios() []scenario {
 			`{"id":"`+"\xff\xfe\xc3"+`","status":"accepted","domain_id":"\u0000\u001b[31m\ud800"},`+
 			`{"id":"3","status":"accepted","vpcepDnsName":"`+strings.Repeat("ü", 100_000)+`"}],"total_count":3,"vpcServiceName":"a\\\"\n`+strings.Repeat("x", 200_000)+`"}`),
 		body("same-after-the-cut", "accepted 1, reported 2, truncated", "", `{"connections":[{"id":"`+strings.Repeat("x", 1500)+`1","status":"accepted"},`+
-			`{"id":"`+strings.Repeat("x", 1500)+`2","status":"accepted"}],"total_count":2}`).twice(),
+			`{"id":"`+strings.Repeat("x", 1500)+`2","status":"accepted"}],"total_count":2}`).twoCalls(),
 		body("repeated", "accepted 1, reported 1", "", `{"connections":[`+connection+`,`+connection+`,`+connection+`],"total_count":1}`),
 		body("no-ids", "accepted 1, rejected 1, reported 2", "", `{"connections":[{"status":"accepted"},{"status":"rejected"}],"total_count":2}`),
 		fault("called-html", whole, "", 1, simulator.Fault{Header: http.Header{"Content-Type": {"text/html; charset=gbk"}}}),
@@ -308,32 +308,32 @@ func bodyScenarios() []scenario {
 }
 
 func pageScenarios() []scenario {
-	capped := simulator.Fault{PageCap: 2, For: 1} // the first page; what follows is for the second
+	capped := simulator.Fault{PageCap: 2, For: 1} // for the first page
 	return []scenario{
 		fault("pages", whole, "", 3, simulator.Fault{PageCap: 1}),
 		fault("pages-repeat", whole, "", 1, simulator.Fault{RepeatIDs: true}),
 		fault("offset-ignored", "accepted 2, reported 3, truncated", "", 2, simulator.Fault{PageCap: 2, IgnoreOffset: true}),
-		{name: "unlisted", want: "accepted 2, rejected 1, reported 8, truncated", calls: 2, cluster: func(c *simulator.Cluster) { c.Unlisted = 5 }},
-		{name: "page-refused", want: "accepted 2, reported 3, truncated", calls: 2,
+		{name: "unlisted", want: "accepted 2, rejected 1, reported 8, truncated", requests: 2, cluster: func(c *simulator.Cluster) { c.Unlisted = 5 }},
+		{name: "page-rejected", want: "accepted 2, reported 3, truncated", requests: 2,
 			faults: []simulator.Fault{capped, {After: 1, Status: 400, Body: `{"errCode":"CSS.0001"}`}}},
-		{name: "page-refused-no-total", want: "accepted 1, truncated", calls: 2, faults: []simulator.Fault{
+		{name: "page-rejected-no-total", want: "accepted 1, truncated", requests: 2, faults: []simulator.Fault{
 			{Body: `{"connections":[{"id":"a","status":"accepted"}]}`, For: 1}, {After: 1, Status: 400, Body: `{"errCode":"CSS.0001"}`}}},
-		{name: "page-fails", reason: "server", calls: 2, faults: []simulator.Fault{capped, {After: 1, Status: 500}}},
-		{name: "page-denied", reason: "denied", calls: 2, faults: []simulator.Fault{capped, {After: 1, Status: 403}}},
-		{name: "page-garbled", reason: "decode", calls: 2, faults: []simulator.Fault{capped, {After: 1, Body: "{"}}},
-		{name: "page-cut", reason: "transport", calls: -5, faults: []simulator.Fault{capped, {After: 1, CutAfter: 9}}},
-		{name: "page-throttled-once", want: whole, calls: 3, faults: []simulator.Fault{capped, {After: 1, For: 1, Status: 429}}},
-		{name: "page-hangs", reason: "timeout", calls: 2, faults: []simulator.Fault{capped, {After: 1, Hang: true}}},
+		{name: "page-fails", reason: "server", requests: 2, faults: []simulator.Fault{capped, {After: 1, Status: 500}}},
+		{name: "page-denied", reason: "denied", requests: 2, faults: []simulator.Fault{capped, {After: 1, Status: 403}}},
+		{name: "page-garbled", reason: "decode", requests: 2, faults: []simulator.Fault{capped, {After: 1, Body: "{"}}},
+		{name: "page-cut", reason: "transport", requests: -5, faults: []simulator.Fault{capped, {After: 1, CutAfter: 9}}},
+		{name: "page-throttled-once", want: whole, requests: 3, faults: []simulator.Fault{capped, {After: 1, For: 1, Status: 429}}},
+		{name: "page-hangs", reason: "timeout", requests: 2, faults: []simulator.Fault{capped, {After: 1, Hang: true}}},
 	}
 }
 
-// twice says that two calls are right.
-func (s scenario) twice() scenario {
-	s.calls = 2
+// twoCalls expects two requests.
+func (s scenario) twoCalls() scenario {
+	s.requests = 2
 	return s
 }
 
-// threeConnections is a cluster as it should be.
+// threeConnections returns a valid cluster.
 func threeConnections(id string) simulator.Cluster {
 	c := simulator.Cluster{ID: id, Status: "200", ServiceName: simulator.Text("service of " + id), UpdateSwitch: "false",
 		Permissions: []simulator.Permission{{ID: "1", Permission: "iam:domain::d1", Type: "domainId"}}}
@@ -347,8 +347,8 @@ func threeConnections(id string) simulator.Cluster {
 	return c
 }
 
-// TestFaults has everything go wrong at once: what fails is down for its reason, what does not is true, and the good
-// clusters are shown as if they were alone.
+// TestFaults scrapes all scenarios at once: each failing cluster is down for its reason, and the healthy ones are
+// unaffected.
 func TestFaults(t *testing.T) {
 	var followed atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
@@ -357,25 +357,25 @@ func TestFaults(t *testing.T) {
 	if len(all) < 40 {
 		t.Fatalf("%d scenarios", len(all))
 	}
-	walk(t, 3*time.Second, all)
+	runScenarios(t, 3*time.Second, all)
 	if n := followed.Load(); n != 0 {
 		t.Errorf("%d redirects were followed", n)
 	}
 }
 
-// TestLargeFaults has answers that nobody should read to their end.
-func TestLargeFaults(t *testing.T) { walk(t, 20*time.Second, largeScenarios()) }
+// TestLargeFaults scrapes responses that must not be read to their end.
+func TestLargeFaults(t *testing.T) { runScenarios(t, 20*time.Second, largeScenarios()) }
 
-// fill makes the clusters of the scenarios, and gives the ids of all: good ones stand at the start, in the middle and at
-// the end.
-func fill(cloud *simulator.Simulator, project string, all []scenario) (ids, good []string) {
-	good = []string{"good-1", "good-2", "good-3"}
-	for _, id := range good {
+// addScenarios adds the clusters of the scenarios, with healthy ones at the start, in the middle and at the end. It
+// returns the IDs of all and of the healthy ones.
+func addScenarios(cloud *simulator.Simulator, project string, all []scenario) (ids, healthy []string) {
+	healthy = []string{"healthy-1", "healthy-2", "healthy-3"}
+	for _, id := range healthy {
 		cloud.AddCluster(project, threeConnections(id))
 	}
 	for i, sc := range all {
 		if i == len(all)/2 {
-			ids = append(ids, good[1])
+			ids = append(ids, healthy[1])
 		}
 		ids = append(ids, sc.name)
 		if sc.name == "missing" {
@@ -387,26 +387,26 @@ func fill(cloud *simulator.Simulator, project string, all []scenario) (ids, good
 		}
 		cloud.AddCluster(project, c)
 	}
-	return slices.Concat(good[:1], ids, good[2:]), good
+	return slices.Concat(healthy[:1], ids, healthy[2:]), healthy
 }
 
-// walk takes the scenarios through the whole program, in one scrape.
-func walk(t *testing.T, timeout time.Duration, all []scenario) {
+// runScenarios scrapes all scenarios at once.
+func runScenarios(t *testing.T, timeout time.Duration, all []scenario) {
 	t.Helper()
-	cloud, url := faultyCloud(t, 1, "faulty", "refused")
-	ids, good := fill(cloud, "faulty", all)
-	refused := []string{"refused-1", "refused-2", "refused-3", "refused-4", "refused-5", "refused-6"}
-	for _, id := range refused {
-		cloud.AddCluster("refused", threeConnections(id))
+	cloud, url := faultyCloud(t, 1, "faulty", "rejected")
+	ids, healthy := addScenarios(cloud, "faulty", all)
+	rejected := []string{"rejected-1", "rejected-2", "rejected-3", "rejected-4", "rejected-5", "rejected-6"}
+	for _, id := range rejected {
+		cloud.AddCluster("rejected", threeConnections(id))
 		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id},
 			simulator.Fault{Status: 401, Body: `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information: verify aksk signature fail"}`})
 	}
 	header := strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)
 
-	// The first scrape meets no fault but the refused key, so that which cluster tries the other one is not left to chance.
-	p := start(t, "--config.file="+faultyFile(t, url, "{}", map[string][]string{"faulty": ids, "refused": refused}))
+	// The first scrape has no faults but the rejected key, so that no faulty cluster is the one that tries the valid key.
+	p := start(t, "--config.file="+faultyFile(t, url, "{}", map[string][]string{"faulty": ids, "rejected": rejected}))
 	before, own, _ := p.scrape(t, header)
-	calls := asked(cloud, refused)
+	rejections := requests(cloud, rejected)
 	cloud.ForgetRequests()
 	for _, sc := range all {
 		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: sc.name}, sc.faults...)
@@ -415,59 +415,59 @@ func walk(t *testing.T, timeout time.Duration, all []scenario) {
 
 	clusters, own, took := p.scrape(t, header)
 	if took >= timeout {
-		t.Errorf("it took %v", took)
+		t.Errorf("the scrape took %v", took)
 	}
-	if len(clusters) != len(ids)+len(refused) {
-		t.Errorf("%d clusters, want %d", len(clusters), len(ids)+len(refused))
+	if len(clusters) != len(ids)+len(rejected) {
+		t.Errorf("%d clusters, want %d", len(clusters), len(ids)+len(rejected))
 	}
 	reasons := maps.Clone(first)
-	reasons["auth"] += len(refused)
+	reasons["auth"] += len(rejected)
 	for _, sc := range all {
 		if sc.reason != "" {
 			reasons[sc.reason]++
 		}
-		sc.check(t, clusters[sc.name], asked(cloud, []string{sc.name}), p.log.String())
+		sc.check(t, clusters[sc.name], requests(cloud, []string{sc.name}), p.log.String())
 	}
 	if diff := cmp.Diff(reasons, failures(own)); diff != "" {
 		t.Errorf("failures by reason (-want +got):\n%s", diff)
 	}
-	if calls += asked(cloud, refused); calls < 1 || calls > 4 {
-		t.Errorf("%d calls with a key that is refused", calls)
+	if rejections += requests(cloud, rejected); rejections < 1 || rejections > 4 {
+		t.Errorf("%d requests with a rejected key", rejections)
 	}
-	for _, id := range refused {
+	for _, id := range rejected {
 		if !isDown(clusters[id]) {
 			t.Errorf("%s is not down: %v", id, clusters[id])
 		}
 	}
-	for _, id := range good {
+	for _, id := range healthy {
 		for _, series := range []map[string]float64{before[id], clusters[id]} {
 			delete(series, "scrape_duration_seconds")
 			delete(series, "last_success_timestamp_seconds")
 		}
-		if diff := cmp.Diff(before[id], clusters[id]); diff != "" || numbers(clusters[id]) != whole {
-			t.Errorf("%s alone (-) and among the others (+), %s:\n%s", id, numbers(clusters[id]), diff)
+		if diff := cmp.Diff(before[id], clusters[id]); diff != "" || summary(clusters[id]) != whole {
+			t.Errorf("%s before (-) and with the faults (+), %s:\n%s", id, summary(clusters[id]), diff)
 		}
 	}
-	p.eventually(t, "no call goes on upstream", func() bool { return cloud.InFlight() == 0 })
+	p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
 	if log := p.log.String(); strings.Contains(log, "AK-of-the-test") || strings.Contains(log, "SK-of-the-test") || strings.Contains(log, "\nlevel=info msg=forged") {
-		t.Error("the log tells what it should not")
+		t.Error("the log contains a secret or a forged line")
 	}
 }
 
-// asked is how often the clusters were asked for.
-func asked(cloud *simulator.Simulator, ids []string) (calls int) {
+// requests returns the number of requests for the clusters.
+func requests(cloud *simulator.Simulator, ids []string) (requests int) {
 	for _, id := range ids {
-		calls += cloud.Count(simulator.Target{Endpoint: simulator.Connections, ID: id})
+		requests += cloud.Count(simulator.Target{Endpoint: simulator.Connections, ID: id})
 	}
-	return calls
+	return requests
 }
 
-// check holds what is shown of a scenario's cluster, and what was asked upstream for it, against what is wanted.
-func (s scenario) check(t *testing.T, series map[string]float64, calls int, log string) {
+// check compares the series of a scenario's cluster and the number of its requests with the expectation.
+func (s scenario) check(t *testing.T, series map[string]float64, requests int, log string) {
 	t.Helper()
 	switch {
 	case s.reason == "":
-		if got := numbers(series); sorted(got) != sorted(s.want) {
+		if got := summary(series); sorted(got) != sorted(s.want) {
 			t.Errorf("%s: %s, want %s", s.name, got, s.want)
 		}
 	case !isDown(series):
@@ -475,20 +475,20 @@ func (s scenario) check(t *testing.T, series map[string]float64, calls int, log 
 	case !strings.Contains(log, "cluster_id="+s.name+" cluster_name= reason="+s.reason+" "):
 		t.Errorf("%s: not logged with reason %s:\n%s", s.name, s.reason, linesWith(log, "cluster_id="+s.name+" "))
 	}
-	if s.calls > 0 && calls != s.calls || s.calls < 0 && (calls < 2 || calls > -s.calls) {
-		t.Errorf("%s: %d calls, want %d", s.name, calls, s.calls)
+	if s.requests > 0 && requests != s.requests || s.requests < 0 && (requests < 2 || requests > -s.requests) {
+		t.Errorf("%s: %d requests, want %d", s.name, requests, s.requests)
 	}
 }
 
-// isDown says whether the series are those of a cluster that failed, and no more.
+// isDown reports whether the series are exactly those of a failed cluster.
 func isDown(series map[string]float64) bool {
 	up, ok := series["up"]
 	return ok && up == 0 && slices.Equal(slices.Sorted(maps.Keys(series)), []string{"cluster_info", "scrape_duration_seconds", "up"})
 }
 
-// sorted puts the parts of what numbers tells in an order.
-func sorted(numbers string) string {
-	return strings.Join(slices.Sorted(strings.SplitSeq(numbers, ", ")), ", ")
+// sorted returns a summary with its parts sorted.
+func sorted(summary string) string {
+	return strings.Join(slices.Sorted(strings.SplitSeq(summary, ", ")), ", ")
 }
 
 func linesWith(text, part string) string {
@@ -501,8 +501,8 @@ func linesWith(text, part string) string {
 	return strings.Join(out, "")
 }
 
-// mixture gives clusters of every size, and to most of them faults that strike now and then.
-func mixture(cloud *simulator.Simulator, rng *rand.Rand, project string, n int) (ids []string) {
+// addRandomClusters adds clusters of several sizes, most of them with intermittent faults.
+func addRandomClusters(cloud *simulator.Simulator, rng *rand.Rand, project string, n int) (ids []string) {
 	statuses := []string{"accepted", "accepted", "accepted", "rejected", "pendingAcceptance", "creating", "failed", "deleting", "frozen"}
 	for i := range n {
 		c := simulator.Cluster{ID: fmt.Sprintf("c%03d", i), Status: "200", ServiceOff: rng.IntN(20) == 0}
@@ -517,7 +517,7 @@ func mixture(cloud *simulator.Simulator, rng *rand.Rand, project string, n int) 
 		cloud.AddCluster(project, c)
 		var faults []simulator.Fault
 		for range rng.IntN(4) {
-			faults = append(faults, someFault(rng))
+			faults = append(faults, randomFault(rng))
 		}
 		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: c.ID}, faults...)
 		ids = append(ids, c.ID)
@@ -525,8 +525,8 @@ func mixture(cloud *simulator.Simulator, rng *rand.Rand, project string, n int) 
 	return ids
 }
 
-// someFault is one that may keep the truth back, but tells no lie of its own.
-func someFault(rng *rand.Rand) simulator.Fault {
+// randomFault returns a fault that may hide connections, but does not invent any.
+func randomFault(rng *rand.Rand) simulator.Fault {
 	faults := []simulator.Fault{
 		{Status: 429}, {Status: 500}, {Status: 503, Body: "<html>"}, {Status: 403}, {Status: 404},
 		{Status: 429, Header: http.Header{"Retry-After": {"0"}}},
@@ -537,16 +537,15 @@ func someFault(rng *rand.Rand) simulator.Fault {
 		{PageCap: 1 + rng.IntN(4)}, {PageCap: 1 + rng.IntN(4), RepeatIDs: true}, {PageCap: 2, IgnoreOffset: true}, {RepeatIDs: true},
 	}
 	f := faults[rng.IntN(len(faults))]
-	if rng.IntN(25) == 0 { // these hold a call for the whole scrape
+	if rng.IntN(25) == 0 { // these take the whole scrape
 		f = []simulator.Fault{{Hang: true}, {Trickle: 50 * time.Millisecond}, {SlowHeader: 50 * time.Millisecond}}[rng.IntN(3)]
 	}
 	f.Probability = 0.1 + 0.6*rng.Float64()
 	return f
 }
 
-// holdAgainst compares what a scrape shows of a cluster with what is true of it. It says whether all of the truth is
-// there.
-func holdAgainst(t *testing.T, c *simulator.Cluster, series map[string]float64) (told bool) {
+// compare compares a cluster's series with the cluster, and reports whether they are complete.
+func compare(t *testing.T, c *simulator.Cluster, series map[string]float64) (complete bool) {
 	t.Helper()
 	up, enabled, truncated := series["up"], series["enabled"], series["connections_truncated"]
 	switch {
@@ -561,7 +560,7 @@ func holdAgainst(t *testing.T, c *simulator.Cluster, series map[string]float64) 
 		}
 		return true
 	case c.ServiceOff:
-		t.Errorf("%s is off, and shown as on: %v", c.ID, series)
+		t.Errorf("%s is off, but shown as on: %v", c.ID, series)
 		return false
 	}
 
@@ -587,74 +586,74 @@ func holdAgainst(t *testing.T, c *simulator.Cluster, series map[string]float64) 
 		if kind != "connections" && kind != "connection_status" && kind != "reported_connections" {
 			continue
 		}
-		truth, ok := want[name]
-		if !ok || value > truth || (value != truth && (truncated == 0 || kind != "connections")) {
-			t.Errorf("%s: %s is %v, in truth %v (%t); truncated %v", c.ID, name, value, truth, ok, truncated)
+		expected, ok := want[name]
+		if !ok || value > expected || (value != expected && (truncated == 0 || kind != "connections")) {
+			t.Errorf("%s: %s is %v, want %v (%t); truncated %v", c.ID, name, value, expected, ok, truncated)
 		}
 	}
 	if _, ok := series["reported_connections"]; !ok {
 		t.Errorf("%s: no reported_connections: %v", c.ID, series)
 	}
-	if complete := listed == len(c.Connections)+c.Unlisted; complete != (truncated == 0) {
+	if all := listed == len(c.Connections)+c.Unlisted; all != (truncated == 0) {
 		t.Errorf("%s: %d of %d+%d listed, truncated %v", c.ID, listed, len(c.Connections), c.Unlisted, truncated)
 	}
 	return listed == len(c.Connections)
 }
 
-// randomly starts the exporter over clusters with mixed faults. tell scrapes once, and holds every cluster against the
-// fleet as it stands, which must not change meanwhile.
-func randomly(t *testing.T, clusters int) (cloud *simulator.Simulator, tell func()) {
+// startRandom starts the program over clusters with random faults. scrape scrapes once and compares every cluster with
+// the cloud, which must not change meanwhile.
+func startRandom(t *testing.T, clusters int) (cloud *simulator.Simulator, scrape func()) {
 	t.Helper()
 	const seed = 20250815
 	t.Logf("seed %d", seed)
 	cloud, url := faultyCloud(t, seed, "mixed")
-	ids := mixture(cloud, rand.New(rand.NewPCG(seed, seed)), "mixed", clusters) //nolint:gosec // chance has to be repeatable here
+	ids := addRandomClusters(cloud, rand.New(rand.NewPCG(seed, seed)), "mixed", clusters) //nolint:gosec // repeatable
 	p := start(t, "--scrape.timeout-offset=100ms",
 		"--config.file="+faultyFile(t, url, "{concurrency: 64}", map[string][]string{"mixed": ids}))
-	var told, kept atomic.Int64
+	var complete, incomplete atomic.Int64
 	t.Cleanup(func() {
-		t.Logf("%d times all of the truth, %d times not", told.Load(), kept.Load())
-		// Else the comparison compared nothing.
-		if all := told.Load() + kept.Load(); told.Load() < all/20 || kept.Load() < all/20 {
-			t.Errorf("told %d times, kept back %d times", told.Load(), kept.Load())
+		t.Logf("%d results were complete, %d were not", complete.Load(), incomplete.Load())
+		// Otherwise the comparison proves little.
+		if all := complete.Load() + incomplete.Load(); complete.Load() < all/20 || incomplete.Load() < all/20 {
+			t.Errorf("%d results were complete, %d were not", complete.Load(), incomplete.Load())
 		}
 	})
 	return cloud, func() {
-		truth := cloud.Clusters("mixed")
+		actual := cloud.Clusters("mixed")
 		shown, _, _ := p.scrape(t, "0.5")
-		for i := range truth {
-			if series, ok := shown[truth[i].ID]; !ok {
-				t.Errorf("%s is not shown", truth[i].ID)
-			} else if holdAgainst(t, &truth[i], series) {
-				told.Add(1)
+		for i := range actual {
+			if series, ok := shown[actual[i].ID]; !ok {
+				t.Errorf("%s is not shown", actual[i].ID)
+			} else if compare(t, &actual[i], series) {
+				complete.Add(1)
 			} else {
-				kept.Add(1)
+				incomplete.Add(1)
 			}
 		}
 	}
 }
 
-// TestFaultsAtRandom has two Prometheus servers scrape 300 clusters, each at its own pace.
+// TestFaultsAtRandom scrapes 300 clusters like two Prometheus servers.
 func TestFaultsAtRandom(t *testing.T) {
-	_, tell := randomly(t, 300)
+	_, scrape := startRandom(t, 300)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
 			for range 10 {
-				tell()
+				scrape()
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// TestFaultsInAChangingFleet has the fleet change between the scrapes: no number of before may be left.
+// TestFaultsInAChangingFleet changes the clusters between scrapes, which must show no outdated value.
 func TestFaultsInAChangingFleet(t *testing.T) {
-	cloud, tell := randomly(t, 100)
+	cloud, scrape := startRandom(t, 100)
 	for range 5 {
 		var wg sync.WaitGroup
 		for range 2 {
-			wg.Go(tell)
+			wg.Go(scrape)
 		}
 		wg.Wait()
 		for range 200 {

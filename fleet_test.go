@@ -249,7 +249,7 @@ func TestSeveralAccounts(t *testing.T) {
 		{"user", "cn-north-4", "", "credentials: {user: {name: watcher, domain: account, password: password-of-the-user-1}}, discovery: {name: search}"},
 		{"agency", "ap-southeast-3", "p2", "credentials: {ecs_agency: true}, discovery: {engine: opensearch}"},
 		{"wrong", "ap-southeast-3", "p1", "credentials: {ecs_agency: true}, clusters: [{id: c1}]"},
-		{"refused", "ap-southeast-3", "p2", "credentials: {access_key: ACCESS-KEY-unknown, secret_key: secret-key-of-nobody}, clusters: [{id: c3}]"},
+		{"rejected", "ap-southeast-3", "p2", "credentials: {access_key: ACCESS-KEY-unknown, secret_key: secret-key-of-nobody}, clusters: [{id: c3}]"},
 	} {
 		text += fmt.Sprintf("  - {name: %s, region: %s, project_id: %q, endpoint: %q, iam_endpoint: %q, %s}\n", p.name, p.region, p.id, v.url, v.url, p.rest)
 	}

@@ -17,11 +17,11 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// TestDeadConnectionsAreReplaced holds that a connection that has died silently costs one scrape or 30 s of data, and
-// that a dial that gets no answer ends.
+// TestDeadConnectionsAreReplaced checks that a silently dead connection costs one scrape or 30 s of data, and that a
+// dial without a response times out.
 func TestDeadConnectionsAreReplaced(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it waits until a dead connection is noticed")
+		t.Skip("waits until a dead connection is noticed")
 	}
 	t.Parallel()
 	together(t, map[string]func(*testing.T){
@@ -29,11 +29,11 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 		"HTTP/2, probes":    func(t *testing.T) { silentDeath(t, true, probeOne) },
 		"HTTP/1.1, scrapes": func(t *testing.T) { silentDeath(t, false, scrapeAll) },
 		"HTTP/1.1, probes":  func(t *testing.T) { silentDeath(t, false, probeOne) },
-		"dial into nothing": dialIntoNothing,
+		"unanswered dial":   unansweredDial,
 	})
 }
 
-// attempt scrapes or probes with a timeout of 5 s, and reports whether there was data.
+// attempt scrapes or probes with a timeout of 5 s, and reports whether all clusters are up.
 type attempt func(t *testing.T, p *program, ids []string) bool
 
 func scrapeAll(t *testing.T, p *program, ids []string) bool {
@@ -47,8 +47,8 @@ func probeOne(t *testing.T, p *program, ids []string) bool {
 	return p.probe(t, ids[0])
 }
 
-// silentDeath lets all connections of a program die silently after a scrape of 40 clusters, 16 at once. Only one
-// attempt may fail then, or those that begin within 30 s.
+// silentDeath makes all connections die silently after a scrape of 40 clusters, 16 at once. Then only one attempt may
+// fail, or those that begin within 30 s.
 func silentDeath(t *testing.T, http2 bool, try attempt) {
 	t.Helper()
 	const patience = 30 * time.Second
@@ -76,7 +76,7 @@ func silentDeath(t *testing.T, http2 bool, try attempt) {
 	})
 
 	p := start(t, "--config.file="+cloud.file(t, "https://"+relay.Addr))
-	p.eventually(t, "there is data at first", func() bool { return scrapeAll(t, p, ids) && try(t, p, ids) })
+	p.eventually(t, "the clusters are up at first", func() bool { return scrapeAll(t, p, ids) && try(t, p, ids) })
 	want := "HTTP/1.1"
 	if http2 {
 		want = "HTTP/2.0"
@@ -91,15 +91,15 @@ func silentDeath(t *testing.T, http2 bool, try attempt) {
 	for begun := died; !try(t, p, ids); begun = time.Now() {
 		lost++
 		if lost > 1 && begun.Sub(died) > patience {
-			t.Fatalf("no data in %d attempts, the last of which began %v after the death", lost, begun.Sub(died))
+			t.Fatalf("%d attempts failed, the last of which began %v after the connections died", lost, begun.Sub(died))
 		}
 	}
-	t.Logf("data after %d attempts without, %v after the death", lost, time.Since(died))
+	t.Logf("%d attempts failed; up %v after the connections died", lost, time.Since(died))
 }
 
-// dialIntoNothing has an endpoint that never answers a SYN. A dial ends after 5 s: either the cluster fails then, or
-// there is time for a second one in the 11.5 s that the scrape has.
-func dialIntoNothing(t *testing.T) {
+// unansweredDial dials an endpoint that never answers a SYN. The dial times out after 5 s: then either the cluster
+// fails, or a second dial fits into the 11.5 s of the scrape.
+func unansweredDial(t *testing.T) {
 	ids := clusterIDs("c", 1)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
 	p := start(t, "--config.file="+cloud.file(t, "http://"+fullListener(t)))
@@ -114,11 +114,11 @@ func dialIntoNothing(t *testing.T) {
 	}
 	t.Logf("%v requests failed, the scrape took %v", failed, took)
 	if failed < 2 && took > 7*time.Second {
-		t.Errorf("%v requests failed in a scrape of %v: the dial did not end after 5 s", failed, took)
+		t.Errorf("%v requests failed in a scrape of %v: the dial did not time out after 5 s", failed, took)
 	}
 }
 
-// fullListener returns the address of a listener whose queue of connections is full, so that it answers no SYN.
+// fullListener returns the address of a listener with a full backlog, which answers no SYN.
 func fullListener(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -150,6 +150,6 @@ func fullListener(t *testing.T) string {
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 	}
-	t.Skip("this system answers although the queue is full")
+	t.Skip("this system answers although the backlog is full")
 	return ""
 }

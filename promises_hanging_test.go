@@ -12,11 +12,11 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// TestHangingClustersCostOnlyThemselves reads 200 clusters of which many never answer: every other one is up in each of
-// three scrapes, the first included. A scrape has 5 s, and 16 clusters are read at once.
-func TestHangingClustersCostOnlyThemselves(t *testing.T) {
+// TestHangingClustersAffectNoOthers scrapes 200 clusters, many of which hang, three times within 5 s each, 16 at once.
+// All others are up each time.
+func TestHangingClustersAffectNoOthers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("each scrape takes the 5 s that it has")
+		t.Skip("each scrape takes 5 s")
 	}
 	t.Parallel()
 	hanging := func(n int) []string { return clusterIDs("hanging", n) }
@@ -24,30 +24,29 @@ func TestHangingClustersCostOnlyThemselves(t *testing.T) {
 	one := func(ids []string) []member { return []member{{project: "p1", clusters: ids}} }
 	together(t, map[string]func(*testing.T){
 		"120 of 200, listed first": func(t *testing.T) {
-			readBesideHanging(t, 0, one(slices.Concat(hanging(120), healthy(80))))
+			scrapeHanging(t, 0, one(slices.Concat(hanging(120), healthy(80))))
 		},
 		"100 of 200, listed first": func(t *testing.T) {
-			readBesideHanging(t, 0, one(slices.Concat(hanging(100), healthy(100))))
+			scrapeHanging(t, 0, one(slices.Concat(hanging(100), healthy(100))))
 		},
 		"120 of 200, listed last": func(t *testing.T) {
-			readBesideHanging(t, 0, one(slices.Concat(healthy(80), hanging(120))))
+			scrapeHanging(t, 0, one(slices.Concat(healthy(80), hanging(120))))
 		},
 		"120 of 200, interleaved": func(t *testing.T) {
-			readBesideHanging(t, 0, one(interleave(hanging(120), healthy(80))))
+			scrapeHanging(t, 0, one(interleave(hanging(120), healthy(80))))
 		},
 		"120 of 200, the others take 200 ms": func(t *testing.T) {
-			readBesideHanging(t, 200*time.Millisecond, one(slices.Concat(hanging(120), healthy(80))))
+			scrapeHanging(t, 200*time.Millisecond, one(slices.Concat(hanging(120), healthy(80))))
 		},
 		"one of two projects": func(t *testing.T) {
-			readBesideHanging(t, 0, []member{{project: "p1", clusters: hanging(120)}, {project: "p2", clusters: healthy(80)}})
+			scrapeHanging(t, 0, []member{{project: "p1", clusters: hanging(120)}, {project: "p2", clusters: healthy(80)}})
 		},
-		"probes": probeBesideHangingProbes,
+		"probes": probeHanging,
 	})
 }
 
-// readBesideHanging scrapes three times. Clusters whose id begins with hanging hang, and the others answer after the
-// latency.
-func readBesideHanging(t *testing.T, latency time.Duration, members []member) {
+// scrapeHanging scrapes three times. Clusters whose ID begins with "hanging" hang; the others have the latency.
+func scrapeHanging(t *testing.T, latency time.Duration, members []member) {
 	t.Helper()
 	cloud := newPromisesCloud(simulator.Options{}, members...)
 	var hanging, healthy []string
@@ -66,16 +65,16 @@ func readBesideHanging(t *testing.T, latency time.Duration, members []member) {
 	for n := 1; n <= 3; n++ {
 		clusters, _, _ := p.scrape(t, "5")
 		if up := clusters.up(healthy); up != len(healthy) {
-			t.Errorf("scrape %d: %d of %d healthy clusters were read", n, up, len(healthy))
+			t.Errorf("scrape %d: %d of %d healthy clusters are up", n, up, len(healthy))
 		}
 		if down := clusters.down(hanging); down != len(hanging) {
-			t.Errorf("scrape %d: %d of %d hanging clusters are shown as down", n, down, len(hanging))
+			t.Errorf("scrape %d: %d of %d hanging clusters are down", n, down, len(hanging))
 		}
 	}
-	p.eventually(t, "no call is under way in the cloud", func() bool { return cloud.InFlight() == 0 })
+	p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
 }
 
-// interleave puts the elements of b between those of a, evenly.
+// interleave distributes the elements of b evenly between those of a.
 func interleave(a, b []string) []string {
 	var all []string
 	for i, id := range a {
@@ -85,8 +84,8 @@ func interleave(a, b []string) []string {
 	return all
 }
 
-// probeBesideHangingProbes probes a healthy cluster while 59 others are being probed and hang.
-func probeBesideHangingProbes(t *testing.T) {
+// probeHanging probes a healthy cluster while 59 others are probed and hang.
+func probeHanging(t *testing.T) {
 	ids := clusterIDs("c", 60)
 	healthy, hanging := ids[59], ids[:59]
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
@@ -94,7 +93,7 @@ func probeBesideHangingProbes(t *testing.T) {
 	p := cloud.start(t)
 	for n := 1; n <= 3; n++ {
 		if !p.probe(t, healthy) {
-			t.Errorf("round %d: the healthy cluster was not read alone", n)
+			t.Errorf("round %d: the healthy cluster is down when probed alone", n)
 		}
 		var probes sync.WaitGroup
 		for _, id := range hanging {
@@ -106,9 +105,9 @@ func probeBesideHangingProbes(t *testing.T) {
 		}
 		p.eventually(t, "16 clusters hang", func() bool { return cloud.InFlight() >= 16 })
 		if !p.probe(t, healthy) {
-			t.Errorf("round %d: the healthy cluster was not read", n)
+			t.Errorf("round %d: the healthy cluster is down", n)
 		}
 		probes.Wait()
-		p.eventually(t, "no call is under way in the cloud", func() bool { return cloud.InFlight() == 0 })
+		p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
 	}
 }

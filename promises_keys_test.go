@@ -18,43 +18,40 @@ import (
 )
 
 const (
-	// trust is for how long an accepted key may be used by many calls at once.
-	trust = 3 * time.Second
-	// mostRefusals of a key in a row come before its pause; the cloud locks it with the fifth.
-	mostRefusals = 3
-	// firstPause of a key after that.
-	firstPause = time.Minute
+	trust         = 3 * time.Second // how long an accepted key may be used concurrently
+	maxRejections = 3               // rejections in a row before a pause; the cloud locks the key at the fifth
+	firstPause    = time.Minute
 
 	everySecond = "discovery: {refresh_interval: 1s}"
 )
 
-// TestKeysAreProtected holds that no key comes near its lock, whatever happens to it, and that a cluster that refuses
-// alone costs the others nothing.
+// TestKeysAreProtected checks that no key is rejected often enough to be locked, and that a single cluster that rejects
+// the key does not affect the others.
 func TestKeysAreProtected(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it waits until an accepted key has to show again that it is valid")
+		t.Skip("waits until an accepted key must be tried again")
 	}
 	t.Parallel()
 	together(t, map[string]func(*testing.T){
-		"revoked between scrapes":         func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0301") },
-		"unknown between scrapes":         func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0303") },
-		"expired between scrapes":         func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0307") },
-		"CSS.0045 between scrapes":        func(t *testing.T) { revokedBetweenScrapes(t, "CSS.0045") },
-		"wrong, with clusters":            func(t *testing.T) { wrongFromTheStart(t, member{}) },
-		"wrong, with discovery":           func(t *testing.T) { wrongFromTheStart(t, member{settings: everySecond}) },
-		"wrong, with a look-up":           func(t *testing.T) { wrongFromTheStart(t, member{lookup: true}) },
-		"shared, revoked between scrapes": sharedAndRevoked,
-		"shared, wrong from the start":    sharedAndWrong,
-		"revoked in a burst":              revokedInABurst,
-		"revoked in a burst, one by one":  revokedOneByOne,
-		"one refuses alone":               func(t *testing.T) { refusesAlone(t, 0, simulator.Fault{Status: 401}) },
-		"one refuses alone, now and then": func(t *testing.T) { refusesAlone(t, trust, simulator.Fault{Status: 401}) },
-		"one says CSS.0045":               func(t *testing.T) { refusesAlone(t, 0, tokenIncorrect()) },
-		"one says CSS.0045, now and then": func(t *testing.T) { refusesAlone(t, trust, tokenIncorrect()) },
+		"revoked between scrapes":               func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0301") },
+		"unknown between scrapes":               func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0303") },
+		"expired between scrapes":               func(t *testing.T) { revokedBetweenScrapes(t, "APIGW.0307") },
+		"CSS.0045 between scrapes":              func(t *testing.T) { revokedBetweenScrapes(t, "CSS.0045") },
+		"wrong, with clusters":                  func(t *testing.T) { wrongFromTheStart(t, member{}) },
+		"wrong, with discovery":                 func(t *testing.T) { wrongFromTheStart(t, member{settings: everySecond}) },
+		"wrong, with a lookup":                  func(t *testing.T) { wrongFromTheStart(t, member{lookup: true}) },
+		"shared, revoked between scrapes":       sharedAndRevoked,
+		"shared, wrong from the start":          sharedAndWrong,
+		"revoked in a burst":                    revokedInABurst,
+		"revoked in a burst, one by one":        revokedOneByOne,
+		"one cluster rejects":                   func(t *testing.T) { oneClusterRejects(t, 0, simulator.Fault{Status: 401}) },
+		"one cluster rejects, intermittently":   func(t *testing.T) { oneClusterRejects(t, trust, simulator.Fault{Status: 401}) },
+		"one cluster: CSS.0045":                 func(t *testing.T) { oneClusterRejects(t, 0, tokenIncorrect()) },
+		"one cluster: CSS.0045, intermittently": func(t *testing.T) { oneClusterRejects(t, trust, tokenIncorrect()) },
 	})
 }
 
-// TestPausedKeyRecovers waits for the end of a pause, so it takes more than a minute and runs with the soak test.
+// TestPausedKeyRecovers waits for the end of a pause, more than a minute, so it runs with the soak test.
 func TestPausedKeyRecovers(t *testing.T) {
 	if os.Getenv("CSS_VPCEP_SOAK") == "" {
 		t.Skip("set CSS_VPCEP_SOAK to run it")
@@ -70,42 +67,42 @@ func tokenIncorrect() simulator.Fault {
 	return simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0045","externalMessage":"The token is incorrect."}`}
 }
 
-// checkRefusals fails if a key was refused too often in a row or in all, or is locked.
-func (c *promisesCloud) checkRefusals(t *testing.T, access string, mostInAll int) {
+// checkRejections fails if a key was rejected too often in a row or in total, or is locked.
+func (c *promisesCloud) checkRejections(t *testing.T, access string, maxTotal int) {
 	t.Helper()
 	inARow, total := c.Refusals(access)
-	t.Logf("%d refusals in a row, %d in all", inARow, total)
-	if inARow > mostRefusals || total > mostInAll {
-		t.Errorf("the key was refused %d times in a row and %d times in all, more than %d and %d",
-			inARow, total, mostRefusals, mostInAll)
+	t.Logf("%d rejections in a row, %d in total", inARow, total)
+	if inARow > maxRejections || total > maxTotal {
+		t.Errorf("the key was rejected %d times in a row and %d times in total, more than %d and %d",
+			inARow, total, maxRejections, maxTotal)
 	}
 	if c.Locked(access) {
 		t.Error("the key is locked")
 	}
 }
 
-// slow gives every cluster a latency, which is none of the gateway.
+// slow sets a latency of all clusters, though not of the gateway, which checks the keys.
 func (c *promisesCloud) slow(latency time.Duration) {
 	c.SetFault(simulator.Target{Endpoint: simulator.Connections}, simulator.Fault{Latency: latency})
 }
 
-// pausedScrapes scrapes three times while a key is refused: every cluster fails with auth. The first scrape may be what
-// brings the refusals; the others make no call at all.
+// pausedScrapes scrapes three times with a rejected key: every cluster fails with auth, and only the first scrape may
+// send requests.
 func pausedScrapes(t *testing.T, cloud *promisesCloud, p *program, ids []string) {
 	t.Helper()
-	var calls int
+	var sent int
 	for n := 1; n <= 3; n++ {
 		clusters, own, _ := p.scrape(t, "10")
 		if down := clusters.down(ids); down != len(ids) {
 			t.Errorf("scrape %d: %d of %d clusters are down", n, down, len(ids))
 		}
 		if failed := failures(own); failed["auth"] != n*len(ids) || len(failed) != 1 {
-			t.Errorf("scrape %d: failures by reason %v, want %d times auth", n, failed, n*len(ids))
+			t.Errorf("scrape %d: failures by reason %v, want auth: %d", n, failed, n*len(ids))
 		}
-		if n > 1 && len(cloud.Requests()) != calls {
-			t.Errorf("scrape %d: %d requests in the pause", n, len(cloud.Requests())-calls)
+		if n > 1 && len(cloud.Requests()) != sent {
+			t.Errorf("scrape %d: %d requests during the pause", n, len(cloud.Requests())-sent)
 		}
-		calls = len(cloud.Requests())
+		sent = len(cloud.Requests())
 	}
 }
 
@@ -121,10 +118,10 @@ func revokedBetweenScrapes(t *testing.T, code string) {
 	cloud.RefuseKey("AK-revoked", code)
 	time.Sleep(trust)
 	pausedScrapes(t, cloud, p, ids)
-	cloud.checkRefusals(t, "AK-revoked", mostRefusals)
+	cloud.checkRejections(t, "AK-revoked", maxRejections)
 }
 
-// wrongFromTheStart has two Prometheus servers scrape at once, again and again.
+// wrongFromTheStart scrapes a project with an invalid key like two Prometheus servers.
 func wrongFromTheStart(t *testing.T, m member) {
 	t.Helper()
 	m.project, m.access, m.secret, m.clusters = "p1", "AK-wrong", "another one", clusterIDs("c", 60)
@@ -137,15 +134,15 @@ func wrongFromTheStart(t *testing.T, m member) {
 				if clusters, _, _ := p.scrape(t, "10"); clusters.down(m.clusters) != len(m.clusters) {
 					t.Errorf("%d of %d clusters are down", clusters.down(m.clusters), len(m.clusters))
 				}
-				time.Sleep(time.Second) // in which discovery and the look-up try again
+				time.Sleep(time.Second) // discovery and the lookup retry meanwhile
 			}
 		})
 	}
 	scrapes.Wait()
-	cloud.checkRefusals(t, m.access, mostRefusals)
+	cloud.checkRejections(t, m.access, maxRejections)
 }
 
-// fiveWithOneKey are projects of 12 clusters each.
+// fiveWithOneKey returns projects of 12 clusters each, and the IDs of all clusters.
 func fiveWithOneKey(secret, settings string) (members []member, ids []string) {
 	for i := range 5 {
 		m := member{project: fmt.Sprintf("p%d", i), access: "AK-shared", secret: secret, settings: settings}
@@ -155,7 +152,7 @@ func fiveWithOneKey(secret, settings string) (members []member, ids []string) {
 	return members, ids
 }
 
-// TestReloadKeepsThePause: a sidecar that reloads again and again must not lock a wrong key, whatever else the file changes.
+// TestReloadKeepsThePause checks that repeated reloads, such as by a sidecar, do not lock an invalid key.
 func TestReloadKeepsThePause(t *testing.T) {
 	ids := clusterIDs("c", 20)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-wrong", secret: "another one", clusters: ids})
@@ -170,7 +167,7 @@ func TestReloadKeepsThePause(t *testing.T) {
 		changed := strings.Replace(string(content), "requests_per_second: 1000", fmt.Sprintf("requests_per_second: %d", 1001+n), 1)
 		p.reload(t, file, changed)
 	}
-	cloud.checkRefusals(t, "AK-wrong", mostRefusals)
+	cloud.checkRejections(t, "AK-wrong", maxRejections)
 }
 
 func sharedAndRevoked(t *testing.T) {
@@ -184,7 +181,7 @@ func sharedAndRevoked(t *testing.T) {
 	cloud.RefuseKey("AK-shared", "APIGW.0301")
 	time.Sleep(trust)
 	pausedScrapes(t, cloud, p, ids)
-	cloud.checkRefusals(t, "AK-shared", mostRefusals)
+	cloud.checkRejections(t, "AK-shared", maxRejections)
 }
 
 func sharedAndWrong(t *testing.T) {
@@ -196,7 +193,7 @@ func sharedAndWrong(t *testing.T) {
 			t.Errorf("%d of %d clusters are down", clusters.down(ids), len(ids))
 		}
 	}
-	cloud.checkRefusals(t, "AK-shared", mostRefusals)
+	cloud.checkRejections(t, "AK-shared", maxRejections)
 }
 
 func acceptedAgain(t *testing.T) {
@@ -207,7 +204,7 @@ func acceptedAgain(t *testing.T) {
 		func() { cloud.AcceptKey("AK-again") })
 }
 
-// clockJumps moves the cloud's clock by 20 minutes, so that it refuses every signature.
+// clockJumps moves the cloud's clock by 20 minutes, so that it rejects every signature.
 func clockJumps(t *testing.T) {
 	var ahead atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -218,25 +215,25 @@ func clockJumps(t *testing.T) {
 		func() { ahead.Store(0) })
 }
 
-// recovers has a key refused from one moment to another. It is refused three times at most, pauses, and is used again
-// after the pause of a minute.
-func recovers(t *testing.T, cloud *promisesCloud, access string, ids []string, refuse, accept func()) {
+// recovers checks that a key that is suddenly rejected is paused after three rejections at most, and is used again
+// after a minute.
+func recovers(t *testing.T, cloud *promisesCloud, access string, ids []string, reject, accept func()) {
 	t.Helper()
 	p := cloud.start(t)
 	if clusters, _, _ := p.scrape(t, "10"); clusters.up(ids) != len(ids) {
 		t.Fatalf("%d of %d clusters are up at first", clusters.up(ids), len(ids))
 	}
-	refuse()
+	reject()
 	time.Sleep(trust)
 	pausedScrapes(t, cloud, p, ids)
-	paused, calls := time.Now(), len(cloud.Requests())
+	paused, sent := time.Now(), len(cloud.Requests())
 	accept()
 	for time.Since(paused) < firstPause/2 {
 		time.Sleep(firstPause / 6)
 		p.scrape(t, "10")
 	}
-	if n := len(cloud.Requests()); n != calls {
-		t.Errorf("%d requests in the pause", n-calls)
+	if n := len(cloud.Requests()); n != sent {
+		t.Errorf("%d requests during the pause", n-sent)
 	}
 	up := 0
 	for up != len(ids) && time.Since(paused) < firstPause+10*time.Second {
@@ -247,12 +244,11 @@ func recovers(t *testing.T, cloud *promisesCloud, access string, ids []string, r
 	if up != len(ids) {
 		t.Errorf("%d of %d clusters are up after the pause", up, len(ids))
 	}
-	cloud.checkRefusals(t, access, mostRefusals)
+	cloud.checkRejections(t, access, maxRejections)
 }
 
-// revokedInABurst revokes a key while 16 calls of 200 ms are under way, whose answers come all at once. The calls that
-// follow may be refused if they were sent before the first refusal arrived. After that there are single tries, three at
-// most.
+// revokedInABurst revokes a key while 16 requests are in flight, whose responses arrive at once. Requests that were
+// sent before the first rejection arrived may be rejected too; after that at most three single tries are.
 func revokedInABurst(t *testing.T) {
 	ids := clusterIDs("c", 60)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-burst", clusters: ids})
@@ -260,19 +256,19 @@ func revokedInABurst(t *testing.T) {
 	p := cloud.start(t)
 	var scrape sync.WaitGroup
 	scrape.Go(func() { p.scrape(t, "10") })
-	p.eventually(t, "the burst has begun", func() bool { return cloud.InFlight() >= 16 })
+	p.eventually(t, "the burst is in flight", func() bool { return cloud.InFlight() >= 16 })
 	cloud.RefuseKey("AK-burst", "APIGW.0301")
 	scrape.Wait()
 	p.scrape(t, "10")
 	_, total := cloud.Refusals("AK-burst")
-	t.Logf("%d refusals, %d calls under way at most", total, cloud.PeakInFlight())
-	if most := cloud.PeakInFlight() + mostRefusals; total == 0 || total > most {
-		t.Errorf("%d refusals, want 1 to %d", total, most)
+	t.Logf("%d rejections, at most %d requests in flight", total, cloud.PeakInFlight())
+	if most := cloud.PeakInFlight() + maxRejections; total == 0 || total > most {
+		t.Errorf("%d rejections, want 1 to %d", total, most)
 	}
 }
 
-// revokedOneByOne revokes a key while 16 calls are under way that the gateway has accepted. Their answers come one by
-// one, and say nothing about a key that has been refused since.
+// revokedOneByOne revokes a key while 16 accepted requests are in flight. Their successful responses, which arrive one
+// by one after the first rejection, must not end the suspicion.
 func revokedOneByOne(t *testing.T) {
 	ids := clusterIDs("c", 60)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-burst", clusters: ids})
@@ -299,52 +295,52 @@ func revokedOneByOne(t *testing.T) {
 	scrape.Go(func() { p.scrape(t, "10") })
 	p.eventually(t, "the key is tried", func() bool { return held.Load() == 1 })
 	release <- struct{}{}
-	p.eventually(t, "the burst has begun", func() bool { return held.Load() >= 16 })
+	p.eventually(t, "the burst is in flight", func() bool { return held.Load() >= 16 })
 	cloud.RefuseKey("AK-burst", "APIGW.0301")
 	release <- struct{}{}
-	p.eventually(t, "the key is refused", func() bool {
+	p.eventually(t, "the key is rejected", func() bool {
 		_, total := cloud.Refusals("AK-burst")
 		return total > 0
 	})
-	time.Sleep(500 * time.Millisecond) // in which the program makes its single tries
+	time.Sleep(500 * time.Millisecond) // the program sends its single tries meanwhile
 	for held.Load() > 0 {
 		release <- struct{}{}
 		time.Sleep(20 * time.Millisecond)
 	}
 	scrape.Wait()
 	p.scrape(t, "10")
-	cloud.checkRefusals(t, "AK-burst", mostRefusals)
-	var last time.Time // the end of the last refusal
+	cloud.checkRejections(t, "AK-burst", maxRejections)
+	var last time.Time // end of the last rejected request
 	for _, r := range cloud.Requests() {
 		if r.Status != http.StatusUnauthorized {
 			continue
 		}
 		if r.Start.Before(last) {
-			t.Error("two requests that were refused were in flight at once")
+			t.Error("two rejected requests were in flight at once")
 		}
 		last = r.Start.Add(r.Duration)
 	}
 }
 
-// refusesAlone has the first of 61 clusters refuse in each of five scrapes.
-func refusesAlone(t *testing.T, interval time.Duration, refusal simulator.Fault) {
+// oneClusterRejects makes the first of 61 clusters reject the key in each of five scrapes.
+func oneClusterRejects(t *testing.T, interval time.Duration, rejection simulator.Fault) {
 	t.Helper()
 	const scrapes = 5
 	ids := clusterIDs("c", 61)
 	alone, others := ids[0], ids[1:]
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", access: "AK-valid", clusters: ids})
 	cloud.slow(20 * time.Millisecond)
-	cloud.fault([]string{alone}, refusal)
+	cloud.fault([]string{alone}, rejection)
 	p := cloud.start(t)
 	for n := 1; n <= scrapes; n++ {
 		time.Sleep(interval)
 		clusters, own, _ := p.scrape(t, "10")
 		if up := clusters.up(others); up != len(others) {
-			t.Errorf("scrape %d: %d of %d others were read", n, up, len(others))
+			t.Errorf("scrape %d: %d of %d others are up", n, up, len(others))
 		}
 		if clusters.down([]string{alone}) != 1 || failures(own)["auth"] != n {
 			t.Errorf("scrape %d: the cluster is not down with auth; failures by reason: %v", n, failures(own))
 		}
 	}
-	cloud.checkRefusals(t, "AK-valid", scrapes)
+	cloud.checkRejections(t, "AK-valid", scrapes)
 }

@@ -16,11 +16,10 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// The tests of the files promises_*_test.go hold the program to what it promises about its behaviour towards the cloud:
-// they count the requests that a simulated cloud sees, and the clusters that a scrape shows.
+// The tests in promises_*_test.go check what the program promises about its requests: they count those that a simulated
+// cloud receives, and the clusters that are up.
 
-// together runs tests at once. They wait most of the time, and t.Parallel would not run more of them at once than there
-// are processors.
+// together runs all tests concurrently, because they mostly wait. t.Parallel would be limited by GOMAXPROCS.
 func together(t *testing.T, tests map[string]func(t *testing.T)) {
 	t.Helper()
 	var running sync.WaitGroup
@@ -30,14 +29,14 @@ func together(t *testing.T, tests map[string]func(t *testing.T)) {
 	running.Wait()
 }
 
-// member is a project of a promisesCloud, and of the file that names it.
+// member is a project of a promisesCloud and of its configuration file.
 type member struct {
-	project  string // its id and name
-	access   string // access key; empty for one that no other project has
-	secret   string // secret key in the file; empty for the right one
-	lookup   bool   // the file does not say the project's id
+	project  string // ID and name
+	access   string // access key; default: one per project
+	secret   string // secret key in the file; default: the valid one
+	lookup   bool   // the file omits the project's ID
 	clusters []string
-	discover bool   // the file does not list the clusters
+	discover bool   // the file omits the clusters
 	settings string // further settings of the project in the file
 }
 
@@ -48,19 +47,19 @@ func (m *member) accessKey() string {
 	return "AK-of-the-test-" + m.project
 }
 
-// promisesCloud is a simulated cloud that locks a key after five refusals in a row.
+// promisesCloud is a simulated cloud that locks a key after five rejections in a row.
 type promisesCloud struct {
 	*simulator.Simulator
 	members []member
 }
 
-const rightSecret = "SK-of-the-test" //nolint:gosec // opens nothing but the simulator
+const validSecret = "SK-of-the-test" //nolint:gosec // opens nothing but the simulator
 
 func newPromisesCloud(options simulator.Options, members ...member) *promisesCloud {
 	options.LockKeys = true
 	c := &promisesCloud{simulator.New(options), members}
 	for _, m := range members {
-		key := simulator.Key{Access: m.accessKey(), Secret: rightSecret}
+		key := simulator.Key{Access: m.accessKey(), Secret: validSecret}
 		c.AddProject(simulator.Project{ID: m.project, Region: "cn-north-4", Keys: []simulator.Key{key}})
 		for _, id := range m.clusters {
 			c.AddCluster(m.project, simulator.Cluster{ID: id, Name: id, Status: "200", Engine: "elasticsearch"})
@@ -69,7 +68,7 @@ func newPromisesCloud(options simulator.Options, members ...member) *promisesClo
 	return c
 }
 
-// file writes a configuration file that names all members, and returns its path.
+// file writes a configuration file with all members, and returns its path.
 func (c *promisesCloud) file(t *testing.T, url string) string {
 	t.Helper()
 	var text strings.Builder
@@ -77,7 +76,7 @@ func (c *promisesCloud) file(t *testing.T, url string) string {
 	for _, m := range c.members {
 		secret := m.secret
 		if secret == "" {
-			secret = rightSecret
+			secret = validSecret
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    region: cn-north-4\n    requests_per_second: 1000\n"+
 			"    endpoint: %s\n    iam_endpoint: %s\n    credentials: {access_key: %s, secret_key: %s}\n",
@@ -99,25 +98,25 @@ func (c *promisesCloud) file(t *testing.T, url string) string {
 	return path
 }
 
-// start starts the program over the cloud, and waits until it is ready.
+// start starts the program and waits until it is ready.
 func (c *promisesCloud) start(t *testing.T) *program {
 	t.Helper()
 	return start(t, "--config.file="+c.file(t, c.Serve(t)))
 }
 
-// fault gives each of the clusters the same fault.
+// fault sets the fault of each cluster.
 func (c *promisesCloud) fault(ids []string, f simulator.Fault) {
 	for _, id := range ids {
 		c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, f)
 	}
 }
 
-// calls returns how many requests for connections the cloud has got.
-func (c *promisesCloud) calls() int {
+// requests returns the number of requests for connections.
+func (c *promisesCloud) requests() int {
 	return c.Count(simulator.Target{Endpoint: simulator.Connections})
 }
 
-// clusterIDs returns n ids that begin with a prefix.
+// clusterIDs returns n IDs with a prefix.
 func clusterIDs(prefix string, n int) []string {
 	ids := make([]string, n)
 	for i := range ids {
@@ -126,7 +125,7 @@ func clusterIDs(prefix string, n int) []string {
 	return ids
 }
 
-// up returns how many of the clusters are shown as up.
+// up returns how many of the clusters are up.
 func (s shown) up(ids []string) int {
 	n := 0
 	for _, id := range ids {
@@ -137,7 +136,7 @@ func (s shown) up(ids []string) int {
 	return n
 }
 
-// down returns how many of the clusters are shown as down.
+// down returns how many of the clusters are down.
 func (s shown) down(ids []string) int {
 	n := 0
 	for _, id := range ids {
@@ -148,7 +147,7 @@ func (s shown) down(ids []string) int {
 	return n
 }
 
-// probe probes one cluster with a timeout of 5 s, and reports whether it is shown as up.
+// probe probes one cluster with a timeout of 5 s, and reports whether it is up.
 func (p *program) probe(t *testing.T, id string) (up bool) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/probe?target="+id, nil)

@@ -10,11 +10,11 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// TestThrottlingIsRemembered holds that what was throttled is not asked again too early, by later scrapes and refreshes
-// either, and that a throttled cluster costs the others nothing.
-func TestThrottlingIsRemembered(t *testing.T) {
+// TestThrottledRequestsAreNotRepeated checks that later scrapes and refreshes do not repeat throttled requests too
+// early, and that a throttled cluster does not affect the others.
+func TestThrottledRequestsAreNotRepeated(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it waits for what must not be sent again")
+		t.Skip("waits for requests that must not be sent")
 	}
 	t.Parallel()
 	clusters := simulator.Target{Endpoint: simulator.Connections}
@@ -28,27 +28,26 @@ func TestThrottlingIsRemembered(t *testing.T) {
 		"one cluster, without Retry-After":    func(t *testing.T) { throttledAlone(t, "", time.Second, 5) },
 		"discovery, from the start":           func(t *testing.T) { throttledDiscovery(t, true) },
 		"discovery, later":                    func(t *testing.T) { throttledDiscovery(t, false) },
-		"look-up":                             throttledLookup,
+		"lookup":                              throttledLookup,
 	})
 }
 
-// throttledScrape scrapes while all of the clusters are throttled, and returns how many calls that made. The nth such
-// scrape fails for the reason throttled as the others did.
-func throttledScrape(t *testing.T, cloud *promisesCloud, p *program, ids []string, n int) (calls int) {
+// throttledScrape scrapes while all clusters are throttled, as the nth such scrape, and returns how many requests were
+// sent.
+func throttledScrape(t *testing.T, cloud *promisesCloud, p *program, ids []string, n int) (sent int) {
 	t.Helper()
-	before := cloud.calls()
+	before := cloud.requests()
 	clusters, own, _ := p.scrape(t, "3")
 	if down := clusters.down(ids); down != len(ids) {
 		t.Errorf("scrape %d: %d of %d throttled clusters are down", n, down, len(ids))
 	}
 	if failed := failures(own); failed["throttled"] != n*len(ids) || len(failed) != 1 {
-		t.Errorf("scrape %d: failures by reason %v, want %d times throttled", n, failed, n*len(ids))
+		t.Errorf("scrape %d: failures by reason %v, want throttled: %d", n, failed, n*len(ids))
 	}
-	return cloud.calls() - before
+	return cloud.requests() - before
 }
 
-// throttledWithRetryAfter has 100 clusters throttled for 30 s: the first scrape learns that, and the next two make no
-// call.
+// throttledWithRetryAfter throttles 100 clusters for 30 s: only the first of three scrapes may send requests.
 func throttledWithRetryAfter(t *testing.T, target simulator.Target) {
 	t.Helper()
 	ids := clusterIDs("c", 100)
@@ -57,14 +56,14 @@ func throttledWithRetryAfter(t *testing.T, target simulator.Target) {
 	p := cloud.start(t)
 	first := throttledScrape(t, cloud, p, ids, 1)
 	second, third := throttledScrape(t, cloud, p, ids, 2), throttledScrape(t, cloud, p, ids, 3)
-	t.Logf("%d, %d and %d calls", first, second, third)
+	t.Logf("%d, %d and %d requests", first, second, third)
 	if first == 0 || first > len(ids) || second != 0 || third != 0 {
-		t.Errorf("%d, %d and %d calls; want 1 to %d, and none twice", first, second, third, len(ids))
+		t.Errorf("%d, %d and %d requests; want 1 to %d, 0 and 0", first, second, third, len(ids))
 	}
 }
 
-// throttledByWindow has a gateway that lets 40 calls a minute through. Scrapes that come later in the minute ask for
-// nothing that was throttled before.
+// throttledByWindow limits the gateway to 40 requests a minute. Later scrapes in that minute must not repeat throttled
+// requests.
 func throttledByWindow(t *testing.T) {
 	ids := clusterIDs("c", 100)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
@@ -74,30 +73,30 @@ func throttledByWindow(t *testing.T) {
 	for range 3 {
 		p.scrape(t, "3")
 	}
-	calls, again := 0, 0
+	sent, again := 0, 0
 	for _, id := range ids {
 		n := len(cloud.throttledAt(simulator.Connections, id))
-		calls += n
+		sent += n
 		again += max(n-1, 0)
 	}
-	t.Logf("%d calls were throttled, %d of them for clusters that had been throttled before", calls, again)
-	if calls == 0 || again > 0 {
-		t.Errorf("%d calls were throttled, %d of them for clusters that had been throttled before; want some, and none",
-			calls, again)
+	t.Logf("%d requests were throttled, %d of them repeated", sent, again)
+	if sent == 0 || again > 0 {
+		t.Errorf("%d requests were throttled, want some; %d of them were repeated, want 0",
+			sent, again)
 	}
 }
 
-// throttledWithoutRetryAfter scrapes 100 throttled clusters every 1.2 s for 7 s. A cluster is asked again after 1 s,
-// then after 2 s, then after 4 s, or later.
+// throttledWithoutRetryAfter scrapes 100 throttled clusters every 1.2 s for 7 s. The requests for a cluster must be at
+// least 1 s, then 2 s, then 4 s apart.
 func throttledWithoutRetryAfter(t *testing.T) {
 	ids := clusterIDs("c", 100)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
 	cloud.SetThrottle(simulator.Target{Endpoint: simulator.Connections}, simulator.Throttle{})
 	p := cloud.start(t)
-	var calls []int
+	var sent []int
 	for n := 1; n <= 6; n++ {
 		begun := time.Now()
-		calls = append(calls, throttledScrape(t, cloud, p, ids, n))
+		sent = append(sent, throttledScrape(t, cloud, p, ids, n))
 		time.Sleep(time.Until(begun.Add(1200 * time.Millisecond)))
 	}
 	early := 0
@@ -110,13 +109,13 @@ func throttledWithoutRetryAfter(t *testing.T) {
 			backoff *= 2
 		}
 	}
-	t.Logf("%v calls, %d of them too early", calls, early)
-	if calls[0] == 0 || early > 0 {
-		t.Errorf("%v calls, %d of them too early", calls, early)
+	t.Logf("%v requests, %d of them too early", sent, early)
+	if sent[0] == 0 || early > 0 {
+		t.Errorf("%v requests, %d of them too early", sent, early)
 	}
 }
 
-// throttledAt returns when the requests for a target came that were throttled.
+// throttledAt returns the times of the throttled requests for a target.
 func (c *promisesCloud) throttledAt(endpoint simulator.Endpoint, id string) (times []time.Time) {
 	for _, r := range c.Requests() {
 		if r.Endpoint == endpoint && r.ID == id && r.Status == http.StatusTooManyRequests {
@@ -126,8 +125,8 @@ func (c *promisesCloud) throttledAt(endpoint simulator.Endpoint, id string) (tim
 	return times
 }
 
-// throttledAlone has one of 61 clusters throttled, and scrapes every second: the others are up each time, and it is
-// asked again only after the wait, at most so many times in all.
+// throttledAlone throttles one of 61 clusters and scrapes every second: the others are up each time, and at most `most`
+// requests are sent for that one, at least `wait` apart.
 func throttledAlone(t *testing.T, retryAfter string, wait time.Duration, most int) {
 	t.Helper()
 	const scrapes = 8
@@ -140,10 +139,10 @@ func throttledAlone(t *testing.T, retryAfter string, wait time.Duration, most in
 	for n := 1; n <= scrapes; n++ {
 		clusters, own, _ := p.scrape(t, "3")
 		if up := clusters.up(others); up != len(others) {
-			t.Errorf("scrape %d: %d of %d others were read", n, up, len(others))
+			t.Errorf("scrape %d: %d of %d others are up", n, up, len(others))
 		}
 		if failed := failures(own); failed["throttled"] != n || len(failed) != 1 {
-			t.Errorf("scrape %d: failures by reason %v, want %d times throttled", n, failed, n)
+			t.Errorf("scrape %d: failures by reason %v, want throttled: %d", n, failed, n)
 		}
 		time.Sleep(time.Second)
 	}
@@ -152,15 +151,15 @@ func throttledAlone(t *testing.T, retryAfter string, wait time.Duration, most in
 	for i := range len(starts) - 1 {
 		shortest = min(shortest, starts[i+1].Sub(starts[i]))
 	}
-	t.Logf("%d calls for the throttled cluster in %d scrapes, %v apart or more", len(starts), scrapes, shortest)
+	t.Logf("%d requests for the throttled cluster in %d scrapes, at least %v apart", len(starts), scrapes, shortest)
 	if len(starts) == 0 || len(starts) > most || shortest < wait {
-		t.Errorf("%d calls for the throttled cluster in %d scrapes, %v apart or more; want 1 to %d calls, %v apart or more",
+		t.Errorf("%d requests for the throttled cluster in %d scrapes, at least %v apart; want 1 to %d, at least %v apart",
 			len(starts), scrapes, shortest, most, wait)
 	}
 }
 
-// throttledDiscovery refreshes the cluster list every second. Once throttled for 30 s, it is not asked for again in the
-// next 8 s, and the clusters that are known are read as before.
+// throttledDiscovery refreshes the cluster list every second. Once throttled for 30 s, no refresh is sent in the next 8
+// s, and the known clusters are up.
 func throttledDiscovery(t *testing.T, fromTheStart bool) {
 	t.Helper()
 	ids := clusterIDs("c", 10)
@@ -183,11 +182,11 @@ func throttledDiscovery(t *testing.T, fromTheStart bool) {
 	}
 	t.Logf("the list was throttled %d times", throttled())
 	if n := throttled(); n != 1 {
-		t.Errorf("the list was asked for %d times in 8 s, not once", n)
+		t.Errorf("the list was requested %d times in 8 s, want 1", n)
 	}
 }
 
-// throttledLookup scrapes 20 clusters of a project whose look-up is throttled for 30 s: it is asked once in 8 s.
+// throttledLookup scrapes 20 clusters of a project whose ID lookup is throttled for 30 s: one lookup is sent in 8 s.
 func throttledLookup(t *testing.T) {
 	ids := clusterIDs("c", 20)
 	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", lookup: true, clusters: ids})
@@ -195,13 +194,13 @@ func throttledLookup(t *testing.T) {
 	cloud.SetThrottle(lookup, simulator.Throttle{RetryAfter: "30"})
 	p := cloud.start(t)
 	for n := range 5 {
-		if calls := throttledScrape(t, cloud, p, ids, n+1); calls != 0 {
-			t.Errorf("%d calls without a project's id", calls)
+		if sent := throttledScrape(t, cloud, p, ids, n+1); sent != 0 {
+			t.Errorf("%d requests without a project ID", sent)
 		}
 		time.Sleep(1600 * time.Millisecond)
 	}
-	t.Logf("%d look-ups", cloud.Count(lookup))
+	t.Logf("%d lookups", cloud.Count(lookup))
 	if n := cloud.Count(lookup); n != 1 {
-		t.Errorf("%d look-ups in 8 s, not one", n)
+		t.Errorf("%d lookups in 8 s, want 1", n)
 	}
 }

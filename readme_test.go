@@ -13,10 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// block is a heading, a paragraph, an item of a list, the head of a table, a rule, a row, a comment, or fenced code.
+// block is a heading, paragraph, list item, table head, table rule, table row, comment or fenced code block.
 type block struct{ kind, text string }
 
-// kindOf is what a line begins, "" if it is blank; a paragraph's line may also go on with what is open.
+// kindOf returns the kind of block that a line begins, or "" if it is blank. A "paragraph" line may also continue a
+// block.
 func kindOf(line string) string {
 	switch {
 	case line == "":
@@ -37,10 +38,10 @@ func kindOf(line string) string {
 	return "paragraph"
 }
 
-// blocks cuts the Markdown that our pages use, and no more of it.
+// blocks splits a page into blocks. It supports only the Markdown that the READMEs use.
 func blocks(page string) (all []block) {
-	fence := "" // what ends the code that we are in
-	last := ""  // kind of the line before
+	fence := "" // the end of the current code block
+	last := ""  // kind of the previous line
 	for line := range strings.Lines(page) {
 		text := strings.TrimSpace(line)
 		if fence != "" {
@@ -71,7 +72,7 @@ func blocks(page string) (all []block) {
 	return all
 }
 
-// slugs are the anchors that GitHub gives to the headings of a page, and the number of the heading.
+// slugs returns the anchors that GitHub gives to the headings of a page, with the number of each heading.
 func slugs(all []block) map[string]int {
 	left := regexp.MustCompile(`[^\p{L}\p{M}\p{Nd}\p{Pc}\- ]`)
 	found := map[string]int{}
@@ -92,9 +93,9 @@ func slugs(all []block) map[string]int {
 	return found
 }
 
-// skeleton is what every translation of a page has in common with it: a line for each block, with the links in their order
-// and what is written alike in every language, which are code, numbers and, in a table, the places of both. Anchors become
-// the number of their heading; dead are those without one. Other is the path of the page in the other language.
+// skeleton returns what a page has in common with its translations: a line per block with its links in order, its code
+// and its numbers. Anchors become the number of their heading; dead are those without a heading. other is the path of
+// the translation.
 func skeleton(page, other string) (lines, dead []string) {
 	all := blocks(page)
 	headings := slugs(all)
@@ -123,13 +124,13 @@ func skeleton(page, other string) (lines, dead []string) {
 			}
 			line += kind + to
 		}
-		lines = append(lines, line+alike(b))
+		lines = append(lines, line+codeAndNumbers(b))
 	}
 	return lines, dead
 }
 
-// alike is the code and the numbers of a block. In the first column of a table the order counts too.
-func alike(b block) string {
+// codeAndNumbers returns the code and the numbers of a block: per column of a table, and in order in the first one.
+func codeAndNumbers(b block) string {
 	if b.kind != "head" && b.kind != "row" {
 		return " " + strings.Join(tokens(b.text, true), " ")
 	}
@@ -140,19 +141,19 @@ func alike(b block) string {
 	return " " + strings.Join(cells, " | ")
 }
 
-// tokens are the pieces of inline code in a text, and the numbers beside them: those of links are compared with the links.
+// tokens returns the inline code and the numbers in a text, without those in links.
 func tokens(text string, sorted bool) []string {
 	text = regexp.MustCompile(`\]\([^()\s]+\)|<https?://[^>\s]+>`).ReplaceAllString(text, " ")
 	all := regexp.MustCompile("`[^`]+`|\\d[\\d.,]*\\d|\\d").FindAllString(text, -1)
 	if sorted {
 		slices.Sort(all)
-		all = slices.Compact(all) // how often something is said is a matter of the language
+		all = slices.Compact(all) // translations may differ in repetitions
 	}
 	return all
 }
 
-// outOfStep says where two pages differ in more than language, and which links within them lead nowhere.
-func outOfStep(english, chinese string) string {
+// compareReadmes returns the differences of the skeletons, and the dead anchors.
+func compareReadmes(english, chinese string) string {
 	en, deadEnglish := skeleton(english, "README.zh-CN.md")
 	zh, deadChinese := skeleton(chinese, "README.md")
 	diff := cmp.Diff(en, zh)
@@ -165,7 +166,7 @@ func outOfStep(english, chinese string) string {
 	return diff
 }
 
-// TestReadmes holds README.zh-CN.md to README.md: the same headings, tables, code, links and numbers, in the same places.
+// TestReadmes checks that both READMEs have the same headings, tables, code, links and numbers in the same places.
 func TestReadmes(t *testing.T) {
 	english, err := os.ReadFile("README.md")
 	if err != nil {
@@ -177,16 +178,16 @@ func TestReadmes(t *testing.T) {
 	}
 	for path, page := range map[string]string{"README.md": string(english), "README.zh-CN.md": string(chinese)} {
 		if !strings.Contains(page, "\n```") || len(slugs(blocks(page))) < 2 {
-			t.Errorf("%s has no code or no headings: it cannot be judged", path)
+			t.Errorf("%s has no code or no headings", path)
 		}
 	}
-	if diff := outOfStep(string(english), string(chinese)); diff != "" {
-		t.Errorf("README.md (-) and README.zh-CN.md (+) are out of step:\n%s", diff)
+	if diff := compareReadmes(string(english), string(chinese)); diff != "" {
+		t.Errorf("README.md (-) and README.zh-CN.md (+) differ:\n%s", diff)
 	}
 }
 
-// TestOutOfStep changes a page that is in step with another in one place at a time.
-func TestOutOfStep(t *testing.T) {
+// TestCompareReadmes checks that each single change of a translation is noticed.
+func TestCompareReadmes(t *testing.T) {
 	const fence = "<!-- check: config -->\n```yaml\n# comment\na: 1\n```\n"
 	const english = "# Title\n\n[中文](README.zh-CN.md)\n\nSee [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + fence +
 		"\n## The file\n\n| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
@@ -194,55 +195,55 @@ func TestOutOfStep(t *testing.T) {
 	const chinese = "# 标题\n\n[English](README.md)\n\n见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + fence +
 		"\n## 配置 文件\n\n| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
 		"- 一\n- 二 `2`\n\n![图](a.png)\n\n### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
-	if diff := outOfStep(english, chinese); diff != "" {
-		t.Fatalf("the two are in step, but:\n%s", diff)
+	if diff := compareReadmes(english, chinese); diff != "" {
+		t.Fatalf("the pages do not differ, but:\n%s", diff)
 	}
 	for _, test := range []struct{ name, before, after string }{
 		{"level of a heading", "## 配置 文件", "### 配置 文件"},
-		{"heading left out", "### 有什么新内容？\n\n", ""},
-		{"heading renamed, its anchor not", "## 配置 文件", "## 文件"},
+		{"heading omitted", "### 有什么新内容？\n\n", ""},
+		{"heading renamed without its anchor", "## 配置 文件", "## 文件"},
 		{"anchor of another heading", "[下文](#配置-文件)", "[下文](#标题)"},
-		{"anchor as the English page has it", "#有什么新内容", "#whats-new-now"},
-		{"link to the other page left out", "[English](README.md)\n\n", ""},
+		{"anchor of the English page", "#有什么新内容", "#whats-new-now"},
+		{"link to the other page omitted", "[English](README.md)\n\n", ""},
 		{"link to itself", "(README.md)", "(README.zh-CN.md)"},
 		{"target of a link", "docs/c.md#d", "docs/c.md"},
 		{"address", "<http://127.0.0.1:1/a>", "<http://127.0.0.1:1/b>"},
-		{"image for a link", "![图](a.png)", "[图](a.png)"},
+		{"link instead of image", "![图](a.png)", "[图](a.png)"},
 		{"image", "a.png", "b.png"},
 		{"comment in code", "# comment", "# 注释"},
 		{"blank in code", "a: 1", "a:  1"},
 		{"info string", "```yaml", "```yml"},
 		{"kind of a check", "check: config", "check: json"},
-		{"check left out", "<!-- check: config -->\n", ""},
-		{"code left out", fence, ""},
+		{"check omitted", "<!-- check: config -->\n", ""},
+		{"code omitted", fence, ""},
 		{"code twice", fence, fence + "\n" + fence},
-		{"row left out", "| `--c` | [更多](docs/c.md#d) 10 |\n", ""},
+		{"row omitted", "| `--c` | [更多](docs/c.md#d) 10 |\n", ""},
 		{"row twice", "| `--c`", "| `--c` | 10 |\n| `--c`"},
 		{"order in the first column", "`--a`、`--b`", "`--b`、`--a`"},
 		{"name in the first column", "`--c`", "`--d`"},
 		{"name in another column", "后 `x`", "后 `z`"},
-		{"name in a wrong column", "| `--a`、`--b` | 先", "| `--a` | `--b`，先"},
-		{"column left out", " | 先 `y` 后 `x` |", " |"},
+		{"name in the wrong column", "| `--a`、`--b` | 先", "| `--a` | `--b`，先"},
+		{"column omitted", " | 先 `y` 后 `x` |", " |"},
 		{"number in a table", " 10 |", " 11 |"},
 		{"number in a paragraph", "20 秒", "30 秒"},
 		{"name in a paragraph", "`--flag`", "`--flags`"},
-		{"item left out", "- 一\n", ""},
-		{"paragraph more", "![图]", "又及。\n\n![图]"},
-		{"row apart", "| `--c`", "\n| `--c`"},
-		{"two tables in one's place", "| `--c`", "\n| 又 | 及 |\n|---|---|\n| `--c`"},
+		{"item omitted", "- 一\n", ""},
+		{"additional paragraph", "![图]", "又及。\n\n![图]"},
+		{"separate row", "| `--c`", "\n| `--c`"},
+		{"two tables instead of one", "| `--c`", "\n| 又 | 及 |\n|---|---|\n| `--c`"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if strings.Count(chinese, test.before) == 0 {
 				t.Fatalf("%q is not in the page", test.before)
 			}
-			if outOfStep(english, strings.ReplaceAll(chinese, test.before, test.after)) == "" {
+			if compareReadmes(english, strings.ReplaceAll(chinese, test.before, test.after)) == "" {
 				t.Error("not noticed")
 			}
 		})
 	}
 }
 
-// TestSlugs has GitHub's own anchors of some headings.
+// TestSlugs checks the anchors of headings against those of GitHub.
 func TestSlugs(t *testing.T) {
 	page := "# css_vpcep_exporter\n## What's `new`, now?\n## TLS 与基本认证\n```sh\n# no heading\n```\n## A - B\n## Again\n## Again\n## 如何（不）做：一\n"
 	want := map[string]int{

@@ -17,7 +17,7 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// usage is what a process holds.
+// usage is the resource usage of the process.
 type usage struct {
 	goroutines, descriptors int
 	heap                    uint64
@@ -26,7 +26,7 @@ type usage struct {
 func measure(t *testing.T) usage {
 	t.Helper()
 	runtime.GC()
-	runtime.GC() // what has a finalizer goes the second time
+	runtime.GC() // for objects with finalizers
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	u := usage{goroutines: runtime.NumGoroutine(), heap: memory.HeapAlloc}
@@ -38,8 +38,8 @@ func measure(t *testing.T) usage {
 	return u
 }
 
-// TestSoak scrapes a faulty fleet from two sides, while the file is loaded again and again, and holds the program to what
-// it held before. It is short unless CSS_VPCEP_SOAK says how long it is to be, as `make soak` does.
+// TestSoak checks that the resource usage does not grow while two clients scrape faulty clusters and the configuration
+// is reloaded. It is short unless CSS_VPCEP_SOAK is a longer duration, as in `make soak`.
 func TestSoak(t *testing.T) {
 	length := 2 * time.Second
 	if text, ok := os.LookupEnv("CSS_VPCEP_SOAK"); ok {
@@ -77,18 +77,18 @@ func TestSoak(t *testing.T) {
 	p := start(t, "--config.file="+path, "--web.enable-lifecycle")
 	files := soakFiles(t, path)
 
-	settle := func() usage {
+	idleUsage := func() usage {
 		faults(false)
 		for range 3 {
 			if shown, _, _ := p.scrape(t, "10"); len(shown) != clusters {
 				t.Errorf("%d clusters after the faults, want %d", len(shown), clusters)
 			}
 		}
-		p.eventually(t, "nothing is in flight", func() bool { return cloud.InFlight() == 0 })
+		p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
 		http.DefaultClient.CloseIdleConnections()
 		cloud.ForgetRequests()
 		p.log.reset()
-		// On a busy machine it takes a while for connections to be gone on both sides.
+		// On a busy machine it takes a while until both sides have closed their connections.
 		u := measure(t)
 		for unchanged := 0; unchanged < 3; {
 			time.Sleep(100 * time.Millisecond)
@@ -127,22 +127,22 @@ func TestSoak(t *testing.T) {
 	}
 
 	load(length / 4)
-	before := settle()
+	before := idleUsage()
 	scrapes, reloads := load(length)
-	after := settle()
-	left := func() bool {
+	after := idleUsage()
+	grown := func() bool {
 		return after.goroutines > before.goroutines+20 || after.descriptors > before.descriptors+10 || after.heap > before.heap+(8<<20)
 	}
-	for deadline := time.Now().Add(10 * time.Second); left() && time.Now().Before(deadline); {
-		after = settle() // what is kept warm for minutes would not be gone
+	for deadline := time.Now().Add(10 * time.Second); grown() && time.Now().Before(deadline); {
+		after = idleUsage()
 	}
 	t.Logf("%d scrapes and %d reloads: from %+v to %+v", scrapes, reloads, before, after)
-	if left() {
-		t.Errorf("%d scrapes and %d reloads left something: from %+v to %+v", scrapes, reloads, before, after)
+	if grown() {
+		t.Errorf("the usage has grown after %d scrapes and %d reloads: from %+v to %+v", scrapes, reloads, before, after)
 	}
 }
 
-// soakFiles are what the file is changed to: as it was, with another key of the same project's limits, and broken.
+// soakFiles returns the original file, one with another rate limit, and an invalid one.
 func soakFiles(t *testing.T, path string) []string {
 	t.Helper()
 	original, err := os.ReadFile(filepath.Clean(path))
@@ -156,7 +156,7 @@ func soakFiles(t *testing.T, path string) []string {
 	}
 }
 
-// reload puts text into the file and has it loaded.
+// reload writes text to the file and reloads it.
 func (p *program) reload(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test

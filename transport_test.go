@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-// selfSigned returns a certificate for 127.0.0.1 that is its own authority, and its PEM.
+// selfSigned returns a self-signed certificate for 127.0.0.1, and its PEM.
 func selfSigned(t *testing.T, serial int64) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -42,7 +42,7 @@ func selfSigned(t *testing.T, serial int64) (tls.Certificate, []byte) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestReplacedCAFileIsUsed: a new authority is trusted without a reload, and the old one is not trusted any more.
+// TestReplacedCAFileIsUsed checks that a new authority replaces the old one without a reload.
 func TestReplacedCAFileIsUsed(t *testing.T) {
 	first, firstPEM := selfSigned(t, 1)
 	second, secondPEM := selfSigned(t, 2)
@@ -60,7 +60,7 @@ func TestReplacedCAFileIsUsed(t *testing.T) {
 	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	server.TLS.Certificates = nil // GetCertificate comes first only for names; 127.0.0.1 is none
+	server.TLS.Certificates = nil // they take precedence over GetCertificate without SNI
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")
 	write := func(content []byte) {
@@ -83,7 +83,7 @@ func TestReplacedCAFileIsUsed(t *testing.T) {
 		return clusters["c1"]["up"]
 	}
 	if up() != 1 {
-		t.Fatalf("not read with the first authority:\n%s", p.log)
+		t.Fatalf("the cluster is down with the first authority:\n%s", p.log)
 	}
 	serving.Store(&second)
 	server.CloseClientConnections()
@@ -92,11 +92,11 @@ func TestReplacedCAFileIsUsed(t *testing.T) {
 	}
 	write(secondPEM)
 	if up() != 1 {
-		t.Errorf("not read with the second authority:\n%s", p.log)
+		t.Errorf("the cluster is down with the second authority:\n%s", p.log)
 	}
 }
 
-// TestDebugLogsEachRequest: one line for each API request, without secrets, and none at info level.
+// TestDebugLogsEachRequest checks that each API request is logged once at debug level, without secrets.
 func TestDebugLogsEachRequest(t *testing.T) {
 	cloud, url := faultyCloud(t, 1, "p1")
 	cloud.AddCluster("p1", threeConnections("c1"))
@@ -115,6 +115,6 @@ func TestDebugLogsEachRequest(t *testing.T) {
 		}
 	}
 	if strings.Contains(p.log.String(), "SK-of-the-test") || strings.Contains(p.log.String(), "AK-of-the-test") {
-		t.Error("the log has credentials")
+		t.Error("the log contains credentials")
 	}
 }
