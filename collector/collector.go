@@ -2,8 +2,8 @@
 
 // Package collector turns the connection lists of clusters into metrics.
 //
-// Scraper reads the lists, Collector makes the metrics of one request from the table in metrics.go, and Series caches
-// them until a list changes.
+// Scraper reads the lists, Collector makes the metrics of one request, and Series caches them until a list changes. The
+// table in metrics.go defines the metrics.
 package collector
 
 import (
@@ -103,12 +103,11 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 			parts[j] = clusters[j].rows[i]
 		}
 		rows[i] = slices.Concat(parts...)
-		slices.SortFunc(rows[i], compareLabels) // mostly sorted already, by cluster
+		slices.SortFunc(rows[i], compareLabels)
 	}
 	return rows
 }
 
-// constMetric implements prometheus.Metric.
 type constMetric struct {
 	desc   *prometheus.Desc
 	metric *dto.Metric

@@ -21,7 +21,7 @@ type inflight struct {
 	deadline time.Time // the latest of the waiters'; zero if one has none
 	started  time.Time // when it got its slot
 
-	// Written before done is closed, read after.
+	// Set before done is closed.
 	list  *css.ConnectionList
 	err   error
 	ended time.Time

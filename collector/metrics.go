@@ -25,7 +25,7 @@ type metric struct {
 	perList    func(v *view) []sample    // samples that Series can cache
 }
 
-// sample is a value of a metric, with the values of metric.labels.
+// sample is a value with the values of metric.labels.
 type sample struct {
 	value  float64
 	labels []string
@@ -188,7 +188,7 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.fullName(), m.help, append(clusterLabels(), m.labels...), nil)
 }
 
-// perCluster returns one sample per cluster with a list to show, unless value returns false.
+// perCluster makes one sample if there is a list to show and value returns true.
 func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		if v.shown == nil {
@@ -201,7 +201,7 @@ func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	}
 }
 
-// perConnection returns one sample per connection, unless value returns false.
+// perConnection makes one sample per connection for which value returns true.
 func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		samples := make([]sample, 0, len(v.connections))
@@ -254,7 +254,6 @@ func (s *source) equal(other *source) bool {
 		slices.Equal(s.info, other.info) && slices.Equal(s.configured, other.configured)
 }
 
-// view is a source with derived values.
 type view struct {
 	source
 	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
@@ -275,7 +274,7 @@ func newView(s *source) *view {
 	return v
 }
 
-// connection is a connection with its ID as a valid label value.
+// connection has its ID as a valid label value.
 type connection struct {
 	id string
 	*css.Connection

@@ -46,7 +46,7 @@ func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Lo
 	return s
 }
 
-// Configure replaces the options. Reads in flight keep their slots.
+// Configure replaces the options, except for reads in flight.
 func (s *Scraper) Configure(options ScrapeOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,13 +56,13 @@ func (s *Scraper) Configure(options ScrapeOptions) {
 
 type clusterKey struct{ project, cluster string }
 
-// State is the result of the scrapes of a cluster so far.
+// State is the result of a cluster's scrapes so far.
 type State struct {
-	List     *css.ConnectionList // from the last successful read; nil before that
-	ReadAt   time.Time           // time of that read
-	Err      error               // of the last scrape; nil if it succeeded
-	Failing  time.Time           // time of the first failure in a row
-	FailedAt time.Time           // time of the last failure
+	List     *css.ConnectionList // last list; nil before the first
+	ReadAt   time.Time           // when List was read
+	Err      error               // of the last scrape
+	Failing  time.Time           // first failure in a row
+	FailedAt time.Time           // last failure
 }
 
 // clusterState is a State with the Scraper's bookkeeping.
@@ -110,7 +110,7 @@ func (s *Scraper) State(project, clusterID string) State {
 	return State{}
 }
 
-// Wait waits until no read is in flight. A read is cancelled when no scrape waits for it.
+// Wait waits until no read is in flight.
 func (s *Scraper) Wait() { s.reads.Wait() }
 
 // Retain drops the state of all clusters except those of targets.
@@ -131,7 +131,7 @@ func retain[V any](clusters map[clusterKey]V, targets []Target) {
 
 func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
 
-// pending is a target that is being read, or its list if that is served again.
+// pending is a read, or the list to serve again.
 type pending struct {
 	read   *inflight
 	list   *css.ConnectionList

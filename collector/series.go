@@ -72,7 +72,7 @@ func newKept(src *source, table []metric) *kept {
 	return k
 }
 
-// scraped returns the kept metrics and those of this scrape, by table row.
+// scraped returns the kept metrics and those of o, by table row.
 func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
 	b := builder{cluster: k.labels, pairs: make(map[[2]string]*dto.LabelPair)}
 	rows := slices.Clone(k.rows)
@@ -94,7 +94,7 @@ type builder struct {
 // metrics returns the samples of m as metrics, in registry order.
 func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 	metrics := make([]*dto.Metric, len(samples))
-	block := make([]dto.Metric, len(samples)) // one allocation instead of many
+	block := make([]dto.Metric, len(samples)) // one allocation
 	width := len(m.places)
 	pairs := make([]*dto.LabelPair, len(samples)*width)
 	for i, s := range samples {
