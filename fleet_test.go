@@ -232,7 +232,7 @@ func TestRefresh(t *testing.T) {
 	shows("by the file, search-003")
 	r.SetFault(simulator.Target{Endpoint: simulator.Clusters})
 	shows("by the file, search-003, search-004")
-	if n := strings.Count(p.log.String(), "Project cannot be read"); n != 1 {
+	if n := strings.Count(p.log.String(), "Discovery failed"); n != 1 {
 		t.Errorf("the failure was logged %d times:\n%s", n, p.log)
 	}
 }

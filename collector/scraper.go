@@ -318,15 +318,5 @@ func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	if before != nil && css.ReasonOf(before) == reason {
 		return
 	}
-	logger = logger.With("reason", string(reason))
-	if e, ok := errors.AsType[*css.Error](o.Err); ok {
-		if e.Code != "" {
-			logger = logger.With("code", e.Code)
-		}
-		if e.RequestID != "" {
-			logger = logger.With("request_id", e.RequestID)
-		}
-		logger = logger.With("hint", e.Hint())
-	}
-	logger.Warn("Cluster scrape failed", "err", o.Err)
+	logger.With("reason", string(reason)).Warn("Cluster scrape failed", css.LogFields(o.Err)...)
 }

@@ -151,6 +151,21 @@ func (e *Error) Hint() string {
 	return "look up the code in the cloud's documentation, or give the request ID to its support"
 }
 
+// LogFields returns the fields of a log record about a failed call: code and request_id, if err has them, hint and err.
+func LogFields(err error) []any {
+	var fields []any
+	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Code != "" {
+			fields = append(fields, "code", e.Code)
+		}
+		if e.RequestID != "" {
+			fields = append(fields, "request_id", e.RequestID)
+		}
+		fields = append(fields, "hint", e.Hint())
+	}
+	return append(fields, "err", err)
+}
+
 // ReasonOf returns the reason of an error. Errors of other packages are timeouts if a context ended, or else transport errors.
 func ReasonOf(err error) Reason {
 	var e *Error

@@ -219,7 +219,7 @@ func (f *Fleet) refresh(ctx context.Context, p *project) error {
 	f.mu.Lock()
 	f.known = nil // before anybody hears that there has been a refresh
 	f.mu.Unlock()
-	p.tell(err, f.logger.With("project", p.Name, "region", p.Region))
+	p.recordResult(err, f.logger.With("project", p.Name, "region", p.Region))
 	return err
 }
 
@@ -254,23 +254,32 @@ func (p *project) refresh(ctx context.Context) error {
 	return err
 }
 
-// tell notes the outcome of a refresh, and logs it when it is another than before.
-func (p *project) tell(err error, logger *slog.Logger) {
+// recordResult stores the result of a refresh and logs the first one and changes.
+func (p *project) recordResult(err error, logger *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := !p.tried || (p.err == nil) != (err == nil)
+	first, before, reason := !p.tried, reasonOf(p.err), reasonOf(err)
 	p.tried, p.err = true, err
 	switch {
-	case !changed:
+	case !first && before == reason:
 	case err != nil:
-		hint := ""
-		if e := (*css.Error)(nil); errors.As(err, &e) {
-			hint = e.Hint()
-		}
-		logger.Warn("Project cannot be read", "err", err, "hint", hint)
+		logger.With("reason", reason).Warn("Discovery failed", css.LogFields(err)...)
 	case p.Search != nil:
-		logger.Info("Clusters found", "clusters", len(p.found))
+		logger.Info("Discovery succeeded", "clusters", len(p.found))
+	case !first:
+		logger.Info("Project is readable again")
 	}
+}
+
+// reasonOf returns the reason of a failed refresh, or "" if err is nil.
+func reasonOf(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, css.ErrIncomplete):
+		return "incomplete"
+	}
+	return string(css.ReasonOf(err))
 }
 
 // wants says whether the API's cluster is to be scraped. One that is being created or has failed is not, nor is one of

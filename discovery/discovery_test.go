@@ -5,8 +5,10 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -298,5 +300,73 @@ func TestRun(t *testing.T) {
 	wg.Wait()
 	if n := c.Count(simulator.Target{Endpoint: simulator.Projects, ID: "cn-north-4"}); n != 1 {
 		t.Errorf("the project's id was looked up %d times", n)
+	}
+}
+
+// timeless returns a logger that writes to log, without times.
+func timeless(log io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// TestLog checks that the first result, changes of the reason and recovery are logged, and repeated results are not.
+func TestLog(t *testing.T) {
+	c := newCloud(t, simulator.Options{})
+	c.add("c1", "one", nil)
+	var log strings.Builder
+	fleet := NewFleet([]Project{c.project(t, "p1", &Search{RefreshInterval: time.Hour})}, timeless(&log))
+	for _, fault := range []simulator.Fault{
+		{},
+		{Status: 403, Body: `{"errCode":"CSS.0051","externalMessage":"No."}`, Header: http.Header{"X-Request-Id": {"r1"}}},
+		{Status: 500, Header: http.Header{"X-Request-Id": {"r2"}}},
+		{Body: `{"totalSize":3,"clusters":[]}`},
+		{Body: "["},
+		{},
+	} {
+		c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: "p1"}, fault)
+		for range 2 {
+			if err := fleet.Refresh(t.Context()); (err != nil) != (fault.Status != 0 || fault.Body != "") {
+				t.Fatalf("%+v: %v", fault, err)
+			}
+		}
+	}
+	want := []string{
+		`level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`,
+		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=denied code=CSS.0051 request_id=r1 hint="`,
+		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=server request_id=r2 hint="`,
+		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=incomplete ` +
+			`err="the cluster list is incomplete: 0 of 3"`,
+		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=decode hint="`,
+		`level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`,
+	}
+	lines := slices.Collect(strings.Lines(log.String()))
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), log.String())
+	}
+	for i, line := range lines {
+		if !strings.HasPrefix(line, want[i]) || strings.Contains(line, "WARN") && !strings.Contains(line, " err=") {
+			t.Errorf("line %d:\n got %swant %s", i, line, want[i])
+		}
+	}
+}
+
+// TestLogWithoutDiscovery does the same for a project without discovery, whose first success is not logged.
+func TestLogWithoutDiscovery(t *testing.T) {
+	var log strings.Builder
+	failed := &css.Error{Reason: css.ReasonNotFound, Operation: "projects", Status: 404}
+	p := &project{}
+	for _, err := range []error{nil, nil, context.DeadlineExceeded, failed, failed, nil, nil} {
+		p.recordResult(err, timeless(&log))
+	}
+	const want = `level=WARN msg="Discovery failed" reason=timeout err="context deadline exceeded"
+level=WARN msg="Discovery failed" reason=not_found hint="check iam_endpoint" err="projects: HTTP 404"
+level=INFO msg="Project is readable again"
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -153,7 +153,7 @@ func (c *cloud) ready(t *testing.T, p *process) {
 	t.Helper()
 	client := newClient(t)
 	eventually(t, startLimit, p.name+" has found its clusters", func() string {
-		if strings.Count(p.output.String(), `msg="Clusters found"`) == len(c.Projects()) {
+		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == len(c.Projects()) {
 			return ""
 		}
 		_, body := get(t, client, "http://"+p.address+"/-/ready")
