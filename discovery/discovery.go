@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package discovery knows which clusters there are: those that the file lists, and those that the API finds. A Fleet
-// lives as long as the process, and refreshes what it knows in the background.
-//
-// It talks to the cloud through each project's Client, and to nobody else.
+// Package discovery maintains the list of clusters to scrape: those in the configuration file and those that the API
+// lists. A Fleet lives as long as the process and refreshes the list in the background.
 package discovery
 
 import (
@@ -19,78 +17,76 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// retryAtFirst is how soon a failed refresh is tried again, if the refresh interval is not shorter; the wait doubles up to
-// that.
-const retryAtFirst = 5 * time.Second
+// firstRetryDelay is the delay before the first retry of a failed refresh. It doubles up to the refresh interval.
+const firstRetryDelay = 5 * time.Second
 
-// Project is one project of the cloud, in one region, with one set of credentials.
+// Project is one project of the configuration file.
 type Project struct {
-	Name   string // as in the file
+	Name   string
 	Region string
 	Client *css.Client
-	Listed []Listed // the clusters that the file lists
-	Search *Search  // nil: only these
+	Listed []Listed
+	Search *Search // nil turns discovery off
 }
 
-// Listed is a cluster as the file lists it.
+// Listed is a cluster of the configuration file.
 type Listed struct {
 	ID     string
 	Name   string // may be empty
 	Labels map[string]string
 }
 
-// Search says which of the clusters that the API lists are wanted. Its regular expressions are anchored; nil ones let any
-// through, but for Engine, which then wants one that has a VPC endpoint service.
+// Search selects clusters of the API's list. Its regular expressions are anchored; nil matches everything, except that a
+// nil Engine does not match Logstash.
 type Search struct {
 	RefreshInterval     time.Duration
 	Name                *regexp.Regexp
 	Engine              *regexp.Regexp
 	EnterpriseProjectID *regexp.Regexp
-	Tags                map[string]*regexp.Regexp // tags that a cluster must have, by key
+	Tags                map[string]*regexp.Regexp // of values by key; a cluster must have all keys
 	LabelsFromTags      []string
 }
 
-// Fleet is all projects with their clusters.
+// Fleet holds all projects and their clusters.
 type Fleet struct {
 	logger  *slog.Logger
 	metrics metrics
 
 	mu       sync.Mutex
 	projects []*project
-	known    *Known         // nil: to be put together when it is asked for
-	start    func(*project) // nil while Run does not run
+	known    *Known         // nil after a change, until Known builds it
+	start    func(*project) // nil unless Run is running
 }
 
-// project is a Project with what is known of it.
+// project is a Project and the result of its refreshes.
 type project struct {
 	Project
 
 	mu     sync.Mutex
 	found  []css.Cluster
 	tried  bool
-	err    error // of the last try
+	err    error // of the last refresh
 	lastOK time.Time
-	stop   context.CancelFunc // ends its run; nil if it has none
+	stop   context.CancelFunc // stops its refreshes; nil if none were started
 }
 
-// State is how a project's refreshes are doing.
+// State is the result of a project's refreshes.
 type State struct {
 	Project     *Project
-	Tried       bool      // whether there has been one
-	Err         error     // of the last one
-	LastSuccess time.Time // of a cluster list; zero if there was none
-	Found       int       // clusters that were found and are wanted
+	Tried       bool      // at least one refresh has finished
+	Err         error     // of the last refresh
+	LastSuccess time.Time // of discovery; zero if there was none
+	Found       int       // discovered clusters that the Search selects
 }
 
-// NewFleet makes a fleet that knows only what the file lists. Run makes it learn the rest.
+// NewFleet returns a fleet that knows only the listed clusters until it is refreshed.
 func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	f := &Fleet{logger: logger, metrics: newMetrics()}
 	f.Apply(projects)
 	return f
 }
 
-// Apply puts projects in the place of those that were there. One with the same Client is the same as before, and keeps
-// what is known of it.
+// Apply replaces the projects. One whose Client has not changed keeps its clusters and its refreshes.
 func (f *Fleet) Apply(projects []Project) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,14 +114,14 @@ func (f *Fleet) Apply(projects []Project) {
 	}
 }
 
-// Run refreshes what is known until ctx ends.
+// Run refreshes every project regularly until ctx ends.
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	f.mu.Lock()
 	f.start = func(p *project) {
-		var own context.Context
-		own, p.stop = context.WithCancel(ctx)
-		wg.Go(func() { f.follow(own, p) })
+		var projectCtx context.Context
+		projectCtx, p.stop = context.WithCancel(ctx)
+		wg.Go(func() { f.keepRefreshed(projectCtx, p) })
 	}
 	for _, p := range f.projects {
 		f.start(p)
@@ -139,9 +135,9 @@ func (f *Fleet) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// States tells of every project, in the order of the file.
+// States returns the state of every project, in the order of the file.
 func (f *Fleet) States() []State {
-	projects := f.list()
+	projects := f.current()
 	states := make([]State, len(projects))
 	for i, p := range projects {
 		p.mu.Lock()
@@ -151,30 +147,28 @@ func (f *Fleet) States() []State {
 	return states
 }
 
-// list is the projects as they are now.
-func (f *Fleet) list() []*project {
+// current returns the projects, in a slice that does not change.
+func (f *Fleet) current() []*project {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.projects // Apply makes another slice
+	return f.projects
 }
 
-// Refresh looks at every project once, and fails if that failed for one.
+// Refresh refreshes every project once and returns the joined errors.
 func (f *Fleet) Refresh(ctx context.Context) error {
-	projects := f.list()
+	projects := f.current()
 	errs := make([]error, len(projects))
 	var wg sync.WaitGroup
 	for i, p := range projects {
-		wg.Go(func() {
-			errs[i] = f.refresh(ctx, p)
-		})
+		wg.Go(func() { errs[i] = f.refresh(ctx, p) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// Ready says whether every project has been looked at once, with success or without.
+// Ready reports whether every project has been refreshed once, successfully or not.
 func (f *Fleet) Ready() bool {
-	for _, p := range f.list() {
+	for _, p := range f.current() {
 		p.mu.Lock()
 		tried := p.tried
 		p.mu.Unlock()
@@ -185,9 +179,8 @@ func (f *Fleet) Ready() bool {
 	return true
 }
 
-// follow refreshes one project until ctx ends: its id if the file does not tell it, and its clusters if they are to be
-// found.
-func (f *Fleet) follow(ctx context.Context, p *project) {
+// keepRefreshed refreshes one project until ctx ends or, without discovery, until its ID is known.
+func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 	wait := p.firstRetry()
 	for {
 		err := f.refresh(ctx, p)
@@ -208,22 +201,22 @@ func (f *Fleet) follow(ctx context.Context, p *project) {
 	}
 }
 
-func (p *project) firstRetry() time.Duration { return min(retryAtFirst, p.interval()) }
+func (p *project) firstRetry() time.Duration { return min(firstRetryDelay, p.interval()) }
 
-// refresh asks the API once, and tells what came of it, unless ctx ended it.
+// refresh refreshes one project and records the result, unless ctx has ended.
 func (f *Fleet) refresh(ctx context.Context, p *project) error {
 	err := p.refresh(ctx)
 	if ctx.Err() != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.known = nil // before anybody hears that there has been a refresh
+	f.known = nil // before Ready may become true
 	f.mu.Unlock()
 	p.recordResult(err, f.logger.With("project", p.Name, "region", p.Region))
 	return err
 }
 
-// interval is how far apart tries are at most.
+// interval returns the longest delay between two refreshes.
 func (p *project) interval() time.Duration {
 	if p.Search == nil {
 		return time.Minute
@@ -231,7 +224,7 @@ func (p *project) interval() time.Duration {
 	return p.Search.RefreshInterval
 }
 
-// refresh asks the API once.
+// refresh looks up the project's ID and, with discovery, reads its cluster list.
 func (p *project) refresh(ctx context.Context) error {
 	if _, err := p.Client.ProjectID(ctx); err != nil || p.Search == nil {
 		return err
@@ -244,7 +237,7 @@ func (p *project) refresh(ctx context.Context) error {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil { // what is missing may still be there
+	if err != nil { // a missing cluster may still exist
 		found = union(found, p.found)
 	}
 	p.found = found
@@ -282,8 +275,8 @@ func reasonOf(err error) string {
 	return string(css.ReasonOf(err))
 }
 
-// wants says whether the API's cluster is to be scraped. One that is being created or has failed is not, nor is one of
-// Logstash, which has no VPC endpoint service, unless it is asked for.
+// wants reports whether s selects c. Clusters that are being created or unavailable are skipped, and so is Logstash,
+// which has no VPC endpoint service, unless Engine matches it.
 func (s *Search) wants(c *css.Cluster) bool {
 	switch {
 	case c.Status == css.ClusterCreating, c.Status == css.ClusterUnavailable:
@@ -305,26 +298,26 @@ func (s *Search) wants(c *css.Cluster) bool {
 	return true
 }
 
-// union adds to clusters those of further ones that are not among them.
-func union(clusters, further []css.Cluster) []css.Cluster {
+// union appends to clusters those of more that it lacks.
+func union(clusters, more []css.Cluster) []css.Cluster {
 	known := make(map[string]struct{}, len(clusters))
 	for i := range clusters {
 		known[clusters[i].ID] = struct{}{}
 	}
-	for _, c := range further {
-		if _, there := known[c.ID]; !there {
+	for _, c := range more {
+		if _, exists := known[c.ID]; !exists {
 			clusters = append(clusters, c)
 		}
 	}
 	return clusters
 }
 
-// jitter spreads the refreshes of many projects and exporters: d, give or take a tenth.
+// jitter returns d plus or minus 10%, so that projects and exporters do not refresh at the same time.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
 }
 
-// sleep waits and says whether ctx still goes on.
+// sleep waits for d and reports whether ctx is still active.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// cloud is a simulated one with the project p1.
+// cloud is a simulated cloud with the project p1.
 type cloud struct {
 	*simulator.Simulator
 	url string
@@ -51,7 +51,7 @@ func (c *cloud) add(id, name string, change func(*simulator.Cluster)) {
 	c.AddCluster("p1", cluster)
 }
 
-// project is p1; its id is looked up if projectID is empty.
+// project returns the project p1. Its ID is looked up if projectID is empty.
 func (c *cloud) project(t *testing.T, projectID string, search *Search, listed ...Listed) Project {
 	t.Helper()
 	client := css.NewClient(css.Options{
@@ -68,7 +68,7 @@ func (c *cloud) project(t *testing.T, projectID string, search *Search, listed .
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// ids are the targets' cluster ids, joined.
+// ids joins the cluster IDs of targets.
 func ids(targets []Target) string {
 	var b []string
 	for i := range targets {
@@ -79,7 +79,7 @@ func ids(targets []Target) string {
 
 func anchored(pattern string) *regexp.Regexp { return regexp.MustCompile("^(?:" + pattern + ")$") }
 
-// tags are patterns by key.
+// tags returns anchored patterns by key.
 func tags(keysAndPatterns ...string) map[string]*regexp.Regexp {
 	m := make(map[string]*regexp.Regexp)
 	for pair := range slices.Chunk(keysAndPatterns, 2) {
@@ -89,13 +89,13 @@ func tags(keysAndPatterns ...string) map[string]*regexp.Regexp {
 }
 
 func TestWants(t *testing.T) {
-	good := css.Cluster{
+	cluster := css.Cluster{
 		ID: "c1", Name: "search-prod", Status: css.ClusterAvailable, Engine: "elasticsearch", EnterpriseProjectID: "0",
 		Tags: map[string]string{"team": "search", "stage": "prod"},
 	}
 	with := func(change func(*css.Cluster)) css.Cluster {
-		c := good
-		c.Tags = maps.Clone(good.Tags)
+		c := cluster
+		c.Tags = maps.Clone(cluster.Tags)
 		change(&c)
 		return c
 	}
@@ -104,25 +104,25 @@ func TestWants(t *testing.T) {
 		cluster css.Cluster
 		want    bool
 	}{
-		"any":                        {Search{}, good, true},
-		"no status":                  {Search{}, with(func(c *css.Cluster) { c.Status = "" }), true},
+		"any":                        {Search{}, cluster, true},
+		"unknown status":             {Search{}, with(func(c *css.Cluster) { c.Status = "" }), true},
 		"being created":              {Search{}, with(func(c *css.Cluster) { c.Status = "100" }), false},
 		"unavailable":                {Search{}, with(func(c *css.Cluster) { c.Status = "303" }), false},
 		"logstash":                   {Search{}, with(func(c *css.Cluster) { c.Engine = "logstash" }), false},
-		"logstash, asked for":        {Search{Engine: anchored("logstash")}, with(func(c *css.Cluster) { c.Engine = "logstash" }), true},
-		"another engine":             {Search{Engine: anchored("opensearch")}, good, false},
-		"name":                       {Search{Name: anchored("search-.*")}, good, true},
-		"part of the name":           {Search{Name: anchored("search")}, good, false},
-		"enterprise project":         {Search{EnterpriseProjectID: anchored("0")}, good, true},
-		"another enterprise project": {Search{EnterpriseProjectID: anchored("1")}, good, false},
-		"one of the enterprise ones": {Search{EnterpriseProjectID: anchored("0|ep-.*")}, good, true},
-		"tags":                       {Search{Tags: tags("team", "search", "stage", "prod")}, good, true},
-		"a pattern of tags":          {Search{Tags: tags("team", "sea.*|orders", "stage", ".+")}, good, true},
-		"another value":              {Search{Tags: tags("team", "logs")}, good, false},
-		"part of the value":          {Search{Tags: tags("team", "sea")}, good, false},
-		"one of two tags":            {Search{Tags: tags("team", "search", "stage", "test")}, good, false},
-		"no such tag":                {Search{Tags: tags("owner", "")}, good, false},
-		"any value of no such tag":   {Search{Tags: tags("owner", ".*")}, good, false},
+		"logstash, selected":         {Search{Engine: anchored("logstash")}, with(func(c *css.Cluster) { c.Engine = "logstash" }), true},
+		"another engine":             {Search{Engine: anchored("opensearch")}, cluster, false},
+		"name":                       {Search{Name: anchored("search-.*")}, cluster, true},
+		"part of the name":           {Search{Name: anchored("search")}, cluster, false},
+		"enterprise project":         {Search{EnterpriseProjectID: anchored("0")}, cluster, true},
+		"another enterprise project": {Search{EnterpriseProjectID: anchored("1")}, cluster, false},
+		"one of the enterprise ones": {Search{EnterpriseProjectID: anchored("0|ep-.*")}, cluster, true},
+		"tags":                       {Search{Tags: tags("team", "search", "stage", "prod")}, cluster, true},
+		"a pattern of tags":          {Search{Tags: tags("team", "sea.*|orders", "stage", ".+")}, cluster, true},
+		"another value":              {Search{Tags: tags("team", "logs")}, cluster, false},
+		"part of the value":          {Search{Tags: tags("team", "sea")}, cluster, false},
+		"one of two tags":            {Search{Tags: tags("team", "search", "stage", "test")}, cluster, false},
+		"no such tag":                {Search{Tags: tags("owner", "")}, cluster, false},
+		"any value of no such tag":   {Search{Tags: tags("owner", ".*")}, cluster, false},
 	} {
 		if got := tc.search.wants(&tc.cluster); got != tc.want {
 			t.Errorf("%s: %t, want %t", name, got, tc.want)
@@ -130,7 +130,8 @@ func TestWants(t *testing.T) {
 	}
 }
 
-// TestMerge has the file's name and labels win, and a listed cluster stand even if the API does not list it.
+// TestMerge checks that the file's name and labels take precedence, and that a listed cluster is kept even if the API
+// does not list it.
 func TestMerge(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	c.add("found", "name of the API", func(c *simulator.Cluster) {
@@ -170,7 +171,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestRefresh follows the API: all pages, what is new, what is gone; and keeps the last list when it fails.
+// TestRefresh checks that all pages are read, that changes are picked up, and that a failure keeps the last list.
 func TestRefresh(t *testing.T) {
 	c := newCloud(t, simulator.Options{ClusterPageCap: 100})
 	for i := range 230 {
@@ -206,10 +207,10 @@ func TestMetrics(t *testing.T) {
 	c.add("c1", "one", nil)
 	c.add("c2", "two", nil)
 	project := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
-	failing := c.project(t, "p2", &Search{RefreshInterval: time.Hour}) // a project that the key may not see
+	failing := c.project(t, "p2", &Search{RefreshInterval: time.Hour}) // a project that the key has no access to
 	failing.Name = "failing"
-	silent := c.project(t, "p1", nil, Listed{ID: "c1"})
-	fleet := NewFleet([]Project{project, failing, silent}, discard())
+	undiscovered := c.project(t, "p1", nil, Listed{ID: "c1"})
+	fleet := NewFleet([]Project{project, failing, undiscovered}, discard())
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(fleet)
 
@@ -217,9 +218,9 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d series before the first refresh: %v", n, err)
 	}
 	if err := fleet.Refresh(t.Context()); err == nil {
-		t.Error("no error of the failing project")
+		t.Error("the failing project returned no error")
 	}
-	want := `# HELP css_vpcep_discovery_clusters Clusters that the last good refresh found and that are wanted.
+	want := `# HELP css_vpcep_discovery_clusters Clusters that the last successful refresh found and the filters of discovery select.
 # TYPE css_vpcep_discovery_clusters gauge
 css_vpcep_discovery_clusters{project_id="p1",region="cn-north-4"} 2
 # HELP css_vpcep_discovery_up Whether the last refresh of the project's cluster list succeeded (1) or not (0).
@@ -231,21 +232,21 @@ css_vpcep_discovery_up{project_id="p2",region="cn-north-4"} 0
 		t.Error(err)
 	}
 	if n, err := testutil.GatherAndCount(registry, "css_vpcep_discovery_last_success_timestamp_seconds"); err != nil || n != 1 {
-		t.Errorf("%d times of a last success, want 1: %v", n, err)
+		t.Errorf("%d series of the last success, want 1: %v", n, err)
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
 	}
 }
 
-// TestApply keeps what is known of a project that stays, and ends and begins the others, while it runs.
+// TestApply checks that a kept project keeps its clusters, and that added ones start and removed ones stop.
 func TestApply(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	c.add("c1", "one", nil)
-	stays := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
-	goes := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
-	comes := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
-	fleet := NewFleet([]Project{stays, goes}, discard())
+	kept := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	removed := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	added := c.project(t, "p1", &Search{RefreshInterval: time.Hour})
+	fleet := NewFleet([]Project{kept, removed}, discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { fleet.Run(ctx) })
@@ -261,12 +262,12 @@ func TestApply(t *testing.T) {
 		}
 	}
 	refreshes(2)
-	fleet.Apply([]Project{stays})
+	fleet.Apply([]Project{kept})
 	if got := ids(fleet.Known().Targets); got != "c1" {
-		t.Errorf("what was known is gone: %q", got)
+		t.Errorf("after Apply: targets %q, want c1", got)
 	}
 	refreshes(2)
-	fleet.Apply([]Project{comes, stays})
+	fleet.Apply([]Project{added, kept})
 	refreshes(3)
 	if got := ids(fleet.Known().Targets); got != "c1 c1" {
 		t.Errorf("targets %q", got)
@@ -275,7 +276,7 @@ func TestApply(t *testing.T) {
 	wg.Wait()
 }
 
-// TestRun refreshes in the background until its context ends.
+// TestRun checks that clusters are refreshed in the background until the context ends.
 func TestRun(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	c.add("c1", "one", nil)
@@ -299,7 +300,7 @@ func TestRun(t *testing.T) {
 	cancel()
 	wg.Wait()
 	if n := c.Count(simulator.Target{Endpoint: simulator.Projects, ID: "cn-north-4"}); n != 1 {
-		t.Errorf("the project's id was looked up %d times", n)
+		t.Errorf("the project ID was looked up %d times, want once", n)
 	}
 }
 

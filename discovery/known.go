@@ -9,14 +9,14 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// Target is a cluster that is to be scraped.
+// Target is a cluster to be scraped.
 type Target struct {
 	Project *Project
-	Cluster css.Cluster // of a cluster that only the file knows, no more than id and name
+	Cluster css.Cluster // of a cluster that is only listed: no more than ID and name
 	Labels  map[string]string
 }
 
-// Known is what a Fleet knew at one moment. It does not change.
+// Known is an immutable snapshot of a Fleet's clusters.
 type Known struct {
 	Targets []Target // in the order of the file and then of the API
 	Labels  []string // the names of all targets' labels, sorted
@@ -24,7 +24,7 @@ type Known struct {
 	byID, byName map[string][]int
 }
 
-// Known gives all clusters that are known now; the same Known as before if nothing was learnt since.
+// Known returns the current clusters, and the same pointer until a project or its clusters are refreshed.
 func (f *Fleet) Known() *Known {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,8 +55,7 @@ func newKnown(targets []Target) *Known {
 	return k
 }
 
-// Find gives the clusters of that id or, if there is none, of that name; only those of the named project, if project is
-// not empty.
+// Find returns the clusters with that ID or else with that name, in the named project or, if it is empty, in all.
 func (k *Known) Find(idOrName, project string) []*Target {
 	for _, index := range []map[string][]int{k.byID, k.byName} {
 		var found []*Target
@@ -72,7 +71,7 @@ func (k *Known) Find(idOrName, project string) []*Target {
 	return nil
 }
 
-// targets merges what the file lists with what was found; the file's name and labels win.
+// targets merges the listed clusters with the discovered ones; the file's names and labels take precedence.
 func (p *project) targets() []Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +99,7 @@ func (p *project) targets() []Target {
 	return targets
 }
 
-// labels makes labels of the chosen tags that c has.
+// labels returns those tags of c that are to become labels.
 func (s *Search) labels(c *css.Cluster) map[string]string {
 	labels := make(map[string]string)
 	if s == nil {

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics describes what a fleet shows of its refreshes.
 type metrics struct{ up, clusters, lastSuccess *prometheus.Desc }
 
 func newMetrics() metrics {
@@ -17,9 +16,9 @@ func newMetrics() metrics {
 		up: desc("up",
 			"Whether the last refresh of the project's cluster list succeeded (1) or not (0)."),
 		clusters: desc("clusters",
-			"Clusters that the last good refresh found and that are wanted."),
+			"Clusters that the last successful refresh found and the filters of discovery select."),
 		lastSuccess: desc("last_success_timestamp_seconds",
-			"When the project's cluster list was last read, as Unix time."),
+			"When the project's cluster list was last read successfully, as Unix time."),
 	}
 }
 
@@ -31,13 +30,11 @@ func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.lastSuccess
 }
 
-// Collect implements prometheus.Collector. Projects of the file that are one project of the cloud are shown as one,
-// which is as well off as the worst of them.
+// Collect implements prometheus.Collector. Projects of the file with the same project ID share series, which show the
+// worst state.
 func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	type key struct{ region, projectID string }
-	type state struct {
-		up, clusters, lastSuccess float64
-	}
+	type state struct{ up, clusters, lastSuccess float64 }
 	states := make(map[key]*state)
 	for _, p := range f.States() {
 		if p.Project.Search == nil || !p.Tried {
@@ -61,7 +58,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	m := f.metrics
 	for k, s := range states {
 		ch <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, s.up, k.region, k.projectID)
-		if s.lastSuccess == 0 { // nothing was ever found, nor found to be missing
+		if s.lastSuccess == 0 { // the number of clusters is unknown, not zero
 			continue
 		}
 		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, s.clusters, k.region, k.projectID)
