@@ -20,7 +20,6 @@ import (
 // firstRetryDelay is the delay before the first retry of a failed refresh. It doubles up to the refresh interval.
 const firstRetryDelay = 5 * time.Second
 
-// Project is one project of the configuration file.
 type Project struct {
 	Name   string
 	Region string
@@ -32,12 +31,12 @@ type Project struct {
 // Listed is a cluster of the configuration file.
 type Listed struct {
 	ID     string
-	Name   string // may be empty
+	Name   string // optional
 	Labels map[string]string
 }
 
-// Search selects clusters of the API's list. Its regular expressions are anchored; nil matches everything, except that a
-// nil Engine does not match Logstash.
+// Search selects clusters of the API's list by anchored regular expressions. nil matches everything, but for Engine,
+// where it does not match Logstash.
 type Search struct {
 	RefreshInterval     time.Duration
 	Name                *regexp.Regexp
@@ -58,14 +57,13 @@ type Fleet struct {
 	start    func(*project) // nil unless Run is running
 }
 
-// project is a Project and the result of its refreshes.
 type project struct {
 	Project
 
 	mu     sync.Mutex
 	found  []css.Cluster
 	tried  bool
-	err    error // of the last refresh
+	err    error
 	lastOK time.Time
 	stop   context.CancelFunc // stops its refreshes; nil if none were started
 }
@@ -216,7 +214,6 @@ func (f *Fleet) refresh(ctx context.Context, p *project) error {
 	return err
 }
 
-// interval returns the longest delay between two refreshes.
 func (p *project) interval() time.Duration {
 	if p.Search == nil {
 		return time.Minute
@@ -264,7 +261,6 @@ func (p *project) recordResult(err error, logger *slog.Logger) {
 	}
 }
 
-// reasonOf returns the reason of a failed refresh, or "" if err is nil.
 func reasonOf(err error) string {
 	switch {
 	case err == nil:

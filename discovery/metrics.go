@@ -24,10 +24,9 @@ func newMetrics() metrics {
 
 // Describe implements prometheus.Collector.
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
-	m := f.metrics
-	ch <- m.up
-	ch <- m.clusters
-	ch <- m.lastSuccess
+	ch <- f.metrics.up
+	ch <- f.metrics.clusters
+	ch <- f.metrics.lastSuccess
 }
 
 // Collect implements prometheus.Collector. Projects of the file with the same project ID share series, which show the

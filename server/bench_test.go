@@ -19,8 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapes is a server that knows so many clusters of so many connections, which a cloud of ready bodies answers for. If
-// they change, each answer is another one than the last.
+// scrapes is a server with a cloud that responds with prepared bodies, which may change at each scrape.
 type scrapes struct {
 	handler http.Handler
 	calls   atomic.Int64
@@ -31,7 +30,7 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	s := &scrapes{}
 	bodies := [2][]byte{bodyOf(connections, "accepted"), bodyOf(connections, "rejected")}
 	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		n := int(s.calls.Add(1)-1) / clusters // the same within one scrape
+		n := int(s.calls.Add(1)-1) / clusters // the number of the scrape
 		if !changing {
 			n = 0
 		}
@@ -63,11 +62,11 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	if s.handler, err = server.Handler(); err != nil {
 		tb.Fatal(err)
 	}
-	s.scrape(tb, answerForms()["text"]) // makes the connections
+	s.scrape(tb, responseForms()["text"]) // opens the connections
 	return s
 }
 
-// bodyOf is a page of connections, every second one of which has been updated.
+// bodyOf returns a page of connections, every second of which has been updated.
 func bodyOf(connections int, firstStatus string) []byte {
 	items := make([]string, connections)
 	for i := range items {
@@ -89,9 +88,9 @@ func bodyOf(connections int, firstStatus string) []byte {
 		strings.Join(items, ","), connections)
 }
 
-// answerForms returns request headers that ask for answers in different forms. Prometheus asks for gzip by default, and
-// for protobuf if it scrapes native histograms.
-func answerForms() map[string]http.Header {
+// responseForms returns request headers for different response formats. Prometheus requests gzip by default, and protobuf
+// if it scrapes native histograms.
+func responseForms() map[string]http.Header {
 	const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 	return map[string]http.Header{
 		"text":          {"Accept-Encoding": {"identity"}},
@@ -101,7 +100,7 @@ func answerForms() map[string]http.Header {
 	}
 }
 
-// scrape answers one request for /metrics, without the exporter's own, into nothing.
+// scrape requests the metrics of the clusters and discards the response.
 func (s *scrapes) scrape(tb testing.TB, form http.Header) {
 	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, "/metrics?collect[]=clusters", nil)
@@ -113,7 +112,7 @@ func (s *scrapes) scrape(tb testing.TB, form http.Header) {
 	}
 }
 
-// nowhere is a client that takes everything at once.
+// nowhere is a ResponseWriter that discards everything.
 type nowhere struct {
 	header        http.Header
 	status, bytes int
@@ -126,11 +125,11 @@ func (w *nowhere) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// BenchmarkScrape measures a scrape from its request to its last byte. Allocations include those of the cloud.
+// BenchmarkScrape measures a scrape from the request to the last byte. Allocations include those of the simulated cloud.
 func BenchmarkScrape(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
 		for _, answers := range []string{"unchanged", "changed"} {
-			for name, form := range answerForms() {
+			for name, form := range responseForms() {
 				b.Run(fmt.Sprintf("%dx%d/%s/%s", size[0], size[1], answers, name), func(b *testing.B) {
 					s := newScrapes(b, size[0], size[1], answers == "changed")
 					b.ReportAllocs()

@@ -20,33 +20,33 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// gatherer is the prometheus.TransactionalGatherer of one request.
+// gatherer implements prometheus.TransactionalGatherer for one request.
 type gatherer struct {
 	clusters *collector.Collector
-	own      prometheus.Gatherer // of the exporter itself
+	exporter prometheus.Gatherer // metrics of the exporter itself
 }
 
-// Gather returns the families of the clusters and then, so that they include this scrape, of the exporter itself. done
-// does nothing: kept metrics never change, so it does not matter how long they are used.
+// Gather reads the clusters first, so that the exporter's metrics include this scrape. done does nothing: metrics are
+// immutable.
 func (g gatherer) Gather() (families []*dto.MetricFamily, done func(), err error) {
 	families = g.clusters.Families()
-	own, err := g.own.Gather()
-	families = append(families, own...)
+	exporter, err := g.exporter.Gather()
+	families = append(families, exporter...)
 	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return families, func() {}, err
 }
 
-// instrument returns a handler that counts the requests to h and compresses the responses, with zstd or gzip. The fastest
-// level of gzip takes half the time of the default, for responses that are hardly larger.
+// instrument returns a handler that counts requests to h and compresses responses. The fastest level of gzip takes half
+// the time of the default level, and responses are hardly larger.
 func (s *Server) instrument(h http.HandlerFunc) (http.Handler, error) {
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return nil, err
 	}
-	return promhttp.InstrumentMetricHandler(s.own, compress(h)), nil
+	return promhttp.InstrumentMetricHandler(s.registry, compress(h)), nil
 }
 
-// expose responds with what g gathers, in the format that r accepts. HEAD gathers nothing, and so makes no API call.
+// expose responds with the metrics of g in a format that r accepts. HEAD gathers nothing and sends no API request.
 func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	if r.Method == http.MethodHead {
 		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
@@ -56,9 +56,9 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	}
 	buffered := bufferedWriter{w, bufio.NewWriterSize(w, 64<<10)}
 	promhttp.HandlerForTransactional(g, promhttp.HandlerOpts{
-		Registry: s.own, // the error counter is registered by the first request and shared by all
+		Registry: s.registry, // the first request registers the error counter, which all share
 		ErrorLog: errorLog(func(text string) {
-			if r.Context().Err() == nil { // otherwise the client has disconnected, and every family left fails
+			if r.Context().Err() == nil { // after a disconnect, all remaining families fail
 				s.logger.Error("Exposition failed", "err", text)
 			}
 		}),
@@ -66,11 +66,11 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 		DisableCompression: true, // instrument compresses
 		EnableOpenMetrics:  true,
 	}).ServeHTTP(buffered, r)
-	_ = buffered.Flush() // an error means that the client has disconnected
+	_ = buffered.Flush() // fails only if the client has disconnected
 }
 
-// bufferedWriter is a ResponseWriter with the methods of a bufio.Writer, which the encoders of text use directly. With
-// their own small buffers, an uncompressed response takes an eighth more CPU, in system calls.
+// bufferedWriter adds a bufio.Writer, which the text encoders use directly. Their own small buffers would cost an eighth
+// more CPU for an uncompressed response.
 type bufferedWriter struct {
 	http.ResponseWriter
 	*bufio.Writer

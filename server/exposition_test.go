@@ -24,7 +24,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// TestEncodings checks which encoding is chosen, what the headers say, and that the content is the same in all.
+// TestEncodings checks the choice of the encoding, the headers, and that the content is the same in all encodings.
 func TestEncodings(t *testing.T) {
 	r := newRig(t, nil, "good")
 	_, plain := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {"identity"}})
@@ -38,7 +38,7 @@ func TestEncodings(t *testing.T) {
 		"GZIP":                     "gzip",
 		"zstd":                     "zstd",
 		"gzip, zstd":               "zstd",
-		"zstd,gzip":                "zstd", // as Prometheus asks with its feature zstd-scrape
+		"zstd,gzip":                "zstd", // sent by Prometheus with the feature zstd-scrape
 		"zstd;q=0.5, gzip":         "gzip",
 		"zstd;q=1.0, gzip;q=0.5":   "zstd",
 		"zstd;q=0.5, gzip;q=0.6":   "gzip",
@@ -56,7 +56,7 @@ func TestEncodings(t *testing.T) {
 		"deflate, br":              "",
 		",,;;=":                    "",
 	} {
-		for range 2 { // the second time with a compressor that was used
+		for range 2 { // the second time with a reused compressor
 			resp, body := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {accepted}})
 			if got := resp.Header.Get("Content-Encoding"); got != want {
 				t.Errorf("%q: Content-Encoding %q, want %q", accepted, got, want)
@@ -66,7 +66,7 @@ func TestEncodings(t *testing.T) {
 				t.Errorf("%q: Vary %q", accepted, vary)
 			}
 			body = decompressed(t, resp.Header.Get("Content-Encoding"), body)
-			if diff := cmp.Diff(still(strings.Split(plain, "\n")), still(strings.Split(body, "\n"))); diff != "" {
+			if diff := cmp.Diff(withoutTimes(strings.Split(plain, "\n")), withoutTimes(strings.Split(body, "\n"))); diff != "" {
 				t.Errorf("%q: (-identity +got)\n%s", accepted, diff)
 			}
 		}
@@ -104,7 +104,7 @@ func decompressed(t *testing.T, encoding, body string) string {
 	return string(all)
 }
 
-// TestFormats has the same families in all formats, each complete in its way.
+// TestFormats checks that all formats are complete and contain the same families.
 func TestFormats(t *testing.T) {
 	r := newRig(t, nil, "good", "nonsense")
 	if err := r.fleet.Refresh(t.Context()); err != nil {
@@ -117,7 +117,7 @@ func TestFormats(t *testing.T) {
 		"application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1",
 		protobuf + "delimited", protobuf + "text", protobuf + "compact-text", "nonsense", "",
 	} {
-		for range 2 { // the second time with a compressor that was used
+		for range 2 { // the second time with a reused compressor
 			for _, encoding := range []string{"gzip", "zstd", "identity"} {
 				resp, body := r.fetch(t, http.MethodGet, "/metrics?name[]="+strings.Join(want, "&name[]="),
 					http.Header{"Accept": {format}, "Accept-Encoding": {encoding}})
@@ -159,7 +159,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// namesBy are what the group of a regular expression finds, each once.
+// namesBy returns what the group of a regular expression matches, each once.
 func namesBy(expression, body string) (names []string) {
 	for _, found := range regexp.MustCompile(expression).FindAllStringSubmatch(body, -1) {
 		names = append(names, found[1])
@@ -167,7 +167,7 @@ func namesBy(expression, body string) (names []string) {
 	return slices.Compact(names)
 }
 
-// TestHead checks that HEAD is answered with the headers of GET, without a body and without a call to the cloud.
+// TestHead checks that HEAD returns the headers of GET and no body, and sends no API request.
 func TestHead(t *testing.T) {
 	r := newRig(t, nil, "good")
 	for _, path := range []string{"/metrics", "/metrics?collect[]=exporter", "/probe?target=good"} {
@@ -216,7 +216,7 @@ func TestGatherError(t *testing.T) {
 	r := newRig(t, nil, "good")
 	var log strings.Builder
 	r.server.logger = slog.New(slog.NewTextHandler(&log, nil))
-	r.server.own.MustRegister(prometheus.CollectorFunc(func(ch chan<- prometheus.Metric) {
+	r.server.registry.MustRegister(prometheus.CollectorFunc(func(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("broken", "", nil, nil), errors.New("no value"))
 	}))
 	const counter = `promhttp_metric_handler_errors_total{cause="gathering"} 2`
@@ -276,7 +276,7 @@ func (w goneWriter) Write([]byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
-// TestSorted has the families of clusters and those of the exporter in the order of their names.
+// TestSorted checks that the families of clusters and of the exporter are sorted by name.
 func TestSorted(t *testing.T) {
 	r := newRig(t, &discovery.Search{}, "good")
 	_, body := r.get(t, http.MethodGet, "/metrics", "")

@@ -16,7 +16,7 @@ import (
 	"css_vpcep_exporter/discovery"
 )
 
-// probe answers with one cluster, read now, and with nothing of the exporter itself.
+// probe reads one cluster and responds with its metrics.
 func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 	known := s.known()
 	found, status, err := s.find(known, r.URL.Query())
@@ -24,75 +24,72 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	s.answer(w, r, []collector.Target{target(found)}, known.Labels, nil)
+	s.serveMetrics(w, r, []collector.Target{target(found)}, known.Labels, nil)
 }
 
-// find gives the cluster that a query means, or the HTTP status and the reason for which there is none.
-func (s *Server) find(known *discovery.Known, query url.Values) (found *discovery.Target, status int, err error) {
+// find returns the cluster that query selects, or else an HTTP status and an error.
+func (s *Server) find(known *discovery.Known, query url.Values) (*discovery.Target, int, error) {
 	values := query["target"]
 	if len(values) != 1 || values[0] == "" {
-		return nil, http.StatusBadRequest, errors.New("say which cluster once, by its id or name: " + pathProbe + "?target=…")
+		return nil, http.StatusBadRequest, errors.New(
+			`parameter "target" must be given once, with a cluster ID or name: ` + pathProbe + "?target=…")
 	}
 	projects := slices.DeleteFunc(slices.Clone(query["project"]), func(name string) bool { return name == "" })
 	if len(projects) > 1 {
-		return nil, http.StatusBadRequest, errors.New("project is given more than once")
+		return nil, http.StatusBadRequest, errors.New(`parameter "project" must not be given more than once`)
 	}
 	project := strings.Join(projects, "")
-
 	clusters := known.Find(values[0], project)
 	switch {
 	case len(clusters) == 0:
-		return nil, http.StatusNotFound, s.unknown(values[0], project)
+		return nil, http.StatusNotFound, s.unknownTarget(values[0], project)
 	case len(clusters) > 1:
-		return nil, http.StatusBadRequest, ambiguous(values[0], clusters)
+		return nil, http.StatusBadRequest, ambiguousTarget(values[0], clusters)
 	}
 	return clusters[0], http.StatusOK, nil
 }
 
-// unknown says that there is no such cluster, or none yet.
-func (s *Server) unknown(target, project string) error {
-	text := "no cluster with the id or name " + quote(target) + " is known"
+// unknownTarget returns the error for a target that matches no cluster.
+func (s *Server) unknownTarget(target, project string) error {
+	text := "unknown cluster " + quote(target)
 	if project != "" {
-		text += " in the project " + quote(project)
+		text += " in project " + quote(project)
 	}
 	if !s.fleet.Ready() {
-		text += "; " + stillLooking
+		return errors.New(text + "; discovery has not finished, try again in a few seconds")
 	}
-	return errors.New(text)
+	return errors.New(text + "; " + pathStatus + " shows the known clusters")
 }
 
-// ambiguous says how to tell the clusters apart that all go by what was asked for.
-func ambiguous(target string, clusters []*discovery.Target) error {
-	const most = 10 // projects that are named
+// ambiguousTarget returns the error for a target that matches several clusters.
+func ambiguousTarget(target string, clusters []*discovery.Target) error {
+	const maxNamed = 10
 	var projects []string
 	for _, t := range clusters {
 		projects = append(projects, t.Project.Name)
 	}
 	slices.Sort(projects)
 	projects = slices.Compact(projects)
-	several, byID := len(projects) > 1, clusters[0].Cluster.ID == target
-	where := "in the project "
-	if several {
-		where = "in the projects "
+	named := make([]string, min(len(projects), maxNamed))
+	for i := range named {
+		named[i] = quote(projects[i])
 	}
-	for i, name := range projects[:min(len(projects), most)] {
-		if i > 0 {
-			where += ", "
-		}
-		where += quote(name)
+	where, remedy := "project ", "add project=… or use the cluster ID"
+	if len(projects) > 1 {
+		where = "projects "
 	}
-	if more := len(projects) - most; more > 0 {
+	where += strings.Join(named, ", ")
+	if more := len(projects) - maxNamed; more > 0 {
 		where += fmt.Sprintf(" and %d more", more)
 	}
-	remedy := "add project=… or use the id"
 	switch {
-	case byID:
+	case clusters[0].Cluster.ID == target:
 		remedy = "add project=…"
-	case !several:
-		remedy = "use the id"
+	case len(projects) == 1:
+		remedy = "use the cluster ID"
 	}
-	return fmt.Errorf("%s stands for %d clusters, %s: %s", quote(target), len(clusters), where, remedy)
+	return fmt.Errorf("%s matches %d clusters in %s; %s", quote(target), len(clusters), where, remedy)
 }
 
-// quote makes a text from elsewhere fit to be said back: in quotes, printable, and not long.
+// quote returns untrusted text quoted, printable and truncated.
 func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }

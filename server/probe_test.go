@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestProbe has a cluster's probe say the same as the scrape of everything says of it, and nothing else.
+// TestProbe checks that a probe returns the series that a scrape of everything returns for its cluster, and no others.
 func TestProbe(t *testing.T) {
 	r := newRig(t, nil, "good", "nonsense", "off")
 	_, metrics := r.get(t, http.MethodGet, "/metrics", "")
@@ -45,7 +45,7 @@ func TestProbe(t *testing.T) {
 				series = append(series, strings.TrimSpace(line))
 			}
 		}
-		if diff := cmp.Diff(still(of(tc.cluster, metrics)), still(series)); diff != "" {
+		if diff := cmp.Diff(withoutTimes(linesOf(tc.cluster, metrics)), withoutTimes(series)); diff != "" {
 			t.Errorf("%s: -metrics +probe\n%s", tc.query, diff)
 		}
 	}
@@ -54,8 +54,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// still takes out of series what is another at each scrape.
-func still(series []string) []string {
+// withoutTimes removes the values that differ at each scrape.
+func withoutTimes(series []string) []string {
 	moving := regexp.MustCompile(`^(css_vpcep_scrape_duration_seconds|css_vpcep_last_success_timestamp_seconds)(\{.*\}) .*$`)
 	var lines []string
 	for _, line := range series {
@@ -64,7 +64,7 @@ func still(series []string) []string {
 	return lines
 }
 
-// TestProbeForms has the same negotiation, deadline and methods as a scrape.
+// TestProbeForms checks that a probe has the negotiation, deadline and methods of a scrape.
 func TestProbeForms(t *testing.T) {
 	r := newRig(t, nil, "good", "hangs")
 	resp, _ := r.fetch(t, http.MethodHead, "/probe?target=good", http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}})
@@ -76,16 +76,17 @@ func TestProbeForms(t *testing.T) {
 	if took := time.Since(start); status != 200 || took >= time.Second || !strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`) {
 		t.Error(took, status, body)
 	}
-	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != timeoutHeader+`: "soon" is no number of seconds`+"\n" {
+	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != "invalid "+timeoutHeader+` "soon"; it must be a positive number of seconds`+"\n" {
 		t.Error(status, body)
 	}
 }
 
-// TestProbeRefused asks the cloud nothing about what the file does not name.
-func TestProbeRefused(t *testing.T) {
+// TestProbeInvalid checks the errors of invalid probes, which send no API request.
+func TestProbeInvalid(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "good")
-	const which = "say which cluster once, by its id or name: /probe?target=…"
-	const early = `no cluster with the id or name "bad" is known; css_vpcep_exporter is still looking for its clusters.`
+	const which = `parameter "target" must be given once, with a cluster ID or name: /probe?target=…`
+	const help = "; /status shows the known clusters"
+	const early = `unknown cluster "bad"; discovery has not finished, try again in a few seconds`
 	if status, body := r.get(t, http.MethodGet, "/probe?target=bad", ""); status != 404 || body != early+"\n" {
 		t.Error(status, body)
 	}
@@ -104,22 +105,22 @@ func TestProbeRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(r.cloud.Requests())
-	for query, want := range map[string]string{ //nolint:gosec // there are no credentials in it
+	for query, want := range map[string]string{ //nolint:gosec // no credentials
 		"":                                       "400 " + which,
 		"target=":                                "400 " + which,
 		"target=good&target=x":                   "400 " + which,
 		"project=a":                              "400 " + which,
-		"target=bad":                             `404 no cluster with the id or name "bad" is known`,
-		"target=x&project=a":                     `404 no cluster with the id or name "x" is known in the project "a"`,
-		"target=x&project=<b>":                   `404 no cluster with the id or name "x" is known in the project "<b>"`,
-		"target=good":                            `400 "good" stands for 2 clusters, in the projects "a", "b": add project=…`,
-		"target=twice":                           `400 "twice" stands for 2 clusters, in the projects "a", "b": add project=… or use the id`,
-		"target=same":                            `400 "same" stands for 2 clusters, in the project "b": use the id`,
-		"target=same&project=b":                  `400 "same" stands for 2 clusters, in the project "b": use the id`,
-		"target=good&project=a&project=b":        "400 project is given more than once",
-		"target=a%0Ab%1b%e2%80%ae%ff":            `404 no cluster with the id or name "a\nb�\u202e�" is known`,
-		"target=" + strings.Repeat("x", 100_000): `404 no cluster with the id or name "` + strings.Repeat("x", 200) + `" is known`,
-		"target=..%2f..%2fetc%2Fpasswd&project=%00": `404 no cluster with the id or name "../../etc/passwd" is known in the project "�"`,
+		"target=bad":                             `404 unknown cluster "bad"` + help,
+		"target=x&project=a":                     `404 unknown cluster "x" in project "a"` + help,
+		"target=x&project=<b>":                   `404 unknown cluster "x" in project "<b>"` + help,
+		"target=good":                            `400 "good" matches 2 clusters in projects "a", "b"; add project=…`,
+		"target=twice":                           `400 "twice" matches 2 clusters in projects "a", "b"; add project=… or use the cluster ID`,
+		"target=same":                            `400 "same" matches 2 clusters in project "b"; use the cluster ID`,
+		"target=same&project=b":                  `400 "same" matches 2 clusters in project "b"; use the cluster ID`,
+		"target=good&project=a&project=b":        `400 parameter "project" must not be given more than once`,
+		"target=a%0Ab%1b%e2%80%ae%ff":            `404 unknown cluster "a\nb�\u202e�"` + help,
+		"target=" + strings.Repeat("x", 100_000): `404 unknown cluster "` + strings.Repeat("x", 200) + `"` + help,
+		"target=..%2f..%2fetc%2Fpasswd&project=%00": `404 unknown cluster "../../etc/passwd" in project "�"` + help,
 	} {
 		status, body := r.get(t, http.MethodGet, "/probe?"+query, "")
 		if got := fmt.Sprintf("%d %s", status, strings.TrimSuffix(body, "\n")); got != want {
@@ -127,15 +128,15 @@ func TestProbeRefused(t *testing.T) {
 		}
 	}
 	if after := len(r.cloud.Requests()); after != before {
-		t.Errorf("%d calls were made", after-before)
+		t.Errorf("%d API requests were sent", after-before)
 	}
 	if status, body := r.get(t, http.MethodGet, "/probe?target=good&project=b", ""); status != 200 || !strings.Contains(body, `cluster_name="alone in b",project_id="p1",region="cn-north-4"} 1`) {
 		t.Error(status, body)
 	}
 }
 
-// TestForget checks that the lists and metrics of clusters that are gone are forgotten, even if there are only probes.
-func TestForget(t *testing.T) {
+// TestDropRemoved checks that the lists and metrics of removed clusters are dropped, even if there are only probes.
+func TestDropRemoved(t *testing.T) {
 	r := newRig(t, nil, "good", "off")
 	for _, id := range []string{"good", "off"} {
 		r.get(t, http.MethodGet, "/probe?target="+id, "")
@@ -155,27 +156,28 @@ func TestForget(t *testing.T) {
 	r.fleet.Apply([]discovery.Project{project})
 	r.get(t, http.MethodGet, "/probe?target=off", "")
 	if r.scraper.State("production", "good").List != nil || r.scraper.State("production", "off").List == nil {
-		t.Error("the wrong cluster is remembered")
+		t.Error("the list of the removed cluster was kept, or that of the other one was dropped")
 	}
 	runtime.GC()
 	if good.Value() != nil {
-		t.Error("metrics of a cluster that is gone are kept")
+		t.Error("the metrics of the removed cluster were kept")
 	}
 }
 
-// TestAmbiguousBounded names no more projects than a person reads.
+// TestAmbiguousBounded checks that an error names at most ten projects.
 func TestAmbiguousBounded(t *testing.T) {
 	var clusters []*discovery.Target
 	for i := range 12 {
 		clusters = append(clusters, &discovery.Target{Project: &discovery.Project{Name: fmt.Sprintf("p%02d", i)}})
 	}
-	const want = `"n" stands for 12 clusters, in the projects "p00", "p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p09" and 2 more: add project=… or use the id`
-	if got := ambiguous("n", clusters).Error(); got != want {
+	const want = `"n" matches 12 clusters in projects "p00", "p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p09" and 2 more; ` +
+		"add project=… or use the cluster ID"
+	if got := ambiguousTarget("n", clusters).Error(); got != want {
 		t.Error(got)
 	}
 }
 
-// TestProbeShares has a probe and a scrape at the same moment cost one call.
+// TestProbeShares checks that concurrent probes and scrapes share one API request.
 func TestProbeShares(t *testing.T) {
 	r := newRig(t, nil, "good")
 	good := simulator.Target{Endpoint: simulator.Connections, ID: "good"}
@@ -190,15 +192,15 @@ func TestProbeShares(t *testing.T) {
 	}
 	wg.Wait()
 	if n := r.cloud.Count(good); n != 1 {
-		t.Errorf("%d calls", n)
+		t.Errorf("%d API requests, want 1", n)
 	}
 }
 
-// BenchmarkProbe must take as long however many other clusters there are. The list is young, so that no call is made.
+// BenchmarkProbe must not depend on the number of other clusters. min_interval keeps it from sending requests.
 func BenchmarkProbe(b *testing.B) {
 	for _, known := range []int{100, 100_000} {
 		b.Run(fmt.Sprint("clusters=", known), func(b *testing.B) {
-			r := newRig(b, nil, append(many(known-1), "good")...)
+			r := newRig(b, nil, append(clusterIDs(known-1), "good")...)
 			r.scraper.Configure(collector.ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
 			handler, err := r.server.Handler()
 			if err != nil {
@@ -220,8 +222,8 @@ func BenchmarkProbe(b *testing.B) {
 	}
 }
 
-// many makes up cluster ids.
-func many(n int) []string {
+// clusterIDs returns n cluster IDs.
+func clusterIDs(n int) []string {
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i)

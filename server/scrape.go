@@ -16,11 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// timeoutHeader is the header in which Prometheus sends its scrape timeout.
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
-// Once returns a gatherer that scrapes every cluster, like a request to the telemetry path, until ctx ends. After that
-// failed returns how many clusters could not be read. The registry checks what is gathered.
+// Once returns a gatherer that scrapes every cluster until ctx ends, and a function that then returns how many failed.
+// Unlike the HTTP path, it checks the consistency of the metrics.
 func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
 	count := 0
 	known := s.known()
@@ -32,43 +31,43 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c)
-	return prometheus.Gatherers{registry, s.own}, func() int { return count }
+	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
 }
 
-// The values of the parameter collect[], which selects a part of the metrics.
+// The values of the parameter collect[].
 const (
 	collectClusters = "clusters"
 	collectExporter = "exporter"
 )
 
-// scrape responds with the metrics of every cluster and of the exporter itself, or with one of the two.
+// scrape responds with the metrics of every cluster and of the exporter itself, or with those that collect[] selects.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	parts := r.URL.Query()["collect[]"]
 	if len(parts) == 0 {
 		parts = []string{collectClusters, collectExporter}
 	}
 	var all []collector.Target
-	var own prometheus.Gatherers
+	var exporter prometheus.Gatherers
 	known := s.known()
 	for _, part := range parts {
 		switch part {
 		case collectClusters:
 			all = targets(known)
 		case collectExporter:
-			own = prometheus.Gatherers{s.own}
+			exporter = prometheus.Gatherers{s.registry}
 		default:
-			text := fmt.Sprintf("collect[]=%s: it must be %s or %s", quote(part), collectClusters, collectExporter)
+			text := fmt.Sprintf("invalid collect[] %s; it must be %s or %s", quote(part), collectClusters, collectExporter)
 			http.Error(w, text, http.StatusBadRequest)
 			return
 		}
 	}
-	s.answer(w, r, all, known.Labels, own)
+	s.serveMetrics(w, r, all, known.Labels, exporter)
 }
 
-// answer scrapes targets until the request's deadline and responds with their metrics and those of own. The targets'
-// labels of these names become labels of cluster_info.
-func (s *Server) answer(
-	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, own prometheus.Gatherers,
+// serveMetrics scrapes targets until the request's deadline and responds with their metrics and those of exporter. The
+// named labels of the targets become labels of cluster_info.
+func (s *Server) serveMetrics(
+	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, exporter prometheus.Gatherers,
 ) {
 	timeout, err := s.timeout(r)
 	if err != nil {
@@ -78,17 +77,17 @@ func (s *Server) answer(
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	clusters := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
-	s.expose(w, r, gatherer{clusters, own})
+	s.expose(w, r, gatherer{clusters, exporter})
 }
 
-// timeout returns how long a scrape may take: the timeout of the request's header, or else the flag's, minus the offset.
-// If the offset is not smaller than the timeout, half of the timeout is left.
+// timeout returns the timeout of the request's header or else of the flag, minus the offset. If that leaves nothing, it
+// returns half of the timeout.
 func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	timeout := s.options.Timeout
 	if value := r.Header.Get(timeoutHeader); value != "" {
 		seconds, err := strconv.ParseFloat(value, 64)
 		if err != nil || math.IsNaN(seconds) || seconds <= 0 {
-			return 0, fmt.Errorf("%s: %s is no number of seconds", timeoutHeader, quote(value))
+			return 0, fmt.Errorf("invalid %s %s; it must be a positive number of seconds", timeoutHeader, quote(value))
 		}
 		timeout = time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
 	}
@@ -98,7 +97,7 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	return timeout - s.options.TimeoutOffset, nil
 }
 
-// known returns the fleet's clusters, after dropping what is kept of those that are gone.
+// known returns the fleet's clusters. When they have changed, it first drops the data of removed ones.
 func (s *Server) known() *discovery.Known {
 	known := s.fleet.Known()
 	if s.retained.Swap(known) != known {
@@ -109,7 +108,6 @@ func (s *Server) known() *discovery.Known {
 	return known
 }
 
-// targets returns all known clusters as targets of the collector.
 func targets(known *discovery.Known) []collector.Target {
 	targets := make([]collector.Target, len(known.Targets))
 	for i := range known.Targets {
@@ -118,7 +116,6 @@ func targets(known *discovery.Known) []collector.Target {
 	return targets
 }
 
-// target returns a cluster as a target of the collector.
 func target(t *discovery.Target) collector.Target {
 	return collector.Target{
 		Project:   t.Project.Name,

@@ -15,29 +15,29 @@ import (
 	"css_vpcep_exporter/discovery"
 )
 
-// maxMetaValue is the length in bytes at which the values of /sd end, as those of metrics do.
-const maxMetaValue = 1024
+// maxText is the maximum length in bytes of label values in /sd and of messages in /status.
+const maxText = 1024
 
-// sd answers as Prometheus' http_sd wants it: one target per known cluster. Until every project has been looked at it
-// refuses, as a list that lacks clusters would make Prometheus drop them.
+// sd responds with one http_sd target for each cluster, and with 503 until every project has been refreshed: Prometheus
+// would drop clusters that an early list lacks.
 func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
 	ready, known := s.fleet.Ready(), s.fleet.Known()
-	if !ready || !s.fleet.Ready() { // a reload in between may have brought a project that was not looked at
-		http.Error(w, stillLooking+" Prometheus keeps the targets that it has.", http.StatusServiceUnavailable)
+	if !ready || !s.fleet.Ready() { // a reload may have added a project in between
+		http.Error(w, notReady+" Prometheus keeps its current targets.", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = writeSD(w, known.Targets) // who went away needs no answer
+	_ = writeSD(w, known.Targets) // fails only if the client has disconnected
 }
 
-// sdTarget is a target as http_sd wants it.
+// sdTarget is a target group of http_sd.
 type sdTarget struct {
 	Targets []string          `json:"targets"`
 	Labels  map[string]string `json:"labels"`
 }
 
-// writeSD writes the targets in their order, each cluster of the cloud once.
+// writeSD writes the targets in order, and a cluster that several projects of the file share once.
 func writeSD(w io.Writer, targets []discovery.Target) error {
 	type cluster struct{ project, region, projectID, id string }
 	written := make(map[cluster]struct{}, len(targets))
@@ -48,9 +48,9 @@ func writeSD(w io.Writer, targets []discovery.Target) error {
 		projectID := t.Project.Client.KnownProjectID()
 		c := cluster{"", t.Project.Region, projectID, t.Cluster.ID}
 		if projectID == "" {
-			c.project = t.Project.Name // it may be any project
+			c.project = t.Project.Name // may or may not be another project of the cloud
 		}
-		if _, twice := written[c]; twice {
+		if _, exists := written[c]; exists {
 			continue
 		}
 		written[c] = struct{}{}
@@ -58,7 +58,7 @@ func writeSD(w io.Writer, targets []discovery.Target) error {
 		if err != nil {
 			return err
 		}
-		_, _ = out.WriteString(separator) // Flush tells of errors
+		_, _ = out.WriteString(separator) // Flush returns the first error
 		_, _ = out.Write(line)
 		separator = ",\n"
 	}
@@ -80,17 +80,17 @@ func newSDTarget(t *discovery.Target, projectID string) sdTarget {
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.Cluster.Tags)) {
 		name := "__meta_css_tag_" + labelName(key)
-		if _, taken := labels[name]; !taken { // else the keys differ only where a label's name cannot
+		if _, taken := labels[name]; !taken { // keys may differ in replaced characters alone
 			labels[name] = t.Cluster.Tags[key]
 		}
 	}
 	for name, value := range labels {
-		labels[name] = css.Clean(value, maxMetaValue)
+		labels[name] = css.Clean(value, maxText)
 	}
 	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
 }
 
-// labelName replaces what cannot stand in a label's name, as Prometheus' own service discoveries do.
+// labelName replaces invalid characters by underscores, as the service discoveries of Prometheus do.
 func labelName(key string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {

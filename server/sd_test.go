@@ -18,13 +18,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestSD waits until every project has been looked at, and then tells of what was found, without a further call.
+// TestSD checks that /sd returns 503 until every project has been refreshed, and all clusters then, without API requests.
 func TestSD(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
 	r.cloud.UpdateCluster("good", func(c *simulator.Cluster) {
 		c.Tags = []simulator.Tag{{Key: "team", Value: "search"}, {Key: "a-b", Value: "\"first\"\n"}, {Key: "a.b", Value: "second"}}
 	})
-	const early = "css_vpcep_exporter is still looking for its clusters. Prometheus keeps the targets that it has.\n"
+	const early = "css_vpcep_exporter is not ready: not every project has been refreshed yet. Prometheus keeps its current targets.\n"
 	if status, body := r.get(t, http.MethodGet, "/sd", ""); status != 503 || body != early {
 		t.Error(status, body)
 	}
@@ -47,11 +47,11 @@ func TestSD(t *testing.T) {
 		t.Error(diff)
 	}
 	if after := r.cloud.Count(simulator.Target{}); after != before {
-		t.Errorf("%d calls were made", after-before)
+		t.Errorf("%d API requests were sent", after-before)
 	}
 }
 
-// TestWriteSD writes each cluster of the cloud once, and is JSON whatever the texts are.
+// TestWriteSD checks that shared clusters are written once, and that hostile text gives valid JSON.
 func TestWriteSD(t *testing.T) {
 	project := func(name, id string) *discovery.Project {
 		return &discovery.Project{Name: name, Region: "r", Client: css.NewClient(css.Options{ProjectID: id})}
@@ -105,11 +105,11 @@ func TestWriteSD(t *testing.T) {
 	}
 }
 
-// BenchmarkSD tells of as many clusters as a project may have.
+// BenchmarkSD writes the largest cluster list that discovery accepts.
 func BenchmarkSD(b *testing.B) {
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: css.NewClient(css.Options{ProjectID: "fbefa356da790ed7bdde940502998f3e"})}
 	var targets []discovery.Target
-	for i, id := range many(100_000) {
+	for i, id := range clusterIDs(100_000) {
 		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{
 			ID: id, Name: fmt.Sprint("search-", i), Engine: "elasticsearch", Tags: map[string]string{"team": "search", "stage": "prod"},
 		}})
@@ -125,7 +125,7 @@ func BenchmarkSD(b *testing.B) {
 	b.ReportMetric(float64(out), "bytes")
 }
 
-// counter counts what is written to it.
+// counter counts the bytes written to it.
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) {

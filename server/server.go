@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package server answers HTTP. It decides nothing about clusters: which there are comes from discovery, and what they
-// say from collector.
-//
-// scrape.go turns requests for /metrics and, through probe.go, for /probe into a deadline and targets, and exposition.go
-// responds with their metrics. sd.go tells Prometheus of the clusters, and status.go people of how they are. /sd and
-// /status answer from memory alone.
+// Package server serves HTTP: /metrics (scrape.go), /probe (probe.go), service discovery (sd.go) and the status page
+// (status.go). /sd and /status respond from memory alone.
 package server
 
 import (
@@ -25,7 +21,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// The paths beside the telemetry path, which a flag sets.
 const (
 	pathProbe   = "/probe"
 	pathSD      = "/sd"
@@ -35,21 +30,20 @@ const (
 	pathReload  = "/-/reload"
 )
 
-const stillLooking = "css_vpcep_exporter is still looking for its clusters."
+const notReady = "css_vpcep_exporter is not ready: not every project has been refreshed yet."
 
-// Options are the flags that concern HTTP.
+// Options configures a Server.
 type Options struct {
 	TelemetryPath string
-	Timeout       time.Duration // for a request that does not say how long it waits
-	TimeoutOffset time.Duration // how long before that the answer is ready
+	Timeout       time.Duration // of requests without a timeout header
+	TimeoutOffset time.Duration // subtracted from every timeout
 	Version       string
-	Reload        func() error // loads the configuration again; nil turns /-/reload off
-	// ConfigState tells whether the configuration was last loaded with success, and when it last was; nil leaves that
-	// out of /status.
+	Reload        func() error // nil disables /-/reload
+	// ConfigState returns whether the last reload succeeded and the time of the last success. It may be nil.
 	ConfigState func() (ok bool, at time.Time)
 }
 
-// Validate finds what cannot work.
+// Validate returns an error for values that cannot work.
 func (o *Options) Validate() error {
 	switch {
 	case o.Timeout <= 0:
@@ -59,36 +53,39 @@ func (o *Options) Validate() error {
 	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
 	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
-		return fmt.Errorf("--web.telemetry-path=%q: no request has a path like that", o.TelemetryPath)
+		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
 	case slices.Contains([]string{pathProbe, pathSD, pathStatus, pathHealthy, pathReady, pathReload}, o.TelemetryPath):
-		return fmt.Errorf("--web.telemetry-path=%q: that path is taken", o.TelemetryPath)
+		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
 	}
 	return nil
 }
 
-// Server answers requests. It is made once and may be used by many goroutines together.
+// Server serves HTTP requests. It is safe for concurrent use.
 type Server struct {
 	options  Options
 	fleet    *discovery.Fleet
 	scraper  *collector.Scraper
-	own      *prometheus.Registry
+	registry *prometheus.Registry // of the exporter itself
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	series   *collector.Series
-	retained atomic.Pointer[discovery.Known] // the clusters that scraper and series last retained
+	retained atomic.Pointer[discovery.Known] // the last argument of both Retain methods
 }
 
-// Configure says what is shown of each cluster; it must be called before the first request.
+// Configure sets the metrics options. It must be called before the first request.
 func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
 
-// New makes a server. The exporter's own metrics come from own.
-func New(options Options, fleet *discovery.Fleet, scraper *collector.Scraper, own *prometheus.Registry, logger *slog.Logger) *Server {
+// New returns a Server. registry holds the exporter's own metrics.
+func New(
+	options Options, fleet *discovery.Fleet, scraper *collector.Scraper, registry *prometheus.Registry,
+	logger *slog.Logger,
+) *Server {
 	return &Server{
-		options: options, fleet: fleet, scraper: scraper, series: collector.NewSeries(), own: own, logger: logger,
+		options: options, fleet: fleet, scraper: scraper, series: collector.NewSeries(), registry: registry, logger: logger,
 	}
 }
 
-// Handler routes the requests.
+// Handler returns the handler of all paths.
 func (s *Server) Handler() (http.Handler, error) {
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "CSS VPC Endpoint Exporter",
@@ -96,17 +93,17 @@ func (s *Server) Handler() (http.Handler, error) {
 		Version:     s.options.Version,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
-			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Every cluster, read now"},
-			{Address: pathStatus, Text: "Status", Description: "How every cluster was when it was last read, and what to do about it"},
-			{Address: pathSD, Text: "Service discovery", Description: "Every cluster as a target, for http_sd_configs of Prometheus"},
-			{Address: pathHealthy, Text: "Healthy", Description: "Whether the process answers"},
-			{Address: pathReady, Text: "Ready", Description: "Whether every project has been looked at once"},
+			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Metrics of every cluster, read on request"},
+			{Address: pathStatus, Text: "Status", Description: "Last result of every cluster, and how to fix failures"},
+			{Address: pathSD, Text: "Service discovery", Description: "Every cluster as a target for http_sd_configs"},
+			{Address: pathHealthy, Text: "Healthy", Description: "Liveness"},
+			{Address: pathReady, Text: "Ready", Description: "Readiness: every project has been refreshed once"},
 		},
 		Form: web.LandingForm{
 			Action: pathProbe,
 			Inputs: []web.LandingFormInput{
-				{Label: "Cluster to read now, by id or name", Type: "text", Name: "target"},
-				{Label: "Project, if several have such a cluster", Type: "text", Name: "project"},
+				{Label: "Cluster to read now, by ID or name", Type: "text", Name: "target"},
+				{Label: "Project, if several contain such a cluster", Type: "text", Name: "project"},
 			},
 		},
 	})
@@ -144,7 +141,7 @@ func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if !s.fleet.Ready() {
-		http.Error(w, stillLooking, http.StatusServiceUnavailable)
+		http.Error(w, notReady, http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "css_vpcep_exporter is ready.")
@@ -152,12 +149,13 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
 	if s.options.Reload == nil {
-		http.Error(w, "Reloading over HTTP is off: start with --web.enable-lifecycle, or send SIGHUP.", http.StatusForbidden)
+		http.Error(w, "Reload is disabled; start with --web.enable-lifecycle, or send SIGHUP.", http.StatusForbidden)
 		return
 	}
 	if err := s.options.Reload(); err != nil {
-		http.Error(w, "The configuration was not changed:\n"+err.Error(), http.StatusInternalServerError)
+		text := "Reload failed; the previous configuration remains in use:\n" + err.Error()
+		http.Error(w, text, http.StatusInternalServerError)
 		return
 	}
-	fmt.Fprintln(w, "The configuration is loaded.")
+	fmt.Fprintln(w, "Configuration reloaded.")
 }

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a server over a simulated project with the clusters "good", "nonsense", "hangs" and "off".
+// rig is a server with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
 type rig struct {
 	t       testing.TB
 	url     string // of the cloud
@@ -74,12 +74,12 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	return r
 }
 
-// labelsOf gives some clusters labels, and not the same.
+// labelsOf returns the labels of a cluster. Clusters have different ones.
 func labelsOf(id string) map[string]string {
 	return map[string]map[string]string{"good": {"team": "search"}, "off": {"stage": "prod"}}[id]
 }
 
-// project is one that reads the one project of the cloud; it knows no cluster.
+// project returns a project of that name without clusters. All of them read the same project of the cloud.
 func (r *rig) project(name string) discovery.Project {
 	client := css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Keys: css.NewKeys(),
@@ -89,7 +89,7 @@ func (r *rig) project(name string) discovery.Project {
 	return discovery.Project{Name: name, Region: "cn-north-4", Client: client}
 }
 
-// get makes a request; timeout is the header's value, if not empty.
+// get sends a request, with a timeout header unless timeout is empty.
 func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
 	t.Helper()
 	header := http.Header{}
@@ -100,7 +100,7 @@ func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
 	return resp.StatusCode, body
 }
 
-// fetch makes a request with headers.
+// fetch sends a request.
 func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got http.Response, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.http.URL+path, nil)
@@ -120,8 +120,8 @@ func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got 
 	return *resp, string(all)
 }
 
-// of gives the lines of the metrics about one cluster.
-func of(cluster, metrics string) []string {
+// linesOf returns the lines of metrics about one cluster.
+func linesOf(cluster, metrics string) []string {
 	var lines []string
 	for line := range strings.Lines(metrics) {
 		if strings.Contains(line, `cluster_id="`+cluster+`"`) {
@@ -131,7 +131,7 @@ func of(cluster, metrics string) []string {
 	return lines
 }
 
-// TestMetrics has clusters that fail show up 0 and nothing of what they said, beside those that do not.
+// TestMetrics checks that failing clusters show up 0 and no connections, and do not affect others.
 func TestMetrics(t *testing.T) {
 	r := newRig(t, nil, "good", "nonsense", "off", "missing")
 	status, body := r.get(t, http.MethodGet, "/metrics", "")
@@ -155,16 +155,16 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for cluster, want := range map[string]int{"nonsense": 3, "missing": 3, "off": 5} {
-		if lines := of(cluster, body); len(lines) != want {
+		if lines := linesOf(cluster, body); len(lines) != want {
 			t.Errorf("%s has %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
 		}
 	}
 }
 
-// TestDeadline answers before Prometheus gives up, with what there is by then.
+// TestDeadline checks that the response is sent before the deadline, with the clusters that were read by then.
 func TestDeadline(t *testing.T) {
 	r := newRig(t, nil, "hangs", "good")
-	r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials: until then one call waits for the other
+	r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials; until then requests are sent one by one
 	start := time.Now()
 	status, body := r.get(t, http.MethodGet, "/metrics", "1")
 	took := time.Since(start)
@@ -181,7 +181,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestCollect asks for a part of the metrics.
+// TestCollect selects parts of the metrics.
 func TestCollect(t *testing.T) {
 	r := newRig(t, nil, "good")
 	for query, want := range map[string]struct {
@@ -195,7 +195,7 @@ func TestCollect(t *testing.T) {
 		"?collect[]=exporter&collect[]=clusters": {200, 1, true, true},
 		"?collect[]=":                            {400, 0, false, false},
 		"?collect[]=go":                          {400, 0, false, false},
-		"?collect=exporter":                      {200, 1, true, true}, // not ours
+		"?collect=exporter":                      {200, 1, true, true}, // ignored
 	} {
 		before := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections})
 		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
@@ -231,27 +231,27 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	good := Options{TelemetryPath: "/metrics", Timeout: time.Second}
+	valid := Options{TelemetryPath: "/metrics", Timeout: time.Second}
 	for _, path := range []string{"/metrics", "/a/b", "/metrics/", "/status/metrics"} {
-		good.TelemetryPath = path
-		if err := good.Validate(); err != nil {
+		valid.TelemetryPath = path
+		if err := valid.Validate(); err != nil {
 			t.Error(err)
 		}
 	}
 	for want, change := range map[string]func(*Options){
-		"--scrape.timeout=0s: it must be more than 0s":                                func(o *Options) { o.Timeout = 0 },
-		"--scrape.timeout-offset=-1s: it must not be negative":                        func(o *Options) { o.TimeoutOffset = -time.Second },
-		`--web.telemetry-path="metrics": it must be a path below /, such as /metrics`: func(o *Options) { o.TelemetryPath = "metrics" },
-		`--web.telemetry-path="/": it must be a path below /, such as /metrics`:       func(o *Options) { o.TelemetryPath = "/" },
-		`--web.telemetry-path="/{x": it must be a path below /, such as /metrics`:     func(o *Options) { o.TelemetryPath = "/{x" },
-		`--web.telemetry-path="//m": no request has a path like that`:                 func(o *Options) { o.TelemetryPath = "//m" },
-		`--web.telemetry-path="/a/../m": no request has a path like that`:             func(o *Options) { o.TelemetryPath = "/a/../m" },
-		`--web.telemetry-path="/probe": that path is taken`:                           func(o *Options) { o.TelemetryPath = "/probe" },
-		`--web.telemetry-path="/sd": that path is taken`:                              func(o *Options) { o.TelemetryPath = "/sd" },
-		`--web.telemetry-path="/status": that path is taken`:                          func(o *Options) { o.TelemetryPath = "/status" },
-		`--web.telemetry-path="/-/ready": that path is taken`:                         func(o *Options) { o.TelemetryPath = "/-/ready" },
+		"--scrape.timeout=0s: it must be more than 0s":                                           func(o *Options) { o.Timeout = 0 },
+		"--scrape.timeout-offset=-1s: it must not be negative":                                   func(o *Options) { o.TimeoutOffset = -time.Second },
+		`--web.telemetry-path="metrics": it must be a path below /, such as /metrics`:            func(o *Options) { o.TelemetryPath = "metrics" },
+		`--web.telemetry-path="/": it must be a path below /, such as /metrics`:                  func(o *Options) { o.TelemetryPath = "/" },
+		`--web.telemetry-path="/{x": it must be a path below /, such as /metrics`:                func(o *Options) { o.TelemetryPath = "/{x" },
+		`--web.telemetry-path="//m": it must not contain //, /./ or /../`:                        func(o *Options) { o.TelemetryPath = "//m" },
+		`--web.telemetry-path="/a/../m": it must not contain //, /./ or /../`:                    func(o *Options) { o.TelemetryPath = "/a/../m" },
+		`--web.telemetry-path="/probe": this path is in use; choose another, such as /metrics`:   func(o *Options) { o.TelemetryPath = "/probe" },
+		`--web.telemetry-path="/sd": this path is in use; choose another, such as /metrics`:      func(o *Options) { o.TelemetryPath = "/sd" },
+		`--web.telemetry-path="/status": this path is in use; choose another, such as /metrics`:  func(o *Options) { o.TelemetryPath = "/status" },
+		`--web.telemetry-path="/-/ready": this path is in use; choose another, such as /metrics`: func(o *Options) { o.TelemetryPath = "/-/ready" },
 	} {
-		o := good
+		o := valid
 		change(&o)
 		if err := o.Validate(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
@@ -291,14 +291,14 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
-		t.Error("the landing page offers what is not served")
+		t.Error("the landing page links to profiles, which are not served")
 	}
-	if status, body := r.get(t, http.MethodGet, "/metrics", "soon"); status != 400 || !strings.Contains(body, `"soon" is no number of seconds`) {
+	if status, body := r.get(t, http.MethodGet, "/metrics", "soon"); status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
-// TestReady waits for every project to have been looked at, be it in vain.
+// TestReady checks that the exporter is ready once every project has been refreshed, successfully or not.
 func TestReady(t *testing.T) {
 	for name, fault := range map[string][]simulator.Fault{"found": nil, "failed": {{Status: 500}}} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"css_vpcep_exporter/collector"
 )
 
-// The values of /status' parameters; the first of each kind is what is meant where none is given.
+// The values of /status' parameters. The first of each kind is the default.
 const (
 	sortTrouble = "trouble"
 	sortName    = "name"
@@ -26,33 +26,33 @@ const (
 	formatJSON  = "json"
 )
 
-// statusQuery is what is asked of /status.
+// statusQuery holds the parameters of /status.
 type statusQuery struct {
 	sort, show, format string
 	page               int // from 1
 }
 
-// status tells how everything was when it was last read. It makes no call: who looks must not cost anything.
+// status responds with the last results of all projects and clusters, and sends no API request.
 func (s *Server) status(w http.ResponseWriter, r *http.Request, page *statusPage) {
 	q, err := parseStatusQuery(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := s.view(time.Now())
+	v := s.snapshot(time.Now())
 	v.arrange(q)
 
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if q.format == formatJSON {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v) // who went away needs no answer
+		_ = json.NewEncoder(w).Encode(v) // fails only if the client has disconnected
 		return
 	}
 	body, err := page.render(v, q, s.options.TelemetryPath)
 	if err != nil {
-		s.logger.Error("The status page cannot be made", "err", err)
-		http.Error(w, "The status page cannot be made; the log says why.", http.StatusInternalServerError)
+		s.logger.Error("Status page failed", "err", err)
+		http.Error(w, "Failed to render the status page; see the exporter's log.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -60,8 +60,8 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, page *statusPage
 	_, _ = body.WriteTo(w)
 }
 
-// view is what is known at this moment, from memory.
-func (s *Server) view(now time.Time) *statusView {
+// snapshot returns what is known at the time now.
+func (s *Server) snapshot(now time.Time) *statusView {
 	targets := s.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
 	for i := range targets {
@@ -76,7 +76,7 @@ func (s *Server) view(now time.Time) *statusView {
 	return v
 }
 
-// parseStatusQuery takes no value that it does not know, so that a mistyped one does not look like an answer.
+// parseStatusQuery returns the parameters, or an error for each unknown value.
 func parseStatusQuery(values url.Values) (statusQuery, error) {
 	var q statusQuery
 	var errs [4]error
@@ -87,21 +87,21 @@ func parseStatusQuery(values url.Values) (statusQuery, error) {
 	if text := values.Get("page"); text != "" {
 		page, err := strconv.Atoi(text)
 		if err != nil || page < 1 {
-			errs[3] = fmt.Errorf("page=%s: it must be a number from 1", quote(text))
+			errs[3] = fmt.Errorf("invalid page %s; it must be a positive number", quote(text))
 		}
 		q.page = page
 	}
 	return q, errors.Join(errs[:]...)
 }
 
-// choice is a parameter that must have one of a few values. The first of them stands in for none.
-func choice(values url.Values, name string, known ...string) (string, error) {
+// choice returns the value of a parameter, which must be one of valid. The first of them is the default.
+func choice(values url.Values, name string, valid ...string) (string, error) {
 	value := values.Get(name)
 	switch {
 	case value == "":
-		return known[0], nil
-	case slices.Contains(known, value):
+		return valid[0], nil
+	case slices.Contains(valid, value):
 		return value, nil
 	}
-	return "", fmt.Errorf("%s=%s: it must be %s", name, quote(value), strings.Join(known, " or "))
+	return "", fmt.Errorf("invalid %s %s; it must be %s", name, quote(value), strings.Join(valid, " or "))
 }

@@ -5,7 +5,7 @@ package server
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed" // for the page
+	_ "embed" // for status.html
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,16 +20,15 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// clustersPerPage keeps the page light where there are very many.
 const clustersPerPage = 500
 
 //go:embed status.html
 var statusHTML string
 
-// statusPage makes the page for people of a view.
+// statusPage renders views as HTML.
 type statusPage struct {
 	template *template.Template
-	policy   string // Content-Security-Policy: the page's own style, and nothing else
+	policy   string // Content-Security-Policy: allows the page's own style alone
 }
 
 func newStatusPage() (*statusPage, error) {
@@ -40,7 +39,7 @@ func newStatusPage() (*statusPage, error) {
 	}
 	hash := sha256.Sum256([]byte(style))
 	t, err := template.New("status").Funcs(template.FuncMap{
-		"text": printable, "counts": nonzero, "sentence": sentence,
+		"text": escapeUnprintable, "counts": nonzeroCounts, "sentence": sentence,
 	}).Parse(statusHTML)
 	return &statusPage{
 		template: t,
@@ -49,28 +48,27 @@ func newStatusPage() (*statusPage, error) {
 	}, err
 }
 
-// statusData is what status.html shows.
+// statusData is the data of status.html.
 type statusData struct {
 	*statusView
 	Title, Verdict string
-	Tone           string // of the verdict: bad, warn, good or idle
+	Tone           string // of Verdict: bad, warn, good or idle
 	TelemetryPath  string
-	Telemetry      string // the same as seen from the page, which may have been moved below another path
-	Unread         bool   // there are clusters, and no scrape has asked for any
+	Telemetry      string // relative link to it, which also works behind a path prefix
+	Unread         bool   // there are clusters, and none has been read
 	Sorts, Shows   []link
 	JSON, Self     string
 	Page, Pages    int
-	Matching       int    // clusters on all pages
-	Previous, Next string // empty where there is none
+	Matching       int // clusters on all pages
+	Previous, Next string
 }
 
-// link is one of several ways to look at the page.
 type link struct {
 	Text, Address string
 	Current       bool
 }
 
-// render makes the page that was asked for, or the last one if there are not so many.
+// render renders page q.page, or the last page if there are fewer.
 func (p *statusPage) render(v *statusView, q statusQuery, telemetryPath string) (*bytes.Buffer, error) {
 	matching := len(v.Clusters)
 	pages := max((matching+clustersPerPage-1)/clustersPerPage, 1)
@@ -106,13 +104,13 @@ func (p *statusPage) render(v *statusView, q statusQuery, telemetryPath string) 
 	return body, p.template.Execute(body, data)
 }
 
-// with is the address of the page that is asked for with a change.
+// with returns the address of q after change.
 func (q statusQuery) with(change func(*statusQuery)) string {
 	change(&q)
 	return q.address()
 }
 
-// address leaves out what is meant anyway.
+// address returns a relative link without parameters that have their default.
 func (q statusQuery) address() string {
 	values := url.Values{}
 	if q.sort != sortTrouble {
@@ -130,7 +128,7 @@ func (q statusQuery) address() string {
 	return strings.TrimSuffix("."+pathStatus+"?"+values.Encode(), "?")
 }
 
-// verdict says in a few words, and in a sentence or two, how everything is.
+// verdict summarizes v: in a few words for the title, in sentences, and as a tone.
 func verdict(v *statusView) (title, sentences, tone string) {
 	short, long := troubles(v)
 	tone = "warn"
@@ -142,50 +140,52 @@ func verdict(v *statusView) (title, sentences, tone string) {
 	}
 	switch {
 	case !v.Ready && v.Totals.Clusters == 0:
-		long = append(long, "The exporter is still looking for its clusters.")
+		long = append(long, "Discovery has not finished yet.")
 	case v.Totals.Clusters == 0:
-		long = append(long, "No cluster is known.")
+		long = append(long, "No clusters found.")
 	case v.Totals.Unread() == v.Totals.Clusters:
 		long = append(long, "No cluster has been read yet.")
 	}
 	switch {
 	case len(long) == 0:
-		return "all well", "Every cluster that was read is well.", "good"
+		return "no problems", "No problems in the clusters that were read.", "good"
 	case len(short) == 0:
 		short = []string{strings.TrimSuffix(strings.ToLower(long[0]), ".")}
 	}
 	return strings.Join(short, ", "), strings.Join(long, " "), tone
 }
 
-// troubles lists what is wrong, the worst first, in a few words and in sentences.
+// troubles lists the problems, worst first, in a few words and in sentences.
 func troubles(v *statusView) (short, long []string) {
 	if n := v.Totals.FailingProjects; n > 0 {
 		short = append(short, plural(n, "failing project", "failing projects"))
 		long = append(long, plural(n, "project cannot be read.", "projects cannot be read."))
 	}
-	for _, of := range []struct {
+	for _, kind := range []struct {
 		state     condition
 		one, many string
 	}{
 		{failing, "cluster cannot be read.", "clusters cannot be read."},
 		{rejected, "cluster has rejected or failed connections.", "clusters have rejected or failed connections."},
-		{truncated, "list of connections is truncated.", "lists of connections are truncated."},
-		{pending, "cluster has connections that wait to be accepted.", "clusters have connections that wait to be accepted."},
-		{unlisted, "cluster has accepted accounts off its whitelist.", "clusters have accepted accounts off their whitelists."},
+		{truncated, "connection list is truncated.", "connection lists are truncated."},
+		{pending, "cluster has connections pending acceptance.", "clusters have connections pending acceptance."},
+		{
+			unlisted, "cluster has accepted connections of accounts not in its whitelist.",
+			"clusters have accepted connections of accounts not in their whitelists.",
+		},
 	} {
-		if n := v.Totals.States[of.state]; n > 0 {
-			short = append(short, fmt.Sprintf("%d %s", n, of.state))
-			long = append(long, plural(n, of.one, of.many))
+		if n := v.Totals.States[kind.state]; n > 0 {
+			short = append(short, fmt.Sprintf("%d %s", n, kind.state))
+			long = append(long, plural(n, kind.one, kind.many))
 		}
 	}
 	if v.Config != nil && !v.Config.OK {
 		short = append(short, "reload failed")
-		long = append(long, "The last reload of the configuration failed; the one before it is in use.")
+		long = append(long, "The last configuration reload failed; the previous configuration remains in use.")
 	}
 	return short, long
 }
 
-// plural is a count with what it counts.
 func plural(count int, one, many string) string {
 	if count == 1 {
 		return "1 " + one
@@ -193,15 +193,15 @@ func plural(count int, one, many string) string {
 	return strconv.Itoa(count) + " " + many
 }
 
-// Badge says how the project is.
+// Badge returns the text of the project's state.
 func (p projectStatus) Badge() string {
 	if p.State == unread {
-		return "still looking"
+		return "not refreshed yet"
 	}
 	return string(p.State)
 }
 
-// Badges say how the cluster is, with the numbers that made it so.
+// Badges returns the texts of the cluster's state.
 func (c clusterStatus) Badges() []string {
 	switch c.State {
 	case rejected:
@@ -224,34 +224,34 @@ func (c clusterStatus) Badges() []string {
 	return []string{string(c.State)}
 }
 
-// Note says what the cluster's condition means for who has to act; empty where that is plain.
+// Note explains the cluster's state and the remedy, where the badge does not suffice.
 func (c clusterStatus) Note() string {
 	switch c.State {
 	case rejected:
-		return "Accept what is rejected or failed, or have the owners delete their endpoints."
+		return "Accept the rejected or failed connections, or ask their owners to delete the endpoints."
 	case truncated:
-		return "The API lists fewer connections than it reports. The counts are of those that it lists."
+		return "The API lists fewer connections than it reports. The counts cover the listed ones only."
 	case pending:
-		return "Accept or reject the connections that wait."
+		return "Accept or reject the pending connections."
 	case unlisted:
-		return "Accounts that the whitelist does not name are connected. Add them, or reject their connections."
+		return "Accepted connections belong to accounts not in the whitelist. Add the accounts, or reject the connections."
 	case off:
 		return "The cluster's VPC endpoint service is switched off."
 	case unread:
-		return "No scrape has asked for it yet. That is normal where another exporter reads it."
+		return "No scrape has read this cluster yet. This is normal if another exporter scrapes it."
 	}
 	return ""
 }
 
-// count is a number of connections of one status.
+// count is the number of connections with one status.
 type count struct {
 	Number int
 	Status css.Status
 	Tone   string
 }
 
-// nonzero gives the counts that are not 0, in the order of the documentation.
-func nonzero(byStatus map[css.Status]int) []count {
+// nonzeroCounts returns the counts that are not 0, in the order of the documentation.
+func nonzeroCounts(byStatus map[css.Status]int) []count {
 	var counts []count
 	for _, status := range css.Statuses() {
 		tone := "good"
@@ -268,35 +268,35 @@ func nonzero(byStatus map[css.Status]int) []count {
 	return counts
 }
 
-// Failing is how many clusters the last scrapes could not read.
+// Failing returns the number of clusters whose last scrape failed.
 func (t *totals) Failing() int { return t.States[failing] }
 
-// Unread is how many clusters nobody has asked for.
+// Unread returns the number of clusters that no scrape has read yet.
 func (t *totals) Unread() int { return t.States[unread] }
 
-// Rejected is how many connections are rejected.
+// Rejected returns the number of rejected connections.
 func (t *totals) Rejected() int { return t.Connections[css.StatusRejected] }
 
-// Listing sums the cluster's last list up.
+// Listing summarizes the cluster's last connection list.
 func (c clusterStatus) Listing() string {
 	sum := 0
 	for _, n := range c.Connections {
 		sum += n
 	}
 	text := strconv.Itoa(sum) + " listed"
-	if c.Reported != nil { // as the API sent it, which may be any number
+	if c.Reported != nil { // as sent by the API: not necessarily an integer
 		text += ", " + strconv.FormatFloat(*c.Reported, 'f', -1, 64) + " reported"
 	}
 	if c.Truncated != nil && *c.Truncated {
 		text += ", truncated"
 	}
 	if c.Unlisted != nil && *c.Unlisted > 0 {
-		text += fmt.Sprintf(", %d accepted though not on the whitelist", *c.Unlisted)
+		text += fmt.Sprintf(", %d accepted but not in the whitelist", *c.Unlisted)
 	}
 	return text
 }
 
-// Tone is how a condition is coloured; its text says the same.
+// Tone returns the CSS class of the condition's color.
 func (c condition) Tone() string {
 	switch c {
 	case failing, rejected:
@@ -309,7 +309,6 @@ func (c condition) Tone() string {
 	return "idle"
 }
 
-// ago is an age, short.
 func ago(age time.Duration) string {
 	switch {
 	case age < time.Second:
@@ -324,17 +323,16 @@ func ago(age time.Duration) string {
 	return fmt.Sprintf("%d d ago", age/(24*time.Hour))
 }
 
-// moment is a time as the page shows it.
-type moment struct{ At, Ago string }
+type timestamp struct{ At, Ago string }
 
-// When makes a moment of t.
-func (v *statusView) When(t time.Time) moment {
-	return moment{At: t.UTC().Format(time.RFC3339), Ago: ago(v.Time.Sub(t))}
+// When returns t as the page shows it.
+func (v *statusView) When(t time.Time) timestamp {
+	return timestamp{At: t.UTC().Format(time.RFC3339), Ago: ago(v.Time.Sub(t))}
 }
 
-// sentence makes one of a hint.
+// sentence returns hint with an upper-case first letter and a full stop.
 func sentence(hint string) string {
-	hint = printable(hint)
+	hint = escapeUnprintable(hint)
 	first, size := utf8.DecodeRuneInString(hint)
 	if size == 0 {
 		return ""
@@ -342,20 +340,19 @@ func sentence(hint string) string {
 	return string(unicode.ToUpper(first)) + hint[size:] + "."
 }
 
-// printable makes a text from elsewhere fit for the page: what cannot be seen, or would turn the text around it, shows as
-// its number, and a very long text ends.
-func printable(s string) string {
-	const most = 300 // bytes, which every hint has room in
-	cut := css.Clean(s, most)
+// escapeUnprintable returns untrusted text truncated, with code points in place of characters that are invisible or
+// change the direction of text.
+func escapeUnprintable(s string) string {
+	const maxBytes = 300 // more than the longest hint
 	var b strings.Builder
-	for _, r := range cut {
+	for _, r := range css.Clean(s, maxBytes) {
 		if unicode.IsPrint(r) {
 			b.WriteRune(r)
-			continue
+		} else {
+			fmt.Fprintf(&b, "<%U>", r)
 		}
-		fmt.Fprintf(&b, "<%U>", r)
 	}
-	if len(s) > most {
+	if len(s) > maxBytes {
 		b.WriteString("…")
 	}
 	return b.String()

@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rendered is the page of a view, which must be well-formed and carry no more style than its policy lets in.
+// rendered returns the page of a view, after checking that it is well-formed and that its policy allows its style alone.
 func rendered(t *testing.T, v *statusView, q statusQuery) string {
 	t.Helper()
 	page, err := newStatusPage()
@@ -43,7 +43,7 @@ func rendered(t *testing.T, v *statusView, q statusQuery) string {
 	return text
 }
 
-// wellFormed reads the page as XML, which forgives nothing, and finds what the policy would not let work.
+// wellFormed parses the page as XML, which is strict, and reports elements and attributes that the policy forbids.
 func wellFormed(t *testing.T, page string) {
 	t.Helper()
 	ids, labels := make(map[string]bool), []string(nil)
@@ -63,25 +63,25 @@ func wellFormed(t *testing.T, page string) {
 		}
 		switch element.Name.Local {
 		case "script", "img", "link", "iframe", "form", "object":
-			t.Errorf("there is a <%s>", element.Name.Local)
+			t.Errorf("forbidden element <%s>", element.Name.Local)
 		case "th":
 			if !strings.Contains(fmt.Sprint(element.Attr), "scope") {
-				t.Error("a <th> without scope")
+				t.Error("<th> without scope")
 			}
 		}
 		for _, a := range element.Attr {
 			switch name := a.Name.Local; {
 			case name == "id":
 				if ids[a.Value] {
-					t.Errorf("the id %s is there twice", a.Value)
+					t.Errorf("duplicate id %s", a.Value)
 				}
 				ids[a.Value] = true
 			case name == "aria-labelledby":
 				labels = append(labels, a.Value)
 			case name == "style", strings.HasPrefix(name, "on"):
-				t.Errorf("<%s %s>", element.Name.Local, name)
+				t.Errorf("forbidden attribute <%s %s>", element.Name.Local, name)
 			case name == "href" && !strings.HasPrefix(a.Value, "./"):
-				t.Errorf("a link to %s", a.Value)
+				t.Errorf("link to %s", a.Value)
 			}
 		}
 	}
@@ -92,14 +92,14 @@ func wellFormed(t *testing.T, page string) {
 	}
 }
 
-// words is what the page says, without its tags.
-func words(page string) string {
+// textOf returns the text of the page without tags.
+func textOf(page string) string {
 	_, page, _ = strings.Cut(page, "<body>")
 	page = regexp.MustCompile(`<(/?)(td|th|tr|p|div|li|h1|h2|dt|dd|br|nav)[^>]*>`).ReplaceAllString(page, " ")
 	return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, "")), " ")
 }
 
-// hostile are texts that want to be more than text.
+// hostile returns texts that would do harm if they were not escaped.
 func hostile() []string {
 	return []string{
 		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `{{.}}`, `&lt;b&gt;`,
@@ -107,7 +107,7 @@ func hostile() []string {
 	}
 }
 
-// TestPageEscapes lets no text that came from elsewhere be more than text, in any place.
+// TestPageEscapes checks that hostile text in any place changes no tag and leaves no unprintable character.
 func TestPageEscapes(t *testing.T) {
 	var plain []string
 	for i, text := range append([]string{"plain"}, hostile()...) {
@@ -132,7 +132,7 @@ func TestPageEscapes(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
+func TestEscapeUnprintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                         "",
 		"søk-\u4e2d\u05d0":         "søk-\u4e2d\u05d0",
@@ -141,7 +141,7 @@ func TestPrintable(t *testing.T) {
 		strings.Repeat("x", 300):   strings.Repeat("x", 300),
 		strings.Repeat("x", 1_000): strings.Repeat("x", 300) + "…",
 	} {
-		if got := printable(in); got != want {
+		if got := escapeUnprintable(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -167,18 +167,19 @@ func TestVerdict(t *testing.T) {
 		config *configStatus
 		want   string
 	}{
-		{totals{}, false, nil, "idle|the exporter is still looking for its clusters|The exporter is still looking for its clusters."},
-		{totals{}, true, nil, "idle|no cluster is known|No cluster is known."},
-		{totals{Projects: 1, FailingProjects: 1}, true, nil, "bad|1 failing project|1 project cannot be read. No cluster is known."},
+		{totals{}, false, nil, "idle|discovery has not finished yet|Discovery has not finished yet."},
+		{totals{}, true, nil, "idle|no clusters found|No clusters found."},
+		{totals{Projects: 1, FailingProjects: 1}, true, nil, "bad|1 failing project|1 project cannot be read. No clusters found."},
 		{totals{Clusters: 2, States: states{unread: 2}}, true, nil, "idle|no cluster has been read yet|No cluster has been read yet."},
-		{totals{Clusters: 3, States: states{unread: 1, ok: 1, off: 1}}, true, &configStatus{OK: true}, "good|all well|Every cluster that was read is well."},
-		{totals{Clusters: 1, States: states{ok: 1}}, true, &configStatus{}, "warn|reload failed|The last reload of the configuration failed; the one before it is in use."},
+		{totals{Clusters: 3, States: states{unread: 1, ok: 1, off: 1}}, true, &configStatus{OK: true}, "good|no problems|No problems in the clusters that were read."},
+		{totals{Clusters: 1, States: states{ok: 1}}, true, &configStatus{}, "warn|reload failed|The last configuration reload failed; the previous configuration remains in use."},
 		{totals{Clusters: 1, States: states{rejected: 1}}, true, nil, "warn|1 rejected|1 cluster has rejected or failed connections."},
 		{
 			totals{FailingProjects: 2, Clusters: 12, States: states{failing: 2, rejected: 2, truncated: 2, pending: 2, unlisted: 2, ok: 2}}, true, nil,
 			"bad|2 failing projects, 2 failing, 2 rejected, 2 truncated, 2 pending, 2 unlisted|2 projects cannot be read. 2 clusters cannot be read. " +
-				"2 clusters have rejected or failed connections. 2 lists of connections are truncated. " +
-				"2 clusters have connections that wait to be accepted. 2 clusters have accepted accounts off their whitelists.",
+				"2 clusters have rejected or failed connections. 2 connection lists are truncated. " +
+				"2 clusters have connections pending acceptance. " +
+				"2 clusters have accepted connections of accounts not in their whitelists.",
 		},
 	} {
 		title, sentences, tone := verdict(&statusView{Totals: tc.totals, Ready: tc.ready, Config: tc.config})
@@ -188,7 +189,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestPagePages shows 500 clusters at a time, and keeps the order and the filter in its links.
+// TestPagePages checks that a page shows 500 clusters, and that its links keep the order and the filter.
 func TestPagePages(t *testing.T) {
 	v := newStatusView(nil, nil, nil, noon())
 	for i := range 1001 {
@@ -225,12 +226,12 @@ func TestPagePages(t *testing.T) {
 		}
 	}
 	if page := rendered(t, newStatusView(nil, nil, nil, noon()), statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 7}); strings.Contains(page, `aria-label="Pages"`) {
-		t.Error("one page is no reason for links to others")
+		t.Error("a single page has links to other pages")
 	}
 }
 
-// TestPageWords has the page say everything about a cluster and a project in each state.
-func TestPageWords(t *testing.T) {
+// TestPageTexts checks the texts about a cluster and a project in each state.
+func TestPageTexts(t *testing.T) {
 	type counts = map[css.Status]int
 	read := func(c clusterStatus) clusterStatus {
 		c.ID, c.Project, c.Region, c.LastSuccess = "id", "production", "cn-north-4", noon().Add(-12*time.Second)
@@ -247,27 +248,27 @@ func TestPageWords(t *testing.T) {
 		want    string
 	}{
 		{clusterStatus{ID: "id", Name: "search", Project: "production", Region: "cn-north-4", Engine: "opensearch", EngineVersion: "2.19.0", State: unread},
-			"not read yet search id production, cn-north-4, opensearch 2.19.0 No scrape has asked for it yet. That is normal where another exporter reads it. never Read now: id"},
+			"not read yet search id production, cn-north-4, opensearch 2.19.0 No scrape has read this cluster yet. This is normal if another exporter scrapes it. never Read now: id"},
 		{read(clusterStatus{State: ok, Connections: counts{css.StatusAccepted: 3, css.StatusCreating: 1}, Reported: new(4.0)}),
 			"ok" + about + "3 accepted 1 creating 4 listed, 4 reported" + when},
 		{read(clusterStatus{State: ok, Connections: counts{css.StatusAccepted: 0}, Unlisted: new(0)}), "ok" + about + "0 listed" + when},
 		{read(clusterStatus{State: off}), "service off" + about + "The cluster&#39;s VPC endpoint service is switched off." + when},
 		{read(clusterStatus{State: rejected, Connections: counts{css.StatusRejected: 2, css.StatusFailed: 1}}),
-			"2 rejected1 failed" + about + "2 rejected 1 failed 3 listed Accept what is rejected or failed, or have the owners delete their endpoints." + when},
+			"2 rejected1 failed" + about + "2 rejected 1 failed 3 listed Accept the rejected or failed connections, or ask their owners to delete the endpoints." + when},
 		{read(clusterStatus{State: truncated, Connections: counts{css.StatusAccepted: 8}, Reported: new(33.0), Truncated: new(true)}),
-			"truncated" + about + "8 accepted 8 listed, 33 reported, truncated The API lists fewer connections than it reports. The counts are of those that it lists." + when},
+			"truncated" + about + "8 accepted 8 listed, 33 reported, truncated The API lists fewer connections than it reports. The counts cover the listed ones only." + when},
 		{read(clusterStatus{State: pending, Connections: counts{css.StatusPendingAcceptance: 1}}),
-			"1 pending" + about + "1 pendingAcceptance 1 listed Accept or reject the connections that wait." + when},
+			"1 pending" + about + "1 pendingAcceptance 1 listed Accept or reject the pending connections." + when},
 		{read(clusterStatus{State: unlisted, Connections: counts{css.StatusAccepted: 2}, Unlisted: new(1)}),
-			"1 unlisted" + about + "2 accepted 2 listed, 1 accepted though not on the whitelist Accounts that the whitelist does not name are connected. Add them, or reject their connections." + when},
+			"1 unlisted" + about + "2 accepted 2 listed, 1 accepted but not in the whitelist Accepted connections belong to accounts not in the whitelist. Add the accounts, or reject the connections." + when},
 		{read(clusterStatus{State: failing, Connections: counts{css.StatusAccepted: 2}, Error: &failure{
 			Reason: css.ReasonDenied, HTTPStatus: 403, Code: "CSS.0015", RequestID: "r1", Message: "No.", Hint: "ask for it", Since: noon().Add(-3 * time.Hour), Last: noon(),
-		}}), "failing" + about + "denied HTTP 403 CSS.0015 No. Request id r1 What to do: Ask for it. First failed 3 h ago 2026-11-23T09:00:00Z, " +
-			"last failed just now 2026-11-23T12:00:00Z What the last good answer had: 2 accepted 2 listed" + when},
+		}}), "failing" + about + "denied HTTP 403 CSS.0015 No. Request ID r1 What to do: Ask for it. First failed 3 h ago 2026-11-23T09:00:00Z, " +
+			"last failed just now 2026-11-23T12:00:00Z From the last successful read: 2 accepted 2 listed" + when},
 	} {
 		v := newStatusView(nil, nil, nil, noon())
 		v.Clusters = []clusterStatus{tc.cluster}
-		if got := words(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, "Last good read "+tc.want) {
+		if got := textOf(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, "Last successful read "+tc.want) {
 			t.Errorf("%s:\nwant %s\ngot  %s", tc.cluster.State, tc.want, got)
 		}
 	}
@@ -276,33 +277,33 @@ func TestPageWords(t *testing.T) {
 		want    string
 	}{
 		{projectStatus{Name: "n", Region: "r", State: unread, Discovery: discoveryStatus{Enabled: true}},
-			"still looking n r id not known yet Discovery is on. It has not succeeded yet."},
-		{projectStatus{Name: "n", Region: "r", ID: "p1", State: ok}, "ok n r p1 Discovery is off: only the clusters that the file lists."},
+			"not refreshed yet n r unknown Discovery is on. It has not succeeded yet."},
+		{projectStatus{Name: "n", Region: "r", ID: "p1", State: ok}, "ok n r p1 Discovery is off: only clusters listed in the configuration file are read."},
 		{projectStatus{Name: "n", Region: "r", ID: "p1", State: failing, Error: &failure{Reason: css.ReasonAuth, HTTPStatus: 401, Message: "no", Hint: "check"},
 			Discovery: discoveryStatus{Enabled: true, LastSuccess: noon().Add(-2 * time.Minute), Clusters: new(0)}},
 			"failing n r p1 auth HTTP 401 no What to do: Check. Discovery is on, clusters found: 0. Last success 2 min ago 2026-11-23T11:58:00Z"},
 	} {
 		v := newStatusView(nil, nil, nil, noon())
 		v.Projects = []projectStatus{tc.project}
-		if got := words(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
+		if got := textOf(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
 		}
 	}
 }
 
-// TestPageTop tells a person who looks for the first time what to do.
+// TestPageTop checks the head of the page, which says what to do at first.
 func TestPageTop(t *testing.T) {
-	unreadAll := func() *statusView {
+	allUnread := func() *statusView {
 		v := newStatusView(nil, nil, nil, noon())
 		v.Ready, v.Version = true, "1.2.3"
 		v.Totals.Clusters, v.Totals.States[unread] = 1, 1
 		return v
 	}
-	reloaded := unreadAll()
+	reloaded := allUnread()
 	reloaded.Config = &configStatus{OK: true, At: noon().Add(-time.Hour)}
-	kept := unreadAll()
+	kept := allUnread()
 	kept.Config = &configStatus{At: noon().Add(-time.Hour)}
-	never := unreadAll()
+	never := allUnread()
 	never.Config = &configStatus{}
 	starting := newStatusView(nil, nil, nil, noon())
 	none := newStatusView(nil, nil, nil, noon())
@@ -311,16 +312,16 @@ func TestPageTop(t *testing.T) {
 		view *statusView
 		want string
 	}{
-		{unreadAll(), "CSS VPC endpoints Reload JSON Metrics Start page No cluster has been read yet. Point Prometheus at /metrics. This page shows what its scrapes have read, and reads nothing itself. " +
-			"Projects 0 Clusters 1 Failing clusters 0 Not read yet 1 Exporter ready This page 2026-11-23T12:00:00Z Version 1.2.3"},
-		{starting, "The exporter is still looking for its clusters. Reload this page in a few seconds. "},
-		{starting, "Exporter still looking for clusters"},
-		{none, "No cluster is known. Look at clusters and discovery in the configuration file."},
-		{reloaded, "Configuration loaded 1 h ago 2026-11-23T11:00:00Z This page"},
-		{kept, "Configuration last reload failed loaded 1 h ago 2026-11-23T11:00:00Z This page"},
-		{never, "Configuration last reload failed This page"},
+		{allUnread(), "CSS VPC endpoints Reload JSON Metrics Start page No cluster has been read yet. Configure Prometheus to scrape /metrics. This page shows the results of scrapes and sends no request to the API. " +
+			"Projects 0 Clusters 1 Failing clusters 0 Not read yet 1 Exporter ready Page generated 2026-11-23T12:00:00Z Version 1.2.3"},
+		{starting, "Discovery has not finished yet. Reload this page in a few seconds. "},
+		{starting, "Exporter not ready"},
+		{none, "No clusters found. Check clusters and discovery in the configuration file."},
+		{reloaded, "Configuration loaded 1 h ago 2026-11-23T11:00:00Z Page generated"},
+		{kept, "Configuration last reload failed loaded 1 h ago 2026-11-23T11:00:00Z Page generated"},
+		{never, "Configuration last reload failed Page generated"},
 	} {
-		if got := words(rendered(t, tc.view, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
+		if got := textOf(rendered(t, tc.view, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
 		}
 	}

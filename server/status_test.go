@@ -19,62 +19,62 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestStatus follows a fleet from its start, through a scrape, to a failure, without a call of its own.
+// TestStatus checks /status from the start through scrapes to a failed refresh. It sends no API request itself.
 func TestStatus(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
 	r.server.options.ConfigState = func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) }
 	calls := func() int { return r.cloud.Count(simulator.Target{}) }
-	look := func(query string) string {
+	summary := func(query string) string {
 		before := calls()
 		_, page := r.get(t, http.MethodGet, "/status?"+query, "")
 		_, text := r.get(t, http.MethodGet, "/status?format=json&"+query, "")
 		if n := calls() - before; n != 0 {
-			t.Errorf("%d calls were made", n)
+			t.Errorf("%d API requests were sent", n)
 		}
 		wellFormed(t, page)
 		var view statusView
 		if err := json.Unmarshal([]byte(text), &view); err != nil {
 			t.Fatal(err)
 		}
-		said := fmt.Sprint(view.Ready, view.Config.OK, view.Config.At.Format(time.RFC3339), " ")
+		line := fmt.Sprint(view.Ready, view.Config.OK, view.Config.At.Format(time.RFC3339), " ")
 		for _, p := range view.Projects {
-			said += p.Name + ":" + string(p.State) + " "
+			line += p.Name + ":" + string(p.State) + " "
 		}
 		for i := range view.Clusters {
-			said += view.Clusters[i].ID + ":" + string(view.Clusters[i].State) + " "
+			line += view.Clusters[i].ID + ":" + string(view.Clusters[i].State) + " "
 			if e := view.Clusters[i].Error; e != nil {
-				said += fmt.Sprint("(", e.Reason, " ", e.HTTPStatus, ") ")
+				line += fmt.Sprint("(", e.Reason, " ", e.HTTPStatus, ") ")
 			}
 		}
-		return strings.TrimSpace(said)
+		return strings.TrimSpace(line)
 	}
-	say := func(query, want string) {
+	expect := func(query, want string) {
 		t.Helper()
-		if got := look(query); got != want {
+		if got := summary(query); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", query, got, want)
 		}
 	}
 	const top = "true true2026-11-23T12:00:00Z "
-	say("", "false true2026-11-23T12:00:00Z production:unread listed:unread")
+	expect("", "false true2026-11-23T12:00:00Z production:unread listed:unread")
 	if err := r.fleet.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	say("", top+"production:ok good:unread hangs:unread listed:unread nonsense:unread off:unread")
+	expect("", top+"production:ok good:unread hangs:unread listed:unread nonsense:unread off:unread")
 	r.get(t, http.MethodGet, "/probe?target=good", "")
 	r.get(t, http.MethodGet, "/metrics", "1.2")
 	const after = "production:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) "
-	say("", top+after+"off:off good:ok")
-	say("sort=name", top+"production:ok good:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) off:off")
-	say("show=failing", top+strings.TrimPrefix(strings.TrimSpace(after), "production:ok "))
+	expect("", top+after+"off:off good:ok")
+	expect("sort=name", top+"production:ok good:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) off:off")
+	expect("show=failing", top+strings.TrimPrefix(strings.TrimSpace(after), "production:ok "))
 
 	r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
 	if err := r.fleet.Refresh(t.Context()); err == nil {
-		t.Error("a refresh that was refused succeeded")
+		t.Error("a refresh succeeded despite HTTP 403")
 	}
-	say("show=failing&sort=trouble", top+"production:failing "+strings.TrimPrefix(strings.TrimSpace(after), "production:ok "))
+	expect("show=failing&sort=trouble", top+"production:failing "+strings.TrimPrefix(strings.TrimSpace(after), "production:ok "))
 }
 
-// TestStatusHeaders lets the page do nothing but be read, and not be kept.
+// TestStatusHeaders checks the headers that restrict the page and its caching.
 func TestStatusHeaders(t *testing.T) {
 	r := newRig(t, nil, "good")
 	page, err := newStatusPage()
@@ -101,15 +101,15 @@ func TestStatusHeaders(t *testing.T) {
 func TestStatusQuery(t *testing.T) {
 	r := newRig(t, nil, "good")
 	for query, want := range map[string]string{
-		"sort=age":                           `sort="age": it must be trouble or name`,
-		"show=ok":                            `show="ok": it must be all or failing`,
-		"format=xml":                         `format="xml": it must be html or json`,
-		"page=0":                             `page="0": it must be a number from 1`,
-		"page=-1":                            `page="-1": it must be a number from 1`,
-		"page=two":                           `page="two": it must be a number from 1`,
-		"page=99999999999999999999":          `page="99999999999999999999": it must be a number from 1`,
-		"sort=x&page=y":                      `sort="x": it must be trouble or name` + "\n" + `page="y": it must be a number from 1`,
-		"sort=" + strings.Repeat("z", 9_000): `sort="` + strings.Repeat("z", 200) + `": it must be trouble or name`,
+		"sort=age":                           `invalid sort "age"; it must be trouble or name`,
+		"show=ok":                            `invalid show "ok"; it must be all or failing`,
+		"format=xml":                         `invalid format "xml"; it must be html or json`,
+		"page=0":                             `invalid page "0"; it must be a positive number`,
+		"page=-1":                            `invalid page "-1"; it must be a positive number`,
+		"page=two":                           `invalid page "two"; it must be a positive number`,
+		"page=99999999999999999999":          `invalid page "99999999999999999999"; it must be a positive number`,
+		"sort=x&page=y":                      `invalid sort "x"; it must be trouble or name` + "\n" + `invalid page "y"; it must be a positive number`,
+		"sort=" + strings.Repeat("z", 9_000): `invalid sort "` + strings.Repeat("z", 200) + `"; it must be trouble or name`,
 	} {
 		if status, body := r.get(t, http.MethodGet, "/status?"+query, ""); status != 400 || body != want+"\n" {
 			t.Errorf("%.40s: %d %s", query, status, body)
@@ -132,7 +132,7 @@ func TestStatusQuery(t *testing.T) {
 	}
 }
 
-// TestStatusNames shows what a cluster is called without letting it speak.
+// TestStatusNames checks that hostile cluster names are escaped on the page and kept in JSON.
 func TestStatusNames(t *testing.T) {
 	r := newRig(t, nil)
 	project := r.project("production")
@@ -166,12 +166,12 @@ func TestStatusNames(t *testing.T) {
 	}
 }
 
-// BenchmarkStatus makes the page, and the JSON, of many clusters with fifty connections each.
+// BenchmarkStatus renders HTML and JSON for 10,000 clusters with 50 connections each.
 func BenchmarkStatus(b *testing.B) {
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: css.NewClient(css.Options{ProjectID: "p1"})}
 	var targets []discovery.Target
 	var states []collector.State
-	for i, id := range many(10_000) {
+	for i, id := range clusterIDs(10_000) {
 		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{ID: id, Name: fmt.Sprint("search-", (i*7919)%10_000), Engine: "elasticsearch"}})
 		statuses := make([]css.Status, 50)
 		for j := range statuses {
@@ -182,7 +182,7 @@ func BenchmarkStatus(b *testing.B) {
 		}
 		state := collector.State{List: reporting(50, permitting(list(statuses...), "iam:domain::a")), ReadAt: noon()}
 		if i%100 == 0 {
-			state.Err, state.Failing, state.FailedAt = &css.Error{Reason: css.ReasonTimeout, Message: "the deadline came before the answer"}, noon(), noon()
+			state.Err, state.Failing, state.FailedAt = &css.Error{Reason: css.ReasonTimeout, Message: "timed out waiting for the response"}, noon(), noon()
 		}
 		states = append(states, state)
 	}

@@ -13,43 +13,30 @@ import (
 	"css_vpcep_exporter/discovery"
 )
 
-// condition says in one word how a cluster or a project is. Of several words that are true, the worst is said.
+// condition is the state of a cluster or project. If several apply, it is the worst of them.
 type condition string
 
 const (
-	failing   condition = "failing"   // the last scrape (of a project: the last refresh) could not read it
-	rejected  condition = "rejected"  // connections that are rejected or failed
-	truncated condition = "truncated" // fewer connections were listed than the API reports
-	pending   condition = "pending"   // connections that wait to be accepted
-	unlisted  condition = "unlisted"  // accepted connections whose owner the whitelist does not name
+	failing   condition = "failing"   // the last scrape (of a project: refresh) failed
+	rejected  condition = "rejected"  // has rejected or failed connections
+	truncated condition = "truncated" // the API lists fewer connections than it reports
+	pending   condition = "pending"   // has connections pending acceptance
+	unlisted  condition = "unlisted"  // has accepted connections of accounts not in the whitelist
 	off       condition = "off"       // the VPC endpoint service is switched off
-	unread    condition = "unread"    // nobody has asked for it yet
+	unread    condition = "unread"    // no scrape or refresh has finished
 	ok        condition = "ok"
 )
 
-// rank is the place of a condition in the order of trouble.
+// rank returns the position of c in the order from worst to best.
 func (c condition) rank() int {
 	if c == unlisted {
-		c = pending // neither is worse
+		c = pending // the same rank
 	}
 	return slices.Index([]condition{failing, rejected, truncated, pending, off, unread, ok}, c)
 }
 
-// statusView is what /status shows. As JSON it is a document that programs may read, in which a value that is not known
-// is left out, and times are UTC:
-//
-//   - version, of the exporter; ready, as /-/ready says it; time, when the document was made
-//   - config: last_reload_successful, last_reload_success_time
-//   - totals, of everything, whatever is shown below: projects, failing_projects, clusters, states (clusters by state),
-//     connections (by status, of the last lists)
-//   - projects[]: name, region, project_id; state: failing, unread or ok; discovery: enabled, and if it is, last_success,
-//     age_seconds and clusters, which is how many it found; error
-//   - clusters[]: project (its name), region, project_id, id, name, engine, engine_version; state: failing, rejected,
-//     truncated, pending, unlisted, off, unread or ok; error; and of the last list that could be read, though the cluster
-//     may be failing by now: enabled, reported_connections, connections (by status), truncated, unlisted_connections,
-//     last_success and age_seconds
-//   - error: reason, http_status, code, request_id, message, hint, and of clusters since and last, which are the times of
-//     the first and the last failure in a row
+// statusView is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, and
+// times are UTC. Totals do not depend on the filter. The counts of a failing cluster are those of its last successful read.
 type statusView struct {
 	Version  string          `json:"version"`
 	Ready    bool            `json:"ready"`
@@ -86,7 +73,7 @@ type discoveryStatus struct {
 	Enabled     bool      `json:"enabled"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	Age         *int64    `json:"age_seconds,omitempty"`
-	Clusters    *int      `json:"clusters,omitempty"`
+	Clusters    *int      `json:"clusters,omitempty"` // found by discovery
 }
 
 type clusterStatus struct {
@@ -115,12 +102,14 @@ type failure struct {
 	RequestID  string     `json:"request_id,omitempty"`
 	Message    string     `json:"message,omitempty"`
 	Hint       string     `json:"hint,omitempty"`
-	Since      time.Time  `json:"since,omitzero"`
-	Last       time.Time  `json:"last,omitzero"`
+	Since      time.Time  `json:"since,omitzero"` // first failure since the last success
+	Last       time.Time  `json:"last,omitzero"`  // last failure
 }
 
-// newStatusView makes the view of what is known at a moment; states are those of the targets, in their order.
-func newStatusView(projects []discovery.State, targets []discovery.Target, states []collector.State, now time.Time) *statusView {
+// newStatusView returns the view of projects and targets; states[i] is the state of targets[i].
+func newStatusView(
+	projects []discovery.State, targets []discovery.Target, states []collector.State, now time.Time,
+) *statusView {
 	v := &statusView{
 		Time:     utc(now),
 		Projects: make([]projectStatus, 0, len(projects)),
@@ -168,7 +157,7 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 	if !s.LastSuccess.IsZero() {
 		p.Discovery.LastSuccess, p.Discovery.Age = utc(s.LastSuccess), seconds(now.Sub(s.LastSuccess))
 	}
-	if !s.LastSuccess.IsZero() || s.Found > 0 { // a part of a list counts too
+	if !s.LastSuccess.IsZero() || s.Found > 0 { // an incomplete list counts too
 		p.Discovery.Clusters = new(s.Found)
 	}
 	return p
@@ -186,15 +175,15 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 	if list := s.List; list != nil {
 		c.LastSuccess, c.Age, c.Enabled = utc(s.ReadAt), seconds(now.Sub(s.ReadAt)), new(list.Enabled)
 		if list.Enabled {
-			c.take(list)
+			c.addList(list)
 		}
 	}
 	c.State = c.condition()
 	return c
 }
 
-// take counts what is on a list.
-func (c *clusterStatus) take(list *css.ConnectionList) {
+// addList adds the counts of a connection list.
+func (c *clusterStatus) addList(list *css.ConnectionList) {
 	if list.Reported.Set {
 		c.Reported = new(list.Reported.Value)
 	}
@@ -204,11 +193,11 @@ func (c *clusterStatus) take(list *css.ConnectionList) {
 	}
 	c.Connections = collector.CountByStatus(list.Connections)
 	for _, status := range css.Statuses() {
-		c.Connections[status] += 0 // so that it is there
+		c.Connections[status] += 0 // adds missing statuses
 	}
 }
 
-// condition is the worst that is true of the cluster.
+// condition returns the worst condition that applies to the cluster.
 func (c *clusterStatus) condition() condition {
 	switch {
 	case c.Error != nil:
@@ -229,24 +218,22 @@ func (c *clusterStatus) condition() condition {
 	return ok
 }
 
-// newFailure keeps of an error what a person can use.
 func newFailure(err error) *failure {
-	e := (*css.Error)(nil)
-	switch {
-	case errors.As(err, &e):
+	if e, ok := errors.AsType[*css.Error](err); ok {
 		return &failure{
 			Reason: e.Reason, HTTPStatus: e.Status, Code: e.Code, RequestID: e.RequestID, Message: e.Message, Hint: e.Hint(),
 		}
-	case errors.Is(err, css.ErrIncomplete):
-		return &failure{
-			Message: css.Clean(err.Error(), maxMetaValue),
-			Hint:    "clusters may be missing here; those that were found before are kept, and the next refresh tries again",
-		}
 	}
-	return &failure{Reason: css.ReasonOf(err), Message: css.Clean(err.Error(), maxMetaValue)}
+	f := &failure{Message: css.Clean(err.Error(), maxText)}
+	if errors.Is(err, css.ErrIncomplete) {
+		f.Hint = "clusters may be missing here; those found before are kept, and the next refresh tries again"
+	} else {
+		f.Reason = css.ReasonOf(err)
+	}
+	return f
 }
 
-// arrange puts projects and clusters in the order that was asked for, and leaves out those that were not.
+// arrange filters and sorts projects and clusters as q demands.
 func (v *statusView) arrange(q statusQuery) {
 	if q.show == showFailing {
 		v.Projects = slices.DeleteFunc(v.Projects, func(p projectStatus) bool { return p.State != failing })
@@ -268,8 +255,7 @@ func (v *statusView) arrange(q statusQuery) {
 	})
 }
 
-// utc is t as it is shown.
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// seconds is an age; a clock that was set back makes none that is negative.
+// seconds returns d in seconds, or 0 if the clock was set back and d is negative.
 func seconds(d time.Duration) *int64 { return new(int64(max(d, 0) / time.Second)) }

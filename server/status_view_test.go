@@ -20,10 +20,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// noon is when the views of these tests are made.
+// noon returns the time of the views in these tests.
 func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
-// list is an answer with connections of these statuses, all of the account "a".
+// list returns a list of connections with these statuses, all owned by account "a".
 func list(statuses ...css.Status) *css.ConnectionList {
 	l := &css.ConnectionList{Enabled: true}
 	for i, status := range statuses {
@@ -32,13 +32,13 @@ func list(statuses ...css.Status) *css.ConnectionList {
 	return l
 }
 
-// reporting is the same answer with a total.
+// reporting sets the reported total of l.
 func reporting(total float64, l *css.ConnectionList) *css.ConnectionList {
 	l.Reported = css.Optional[float64]{Value: total, Set: true}
 	return l
 }
 
-// permitting is the same answer with a whitelist.
+// permitting sets the whitelist of l.
 func permitting(l *css.ConnectionList, entries ...string) *css.ConnectionList {
 	l.Permissions.Set = true
 	for _, text := range entries {
@@ -47,7 +47,7 @@ func permitting(l *css.ConnectionList, entries ...string) *css.ConnectionList {
 	return l
 }
 
-// TestCondition says the worst of what is true of a cluster.
+// TestCondition checks that the condition is the worst that applies.
 func TestCondition(t *testing.T) {
 	const accepted, waiting = css.StatusAccepted, css.StatusPendingAcceptance
 	stranger := func(statuses ...css.Status) *css.ConnectionList {
@@ -84,7 +84,7 @@ func TestCondition(t *testing.T) {
 	}
 }
 
-// reader gives one list.
+// reader is a collector.Reader with a fixed list.
 type reader struct{ list *css.ConnectionList }
 
 func (r reader) Connections(context.Context, string, *css.ConnectionList) (*css.ConnectionList, error) {
@@ -93,7 +93,7 @@ func (r reader) Connections(context.Context, string, *css.ConnectionList) (*css.
 func (r reader) Reserve(context.Context, string) error { return nil }
 func (r reader) KnownProjectID() string                { return "p" }
 
-// TestCountsAsMetrics has the page count as the metrics do, whatever the list.
+// TestCountsAsMetrics checks that the page and the metrics have the same counts.
 func TestCountsAsMetrics(t *testing.T) {
 	const accepted = css.StatusAccepted
 	orphan := permitting(list(accepted, accepted), "iam:domain::b")
@@ -145,7 +145,7 @@ func TestCountsAsMetrics(t *testing.T) {
 
 		target := discovery.Target{Project: &discovery.Project{Client: css.NewClient(css.Options{})}}
 		c := newClusterStatus(&target, &collector.State{List: l}, noon())
-		got := map[string]float64{"enabled": one(*c.Enabled)}
+		got := map[string]float64{"enabled": boolValue(*c.Enabled)}
 		for status, n := range c.Connections {
 			got["connections "+string(status)] = float64(n)
 		}
@@ -153,7 +153,7 @@ func TestCountsAsMetrics(t *testing.T) {
 			got["reported_connections"] = *c.Reported
 		}
 		if c.Truncated != nil {
-			got["connections_truncated"] = one(*c.Truncated)
+			got["connections_truncated"] = boolValue(*c.Truncated)
 		}
 		if c.Unlisted != nil {
 			got["unlisted_connections"] = float64(*c.Unlisted)
@@ -165,14 +165,14 @@ func TestCountsAsMetrics(t *testing.T) {
 	}
 }
 
-func one(b bool) float64 {
+func boolValue(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// TestStatusView has the whole view exactly, as JSON.
+// TestStatusView checks the whole JSON document.
 func TestStatusView(t *testing.T) {
 	project := func(name, id string, search *discovery.Search) *discovery.Project {
 		return &discovery.Project{Name: name, Region: "r-" + name, Client: css.NewClient(css.Options{ProjectID: id}), Search: search}
@@ -225,7 +225,7 @@ func TestStatusView(t *testing.T) {
   }},
   {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing", "discovery": {"enabled": true, "clusters": 3}, "error": {
    "message": "the cluster list is incomplete: 3 of 5",
-   "hint": "clusters may be missing here; those that were found before are kept, and the next refresh tries again"
+   "hint": "clusters may be missing here; those found before are kept, and the next refresh tries again"
   }},
   {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
   {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
@@ -256,7 +256,7 @@ func TestStatusView(t *testing.T) {
 	}
 }
 
-// document is JSON as values.
+// document returns the decoded JSON text.
 func document(t *testing.T, text string) (value any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
@@ -265,7 +265,7 @@ func document(t *testing.T, text string) (value any) {
 	return value
 }
 
-// TestNewFailure keeps the words of an error that is not the API's.
+// TestNewFailure checks API errors, wrapped errors and errors from elsewhere.
 func TestNewFailure(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
@@ -282,7 +282,6 @@ func TestNewFailure(t *testing.T) {
 	}
 }
 
-// TestArrange sorts and filters.
 func TestArrange(t *testing.T) {
 	v := func() *statusView {
 		return &statusView{
@@ -300,7 +299,7 @@ func TestArrange(t *testing.T) {
 		query              statusQuery
 		projects, clusters string
 	}{
-		{statusQuery{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 are of one rank
+		{statusQuery{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
 		{statusQuery{sort: sortName, show: showAll}, "abcd", "0178235469"},
 		{statusQuery{sort: sortTrouble, show: showFailing}, "ac", "98"},
 		{statusQuery{sort: sortName, show: showFailing}, "ac", "89"},
