@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package discovery maintains the list of clusters to scrape: those in the configuration file and those that the API
-// lists. A Fleet lives as long as the process and refreshes the list in the background.
+// Package discovery maintains the list of clusters to scrape: those of the configuration file and those of the API.
 package discovery
 
 import (
@@ -17,9 +16,10 @@ import (
 	"css_vpcep_exporter/css"
 )
 
-// firstRetryDelay is the delay before the first retry of a failed refresh. It doubles up to the refresh interval.
+// firstRetryDelay doubles with each retry of a failed refresh, up to the refresh interval.
 const firstRetryDelay = 5 * time.Second
 
+// Project is a project of the configuration file.
 type Project struct {
 	Name   string
 	Region string
@@ -31,12 +31,12 @@ type Project struct {
 // Listed is a cluster of the configuration file.
 type Listed struct {
 	ID     string
-	Name   string // optional
+	Name   string
 	Labels map[string]string
 }
 
-// Search selects clusters of the API's list by anchored regular expressions. nil matches everything, but for Engine,
-// where it does not match Logstash.
+// Search selects discovered clusters by anchored regular expressions. nil matches everything; a nil Engine matches all
+// engines but Logstash.
 type Search struct {
 	RefreshInterval     time.Duration
 	Name                *regexp.Regexp
@@ -65,26 +65,26 @@ type project struct {
 	tried  bool
 	err    error
 	lastOK time.Time
-	stop   context.CancelFunc // stops its refreshes; nil if none were started
+	stop   context.CancelFunc
 }
 
 // State is the result of a project's refreshes.
 type State struct {
 	Project     *Project
-	Tried       bool      // at least one refresh has finished
-	Err         error     // of the last refresh
+	Tried       bool
+	Err         error
 	LastSuccess time.Time // of discovery; zero if there was none
-	Found       int       // discovered clusters that the Search selects
+	Found       int       // discovered clusters
 }
 
-// NewFleet returns a fleet that knows only the listed clusters until it is refreshed.
+// NewFleet returns a fleet that has only the listed clusters at first.
 func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	f := &Fleet{logger: logger, metrics: newMetrics()}
 	f.Apply(projects)
 	return f
 }
 
-// Apply replaces the projects. One whose Client has not changed keeps its clusters and its refreshes.
+// Apply replaces the projects. Those with an unchanged Client keep their clusters.
 func (f *Fleet) Apply(projects []Project) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +133,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// States returns the state of every project, in the order of the file.
+// States returns the states of all projects, in order.
 func (f *Fleet) States() []State {
 	projects := f.current()
 	states := make([]State, len(projects))
@@ -145,7 +145,7 @@ func (f *Fleet) States() []State {
 	return states
 }
 
-// current returns the projects, in a slice that does not change.
+// current returns the projects. The slice does not change.
 func (f *Fleet) current() []*project {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,7 +177,7 @@ func (f *Fleet) Ready() bool {
 	return true
 }
 
-// keepRefreshed refreshes one project until ctx ends or, without discovery, until its ID is known.
+// keepRefreshed refreshes p until ctx ends or, without discovery, until its ID is known.
 func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 	wait := p.firstRetry()
 	for {
@@ -201,14 +201,13 @@ func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 
 func (p *project) firstRetry() time.Duration { return min(firstRetryDelay, p.interval()) }
 
-// refresh refreshes one project and records the result, unless ctx has ended.
 func (f *Fleet) refresh(ctx context.Context, p *project) error {
 	err := p.refresh(ctx)
 	if ctx.Err() != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.known = nil // before Ready may become true
+	f.known = nil // before Ready reports true
 	f.mu.Unlock()
 	p.recordResult(err, f.logger.With("project", p.Name, "region", p.Region))
 	return err
@@ -221,7 +220,6 @@ func (p *project) interval() time.Duration {
 	return p.Search.RefreshInterval
 }
 
-// refresh looks up the project's ID and, with discovery, reads its cluster list.
 func (p *project) refresh(ctx context.Context) error {
 	if _, err := p.Client.ProjectID(ctx); err != nil || p.Search == nil {
 		return err
@@ -244,7 +242,7 @@ func (p *project) refresh(ctx context.Context) error {
 	return err
 }
 
-// recordResult stores the result of a refresh and logs the first one and changes.
+// recordResult stores the result of a refresh, and logs it unless it is the same as before.
 func (p *project) recordResult(err error, logger *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,8 +269,7 @@ func reasonOf(err error) string {
 	return string(css.ReasonOf(err))
 }
 
-// wants reports whether s selects c. Clusters that are being created or unavailable are skipped, and so is Logstash,
-// which has no VPC endpoint service, unless Engine matches it.
+// wants reports whether s selects c. Logstash has no VPC endpoint service.
 func (s *Search) wants(c *css.Cluster) bool {
 	switch {
 	case c.Status == css.ClusterCreating, c.Status == css.ClusterUnavailable:
@@ -294,7 +291,6 @@ func (s *Search) wants(c *css.Cluster) bool {
 	return true
 }
 
-// union appends to clusters those of more that it lacks.
 func union(clusters, more []css.Cluster) []css.Cluster {
 	known := make(map[string]struct{}, len(clusters))
 	for i := range clusters {
@@ -308,12 +304,12 @@ func union(clusters, more []css.Cluster) []css.Cluster {
 	return clusters
 }
 
-// jitter returns d plus or minus 10%, so that projects and exporters do not refresh at the same time.
+// jitter returns d plus or minus 10%, so that refreshes spread.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
 }
 
-// sleep waits for d and reports whether ctx is still active.
+// sleep reports whether it has waited for d, false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -12,19 +12,19 @@ import (
 // Target is a cluster to be scraped.
 type Target struct {
 	Project *Project
-	Cluster css.Cluster // of a cluster that is only listed: no more than ID and name
+	Cluster css.Cluster // only ID and name if discovery did not find it
 	Labels  map[string]string
 }
 
 // Known is an immutable snapshot of a Fleet's clusters.
 type Known struct {
 	Targets []Target // in the order of the file and then of the API
-	Labels  []string // the names of all targets' labels, sorted
+	Labels  []string // names of all labels, sorted
 
 	byID, byName map[string][]int
 }
 
-// Known returns the current clusters, and the same pointer until a project or its clusters are refreshed.
+// Known returns the current clusters: the same pointer until the next refresh or Apply.
 func (f *Fleet) Known() *Known {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,7 +71,7 @@ func (k *Known) Find(idOrName, project string) []*Target {
 	return nil
 }
 
-// targets merges the listed clusters with the discovered ones; the file's names and labels take precedence.
+// targets merges listed and discovered clusters. Names and labels of the file take precedence.
 func (p *project) targets() []Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +99,6 @@ func (p *project) targets() []Target {
 	return targets
 }
 
-// labels returns those tags of c that are to become labels.
 func (s *Search) labels(c *css.Cluster) map[string]string {
 	labels := make(map[string]string)
 	if s == nil {

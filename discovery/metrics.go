@@ -29,8 +29,7 @@ func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	ch <- f.metrics.lastSuccess
 }
 
-// Collect implements prometheus.Collector. Projects of the file with the same project ID share series, which show the
-// worst state.
+// Collect implements prometheus.Collector. Projects with the same ID share series, which show the worst state.
 func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	type key struct{ region, projectID string }
 	type state struct{ up, clusters, lastSuccess float64 }

@@ -20,10 +20,10 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// gatherer implements prometheus.TransactionalGatherer for one request.
+// gatherer is the TransactionalGatherer of one request.
 type gatherer struct {
 	clusters *collector.Collector
-	exporter prometheus.Gatherer // metrics of the exporter itself
+	exporter prometheus.Gatherer
 }
 
 // Gather reads the clusters first, so that the exporter's metrics include this scrape. done does nothing: metrics are
@@ -56,7 +56,7 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	}
 	buffered := bufferedWriter{w, bufio.NewWriterSize(w, 64<<10)}
 	promhttp.HandlerForTransactional(g, promhttp.HandlerOpts{
-		Registry: s.registry, // the first request registers the error counter, which all share
+		Registry: s.registry, // for the error counter, registered once
 		ErrorLog: errorLog(func(text string) {
 			if r.Context().Err() == nil { // after a disconnect, all remaining families fail
 				s.logger.Error("Exposition failed", "err", text)
@@ -69,18 +69,16 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	_ = buffered.Flush() // fails only if the client has disconnected
 }
 
-// bufferedWriter adds a bufio.Writer, which the text encoders use directly. Their own small buffers would cost an eighth
-// more CPU for an uncompressed response.
+// bufferedWriter adds a bufio.Writer, which the text encoders use directly. Their own small buffers would cost an
+// eighth more CPU for an uncompressed response.
 type bufferedWriter struct {
 	http.ResponseWriter
 	*bufio.Writer
 }
 
-// Write implements io.Writer.
 func (w bufferedWriter) Write(p []byte) (int, error) { return w.Writer.Write(p) }
 
 // errorLog is a promhttp.Logger.
 type errorLog func(text string)
 
-// Println implements promhttp.Logger.
 func (l errorLog) Println(v ...any) { l(strings.TrimSpace(fmt.Sprintln(v...))) }

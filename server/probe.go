@@ -49,7 +49,6 @@ func (s *Server) find(known *discovery.Known, query url.Values) (*discovery.Targ
 	return clusters[0], http.StatusOK, nil
 }
 
-// unknownTarget returns the error for a target that matches no cluster.
 func (s *Server) unknownTarget(target, project string) error {
 	text := "unknown cluster " + quote(target)
 	if project != "" {
@@ -61,7 +60,6 @@ func (s *Server) unknownTarget(target, project string) error {
 	return errors.New(text + "; " + pathStatus + " shows the known clusters")
 }
 
-// ambiguousTarget returns the error for a target that matches several clusters.
 func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	const maxNamed = 10
 	var projects []string

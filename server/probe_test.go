@@ -105,7 +105,7 @@ func TestProbeInvalid(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(r.cloud.Requests())
-	for query, want := range map[string]string{ //nolint:gosec // no credentials
+	for query, want := range map[string]string{
 		"":                                       "400 " + which,
 		"target=":                                "400 " + which,
 		"target=good&target=x":                   "400 " + which,

@@ -34,7 +34,7 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
 }
 
-// The values of the parameter collect[].
+// Values of collect[].
 const (
 	collectClusters = "clusters"
 	collectExporter = "exporter"
@@ -64,8 +64,8 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	s.serveMetrics(w, r, all, known.Labels, exporter)
 }
 
-// serveMetrics scrapes targets until the request's deadline and responds with their metrics and those of exporter. The
-// named labels of the targets become labels of cluster_info.
+// serveMetrics responds with the metrics of targets and of exporter. labels names the targets' labels that cluster_info
+// has.
 func (s *Server) serveMetrics(
 	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, exporter prometheus.Gatherers,
 ) {

@@ -31,7 +31,6 @@ func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
 	_ = writeSD(w, known.Targets) // fails only if the client has disconnected
 }
 
-// sdTarget is a target group of http_sd.
 type sdTarget struct {
 	Targets []string          `json:"targets"`
 	Labels  map[string]string `json:"labels"`

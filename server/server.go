@@ -69,7 +69,7 @@ type Server struct {
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	series   *collector.Series
-	retained atomic.Pointer[discovery.Known] // the last argument of both Retain methods
+	retained atomic.Pointer[discovery.Known] // last passed to Retain
 }
 
 // Configure sets the metrics options. It must be called before the first request.
@@ -85,7 +85,7 @@ func New(
 	}
 }
 
-// Handler returns the handler of all paths.
+// Handler returns the handler for all paths.
 func (s *Server) Handler() (http.Handler, error) {
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "CSS VPC Endpoint Exporter",

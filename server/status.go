@@ -26,7 +26,6 @@ const (
 	formatJSON  = "json"
 )
 
-// statusQuery holds the parameters of /status.
 type statusQuery struct {
 	sort, show, format string
 	page               int // from 1
@@ -60,7 +59,6 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, page *statusPage
 	_, _ = body.WriteTo(w)
 }
 
-// snapshot returns what is known at the time now.
 func (s *Server) snapshot(now time.Time) *statusView {
 	targets := s.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
@@ -76,7 +74,7 @@ func (s *Server) snapshot(now time.Time) *statusView {
 	return v
 }
 
-// parseStatusQuery returns the parameters, or an error for each unknown value.
+// parseStatusQuery rejects unknown values, so that a typing error is not mistaken for an empty result.
 func parseStatusQuery(values url.Values) (statusQuery, error) {
 	var q statusQuery
 	var errs [4]error
@@ -94,7 +92,7 @@ func parseStatusQuery(values url.Values) (statusQuery, error) {
 	return q, errors.Join(errs[:]...)
 }
 
-// choice returns the value of a parameter, which must be one of valid. The first of them is the default.
+// choice returns the value of a parameter, by default the first valid one.
 func choice(values url.Values, name string, valid ...string) (string, error) {
 	value := values.Get(name)
 	switch {

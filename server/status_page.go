@@ -25,10 +25,9 @@ const clustersPerPage = 500
 //go:embed status.html
 var statusHTML string
 
-// statusPage renders views as HTML.
 type statusPage struct {
 	template *template.Template
-	policy   string // Content-Security-Policy: allows the page's own style alone
+	policy   string // Content-Security-Policy
 }
 
 func newStatusPage() (*statusPage, error) {
@@ -48,13 +47,13 @@ func newStatusPage() (*statusPage, error) {
 	}, err
 }
 
-// statusData is the data of status.html.
+// statusData is the input of status.html.
 type statusData struct {
 	*statusView
 	Title, Verdict string
 	Tone           string // of Verdict: bad, warn, good or idle
 	TelemetryPath  string
-	Telemetry      string // relative link to it, which also works behind a path prefix
+	Telemetry      string // as a relative link, which works behind a path prefix
 	Unread         bool   // there are clusters, and none has been read
 	Sorts, Shows   []link
 	JSON, Self     string
@@ -104,13 +103,12 @@ func (p *statusPage) render(v *statusView, q statusQuery, telemetryPath string) 
 	return body, p.template.Execute(body, data)
 }
 
-// with returns the address of q after change.
 func (q statusQuery) with(change func(*statusQuery)) string {
 	change(&q)
 	return q.address()
 }
 
-// address returns a relative link without parameters that have their default.
+// address omits parameters that have their default.
 func (q statusQuery) address() string {
 	values := url.Values{}
 	if q.sort != sortTrouble {
@@ -128,7 +126,7 @@ func (q statusQuery) address() string {
 	return strings.TrimSuffix("."+pathStatus+"?"+values.Encode(), "?")
 }
 
-// verdict summarizes v: in a few words for the title, in sentences, and as a tone.
+// verdict summarizes v.
 func verdict(v *statusView) (title, sentences, tone string) {
 	short, long := troubles(v)
 	tone = "warn"
@@ -155,7 +153,7 @@ func verdict(v *statusView) (title, sentences, tone string) {
 	return strings.Join(short, ", "), strings.Join(long, " "), tone
 }
 
-// troubles lists the problems, worst first, in a few words and in sentences.
+// troubles lists the problems, worst first, as keywords and as sentences.
 func troubles(v *statusView) (short, long []string) {
 	if n := v.Totals.FailingProjects; n > 0 {
 		short = append(short, plural(n, "failing project", "failing projects"))
@@ -193,7 +191,6 @@ func plural(count int, one, many string) string {
 	return strconv.Itoa(count) + " " + many
 }
 
-// Badge returns the text of the project's state.
 func (p projectStatus) Badge() string {
 	if p.State == unread {
 		return "not refreshed yet"
@@ -201,7 +198,6 @@ func (p projectStatus) Badge() string {
 	return string(p.State)
 }
 
-// Badges returns the texts of the cluster's state.
 func (c clusterStatus) Badges() []string {
 	switch c.State {
 	case rejected:
@@ -243,14 +239,12 @@ func (c clusterStatus) Note() string {
 	return ""
 }
 
-// count is the number of connections with one status.
 type count struct {
 	Number int
 	Status css.Status
 	Tone   string
 }
 
-// nonzeroCounts returns the counts that are not 0, in the order of the documentation.
 func nonzeroCounts(byStatus map[css.Status]int) []count {
 	var counts []count
 	for _, status := range css.Statuses() {
@@ -268,16 +262,12 @@ func nonzeroCounts(byStatus map[css.Status]int) []count {
 	return counts
 }
 
-// Failing returns the number of clusters whose last scrape failed.
 func (t *totals) Failing() int { return t.States[failing] }
 
-// Unread returns the number of clusters that no scrape has read yet.
 func (t *totals) Unread() int { return t.States[unread] }
 
-// Rejected returns the number of rejected connections.
 func (t *totals) Rejected() int { return t.Connections[css.StatusRejected] }
 
-// Listing summarizes the cluster's last connection list.
 func (c clusterStatus) Listing() string {
 	sum := 0
 	for _, n := range c.Connections {
@@ -325,12 +315,10 @@ func ago(age time.Duration) string {
 
 type timestamp struct{ At, Ago string }
 
-// When returns t as the page shows it.
 func (v *statusView) When(t time.Time) timestamp {
 	return timestamp{At: t.UTC().Format(time.RFC3339), Ago: ago(v.Time.Sub(t))}
 }
 
-// sentence returns hint with an upper-case first letter and a full stop.
 func sentence(hint string) string {
 	hint = escapeUnprintable(hint)
 	first, size := utf8.DecodeRuneInString(hint)

@@ -18,10 +18,10 @@ type condition string
 
 const (
 	failing   condition = "failing"   // the last scrape (of a project: refresh) failed
-	rejected  condition = "rejected"  // has rejected or failed connections
+	rejected  condition = "rejected"  // or failed connections
 	truncated condition = "truncated" // the API lists fewer connections than it reports
-	pending   condition = "pending"   // has connections pending acceptance
-	unlisted  condition = "unlisted"  // has accepted connections of accounts not in the whitelist
+	pending   condition = "pending"   // pending acceptance
+	unlisted  condition = "unlisted"  // accepted connections of accounts not in the whitelist
 	off       condition = "off"       // the VPC endpoint service is switched off
 	unread    condition = "unread"    // no scrape or refresh has finished
 	ok        condition = "ok"
@@ -35,8 +35,8 @@ func (c condition) rank() int {
 	return slices.Index([]condition{failing, rejected, truncated, pending, off, unread, ok}, c)
 }
 
-// statusView is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, and
-// times are UTC. Totals do not depend on the filter. The counts of a failing cluster are those of its last successful read.
+// statusView is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, times
+// are UTC, totals ignore the filter, and the counts of a failing cluster are those of its last successful read.
 type statusView struct {
 	Version  string          `json:"version"`
 	Ready    bool            `json:"ready"`
@@ -106,7 +106,7 @@ type failure struct {
 	Last       time.Time  `json:"last,omitzero"`  // last failure
 }
 
-// newStatusView returns the view of projects and targets; states[i] is the state of targets[i].
+// newStatusView returns a view; states[i] is the state of targets[i].
 func newStatusView(
 	projects []discovery.State, targets []discovery.Target, states []collector.State, now time.Time,
 ) *statusView {
@@ -182,7 +182,6 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 	return c
 }
 
-// addList adds the counts of a connection list.
 func (c *clusterStatus) addList(list *css.ConnectionList) {
 	if list.Reported.Set {
 		c.Reported = new(list.Reported.Value)
@@ -197,7 +196,6 @@ func (c *clusterStatus) addList(list *css.ConnectionList) {
 	}
 }
 
-// condition returns the worst condition that applies to the cluster.
 func (c *clusterStatus) condition() condition {
 	switch {
 	case c.Error != nil:
@@ -233,7 +231,6 @@ func newFailure(err error) *failure {
 	return f
 }
 
-// arrange filters and sorts projects and clusters as q demands.
 func (v *statusView) arrange(q statusQuery) {
 	if q.show == showFailing {
 		v.Projects = slices.DeleteFunc(v.Projects, func(p projectStatus) bool { return p.State != failing })
