@@ -44,7 +44,9 @@ func newCloud(t *testing.T, options simulator.Options) *cloud {
 }
 
 func (c *cloud) add(id, name string, change func(*simulator.Cluster)) {
-	cluster := simulator.Cluster{ID: id, Name: name, Status: "200", Engine: "elasticsearch", Version: "7.10.2", EnterpriseProjectID: "0", VPCID: "v1"}
+	cluster := simulator.Cluster{
+		ID: id, Name: name, Status: "200", Engine: "elasticsearch", Version: "7.10.2", EnterpriseProjectID: "0", VPCID: "v1",
+	}
 	if change != nil {
 		change(&cluster)
 	}
@@ -140,7 +142,8 @@ func TestMerge(t *testing.T) {
 	c.add("both", "name of the API", func(c *simulator.Cluster) {
 		c.Tags = []simulator.Tag{{Key: "team", Value: "tagged"}, {Key: "stage", Value: "prod"}}
 	})
-	fleet := NewFleet([]Project{c.project(t, "p1", &Search{RefreshInterval: time.Hour, LabelsFromTags: []string{"team", "stage"}},
+	search := &Search{RefreshInterval: time.Hour, LabelsFromTags: []string{"team", "stage"}}
+	fleet := NewFleet([]Project{c.project(t, "p1", search,
 		Listed{ID: "both", Name: "name of the file", Labels: map[string]string{"team": "listed"}},
 		Listed{ID: "only listed"},
 	)}, discard())
@@ -228,10 +231,12 @@ css_vpcep_discovery_clusters{project_id="p1",region="cn-north-4"} 2
 css_vpcep_discovery_up{project_id="p1",region="cn-north-4"} 1
 css_vpcep_discovery_up{project_id="p2",region="cn-north-4"} 0
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "css_vpcep_discovery_clusters", "css_vpcep_discovery_up"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want),
+		"css_vpcep_discovery_clusters", "css_vpcep_discovery_up"); err != nil {
 		t.Error(err)
 	}
-	if n, err := testutil.GatherAndCount(registry, "css_vpcep_discovery_last_success_timestamp_seconds"); err != nil || n != 1 {
+	n, err := testutil.GatherAndCount(registry, "css_vpcep_discovery_last_success_timestamp_seconds")
+	if err != nil || n != 1 {
 		t.Errorf("%d series of the last success, want 1: %v", n, err)
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
@@ -335,14 +340,15 @@ func TestLog(t *testing.T) {
 			}
 		}
 	}
+	const succeeded = `level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`
+	const failed = `level=WARN msg="Discovery failed" project=production region=cn-north-4 `
 	want := []string{
-		`level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`,
-		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=denied code=CSS.0051 request_id=r1 hint="`,
-		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=server request_id=r2 hint="`,
-		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=incomplete ` +
-			`err="the cluster list is incomplete: 0 of 3"`,
-		`level=WARN msg="Discovery failed" project=production region=cn-north-4 reason=decode hint="`,
-		`level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`,
+		succeeded,
+		failed + `reason=denied code=CSS.0051 request_id=r1 hint="`,
+		failed + `reason=server request_id=r2 hint="`,
+		failed + `reason=incomplete err="the cluster list is incomplete: 0 of 3"`,
+		failed + `reason=decode hint="`,
+		succeeded,
 	}
 	lines := slices.Collect(strings.Lines(log.String()))
 	if len(lines) != len(want) {

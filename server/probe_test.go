@@ -49,14 +49,16 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: -metrics +probe\n%s", tc.query, diff)
 		}
 	}
-	if _, probe := r.get(t, http.MethodGet, "/probe?target=nonsense", ""); !strings.Contains(probe, `css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",project_id="p1",region="cn-north-4"} 0`) {
+	_, probe := r.get(t, http.MethodGet, "/probe?target=nonsense", "")
+	const down = `css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",project_id="p1",region="cn-north-4"} 0`
+	if !strings.Contains(probe, down) {
 		t.Error(probe)
 	}
 }
 
 // withoutTimes removes the values that differ at each scrape.
 func withoutTimes(series []string) []string {
-	moving := regexp.MustCompile(`^(css_vpcep_scrape_duration_seconds|css_vpcep_last_success_timestamp_seconds)(\{.*\}) .*$`)
+	moving := regexp.MustCompile(`^(css_vpcep_(?:scrape_duration|last_success_timestamp)_seconds)(\{.*\}) .*$`)
 	var lines []string
 	for _, line := range series {
 		lines = append(lines, moving.ReplaceAllString(line, "$1$2"))
@@ -67,16 +69,20 @@ func withoutTimes(series []string) []string {
 // TestProbeForms checks that a probe has the negotiation, deadline and methods of a scrape.
 func TestProbeForms(t *testing.T) {
 	r := newRig(t, nil, "good", "hangs")
-	resp, _ := r.fetch(t, http.MethodHead, "/probe?target=good", http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}})
-	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+	accept := http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}}
+	resp, _ := r.fetch(t, http.MethodHead, "/probe?target=good", accept)
+	got := resp.Header.Get("Content-Type")
+	if resp.StatusCode != 200 || !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
 		t.Error(resp.StatusCode, got)
 	}
 	start := time.Now()
 	status, body := r.get(t, http.MethodGet, "/probe?target=hangs", "1")
-	if took := time.Since(start); status != 200 || took >= time.Second || !strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`) {
+	took, down := time.Since(start), strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`)
+	if status != 200 || took >= time.Second || !down {
 		t.Error(took, status, body)
 	}
-	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != "invalid "+timeoutHeader+` "soon"; it must be a positive number of seconds`+"\n" {
+	const invalid = "invalid " + timeoutHeader + ` "soon"; it must be a positive number of seconds` + "\n"
+	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != invalid {
 		t.Error(status, body)
 	}
 }
@@ -96,10 +102,13 @@ func TestProbeInvalid(t *testing.T) {
 	var clusters []discovery.Project
 	for i, name := range []string{"a", "b"} {
 		project := r.project(name)
-		project.Listed = []discovery.Listed{{ID: "good", Name: "alone in " + name}, {ID: fmt.Sprint("other", i), Name: "twice"}}
+		project.Listed = []discovery.Listed{
+			{ID: "good", Name: "alone in " + name}, {ID: fmt.Sprint("other", i), Name: "twice"},
+		}
 		clusters = append(clusters, project)
 	}
-	clusters[1].Listed = append(clusters[1].Listed, discovery.Listed{ID: "x", Name: "same"}, discovery.Listed{ID: "y", Name: "same"})
+	clusters[1].Listed = append(clusters[1].Listed,
+		discovery.Listed{ID: "x", Name: "same"}, discovery.Listed{ID: "y", Name: "same"})
 	r.fleet.Apply(clusters)
 	if err := r.fleet.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
@@ -130,7 +139,8 @@ func TestProbeInvalid(t *testing.T) {
 	if after := len(r.cloud.Requests()); after != before {
 		t.Errorf("%d API requests were sent", after-before)
 	}
-	if status, body := r.get(t, http.MethodGet, "/probe?target=good&project=b", ""); status != 200 || !strings.Contains(body, `cluster_name="alone in b",project_id="p1",region="cn-north-4"} 1`) {
+	status, body := r.get(t, http.MethodGet, "/probe?target=good&project=b", "")
+	if status != 200 || !strings.Contains(body, `cluster_name="alone in b",project_id="p1",region="cn-north-4"} 1`) {
 		t.Error(status, body)
 	}
 }
@@ -170,7 +180,8 @@ func TestAmbiguousBounded(t *testing.T) {
 	for i := range 12 {
 		clusters = append(clusters, &discovery.Target{Project: &discovery.Project{Name: fmt.Sprintf("p%02d", i)}})
 	}
-	const want = `"n" matches 12 clusters in projects "p00", "p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p09" and 2 more; ` +
+	const want = `"n" matches 12 clusters in projects ` +
+		`"p00", "p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p09" and 2 more; ` +
 		"add project=… or use the cluster ID"
 	if got := ambiguousTarget("n", clusters).Error(); got != want {
 		t.Error(got)
@@ -185,7 +196,8 @@ func TestProbeShares(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, path := range []string{"/metrics", "/probe?target=good", "/probe?target=name+of+good"} {
 		wg.Go(func() {
-			if status, body := r.get(t, http.MethodGet, path, ""); status != 200 || !strings.Contains(body, `region="cn-north-4"} 1`) {
+			status, body := r.get(t, http.MethodGet, path, "")
+			if status != 200 || !strings.Contains(body, `region="cn-north-4"} 1`) {
 				t.Error(path, status, body)
 			}
 		})

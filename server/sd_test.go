@@ -18,13 +18,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestSD checks that /sd returns 503 until every project has been refreshed, and all clusters then, without API requests.
+// TestSD checks that /sd returns 503 until every project has been refreshed, and then all clusters, from memory.
 func TestSD(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
 	r.cloud.UpdateCluster("good", func(c *simulator.Cluster) {
 		c.Tags = []simulator.Tag{{Key: "team", Value: "search"}, {Key: "a-b", Value: "\"first\"\n"}, {Key: "a.b", Value: "second"}}
 	})
-	const early = "css_vpcep_exporter is not ready: not every project has been refreshed yet. Prometheus keeps its current targets.\n"
+	const early = notReady + " Prometheus keeps its current targets.\n"
 	if status, body := r.get(t, http.MethodGet, "/sd", ""); status != 503 || body != early {
 		t.Error(status, body)
 	}
@@ -56,9 +56,11 @@ func TestWriteSD(t *testing.T) {
 	project := func(name, id string) *discovery.Project {
 		return &discovery.Project{Name: name, Region: "r", Client: css.NewClient(css.Options{ProjectID: id})}
 	}
-	one, same, other, unknown, unknownToo := project("one", "p1"), project("same", "p1"), project("other", "p2"), project("u1", ""), project("u2", "")
+	one := project("one", "p1")
 	var targets []discovery.Target
-	for _, p := range []*discovery.Project{one, same, other, unknown, unknownToo} {
+	for _, p := range []*discovery.Project{
+		one, project("same", "p1"), project("other", "p2"), project("u1", ""), project("u2", ""),
+	} {
 		targets = append(targets, discovery.Target{Project: p, Cluster: css.Cluster{ID: "c"}})
 	}
 	targets = append(targets, discovery.Target{Project: one, Cluster: css.Cluster{
@@ -107,11 +109,13 @@ func TestWriteSD(t *testing.T) {
 
 // BenchmarkSD writes the largest cluster list that discovery accepts.
 func BenchmarkSD(b *testing.B) {
-	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: css.NewClient(css.Options{ProjectID: "fbefa356da790ed7bdde940502998f3e"})}
+	client := css.NewClient(css.Options{ProjectID: "fbefa356da790ed7bdde940502998f3e"})
+	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	for i, id := range clusterIDs(100_000) {
 		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{
-			ID: id, Name: fmt.Sprint("search-", i), Engine: "elasticsearch", Tags: map[string]string{"team": "search", "stage": "prod"},
+			ID: id, Name: fmt.Sprint("search-", i), Engine: "elasticsearch",
+			Tags: map[string]string{"team": "search", "stage": "prod"},
 		}})
 	}
 	var out counter

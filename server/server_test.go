@@ -3,6 +3,7 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,11 +43,14 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
 		cloud.AddCluster("p1", simulator.Cluster{
 			ID: id, Name: "name of " + id, Status: "200", Engine: "elasticsearch", ServiceOff: id == "off",
-			Connections: []simulator.Connection{{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"}},
+			Connections: []simulator.Connection{
+				{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"},
+			},
 		})
 	}
-	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "nonsense"}, simulator.Fault{Body: `{"nonsense": true}`})
-	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "hangs"}, simulator.Fault{Hang: true})
+	for id, fault := range map[string]simulator.Fault{"nonsense": {Body: `{"nonsense": true}`}, "hangs": {Hang: true}} {
+		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, fault)
+	}
 	r := &rig{t: t, url: cloud.Serve(t), cloud: cloud}
 	project := r.project("production")
 	project.Search = search
@@ -200,9 +204,12 @@ func TestCollect(t *testing.T) {
 		before := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections})
 		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
 		calls := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections}) - before
-		clusters, exporter := strings.Contains(body, "css_vpcep_up{"), strings.Contains(body, "css_vpcep_exporter_api_requests_total{") || strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")
+		clusters := strings.Contains(body, "css_vpcep_up{")
+		exporter := strings.Contains(body, "css_vpcep_exporter_api_requests_total{") ||
+			strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")
 		if status != want.status || calls != want.calls || clusters != want.clusters || exporter != want.exporter {
-			t.Errorf("/metrics%s: %d with %d calls, clusters %t, exporter %t:\n%.200s", query, status, calls, clusters, exporter, body)
+			t.Errorf("/metrics%s: %d with %d calls, clusters %t, exporter %t:\n%.200s",
+				query, status, calls, clusters, exporter, body)
 		}
 	}
 }
@@ -238,22 +245,26 @@ func TestValidate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for want, change := range map[string]func(*Options){
-		"--scrape.timeout=0s: it must be more than 0s":                                           func(o *Options) { o.Timeout = 0 },
-		"--scrape.timeout-offset=-1s: it must not be negative":                                   func(o *Options) { o.TimeoutOffset = -time.Second },
-		`--web.telemetry-path="metrics": it must be a path below /, such as /metrics`:            func(o *Options) { o.TelemetryPath = "metrics" },
-		`--web.telemetry-path="/": it must be a path below /, such as /metrics`:                  func(o *Options) { o.TelemetryPath = "/" },
-		`--web.telemetry-path="/{x": it must be a path below /, such as /metrics`:                func(o *Options) { o.TelemetryPath = "/{x" },
-		`--web.telemetry-path="//m": it must not contain //, /./ or /../`:                        func(o *Options) { o.TelemetryPath = "//m" },
-		`--web.telemetry-path="/a/../m": it must not contain //, /./ or /../`:                    func(o *Options) { o.TelemetryPath = "/a/../m" },
-		`--web.telemetry-path="/probe": this path is in use; choose another, such as /metrics`:   func(o *Options) { o.TelemetryPath = "/probe" },
-		`--web.telemetry-path="/sd": this path is in use; choose another, such as /metrics`:      func(o *Options) { o.TelemetryPath = "/sd" },
-		`--web.telemetry-path="/status": this path is in use; choose another, such as /metrics`:  func(o *Options) { o.TelemetryPath = "/status" },
-		`--web.telemetry-path="/-/ready": this path is in use; choose another, such as /metrics`: func(o *Options) { o.TelemetryPath = "/-/ready" },
+	const below, clean = "it must be a path below /, such as /metrics", "it must not contain //, /./ or /../"
+	const taken = "this path is in use; choose another, such as /metrics"
+	for path, want := range map[string]string{
+		"metrics": below, "/": below, "/{x": below, "//m": clean, "/a/../m": clean,
+		"/probe": taken, "/sd": taken, "/status": taken, "/-/ready": taken,
 	} {
-		o := valid
-		change(&o)
-		if err := o.Validate(); err == nil || err.Error() != want {
+		invalid := valid
+		invalid.TelemetryPath = path
+		want = fmt.Sprintf("--web.telemetry-path=%q: %s", path, want)
+		if err := invalid.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for want, change := range map[string]func(*Options){
+		"--scrape.timeout=0s: it must be more than 0s":         func(o *Options) { o.Timeout = 0 },
+		"--scrape.timeout-offset=-1s: it must not be negative": func(o *Options) { o.TimeoutOffset = -time.Second },
+	} {
+		invalid := valid
+		change(&invalid)
+		if err := invalid.Validate(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -20,7 +20,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rendered returns the page of a view, after checking that it is well-formed and that its policy allows its style alone.
+// firstPage returns the default query.
+func firstPage() statusQuery {
+	return statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
+}
+
+// rendered returns the page of a view, after checking that it is well-formed and that its policy allows only its style.
 func rendered(t *testing.T, v *statusView, q statusQuery) string {
 	t.Helper()
 	page, err := newStatusPage()
@@ -112,13 +117,19 @@ func TestPageEscapes(t *testing.T) {
 	var plain []string
 	for i, text := range append([]string{"plain"}, hostile()...) {
 		failed := func() *failure {
-			return &failure{Reason: css.Reason(text), HTTPStatus: 400, Code: text, RequestID: text, Message: text, Hint: text, Since: noon(), Last: noon()}
+			return &failure{
+				Reason: css.Reason(text), HTTPStatus: 400, Code: text, RequestID: text, Message: text, Hint: text,
+				Since: noon(), Last: noon(),
+			}
 		}
 		v := newStatusView(nil, nil, nil, noon())
 		v.Version, v.Ready = text, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: failed()}}
-		v.Clusters = []clusterStatus{{Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text, State: failing, Error: failed()}}
-		page := rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})
+		v.Clusters = []clusterStatus{{
+			Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text,
+			State: failing, Error: failed(),
+		}}
+		page := rendered(t, v, firstPage())
 		if tags := regexp.MustCompile(`<[a-z/!][^ >]*`).FindAllString(page, -1); i == 0 {
 			plain = tags
 		} else if diff := cmp.Diff(plain, tags); diff != "" {
@@ -225,7 +236,9 @@ func TestPagePages(t *testing.T) {
 			t.Error(current)
 		}
 	}
-	if page := rendered(t, newStatusView(nil, nil, nil, noon()), statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 7}); strings.Contains(page, `aria-label="Pages"`) {
+	q := firstPage()
+	q.page = 7
+	if page := rendered(t, newStatusView(nil, nil, nil, noon()), q); strings.Contains(page, `aria-label="Pages"`) {
 		t.Error("a single page has links to other pages")
 	}
 }
@@ -268,7 +281,7 @@ func TestPageTexts(t *testing.T) {
 	} {
 		v := newStatusView(nil, nil, nil, noon())
 		v.Clusters = []clusterStatus{tc.cluster}
-		if got := textOf(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, "Last successful read "+tc.want) {
+		if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, "Last successful read "+tc.want) {
 			t.Errorf("%s:\nwant %s\ngot  %s", tc.cluster.State, tc.want, got)
 		}
 	}
@@ -285,7 +298,7 @@ func TestPageTexts(t *testing.T) {
 	} {
 		v := newStatusView(nil, nil, nil, noon())
 		v.Projects = []projectStatus{tc.project}
-		if got := textOf(rendered(t, v, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
+		if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
 		}
 	}
@@ -321,7 +334,7 @@ func TestPageTop(t *testing.T) {
 		{kept, "Configuration last reload failed loaded 1 h ago 2026-11-23T11:00:00Z Page generated"},
 		{never, "Configuration last reload failed Page generated"},
 	} {
-		if got := textOf(rendered(t, tc.view, statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1})); !strings.Contains(got, tc.want) {
+		if got := textOf(rendered(t, tc.view, firstPage())); !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
 		}
 	}
