@@ -88,8 +88,8 @@ func bodyOf(connections int, firstStatus string) []byte {
 		strings.Join(items, ","), connections)
 }
 
-// responseForms returns request headers for different response formats. Prometheus requests gzip by default, and protobuf
-// if it scrapes native histograms.
+// responseForms returns request headers for different response formats. Prometheus requests gzip by default, and
+// protobuf if it scrapes native histograms.
 func responseForms() map[string]http.Header {
 	const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 	return map[string]http.Header{
@@ -125,7 +125,7 @@ func (w *nowhere) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// BenchmarkScrape measures a scrape from the request to the last byte. Allocations include those of the simulated cloud.
+// BenchmarkScrape measures a scrape from request to last byte. Allocations include those of the simulated cloud.
 func BenchmarkScrape(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
 		for _, answers := range []string{"unchanged", "changed"} {

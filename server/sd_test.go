@@ -22,7 +22,9 @@ import (
 func TestSD(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
 	r.cloud.UpdateCluster("good", func(c *simulator.Cluster) {
-		c.Tags = []simulator.Tag{{Key: "team", Value: "search"}, {Key: "a-b", Value: "\"first\"\n"}, {Key: "a.b", Value: "second"}}
+		c.Tags = []simulator.Tag{
+			{Key: "team", Value: "search"}, {Key: "a-b", Value: "\"first\"\n"}, {Key: "a.b", Value: "second"},
+		}
 	})
 	const early = notReady + " Prometheus keeps its current targets.\n"
 	if status, body := r.get(t, http.MethodGet, "/sd", ""); status != 503 || body != early {

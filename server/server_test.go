@@ -304,7 +304,8 @@ func TestRoutes(t *testing.T) {
 	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
 		t.Error("the landing page links to profiles, which are not served")
 	}
-	if status, body := r.get(t, http.MethodGet, "/metrics", "soon"); status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
+	status, body := r.get(t, http.MethodGet, "/metrics", "soon")
+	if status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
 		t.Errorf("%d %s", status, body)
 	}
 }

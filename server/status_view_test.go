@@ -119,7 +119,8 @@ func TestCountsAsMetrics(t *testing.T) {
 		"no owner, other": waiting,
 	} {
 		registry := prometheus.NewRegistry()
-		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, collector.NewExporterMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+		metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
+		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.DiscardHandler))
 		registry.MustRegister(collector.New(t.Context(), scraper, collector.NewSeries(), []collector.Target{
 			{Reader: reader{l}},
 		}, nil, collector.Options{}))
@@ -139,7 +140,10 @@ func TestCountsAsMetrics(t *testing.T) {
 				want[series] = m.GetGauge().GetValue()
 			}
 		}
-		for _, other := range []string{"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions", "permissions_wildcard", "connections_limited"} {
+		for _, other := range []string{
+			"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions",
+			"permissions_wildcard", "connections_limited",
+		} {
 			delete(want, other)
 		}
 
@@ -175,13 +179,18 @@ func boolValue(b bool) float64 {
 // TestStatusView checks the whole JSON document.
 func TestStatusView(t *testing.T) {
 	project := func(name, id string, search *discovery.Search) *discovery.Project {
-		return &discovery.Project{Name: name, Region: "r-" + name, Client: css.NewClient(css.Options{ProjectID: id}), Search: search}
+		client := css.NewClient(css.Options{ProjectID: id})
+		return &discovery.Project{Name: name, Region: "r-" + name, Client: client, Search: search}
 	}
 	search := &discovery.Search{}
-	production, lost, listed, partial, fresh := project("production", "p1", search), project("lost", "", search), project("listed", "p3", nil), project("partial", "p4", search), project("fresh", "p5", search)
+	production, lost, listed := project("production", "p1", search), project("lost", "", search), project("listed", "p3", nil)
+	partial, fresh := project("partial", "p4", search), project("fresh", "p5", search)
 	projects := []discovery.State{
 		{Project: production, Tried: true, LastSuccess: noon().Add(-90500 * time.Millisecond), Found: 0},
-		{Project: lost, Tried: true, Err: &css.Error{Reason: css.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1", Message: "the credentials were not accepted"}},
+		{Project: lost, Tried: true, Err: &css.Error{
+			Reason: css.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1",
+			Message: "the credentials were not accepted",
+		}},
 		{Project: listed, Tried: true},
 		{Project: partial, Tried: true, Found: 3, LastSuccess: time.Time{}, Err: fmt.Errorf("%w: 3 of 5", css.ErrIncomplete)},
 		{Project: fresh},
@@ -193,7 +202,10 @@ func TestStatusView(t *testing.T) {
 	}
 	add(listed, css.Cluster{ID: "new"}, collector.State{})
 	add(production, css.Cluster{ID: "good", Name: "z", Engine: "opensearch", EngineVersion: "2.19.0"},
-		collector.State{List: reporting(2, permitting(list(css.StatusAccepted, css.StatusAccepted), "*")), ReadAt: noon().Add(time.Second)})
+		collector.State{
+			List:   reporting(2, permitting(list(css.StatusAccepted, css.StatusAccepted), "*")),
+			ReadAt: noon().Add(time.Second),
+		})
 	add(production, css.Cluster{ID: "off"}, collector.State{List: &css.ConnectionList{}, ReadAt: noon()})
 	add(production, css.Cluster{ID: "bad"}, collector.State{
 		List: list(css.StatusRejected), ReadAt: noon().Add(-time.Hour),
@@ -251,7 +263,8 @@ func TestStatusView(t *testing.T) {
 	if diff := cmp.Diff(document(t, want), document(t, string(got))); diff != "" {
 		t.Error(diff)
 	}
-	if empty, err := json.Marshal(newStatusView(nil, nil, nil, noon())); err != nil || !strings.Contains(string(empty), `"projects":[],"clusters":[]}`) {
+	empty, err := json.Marshal(newStatusView(nil, nil, nil, noon()))
+	if err != nil || !strings.Contains(string(empty), `"projects":[],"clusters":[]}`) {
 		t.Errorf("%v %s", err, empty)
 	}
 }
@@ -285,7 +298,9 @@ func TestNewFailure(t *testing.T) {
 func TestArrange(t *testing.T) {
 	v := func() *statusView {
 		return &statusView{
-			Projects: []projectStatus{{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing}},
+			Projects: []projectStatus{
+				{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing},
+			},
 			Clusters: []clusterStatus{
 				{Project: "p", Name: "a", ID: "1", State: ok}, {Project: "p", Name: "b", ID: "2", State: unread},
 				{Project: "p", Name: "c", ID: "3", State: off}, {Project: "p", Name: "e", ID: "4", State: pending},
