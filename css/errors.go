@@ -146,7 +146,7 @@ func (e *Error) Hint() string {
 	case e.Reason == ReasonDecode:
 		return "the response is not from the CSS API: check endpoint and proxy"
 	case e.Reason == ReasonServer:
-		return "the cloud's API is failing; the next scrape retries"
+		return "the cloud's API is failing; the exporter keeps trying"
 	}
 	return "look up the code in the cloud's documentation, or give the request ID to its support"
 }
