@@ -10,10 +10,8 @@ import (
 	"time"
 )
 
-// Demo returns a simulator with the fleet of --demo: two projects in two
-// regions, and among their clusters one for everything that the exporter can
-// show. Projects says how to reach them; the keys are made up. Ids depend on
-// nothing, times on the clock.
+// Demo returns a simulator with the fleet of --demo: two projects in two regions, with a cluster for everything that
+// the exporter can show. IDs are constant; times depend on the clock.
 func Demo(o Options) *Simulator {
 	s := New(o)
 	d := demo{s, s.opts.Now().UTC().Truncate(time.Second)}
@@ -31,7 +29,7 @@ func Demo(o Options) *Simulator {
 	return s
 }
 
-// demo builds the demo fleet.
+// demo builds the fleet.
 type demo struct {
 	sim *Simulator
 	now time.Time
@@ -46,7 +44,7 @@ func (d demo) project(name, region string) string {
 	return id
 }
 
-// cluster is an available cluster with its service on and nothing in it.
+// cluster returns an available cluster whose service is enabled and empty.
 func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 	id := namedID("cluster " + name)
 	return Cluster{
@@ -59,8 +57,7 @@ func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 	}
 }
 
-// connection is the nth connection of a cluster, with the values that every
-// region sends.
+// connection returns the nth connection of a cluster, with the values that every region sends.
 func (d demo) connection(cluster string, n int, status, owner string) Connection {
 	name := fmt.Sprintf("connection %d of %s", n, cluster)
 	return Connection{
@@ -71,7 +68,7 @@ func (d demo) connection(cluster string, n int, status, owner string) Connection
 	}
 }
 
-// permission is an entry of the whitelist.
+// permission returns an entry of the allowlist.
 func (d demo) permission(cluster, kind, text string) Permission {
 	return Permission{
 		ID: namedID("permission " + text + " of " + cluster), Permission: text, Type: kind,
@@ -81,8 +78,8 @@ func (d demo) permission(cluster, kind, text string) Permission {
 
 func (d demo) daysAgo(n int) time.Time { return d.now.AddDate(0, 0, -n) }
 
-// everyStatus has a connection in each status and in one that nobody knows,
-// with and without the optional values, and one owner who is not listed.
+// everyStatus has connections in each status and an unknown one, with and without optional values, and an owner who is
+// not on the allowlist.
 func (d demo) everyStatus() Cluster {
 	c := d.cluster("search-prod", "elasticsearch", "7.10.2", 620)
 	c.Still = true
@@ -113,7 +110,7 @@ func (d demo) everyStatus() Cluster {
 	return c
 }
 
-// openToAll has a wildcard in its whitelist, and it changes all the time.
+// openToAll has a wildcard in its allowlist, and its connections change.
 func (d demo) openToAll() Cluster {
 	c := d.cluster("orders-search", "opensearch", "2.19.0", 300)
 	c.Tags = []Tag{{"team", "orders"}, {"stage", "prod"}}
@@ -135,7 +132,7 @@ func (d demo) serviceOff() Cluster {
 	return c
 }
 
-// logstash clusters are in the list, but have no VPC endpoint service.
+// logstash is listed, but has no VPC endpoint service.
 func (d demo) logstash() Cluster {
 	c := d.cluster("ingest-pipeline", "logstash", "7.10.0", 410)
 	c.Tags = []Tag{{"team", "platform"}}
@@ -150,8 +147,7 @@ func (d demo) beingCreated() Cluster {
 	return c
 }
 
-// large has enough connections to be above a small max_connections, a page
-// cap that makes a client ask more than once, and an empty whitelist.
+// large exceeds a small max_connections, is served in pages of 50, and has an empty allowlist.
 func (d demo) large() Cluster {
 	c := d.cluster("metrics-hub", "elasticsearch", "7.10.2", 800)
 	c.Tags = []Tag{{"team", "observability"}, {"stage", "prod"}}
@@ -168,8 +164,7 @@ func (d demo) large() Cluster {
 	return c
 }
 
-// truncated reports more endpoints than can be listed, and leaves out what
-// older regions leave out.
+// truncated reports more endpoints than it lists, and omits what older regions omit.
 func (d demo) truncated() Cluster {
 	c := d.cluster("audit-trail", "elasticsearch", "7.6.2", 1100)
 	c.Tags = []Tag{{"team", "security"}, {"stage", "prod"}}
@@ -182,7 +177,7 @@ func (d demo) truncated() Cluster {
 	return c
 }
 
-// organization lets the accounts of an organization in, and changes.
+// organization allows the accounts of an organization, and its connections change.
 func (d demo) organization() Cluster {
 	c := d.cluster("search-staging", "opensearch", "2.19.0", 90)
 	c.Tags = []Tag{{"team", "search"}, {"stage", "staging"}}
@@ -196,7 +191,7 @@ func (d demo) organization() Cluster {
 	return c
 }
 
-// flapping is out of order for the first 20 seconds of every minute.
+// flapping fails for the first 20 seconds of every minute.
 func (d demo) flapping() Cluster {
 	c := d.cluster("orders-staging", "elasticsearch", "7.10.2", 60)
 	c.Tags = []Tag{{"team", "orders"}, {"stage", "staging"}}
@@ -213,7 +208,7 @@ func (d demo) flapping() Cluster {
 	return c
 }
 
-// denied is in the list, but its connections may not be read.
+// denied is listed, but its connections cannot be read.
 func (d demo) denied() Cluster {
 	c := d.cluster("sandbox", "elasticsearch", "7.10.2", 30)
 	c.Tags = []Tag{{"team", "search"}, {"stage", "sandbox"}}
@@ -225,19 +220,19 @@ func (d demo) denied() Cluster {
 	return c
 }
 
-// owner is the account id of someone who is connected.
+// owner returns an account ID.
 func owner(who string) string { return hexID("account " + who) }
 
-// hexID is 32 hex digits that belong to a name.
+// hexID returns 32 hex digits derived from name.
 func hexID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:16])
 }
 
-// namedID looks like a random UUID and always is the same for a name.
+// namedID returns a UUID derived from name.
 func namedID(name string) string { return uuid(hexID(name)) }
 
-// uuid turns 32 hex digits into the form of a version 4 UUID.
+// uuid formats 32 hex digits as a version 4 UUID.
 func uuid(h string) string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }

@@ -14,76 +14,59 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong with the requests of a target. Its fields combine;
-// the zero value is no fault. A fault comes after the check of the signature or
-// the token, so that it hides no wrong one. For the same reason a fault of
-// Tokens comes after the look at the password (a locked user stays locked out),
-// one of SecurityKey after that at the metadata token, one of PodCredentials
-// after that at the pod's token and body, and one of MetadataToken after that
-// at the life that is asked for. What was issued behind another answer is good,
-// but nobody gets to know it.
+// Fault makes requests of a target fail. Fields combine; the zero value does nothing. Faults apply after the checks of
+// signature, token, password, pod token or metadata TTL, so that they never hide a client's mistake. Credentials issued
+// behind a replaced answer are valid, although the client never sees them.
 type Fault struct {
-	// When it strikes. After lets that many requests pass first; For strikes
-	// the next so many and then no more, 0 means for ever. Of those requests
-	// it strikes a share of Probability, 0 means all. Active, if set, must
-	// say yes to the simulator's time as well.
+	// Which requests fail: After lets that many pass first, For limits the fault to the next so many (0: no limit),
+	// Probability selects a share of them (0: all), and Active must also return true for the simulator's time.
 	After, For  int
 	Probability float64
 	Active      func(now time.Time) bool
 
-	// Before the answer: wait so long, wait until the client goes away, or
-	// close the connection without an answer.
+	// Before the answer: wait, wait until the client disconnects, or close the connection without an answer.
 	Latency time.Duration
 	Hang    bool
 	Drop    bool
 
-	// Another answer than the right one, if Status, Body or Redirect is set. A
-	// Body without a Status goes with 200, a Redirect to that address with
-	// 302. Header is added to any answer, and so are HeaderBytes bytes of
-	// header that nobody needs.
+	// The replacement answer, if Status, Body or Redirect is set. Status defaults to 200, or 302 with Redirect. Header
+	// and HeaderBytes bytes of padding headers are added to any answer.
 	Status      int
 	Body        string
 	Redirect    string
 	Header      http.Header
 	HeaderBytes int
 
-	// Garbage goes over the connection instead of HTTP, which then closes;
-	// with Endless it is said again and again.
+	// Garbage is sent instead of HTTP, repeatedly with Endless. Then the connection is closed.
 	Garbage string
 
-	// A page that is not as asked for: at most PageCap items; always the
-	// first page; its first item sent once more at its end.
+	// Wrong pages: at most PageCap items, always the first page, or its first item repeated at its end.
 	PageCap      int
 	IgnoreOffset bool
 	RepeatIDs    bool
 
-	// The body: so many blanks after it, which leave it right; blanks without
-	// end; all of it compressed, asked for or not. Gzip with a large Padding
-	// is a bomb: of each megabyte a kilobyte goes over the wire.
+	// The body: Padding blanks appended (still valid JSON), endless blanks, or gzip whether requested or not. Gzip with
+	// a large Padding is a bomb: a megabyte compresses to a kilobyte.
 	Padding int
 	Endless bool
 	Gzip    bool
 
-	// The pace: a wait before each byte of the header (or the garbage), and of
-	// the body.
+	// Delays before each byte of the header (or Garbage) and of the body.
 	SlowHeader time.Duration
 	Trickle    time.Duration
 
-	// CutAfter closes the connection after so many bytes of the body as it
-	// goes over the wire, though Content-Length promised more.
+	// CutAfter closes the connection after that many bytes of the encoded body, short of Content-Length.
 	CutAfter int
 }
 
-// armedFault is a fault and how many requests it has seen.
+// armedFault is a fault with the number of requests that it has seen.
 type armedFault struct {
 	Fault
 	seen int
 }
 
-// SetFault sets the faults of a target, in place of those that it had; with
-// none it clears them. The first fault that strikes a request is the one that
-// it meets. The faults of a single cluster or project come before those of an
-// empty ID, which are for all.
+// SetFault replaces the faults of a target; none clears them. The first fault that matches a request applies. Faults of
+// a single cluster or project take precedence over those of an empty ID.
 func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +77,7 @@ func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	}
 }
 
-// strike returns the fault that a request meets, or the zero one. Every fault
-// of the target counts the request, struck or not.
+// strike returns the fault that applies to a request, or the zero Fault. All faults of the target count the request.
 func (s *Simulator) strike(t Target) Fault {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -128,8 +110,7 @@ func (s *Simulator) strikes(f *armedFault, now time.Time) bool {
 	return f.Probability == 0 || s.chance.Float64() < f.Probability
 }
 
-// delay does what a fault wants before the answer. It is false if there shall
-// be no answer.
+// delay waits before the answer and reports whether to send one.
 func (f Fault) delay(ctx context.Context) bool {
 	if f.Latency > 0 {
 		timer := time.NewTimer(f.Latency)
@@ -147,7 +128,7 @@ func (f Fault) delay(ctx context.Context) bool {
 	return !f.Drop
 }
 
-// change turns the right answer into the fault's.
+// change applies the fault to the answer.
 func (f Fault) change(a answer) answer {
 	if f.Status != 0 || f.Body != "" || f.Redirect != "" {
 		a = answer{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
@@ -179,8 +160,7 @@ func (f Fault) change(a answer) answer {
 	return a
 }
 
-// page cuts the page that was asked for (skip items, then at most limit) out
-// of total, as the fault has it.
+// page returns the bounds of the requested page, as changed by the fault.
 func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	if f.IgnoreOffset {
 		skip = 0
@@ -194,7 +174,7 @@ func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	return from, min(from+limit, total)
 }
 
-// repeat sends the first item of a page twice, if the fault says so.
+// repeat appends the first item of a page again if RepeatIDs is set.
 func repeat[T any](f Fault, items []T) []T {
 	if !f.RepeatIDs || len(items) == 0 {
 		return items
@@ -202,19 +182,17 @@ func repeat[T any](f Fault, items []T) []T {
 	return append(items, items[0])
 }
 
-// block is how many blanks are written at once.
+// block is the number of blanks per write.
 const block = 1 << 20
 
-// content is a body as it goes over the wire: head once, then tail so many
-// times, or for ever if times is negative.
+// content is an encoded body: head, then tail repeated (endlessly if times is negative).
 type content struct {
 	head, tail []byte
 	times      int
 }
 
-// content is the body with the fault's blanks, compressed if it says so. The
-// compressed parts are gzip members of their own, which readers put together,
-// so that a bomb costs the simulator little.
+// content returns the padded, possibly compressed body. Compressed parts are separate gzip members, which readers
+// concatenate, so that a bomb costs the simulator little.
 func (f Fault) content(body []byte) content {
 	c := content{head: body, times: f.Padding / block}
 	if rest := f.Padding % block; rest > 0 {
@@ -232,14 +210,14 @@ func (f Fault) content(body []byte) content {
 	return c
 }
 
-// length is what Content-Length says; it is false if the body has no end.
-func (c content) length() (int, bool) {
+// length returns the Content-Length; ok is false for an endless body.
+func (c content) length() (n int, ok bool) {
 	return len(c.head) + max(c.times, 0)*len(c.tail), c.times >= 0
 }
 
-// writeTo writes until the end, or until w fails.
+// writeTo writes the body until its end or an error.
 func (c content) writeTo(w io.Writer) error {
-	if len(c.head) > 0 { // some answers may not even try to have a body
+	if len(c.head) > 0 { // some statuses forbid even an empty write
 		if _, err := w.Write(c.head); err != nil {
 			return err
 		}
@@ -254,31 +232,31 @@ func (c content) writeTo(w io.Writer) error {
 
 func blanks(n int) []byte { return bytes.Repeat([]byte(" "), n) }
 
-// compress makes one gzip member; nothing stays nothing.
+// compress returns p as a gzip member, or nil if p is empty.
 func compress(p []byte) []byte {
 	if len(p) == 0 {
 		return nil
 	}
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, _ = z.Write(p) // a bytes.Buffer takes everything
+	_, _ = z.Write(p) // a bytes.Buffer never fails
 	_ = z.Close()
 	return b.Bytes()
 }
 
-// errCut ends an answer that shall stay without its end.
-var errCut = errors.New("simulator: the fault cuts the answer")
+// errCut aborts an answer at CutAfter.
+var errCut = errors.New("simulator: answer cut by a fault")
 
-// flusher is an http.ResponseController, or a bufio.Writer.
+// flusher is an http.ResponseController or a bufio.Writer.
 type flusher interface{ Flush() error }
 
-// pacer writes as fast as the fault wants, and as much.
+// pacer is a writer with the fault's delays and cut.
 type pacer struct {
 	ctx   context.Context //nolint:containedctx // it is an io.Writer
 	to    io.Writer
 	flush flusher
 	pause time.Duration // before each byte
-	cut   int           // bytes that may still be written; negative: all
+	cut   int           // remaining bytes; negative means no limit
 }
 
 func (p *pacer) Write(b []byte) (int, error) {

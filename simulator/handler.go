@@ -18,18 +18,17 @@ import (
 	"time"
 )
 
-// maxRequestBody is how much of a request's body is read, in bytes. Most calls
-// have none; it is read because it is signed.
+// maxRequestBody limits the request body in bytes. Bodies are read because they are signed.
 const maxRequestBody = 1 << 20
 
-// route says which call a request is.
+// route is the call that a request is for.
 type route struct {
 	target    Target
 	projectID string
 	clusterID string
 }
 
-// answer is a whole response, before it is written.
+// answer is a complete response before it is written.
 type answer struct {
 	status int
 	header http.Header
@@ -46,8 +45,8 @@ func unauthorized(code, message string) *refusal {
 	return &refusal{http.StatusUnauthorized, code, message}
 }
 
-// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler
-// where a fault wants the connection to be closed; net/http expects that.
+// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler, as net/http expects, where a fault closes
+// the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := routeOf(r)
 	rec := s.begin(r, route)
@@ -76,9 +75,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, rec, fault.change(s.answer(route, r, who, fault)), fault)
 }
 
-// routeOf finds the call by its method and path. CSS, IAM, the metadata
-// service and the pod identity have no path in common, so that one address can
-// be all of them.
+// routeOf returns the call by method and path. The services share no path, so that one address can serve all of them.
 func routeOf(r *http.Request) route {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	is := func(method, pattern string) bool {
@@ -106,9 +103,7 @@ func routeOf(r *http.Request) route {
 	return route{target: Target{Endpoint: Unknown}}
 }
 
-// admit finds out who asks, and looks at what a fault must not hide: wrong
-// signatures, tokens and passwords, and requests that are none. It returns the
-// refusal, if it comes to that.
+// admit returns the caller, or the answer to an unknown call, an invalid request or invalid credentials.
 func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID string) (speaker, *answer) {
 	switch route.target.Endpoint {
 	case Unknown:
@@ -140,7 +135,7 @@ func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID s
 	return who, nil
 }
 
-// answer is the right answer, but for the page that a fault asks for.
+// answer returns the right answer, apart from the fault's effect on the page.
 func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Fault) answer {
 	switch route.target.Endpoint {
 	case Connections:
@@ -160,7 +155,7 @@ func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Faul
 	}
 }
 
-// connections answers with a page of a cluster's connections.
+// connections returns a page of a cluster's connections.
 func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
 	offset, ok1 := number(query, "offset", 0, 0, 1000)
 	if s.opts.ConnectionsByStart {
@@ -201,8 +196,8 @@ func (s *Simulator) connections(route route, query url.Values, fault Fault) answ
 	return jsonAnswer(http.StatusOK, body)
 }
 
-// clusters answers with a page of a project's clusters. The page is said by
-// start or by its newer name, offset; both count from 1.
+// clusters returns a page of a project's clusters. The page starts at start or at its newer name, offset; both count
+// from 1.
 func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer {
 	const noUpperBound = 1 << 30
 	name := "start"
@@ -232,8 +227,7 @@ func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer 
 	}{repeat(fault, page), len(all)})
 }
 
-// clusterBody is a cluster in the list. The last fields are there because the
-// cloud sends such fields: a client has to pass over them.
+// clusterBody is a cluster of the list, including fields that the cloud sends and a client must ignore.
 type clusterBody struct {
 	ID                  string         `json:"id"`
 	Name                string         `json:"name"`
@@ -273,7 +267,7 @@ type volumeBody struct {
 }
 
 func newClusterBody(c *Cluster) clusterBody {
-	const layout = "2006-01-02T15:04:05" // the cluster list sends no zone
+	const layout = "2006-01-02T15:04:05" // the cluster list omits the zone
 	created := c.Created.UTC().Format(layout)
 	return clusterBody{
 		ID: c.ID, Name: c.Name, Status: c.Status,
@@ -288,8 +282,7 @@ func newClusterBody(c *Cluster) clusterBody {
 	}
 }
 
-// iamProjects answers with the projects that the key or the token opens; a
-// project's name is its region.
+// iamProjects returns the projects that the caller may use. A project's name is its region.
 func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
 	type projectBody struct {
 		ID          string            `json:"id"`
@@ -319,20 +312,17 @@ func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
 	}{found, map[string]string{"self": "/v3/projects"}})
 }
 
-// number reads a decimal query parameter. It is false if it is no number or
-// out of bounds.
-func number(query url.Values, name string, fallback, low, high int) (int, bool) {
+// number returns a decimal query parameter, or fallback if it is absent; ok is false if it is invalid or out of bounds.
+func number(query url.Values, name string, fallback, low, high int) (n int, ok bool) {
 	if !query.Has(name) {
 		return fallback, true
 	}
-	n, err := strconv.ParseUint(query.Get(name), 10, 31)
-	if err != nil || int(n) < low || int(n) > high {
-		return 0, false
-	}
-	return int(n), true
+	u, err := strconv.ParseUint(query.Get(name), 10, 31)
+	n = int(u)
+	return n, err == nil && low <= n && n <= high
 }
 
-// cssError is an error in the shape of CSS itself.
+// cssError returns an error in the format of CSS.
 func cssError(status int, code, message string) answer {
 	return jsonAnswer(status, struct {
 		Code    string `json:"errCode"`
@@ -340,7 +330,7 @@ func cssError(status int, code, message string) answer {
 	}{code, message})
 }
 
-// gatewayError is an error in the shape of the gateway in front of CSS.
+// gatewayError returns an error in the format of the API gateway.
 func gatewayError(r *refusal, requestID string) *answer {
 	a := jsonAnswer(r.status, struct {
 		Code      string `json:"error_code"`
@@ -352,13 +342,13 @@ func gatewayError(r *refusal, requestID string) *answer {
 
 func jsonAnswer(status int, v any) answer {
 	body, err := json.Marshal(v)
-	if err != nil { // a JSON value of the fleet is none
+	if err != nil { // invalid JSON in the fleet
 		return answer{http.StatusInternalServerError, http.Header{}, []byte("simulator: " + err.Error())}
 	}
 	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
 
-// send writes an answer in the way that the fault has it.
+// send writes an answer, as changed by the fault.
 func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a answer, f Fault) {
 	s.note(func() {
 		if f.Garbage == "" {
@@ -367,7 +357,7 @@ func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a
 	})
 	header := w.Header()
 	header.Set("X-Request-Id", rec.RequestID)
-	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat)) // of the same clock that signatures are held against
+	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat)) // the clock that signatures are checked against
 	maps.Copy(header, a.header)
 	body := f.content(a.body)
 	if length, ok := body.length(); ok {
@@ -381,16 +371,14 @@ func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a
 	f.end(body.writeTo(f.pacer(r.Context(), w, http.NewResponseController(w))))
 }
 
-// sendRaw writes what net/http would not. It takes the connection over, and
-// closes it.
+// sendRaw takes over the connection, writes what net/http refuses to, and closes it.
 func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request, status int, body content, f Fault) {
 	header := w.Header()
 	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil { // nothing that this simulator serves
+	if err != nil { // HTTP/2
 		panic(http.ErrAbortHandler)
 	}
-	// Who takes a connection over has to notice by himself that its client is
-	// gone, or its server.
+	// net/http does not report a disconnect on a hijacked connection.
 	ctx, gone := context.WithCancel(r.Context())
 	watched := make(chan struct{})
 	go func() {
@@ -411,7 +399,7 @@ func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request
 	<-watched
 }
 
-// writeRaw writes the garbage, or the answer in full.
+// writeRaw writes the garbage or the answer.
 func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, header http.Header, body content) error {
 	lines := pacer{ctx: ctx, to: to, flush: to, pause: f.SlowHeader, cut: -1}
 	if f.Garbage != "" {
@@ -423,14 +411,14 @@ func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, heade
 	}
 	var head strings.Builder
 	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
-	_ = header.Write(&head) // a strings.Builder takes everything
+	_ = header.Write(&head) // a strings.Builder never fails
 	if _, err := io.WriteString(&lines, head.String()+"\r\n"); err != nil {
 		return err
 	}
 	return body.writeTo(f.pacer(ctx, to, to))
 }
 
-// pacer is the way of the body.
+// pacer returns the writer of the body.
 func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
 	p := &pacer{ctx: ctx, to: to, flush: flush, pause: f.Trickle, cut: -1}
 	if f.CutAfter > 0 {
@@ -439,13 +427,12 @@ func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
 	return p
 }
 
-// end breaks the connection off after a body that did not come to its end. A
-// client that is gone is recorded elsewhere.
+// end aborts the connection after an incomplete body.
 func (f Fault) end(err error) {
 	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// timeText is a time as CSS writes it, to the second.
+// timeText returns a time as CSS formats it.
 func timeText(t time.Time) JSON { return Text(t.UTC().Format(time.RFC3339)) }

@@ -7,23 +7,22 @@ import (
 	"strings"
 )
 
-// maxRefusals in a row lock an access key, if Options.LockKeys is set.
+// maxRefusals in a row lock an access key if Options.LockKeys is set.
 const maxRefusals = 5
 
-// codeTokenIncorrect is CSS's own way to refuse a key: it arrives with 400.
-const codeTokenIncorrect = "CSS.0045" //nolint:gosec // a code, no token
+// codeTokenIncorrect is how CSS itself refuses a key, with status 400.
+const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 
-// keyState is what the cloud remembers of an access key, over all projects.
+// keyState is the state of an access key over all projects.
 type keyState struct {
 	inARow, mostInARow, total int // refusals
 	locked                    bool
-	refuse                    *refusal // set by RefuseKey; nil if the key is not refused by hand
+	refuse                    *refusal // set by RefuseKey
 }
 
-// RefuseKey refuses an access key from now on, however right its signatures are: requests that arrive later get the
-// code, within milliseconds. Requests that have arrived before are answered as if nothing had happened, also if their
-// answers are still to come. The code is one of the gateway, such as APIGW.0301 (a revoked key) or APIGW.0307 (an
-// expired one), which comes with 401, or CSS.0045, which comes with 400.
+// RefuseKey refuses an access key from now on, even if the signature is valid. Requests that arrived earlier are not
+// affected, even if they are still being answered. The code is one of the gateway, such as APIGW.0301 (revoked) or
+// APIGW.0307 (expired), sent with 401, or CSS.0045, sent with 400.
 func (s *Simulator) RefuseKey(access, code string) {
 	r := unauthorized(code, "Incorrect IAM authentication information: verify aksk signature fail")
 	switch code {
@@ -39,16 +38,16 @@ func (s *Simulator) RefuseKey(access, code string) {
 	s.keyState(access).refuse = r
 }
 
-// AcceptKey ends what RefuseKey began. It does not unlock a locked key.
+// AcceptKey undoes RefuseKey. It does not unlock a locked key.
 func (s *Simulator) AcceptKey(access string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keyState(access).refuse = nil
 }
 
-// Refusals returns how often an access key was refused: the most times in a row, and in all. A refusal is a 401, or a
-// 400 with CSS.0045, for whichever project and for whatever reason, a Fault included. A request that was accepted ends
-// a row; one that was throttled does not, as the gateway may throttle before it looks at the key.
+// Refusals returns how often an access key was refused: the most times in a row, and in total. A refusal is a 401, or a
+// 400 with CSS.0045, in any project and for any reason, including a Fault. An accepted request ends a row. A throttled
+// one does not, because the gateway may throttle before it checks the key.
 func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,14 +55,14 @@ func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	return k.mostInARow, k.total
 }
 
-// Locked reports whether an access key is locked, which Options.LockKeys has to allow.
+// Locked reports whether an access key is locked; see Options.LockKeys.
 func (s *Simulator) Locked(access string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.keyState(access).locked
 }
 
-// keyState returns the state of an access key; s.mu is held.
+// keyState returns the state of an access key. The caller holds s.mu.
 func (s *Simulator) keyState(access string) *keyState {
 	k := s.keys[access]
 	if k == nil {
@@ -73,8 +72,8 @@ func (s *Simulator) keyState(access string) *keyState {
 	return k
 }
 
-// signingKey returns the access key that a request claims to be signed with. It is empty for a request with a token,
-// whose signature nobody looks at, and for one that is not signed.
+// signingKey returns the access key of an unverified signature. It is empty if the request is not signed, or has a
+// token, because then the signature is ignored.
 func signingKey(r *http.Request) string {
 	if r.Header.Get("X-Auth-Token") != "" {
 		return ""
@@ -83,7 +82,7 @@ func signingKey(r *http.Request) string {
 	return auth.access
 }
 
-// barred returns why a key is refused before its signature is checked: because it is locked, or by RefuseKey.
+// barred returns the refusal of a key that is locked or refused by RefuseKey, or nil.
 func (s *Simulator) barred(access string) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +96,8 @@ func (s *Simulator) barred(access string) *refusal {
 	}
 }
 
-// recordVerdict records what an answer says about the access key that the request was signed with, and locks the key
-// with the fifth refusal in a row. The status is 0 for the right answer.
+// recordVerdict counts an answer for or against the access key, and locks the key if necessary. The status is 0 for the
+// right answer.
 func (s *Simulator) recordVerdict(access string, status int, body string) {
 	if access == "" || status == http.StatusTooManyRequests {
 		return

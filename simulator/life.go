@@ -6,14 +6,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
-// maxLivelyConnections is how many connections Step lets a cluster grow to.
+// maxLivelyConnections is the number of connections above which Step adds none.
 const maxLivelyConnections = 40
 
-// The statuses of an endpoint connection. The first two are on the vendor's
-// page of 2025-08-15; the underlying VPC endpoint service has the others.
+// The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the underlying VPC endpoint service
+// has the others.
 const (
 	statusAccepted = "accepted"
 	statusRejected = "rejected"
@@ -23,17 +24,15 @@ const (
 	statusDeleting = "deleting"
 )
 
-// Event is what a Step did.
+// Event is the result of a Step.
 type Event struct {
 	// Kind is asked, accepted, rejected, deleting, deleted, failed or touched.
 	Kind                    string
 	ClusterID, ConnectionID string
 }
 
-// Step makes one small random event in the fleet: a connection is asked for,
-// accepted, rejected, deleted, fails, or gets an update time. Clusters that
-// are still, off, or not available stay as they are. The event is zero if no
-// cluster is left.
+// Step makes one small random change to an available cluster that is neither still nor off: a connection is requested,
+// accepted, rejected, deleted or updated, or fails. The event is zero if there is no such cluster.
 func (s *Simulator) Step() Event {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -56,7 +55,7 @@ func (s *Simulator) Step() Event {
 	return move(c, s.life, now)
 }
 
-// Run steps every interval, which must be above 0, until ctx ends.
+// Run calls Step every interval, which must be positive, until ctx is done.
 func (s *Simulator) Run(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -70,7 +69,7 @@ func (s *Simulator) Run(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// ask adds a connection that waits for acceptance.
+// ask adds a connection that is pending acceptance.
 func ask(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	conn := Connection{
 		ID: randomID(rng), Status: statusPending, MaxSession: Text("3000"), Specification: "default",
@@ -82,17 +81,17 @@ func ask(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	return Event{"asked", c.ID, conn.ID}
 }
 
-// move takes one connection to a next status, or only gives it an update time.
+// move changes one connection's status, or only its update time.
 func move(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	i := rng.IntN(len(c.Connections))
 	conn := &c.Connections[i]
-	next := "touched"
-	switch choices := movesOf(conn.Status); {
-	case conn.Status == statusDeleting:
+	if conn.Status == statusDeleting {
 		event := Event{"deleted", c.ID, conn.ID}
-		c.Connections = append(c.Connections[:i], c.Connections[i+1:]...)
+		c.Connections = slices.Delete(c.Connections, i, i+1)
 		return event
-	case len(choices) > 0:
+	}
+	next := "touched"
+	if choices := movesOf(conn.Status); len(choices) > 0 {
 		next = choices[rng.IntN(len(choices))]
 	}
 	if next != "touched" {
@@ -102,8 +101,7 @@ func move(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	return Event{next, c.ID, conn.ID}
 }
 
-// movesOf says what may become of a connection. What happens more often is
-// there more than once.
+// movesOf returns the possible next statuses, repeated by likelihood.
 func movesOf(status string) []string {
 	switch status {
 	case statusPending:
@@ -120,7 +118,7 @@ func movesOf(status string) []string {
 	return nil
 }
 
-// someDomain is the owner of one of the cluster's connections, or a new one.
+// someDomain returns the owner of one of the cluster's connections, or a new one.
 func someDomain(c *Cluster, rng *rand.Rand) string {
 	if len(c.Connections) == 0 || rng.IntN(5) == 0 {
 		return fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64())
@@ -128,7 +126,7 @@ func someDomain(c *Cluster, rng *rand.Rand) string {
 	return c.Connections[rng.IntN(len(c.Connections))].DomainID
 }
 
-// randomID looks like a random UUID.
+// randomID returns a UUID.
 func randomID(rng *rand.Rand) string {
 	return uuid(fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64()))
 }

@@ -17,27 +17,25 @@ import (
 const (
 	// maxWrongPasswords in a row lock a user.
 	maxWrongPasswords = 5
-	// microseconds is how IAM and the givers of temporary keys write a time.
+	// microseconds is the time format of IAM and of temporary keys.
 	microseconds = "2006-01-02T15:04:05.000000Z"
 )
 
-// User is an IAM user who logs in with a password. Projects are the ids of
-// those that a token may be for; none means all, later ones included.
+// User is an IAM user with a password. Projects are the IDs that a token may be scoped to; none means all, including
+// later ones.
 type User struct {
 	Name, Domain, Password string
 	Projects               []string
 }
 
-// String shows the domain and the name alone, so that a user can be printed.
+// String omits the password, so that a user can be printed.
 func (u User) String() string { return "user " + u.Domain + "/" + u.Name }
 
-// GoString is String, for %#v.
+// GoString does the same for %#v.
 func (u User) GoString() string { return u.String() }
 
-// userID tells users apart.
 type userID struct{ domain, name string }
 
-// String is empty for nobody.
 func (id userID) String() string {
 	if id == (userID{}) {
 		return ""
@@ -45,21 +43,20 @@ func (id userID) String() string {
 	return id.domain + "/" + id.name
 }
 
-// account is a user with the wrong passwords since the last right one.
+// account is a user with the number of wrong passwords since the last right one.
 type account struct {
 	User
 	wrong int
 }
 
-// token is what an issued token is good for.
+// token is the content of an issued token.
 type token struct {
 	user    userID
 	project string
 	expires time.Time
 }
 
-// AddUser adds a user, or replaces the one of that name and domain and takes
-// its lock away. Tokens that the user has stay good.
+// AddUser adds a user, or replaces and unlocks the one with the same name and domain. Tokens stay valid.
 func (s *Simulator) AddUser(u User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,23 +64,22 @@ func (s *Simulator) AddUser(u User) {
 	s.users[userID{u.Domain, u.Name}] = &account{User: u}
 }
 
-// RevokeTokens makes all tokens invalid that were issued so far. Logins go on.
+// RevokeTokens invalidates all issued tokens. Logins still work.
 func (s *Simulator) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
 }
 
-// login is what a client says to get a token.
+// login is a request for a token.
 type login struct {
 	user                   userID
 	password               string
 	projectID, projectName string
 }
 
-// parseLogin reads the body of a login. It is false for any but one of a
-// single password, a domain's name and a project. Names in JSON count to the
-// letter: encoding/json's structs would take "Auth" for "auth".
+// parseLogin parses the body of a login with a single password, a domain name and a project; others are invalid. It
+// avoids structs because encoding/json would match "Auth" to "auth".
 func parseLogin(body []byte) (login, bool) {
 	var v any
 	if json.Unmarshal(body, &v) != nil {
@@ -102,7 +98,7 @@ func parseLogin(body []byte) (login, bool) {
 	return l, complete && len(methods) == 1 && methods[0] == "password"
 }
 
-// valueAt is what is at the end of a path through JSON objects, or nil.
+// valueAt returns the value at a path through JSON objects, or nil.
 func valueAt(v any, path ...string) any {
 	for _, name := range path {
 		object, _ := v.(map[string]any)
@@ -111,14 +107,14 @@ func valueAt(v any, path ...string) any {
 	return v
 }
 
-// textAt is valueAt for a string.
+// textAt does the same for strings.
 func textAt(v any, path ...string) string {
 	text, _ := valueAt(v, path...).(string)
 	return text
 }
 
-// admitLogin says who logs in and for which project. The user locks with the
-// fifth wrong password in a row; from then on the right one is refused too.
+// admitLogin returns the user and project of a login. The fifth wrong password in a row locks the user; then even the
+// right one is refused.
 func (s *Simulator) admitLogin(body []byte) (speaker, *answer) {
 	l, ok := parseLogin(body)
 	if !ok {
@@ -147,9 +143,8 @@ func (s *Simulator) admitLogin(body []byte) (speaker, *answer) {
 	return speaker{user: l.user, opens: []string{opens}}, nil
 }
 
-// wanted finds the project of a login, by its id or else by its name in IAM,
-// which is its region. It says whether there is one at all, and gives its id
-// if it is among the open ones; s.mu is held.
+// wanted looks up the project of a login, by its ID or by its name in IAM (the region). It reports whether the project
+// exists, and returns its ID if it is in open. The caller holds s.mu.
 func (s *Simulator) wanted(l login, open []string) (known bool, id string) {
 	for _, p := range s.projects {
 		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.Region != l.projectName {
@@ -163,8 +158,7 @@ func (s *Simulator) wanted(l login, open []string) (known bool, id string) {
 	return known, ""
 }
 
-// open turns a list of project ids into one where none no longer means all;
-// s.mu is held.
+// open returns ids, or all project IDs if there are none. The caller holds s.mu.
 func (s *Simulator) open(ids []string) []string {
 	if len(ids) > 0 {
 		return slices.Clone(ids)
@@ -175,7 +169,7 @@ func (s *Simulator) open(ids []string) []string {
 	return ids
 }
 
-// issueToken answers a login that was admitted.
+// issueToken returns the answer to an admitted login.
 func (s *Simulator) issueToken(who speaker) answer {
 	type idName struct {
 		ID   string `json:"id"`
@@ -200,7 +194,7 @@ func (s *Simulator) issueToken(who speaker) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := who.opens[0]
-	// An expired token is refused like one that never was: none need be kept.
+	// Expired tokens are refused like unknown ones, so they need not be kept.
 	maps.DeleteFunc(s.tokens, func(_ tokenHash, t *token) bool { return !now.Before(t.expires) })
 	s.tokens[sha256.Sum256([]byte(text))] = &token{who.user, id, expires}
 
@@ -218,10 +212,10 @@ func (s *Simulator) issueToken(who speaker) answer {
 	return a
 }
 
-// tokenHash stands for a token, so that no token is kept.
+// tokenHash identifies a token without storing it.
 type tokenHash [sha256.Size]byte
 
-// bearer is who sends a token.
+// bearer returns the caller that a token belongs to.
 func (s *Simulator) bearer(text string) (speaker, *refusal) {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -233,26 +227,26 @@ func (s *Simulator) bearer(text string) (speaker, *refusal) {
 	return speaker{user: t.user, opens: []string{t.project}}, nil
 }
 
-// newToken has the look and about the length of the cloud's. Chance is not the
-// seed's here: a token of one simulator must not be good in another.
+// newToken returns a token of about the cloud's form and length. It ignores the seed, because a token of one simulator
+// must not be valid in another.
 func newToken() string { return "MII" + randomText(900) }
 
-// randomText is the text of so many random bytes.
+// randomText encodes n random bytes.
 func randomText(n int) string {
 	b := make([]byte, n)
-	_, _ = rand.Read(b) // it never fails
+	_, _ = rand.Read(b) // never fails
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// endOf is the end of a life that begins now, as exact as it is told.
+// endOf returns the expiry of what is issued now, in the precision of the API.
 func endOf(now time.Time, life time.Duration) time.Time {
 	return now.Add(life).UTC().Truncate(time.Microsecond)
 }
 
-// equal compares secrets.
+// equal compares secrets in constant time.
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// iamError is an error in the shape of IAM itself.
+// iamError returns an error in the format of IAM.
 func iamError(status int, message string) *answer {
 	type errorBody struct {
 		Code    int    `json:"code"`

@@ -7,34 +7,29 @@ import (
 	"crypto/sha256"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// PodIdentityPath is where a pod asks for temporary keys: a pod finds the
-// address in HC_CONTAINER_CREDENTIALS_FULL_URI.
+// PodIdentityPath is where a pod requests temporary keys; HC_CONTAINER_CREDENTIALS_FULL_URI contains it.
 const PodIdentityPath = "/v1/pod-identity/credentials"
 
-// maxMetadataTTL is the longest life of a metadata token.
 const maxMetadataTTL = 6 * time.Hour
 
-// Agency is what an ECS machine may do. Its metadata service hands out
-// temporary keys of that Life, 0 means an hour. It gives the same ones until
-// less than Early of their life is left, 0 means half of it; from then on it
-// gives new ones, and the older ones are accepted until they expire. Projects
-// are the ids of those that the keys open; none means all.
+// Agency configures the metadata service of an ECS machine. It issues temporary keys that are valid for Life (default:
+// an hour), and returns the same key until less than Early (default: half of Life) remains. Older keys stay valid until
+// they expire. Projects are the IDs that the keys open; none means all.
 type Agency struct {
 	Projects    []string
 	Life, Early time.Duration
-	// TokenStatus is for a machine that knows no metadata tokens: the status
-	// that it answers to who wants one, such as 404, 405 or 503. Its keys come
-	// without a token.
+	// TokenStatus, if set, is the answer of a machine without metadata tokens to a token request, such as 404, 405 or
+	// 503. Its keys need no token.
 	TokenStatus int
 }
 
-// PodIdentity is what a pod may do. Token is the content of its token file;
-// the rest is as in an Agency.
+// PodIdentity configures the identity of a pod. Token is the content of its token file; the rest is as in Agency.
 type PodIdentity struct {
 	Token       string
 	Projects    []string
@@ -44,27 +39,24 @@ type PodIdentity struct {
 // String shows nothing, so that a pod identity can be printed.
 func (PodIdentity) String() string { return "pod identity" }
 
-// GoString is String, for %#v.
+// GoString does the same for %#v.
 func (p PodIdentity) GoString() string { return p.String() }
 
-// SetAgency gives the machine an agency, in place of the one that it had. Keys
-// that were issued are accepted until they expire, but not given again.
+// SetAgency sets or replaces the machine's agency. Issued keys stay valid until they expire.
 func (s *Simulator) SetAgency(a Agency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agency = &agency{newIssuer(a.Projects, a.Life, a.Early), a.TokenStatus}
 }
 
-// SetPodIdentity gives the pod an identity, in place of the one that it had,
-// in the way of SetAgency.
+// SetPodIdentity sets or replaces the pod's identity. Issued keys stay valid until they expire.
 func (s *Simulator) SetPodIdentity(p PodIdentity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pod = &pod{newIssuer(p.Projects, p.Life, p.Early), p.Token}
 }
 
-// ExpireKeys ends the life of all temporary keys that were issued so far. Who
-// asks for keys gets new ones.
+// ExpireKeys expires all issued temporary keys.
 func (s *Simulator) ExpireKeys() {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -84,14 +76,14 @@ type pod struct {
 	token string
 }
 
-// issuer gives out temporary keys.
+// issuer issues temporary keys.
 type issuer struct {
 	projects    []string
 	life, early time.Duration
 	current     *temporaryKey
 }
 
-// temporaryKey is a key with the projects that it opens, as in an Agency.
+// temporaryKey is a key with the projects that it opens, as in Agency.
 type temporaryKey struct {
 	Key
 	projects []string
@@ -104,11 +96,11 @@ func newIssuer(projects []string, life, early time.Duration) issuer {
 	if early <= 0 {
 		early = life / 2
 	}
-	return issuer{projects: append([]string(nil), projects...), life: life, early: early}
+	return issuer{projects: slices.Clone(projects), life: life, early: early}
 }
 
-// issue gives the key of now, an old or a new one; s.mu is held. Keys are
-// remembered after their life, so that expired is not unknown.
+// issue returns the current key, or a new one if it is time. Expired keys are kept to distinguish them from unknown
+// ones. The caller holds s.mu.
 func (s *Simulator) issue(i *issuer, now time.Time) Key {
 	if i.current == nil || i.current.Expires.Sub(now) < i.early {
 		i.current = &temporaryKey{
@@ -123,24 +115,22 @@ func (s *Simulator) issue(i *issuer, now time.Time) Key {
 	return i.current.Key
 }
 
-// metadataTTL is the life that is asked for a metadata token.
+// metadataTTL returns the requested lifetime of a metadata token.
 func metadataTTL(h http.Header) (time.Duration, bool) {
 	n, err := strconv.ParseUint(h.Get("X-Metadata-Token-Ttl-Seconds"), 10, 31)
 	ttl := time.Duration(n) * time.Second
 	return ttl, err == nil && ttl > 0 && ttl <= maxMetadataTTL
 }
 
-// admitMetadataToken says whether the life that is asked for is one. A machine
-// without tokens does not look.
+// admitMetadataToken checks the requested lifetime, if the machine has tokens.
 func (s *Simulator) admitMetadataToken(r *http.Request) *answer {
 	if _, ok := metadataTTL(r.Header); !ok && s.tokenStatus() == 0 {
-		return textAnswer(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds is from 1 to 21600.")
+		return textAnswer(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds must be between 1 and 21600.")
 	}
 	return nil
 }
 
-// tokenStatus is the machine's status for who wants a token; 0 means that it
-// has tokens.
+// tokenStatus returns Agency.TokenStatus.
 func (s *Simulator) tokenStatus() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +140,7 @@ func (s *Simulator) tokenStatus() int {
 	return s.agency.tokenStatus
 }
 
-// metadataToken answers with a new metadata token.
+// metadataToken returns a new metadata token.
 func (s *Simulator) metadataToken(r *http.Request) answer {
 	if status := s.tokenStatus(); status != 0 {
 		return *textAnswer(status, http.StatusText(status))
@@ -164,7 +154,7 @@ func (s *Simulator) metadataToken(r *http.Request) answer {
 	return *textAnswer(http.StatusOK, text)
 }
 
-// admitSecurityKey checks the metadata token, where the machine has tokens.
+// admitSecurityKey checks the metadata token, if the machine has tokens.
 func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
 	if s.tokenStatus() != 0 {
 		return nil
@@ -179,7 +169,7 @@ func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
 	return nil
 }
 
-// securityKey answers with the machine's temporary key.
+// securityKey returns the machine's temporary key.
 func (s *Simulator) securityKey() answer {
 	type credential struct {
 		Access        string `json:"access"`
@@ -199,7 +189,7 @@ func (s *Simulator) securityKey() answer {
 	}{credential{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-// admitPod checks the token of a pod, and that it asks for nothing special.
+// admitPod checks the token and the body of a pod's request.
 func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +202,7 @@ func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
 	return nil
 }
 
-// podCredentials answers with the pod's temporary key.
+// podCredentials returns the pod's temporary key.
 func (s *Simulator) podCredentials() answer {
 	type agencyBody struct {
 		URN string `json:"urn"`
@@ -241,8 +231,7 @@ func (s *Simulator) podCredentials() answer {
 	}{Credentials: credentials{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-// podError is an error of the pod identity. Its status is what counts: no
-// public page shows its body.
+// podError returns an error of the pod identity. Only its status matters: the body is undocumented.
 func podError(status int, message string) *answer {
 	a := jsonAnswer(status, struct {
 		Message string `json:"message"`
@@ -250,7 +239,7 @@ func podError(status int, message string) *answer {
 	return &a
 }
 
-// textAnswer is an answer of the metadata service that is no JSON.
+// textAnswer returns a plain-text answer of the metadata service.
 func textAnswer(status int, text string) *answer {
 	return &answer{status, http.Header{"Content-Type": {"text/plain"}}, []byte(text)}
 }

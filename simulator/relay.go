@@ -12,10 +12,9 @@ import (
 	"sync/atomic"
 )
 
-// Relay forwards TCP connections from a loopback port to a server, and can let them die silently. It does not look at
-// what it forwards, so that TLS and HTTP/2 pass through it.
+// Relay forwards TCP connections from a loopback port to a server, unchanged, and can make them die silently.
 type Relay struct {
-	// Addr is where it listens, such as 127.0.0.1:41234.
+	// Addr is the listen address, such as 127.0.0.1:41234.
 	Addr string
 
 	target   string
@@ -29,22 +28,22 @@ type Relay struct {
 	closed   bool
 }
 
-// relayed is a connection of a client and the one to the server that belongs to it.
+// relayed is a client's connection with the one to the server.
 type relayed struct {
-	client, server net.Conn // server is nil until it is connected
+	client, server net.Conn // server is nil until connected
 	silent         atomic.Bool
 }
 
-// StartRelay listens on a free port of 127.0.0.1 and forwards to the address target until Close. The context bounds the
-// listening only.
+// StartRelay listens on a free port of 127.0.0.1 and forwards to the address target until Close. The context only
+// bounds listening.
 func StartRelay(ctx context.Context, target string) (*Relay, error) {
-	if err := ctx.Err(); err != nil { // Listen itself does not always look
-		return nil, fmt.Errorf("simulator: relay: %w", err)
+	if err := ctx.Err(); err != nil { // Listen does not always check
+		return nil, fmt.Errorf("simulator: starting relay: %w", err)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("simulator: relay: %w", err)
+		return nil, fmt.Errorf("simulator: starting relay: %w", err)
 	}
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Relay{
@@ -55,16 +54,15 @@ func StartRelay(ctx context.Context, target string) (*Relay, error) {
 	return r, nil
 }
 
-// Accepted returns how many connections clients have opened so far.
+// Accepted returns the number of connections accepted so far.
 func (r *Relay) Accepted() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.accepted
 }
 
-// Silence stops forwarding on the connections that are open now, in both directions and for ever. Neither side is told:
-// what it sends is taken and thrown away, and when it closes its connection, the other side does not see that. New
-// connections are forwarded.
+// Silence permanently stops forwarding on the connections that are open now. They stay open, data is discarded, and
+// neither side sees the other close. New connections are forwarded.
 func (r *Relay) Silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,8 +71,7 @@ func (r *Relay) Silence() {
 	}
 }
 
-// Close stops listening and closes all connections. It returns when all of the relay's goroutines have ended. Closing
-// again does nothing.
+// Close stops listening, closes all connections and waits for the relay's goroutines. Closing again does nothing.
 func (r *Relay) Close() error {
 	r.end()
 	err := r.listener.Close()
@@ -99,7 +96,7 @@ func (r *Relay) serve(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			continue // of one connection, such as one that was reset before it was accepted
+			continue // such as a connection that was reset before it was accepted
 		}
 		c := &relayed{client: client}
 		r.mu.Lock()
@@ -110,8 +107,7 @@ func (r *Relay) serve(ctx context.Context) {
 	}
 }
 
-// forward forwards one connection until both sides have closed it. A connection that has gone silent stays open until
-// the relay is closed.
+// forward forwards one connection until both sides have closed it. A silent one stays open until the relay is closed.
 func (r *Relay) forward(ctx context.Context, c *relayed) {
 	var dialer net.Dialer
 	server, err := dialer.DialContext(ctx, "tcp", r.target)
@@ -139,7 +135,7 @@ func (r *Relay) forward(ctx context.Context, c *relayed) {
 	delete(r.open, c)
 }
 
-// copy copies until src ends, and passes its end on. Once the connection is silent, it throws away what it reads.
+// copy copies until src ends, then half-closes dst. Once the connection is silent, it discards what it reads.
 func (c *relayed) copy(dst, src net.Conn) {
 	buffer := make([]byte, 32<<10)
 	var broken error
@@ -156,16 +152,16 @@ func (c *relayed) copy(dst, src net.Conn) {
 		}
 		if errors.Is(err, io.EOF) {
 			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite() // fails if the other side is gone, which its own copy notices
+				_ = half.CloseWrite() // if it fails, the other copy fails too
 			}
 			return
 		}
 		broken = errors.Join(broken, err)
 	}
-	c.close() // the other direction ends too
+	c.close() // ends the other direction too
 }
 
-// close closes both sides. Errors do not matter: a side may be closed already.
+// close closes both sides. Errors are ignored: a side may be closed already.
 func (c *relayed) close() {
 	_ = c.client.Close()
 	if c.server != nil {

@@ -12,56 +12,54 @@ import (
 	"time"
 )
 
-// Endpoint is one of the calls that the simulator answers.
+// Endpoint is a call of the API.
 type Endpoint string
 
 // The endpoints.
 const (
+	// The endpoints.
 	Connections    Endpoint = "connections"     // of one cluster
 	Clusters       Endpoint = "clusters"        // of one project
 	Projects       Endpoint = "projects"        // IAM's project list
-	Tokens         Endpoint = "tokens"          // IAM's logins
-	MetadataToken  Endpoint = "metadata-token"  // ECS: what SecurityKey wants
+	Tokens         Endpoint = "tokens"          // IAM's password logins
+	MetadataToken  Endpoint = "metadata-token"  // ECS: the token that SecurityKey requires
 	SecurityKey    Endpoint = "security-key"    // ECS: the agency's temporary keys
-	PodCredentials Endpoint = "pod-credentials" // CCE: the pod identity's
+	PodCredentials Endpoint = "pod-credentials" // CCE: temporary keys of the pod identity
 	Unknown        Endpoint = "unknown"         // any other path or method
 
-	// WholeProject stands for all endpoints of one project, in SetThrottle.
+	// WholeProject stands for all endpoints of one project in SetThrottle.
 	WholeProject Endpoint = "project"
 )
 
-// Target is an endpoint and what it is asked about: the cluster id for
-// Connections, the project id for Clusters, the region for Projects, nothing
-// for the others. An empty ID stands for all of that endpoint.
+// Target is an endpoint and what is requested: the cluster ID for Connections, the project ID for Clusters, the region
+// for Projects, nothing for the others. An empty ID matches all requests of the endpoint.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
 }
 
-// Request is what the simulator remembers of a request.
+// Request is a recorded request, without its body.
 type Request struct {
 	Target
 	ProjectID string // from the path
 	Method    string
-	Proto     string // "HTTP/1.1", "HTTP/2.0"
-	Path      string // escaped, as it came
+	Proto     string // such as HTTP/2.0
+	Path      string // escaped
 	Query     string // raw
-	// Header is as it came, but for the values that are secret: see
-	// secretHeaders. Bodies are not remembered.
+	// Header has the values of secretHeaders replaced.
 	Header    http.Header
-	AccessKey string // once the signature was found good
-	User      string // "domain/name", once the token or the password was
-	Proxied   bool   // it came through a proxy, or was written for one
+	AccessKey string // once the signature is verified
+	User      string // domain/name, once the token or password is verified
+	Proxied   bool   // see proxied
 	RequestID string
 	Status    int // 0 while in flight, or if no answer was sent
 	Start     time.Time
 	Duration  time.Duration // 0 while in flight
 	InFlight  bool
-	Cancelled bool // the client went away before its answer was complete
+	Cancelled bool // the client disconnected before the answer was complete
 }
 
-// errClosing is why requests end when a Server is closed; it is no
-// cancellation by a client.
+// errClosing distinguishes Server.Close from a client that disconnects.
 var errClosing = errors.New("simulator: server is closing")
 
 type recorder struct {
@@ -74,8 +72,7 @@ type recorder struct {
 	cancelled int
 }
 
-// Requests returns the newest requests, oldest first, at most
-// Options.KeepRequests of them.
+// Requests returns the newest requests, oldest first, at most Options.KeepRequests of them.
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,8 +84,7 @@ func (s *Simulator) Requests() []Request {
 	return out
 }
 
-// Count is how many requests came for a target, in flight ones and refused
-// ones included.
+// Count returns the number of requests for a target, including those in flight and refused ones.
 func (s *Simulator) Count(t Target) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,29 +100,28 @@ func (s *Simulator) Count(t Target) int {
 	return n
 }
 
-// InFlight is how many requests are being answered now.
+// InFlight returns the number of requests in flight.
 func (s *Simulator) InFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record.inFlight
 }
 
-// PeakInFlight is the most requests that were in flight at once.
+// PeakInFlight returns the largest number of requests that were in flight at once.
 func (s *Simulator) PeakInFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record.peak
 }
 
-// Cancelled is how many requests the client gave up.
+// Cancelled returns the number of requests that clients cancelled.
 func (s *Simulator) Cancelled() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record.cancelled
 }
 
-// ForgetRequests starts the record afresh. Requests in flight stay counted as
-// such, but are no longer listed.
+// ForgetRequests clears the record. Requests in flight still count as such, but are no longer listed.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +131,7 @@ func (s *Simulator) ForgetRequests() {
 	s.record.peak = s.record.inFlight
 }
 
-// secretHeaders are the headers whose values the record leaves out.
+// secretHeaders returns the headers whose values are not recorded.
 func secretHeaders() []string {
 	return []string{
 		"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token",
@@ -144,8 +139,7 @@ func secretHeaders() []string {
 	}
 }
 
-// proxied says whether a request tells of a proxy: in its headers, or by an
-// address with a host, which is how clients ask a proxy and nobody else.
+// proxied reports whether a request came through a proxy, or was written for one: only proxies are sent absolute URLs.
 func proxied(r *http.Request) bool {
 	for name := range r.Header {
 		if name == "X-Forwarded-For" || name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "Proxy-") {
@@ -155,7 +149,7 @@ func proxied(r *http.Request) bool {
 	return r.RequestURI != "" && r.URL.IsAbs()
 }
 
-// begin records a request that has just come.
+// begin records the start of a request.
 func (s *Simulator) begin(r *http.Request, route route) *Request {
 	header := r.Header.Clone()
 	for _, name := range secretHeaders() {
@@ -184,7 +178,7 @@ func (s *Simulator) begin(r *http.Request, route route) *Request {
 	return rec
 }
 
-// end records how a request ended.
+// end records the end of a request.
 func (s *Simulator) end(ctx context.Context, rec *Request) {
 	gone := ctx.Err() != nil && !errors.Is(context.Cause(ctx), errClosing)
 	now := s.opts.Now()
@@ -200,7 +194,7 @@ func (s *Simulator) end(ctx context.Context, rec *Request) {
 	}
 }
 
-// note changes a record under the lock that its readers take.
+// note updates a record under the lock of its readers.
 func (s *Simulator) note(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

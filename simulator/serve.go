@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TB is what Serve needs of a testing.TB.
+// TB is the part of testing.TB that Serve needs.
 type TB interface {
 	Helper()
 	Context() context.Context
@@ -16,8 +16,7 @@ type TB interface {
 	Fatal(args ...any)
 }
 
-// Serve serves on a loopback port for as long as a test lasts, and returns the
-// address. The test fails if the server does not end.
+// Serve serves on a loopback port until the test ends, and returns the URL. The test fails if the server does not stop.
 func (s *Simulator) Serve(t TB) (url string) {
 	t.Helper()
 	srv, err := s.Start(t.Context())

@@ -15,28 +15,26 @@ import (
 
 // Server serves a Simulator on a loopback port.
 type Server struct {
-	// URL is where it listens, such as http://127.0.0.1:41234: the endpoint
-	// of CSS, of IAM, of the metadata service and of the pod identity.
+	// URL is the base URL of all services, such as http://127.0.0.1:41234.
 	URL string
 
 	http     *http.Server
 	end      context.CancelCauseFunc
 	served   chan struct{}
-	open     sync.WaitGroup // connections, and handlers
+	open     sync.WaitGroup // connections and handlers
 	accepted atomic.Int64
-	err      error // of Serve; read once served is closed
+	err      error // from Serve, valid once served is closed
 }
 
-// Start listens on a free port of 127.0.0.1 and serves until Close. The
-// context bounds the listening only.
+// Start listens on a free port of 127.0.0.1 and serves until Close. The context only bounds listening.
 func (s *Simulator) Start(ctx context.Context) (*Server, error) {
-	if err := ctx.Err(); err != nil { // Listen itself does not always look
-		return nil, fmt.Errorf("simulator: %w", err)
+	if err := ctx.Err(); err != nil { // Listen does not always check
+		return nil, fmt.Errorf("simulator: starting server: %w", err)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("simulator: %w", err)
+		return nil, fmt.Errorf("simulator: starting server: %w", err)
 	}
 	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	srv := &Server{
@@ -59,7 +57,7 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 	return srv, nil
 }
 
-// counted counts handlers: those that take their connection over outlive it.
+// counted tracks handlers: those that hijack their connection outlive it.
 func (srv *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		srv.open.Add(1)
@@ -68,8 +66,7 @@ func (srv *Server) counted(h http.Handler) http.Handler {
 	})
 }
 
-// track counts connections. A connection is new before Serve can return, and
-// closed after its last handler.
+// track counts connections. StateNew comes before Serve returns, StateClosed after the last handler.
 func (srv *Server) track(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -80,12 +77,11 @@ func (srv *Server) track(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// Accepted is how many connections clients have opened so far: a client that
-// keeps its connections warm opens few.
+// Accepted returns the number of connections accepted so far.
 func (srv *Server) Accepted() int { return int(srv.accepted.Load()) }
 
-// Close stops the server at once: requests in flight are cut off. It returns
-// when all its goroutines have ended, or with ctx's error when ctx ends first.
+// Close stops the server at once, cutting off requests in flight. It returns when all its goroutines have ended, or
+// when ctx is done.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.end(errClosing)
 	closeErr := srv.http.Close()
@@ -98,7 +94,7 @@ func (srv *Server) Close(ctx context.Context) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		return fmt.Errorf("simulator: close: %w", ctx.Err())
+		return fmt.Errorf("simulator: closing server: %w", ctx.Err())
 	}
 	if !errors.Is(srv.err, http.ErrServerClosed) {
 		return errors.Join(closeErr, srv.err)

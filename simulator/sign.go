@@ -16,11 +16,11 @@ import (
 const (
 	algorithm  = "SDK-HMAC-SHA256"
 	dateLayout = "20060102T150405Z"
-	// dateTolerance is how far X-Sdk-Date may be from the gateway's clock.
+	// dateTolerance is the maximum difference between X-Sdk-Date and the gateway's clock.
 	dateTolerance = 15 * time.Minute
 )
 
-// authorization is the parsed Authorization header.
+// authorization is a parsed Authorization header.
 type authorization struct {
 	access        string
 	signedHeaders []string
@@ -50,9 +50,8 @@ func parseAuthorization(header string) (authorization, bool) {
 
 func (a authorization) signs(name string) bool { return slices.Contains(a.signedHeaders, name) }
 
-// canonical is the canonical request. It is false for a request that has none:
-// signed headers that are not lower-case, sorted, single and present, or a
-// path or query that cannot be unescaped.
+// canonical returns the canonical request. It reports false if signed headers are not lower-case, sorted, unique and
+// present, or if the path or query cannot be unescaped.
 func canonical(r *http.Request, body []byte, signed []string) (string, bool) {
 	path, ok := canonicalPath(r.URL.EscapedPath())
 	if !ok {
@@ -70,7 +69,7 @@ func canonical(r *http.Request, body []byte, signed []string) (string, bool) {
 		}
 		last = name
 		values := r.Header.Values(name)
-		if name == "host" { // net/http keeps it apart
+		if name == "host" { // not in Header
 			values = []string{r.Host}
 		}
 		if len(values) != 1 {
@@ -127,7 +126,7 @@ func canonicalQuery(raw string) (string, bool) {
 	return strings.Join(out, "&"), true
 }
 
-// escape keeps A-Z a-z 0-9 - _ . ~ and writes every other byte as %XX.
+// escape writes every byte but A-Z a-z 0-9 - _ . ~ as %XX.
 func escape(s string) string {
 	const upperHex = "0123456789ABCDEF"
 	var out strings.Builder
@@ -145,7 +144,7 @@ func escape(s string) string {
 	return out.String()
 }
 
-// sign is the signature of a canonical request, in hex.
+// sign returns the signature of a canonical request in hex.
 func sign(canonicalRequest, date, secret string) string {
 	hash := sha256.Sum256([]byte(canonicalRequest))
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -153,16 +152,15 @@ func sign(canonicalRequest, date, secret string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// speaker is who sent a request, once that is proved.
+// speaker is the authenticated sender of a request.
 type speaker struct {
-	access string   // of a key
-	user   userID   // of a token, or of a login
-	opens  []string // the ids of the projects that are open to it
+	access string   // access key, empty with a token
+	user   userID   // empty with a key
+	opens  []string // project IDs
 }
 
-// authorize checks who sent a request, by its token or else by its signature:
-// with a token nobody looks at the signature. The words and codes of a refusal
-// follow the gateway's.
+// authorize authenticates a request by its token, or else by its signature, and checks its project. Refusals have the
+// gateway's codes and messages.
 func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
 	who, refused := s.identify(r, body, projectID)
 	if refused != nil {
@@ -184,7 +182,7 @@ func (s *Simulator) identify(r *http.Request, body []byte, projectID string) (sp
 	return s.signer(r, body, projectID)
 }
 
-// signer is who signed a request.
+// signer returns the caller that signed the request.
 func (s *Simulator) signer(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
 	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok {
@@ -208,8 +206,7 @@ func (s *Simulator) signer(r *http.Request, body []byte, projectID string) (spea
 
 	request, ok := canonical(r, body, auth.signedHeaders)
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
-		// The real gateway echoes the canonical request too, secrets in
-		// headers and all: a client must not log this message.
+		// The real gateway also echoes the canonical request, including secret headers: clients must not log it.
 		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
 			strings.ReplaceAll(request, "\n", "|"))
 	}
@@ -222,8 +219,7 @@ func (s *Simulator) signer(r *http.Request, body []byte, projectID string) (spea
 	return speaker{access: auth.access, opens: opens}, nil
 }
 
-// key finds an access key and the projects that it opens. One key can open
-// several projects; if it is not the same in all of them, the wanted one rules.
+// key returns an access key and the projects that it opens. If projects differ in the key's secret, projectID decides.
 func (s *Simulator) key(access, projectID string) (key Key, opens []string, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator is a loopback CSS API: projects with clusters, the
-// connections and whitelists of their VPC endpoint services, signatures that
-// are checked, faults that can be set, and a fleet that changes by itself. It
-// serves --demo, tests and benchmarks.
+// Package simulator is a CSS API on loopback: projects, clusters, the connections and allowlists of their VPC endpoint
+// services, signature checks, faults, throttling, and a fleet that changes by itself. It serves --demo, tests and
+// benchmarks.
 //
-// The same address serves what credentials come from: IAM's project list and
-// its logins with a password, the metadata service of an ECS machine with an
-// agency, and the temporary keys of a CCE pod. Tokens and temporary keys are
-// made up, but expire, and are taken by the other calls as the cloud takes
-// them.
+// The same address also serves the sources of credentials: IAM's project list and password logins, the metadata service
+// of an ECS machine with an agency, and the temporary keys of a CCE pod.
 //
-// It is a reading of the vendor's pages of its own. It never imports the
-// client that it is there to check, so that one mistake about the wire cannot
-// hide in a shared struct. It uses the standard library only and opens no
-// address but 127.0.0.1.
+// The package implements the vendor's documentation independently. It never imports the client that it checks, so that
+// one misreading of the wire format cannot hide in a shared struct. It uses the standard library only and listens on
+// 127.0.0.1 only.
 package simulator
 
 import (
@@ -25,45 +20,40 @@ import (
 	"time"
 )
 
-// Options are the knobs of a Simulator. The zero value is good for tests.
+// Options configures a Simulator. The zero value suits tests.
 type Options struct {
 	// Now is the simulator's clock; nil means time.Now.
 	Now func() time.Time
-	// Seed rules every random choice: the same seed and the same calls give
-	// the same fleet, events and faults. Tokens and temporary keys are never
-	// the same twice, whatever the seed.
+	// Seed makes the fleet, its events and its faults repeatable. Tokens and temporary keys are always random.
 	Seed uint64
-	// ClusterPageCap is the most clusters that one page of the cluster list
-	// holds, whatever limit says; 0 means no cap.
+	// ClusterPageCap limits a page of the cluster list whatever the request's limit; 0 means no cap.
 	ClusterPageCap int
-	// ConnectionPageCap is the same for the pages of connections.
+	// ConnectionPageCap does the same for connection lists.
 	ConnectionPageCap int
-	// ConnectionsByStart is the API as it was from 2023 to mid-2025: the page
-	// of connections is said by start, from 1 to 1,000, and not by offset.
+	// ConnectionsByStart selects the API of 2023 to mid-2025, which pages connections by start (1 to 1,000) instead of
+	// offset.
 	ConnectionsByStart bool
-	// KeepRequests is how many requests Requests remembers; 0 means 10,000.
+	// KeepRequests is the number of requests that Requests remembers; 0 means 10,000.
 	KeepRequests int
-	// TokenLife is how long an IAM token is good; 0 means 24 hours.
+	// TokenLife is the lifetime of an IAM token; 0 means 24 hours.
 	TokenLife time.Duration
-	// LockKeys locks an access key with the fifth refusal in a row, over all
-	// projects: from then on every request with it is refused.
+	// LockKeys locks an access key, in all projects, at the fifth refusal in a row.
 	LockKeys bool
 }
 
-// JSON is a value exactly as it goes over the wire: `3000`, `"3000"`, `null`.
-// The empty JSON is left out of the answer. Text makes one from a string.
+// JSON is a value exactly as it appears on the wire: `3000`, `"3000"`, `null`. Empty values are omitted.
 type JSON string
 
-// Text is a JSON string.
+// Text returns s as a JSON string.
 func Text(s string) JSON {
 	b, err := json.Marshal(s)
-	if err != nil { // A string always has a JSON form.
+	if err != nil { // impossible
 		panic(err)
 	}
 	return JSON(b)
 }
 
-// MarshalJSON gives the value as it is.
+// MarshalJSON returns the value unchanged.
 func (j JSON) MarshalJSON() ([]byte, error) {
 	if j == "" {
 		return []byte("null"), nil
@@ -71,24 +61,23 @@ func (j JSON) MarshalJSON() ([]byte, error) {
 	return []byte(j), nil
 }
 
-// Key is an access key. A key with a SecurityToken is a temporary one: its
-// requests must carry and sign X-Security-Token. From Expires on a key is
-// refused; the zero time means that it never expires.
+// Key is an access key. With a SecurityToken it is temporary: requests must send and sign X-Security-Token. It is
+// refused from Expires on; the zero time means never.
 type Key struct {
 	Access, Secret, SecurityToken string
 	Expires                       time.Time
 }
 
-// String shows the access key alone, so that a key can be printed.
+// String omits the secrets, so that a key can be printed.
 func (k Key) String() string { return "key " + k.Access }
 
-// GoString is String, for %#v.
+// GoString does the same for %#v.
 func (k Key) GoString() string { return k.String() }
 
 // Project is a project of an account in one region.
 type Project struct {
-	Name   string // for people; the cloud does not know it
-	Region string // what IAM calls the project's name
+	Name   string // not part of the API
+	Region string // the project's name in IAM
 	ID     string
 	Keys   []Key
 }
@@ -99,8 +88,7 @@ type Tag struct {
 	Value string `json:"value"`
 }
 
-// Cluster is a CSS cluster with its VPC endpoint service. Slices that are nil
-// are left out of the answer where the API may leave them out.
+// Cluster is a CSS cluster with its VPC endpoint service.
 type Cluster struct {
 	ID, Name            string
 	Status              string // "100" creating, "200" available, "303" unavailable
@@ -109,23 +97,22 @@ type Cluster struct {
 	VPCID               string
 	Tags                []Tag
 	Created             time.Time
-	Endpoint            JSON // empty is sent as null
+	Endpoint            JSON // sent as null if empty
 
-	// ServiceOff switches the VPC endpoint service off: CSS.5182.
+	// ServiceOff makes connection requests fail with CSS.5182.
 	ServiceOff   bool
 	ServiceName  JSON
 	UpdateSwitch JSON
 	Connections  []Connection
-	// Unlisted endpoints count in total_count, but no page lists them.
+	// Unlisted is added to total_count, but no page lists these endpoints.
 	Unlisted int
-	// Permissions is the whitelist: nil is absent, an empty one is sent as [].
+	// Permissions is the allowlist: nil is omitted, an empty one is sent as [].
 	Permissions []Permission
-	// Still clusters are passed over by Step.
+	// Still exempts the cluster from Step.
 	Still bool
 }
 
-// Connection is a VPC endpoint of a cluster, in the order of the vendor's
-// example.
+// Connection is a VPC endpoint of a cluster, with its fields in the order of the vendor's example.
 type Connection struct {
 	ID            string `json:"id"`
 	Status        string `json:"status"`
@@ -139,7 +126,7 @@ type Connection struct {
 	DomainID      string `json:"domain_id"`
 }
 
-// Permission is an entry of a cluster's whitelist.
+// Permission is an entry of a cluster's allowlist.
 type Permission struct {
 	ID         string `json:"id"`
 	Permission string `json:"permission"`
@@ -147,15 +134,14 @@ type Permission struct {
 	CreatedAt  JSON   `json:"created_at,omitempty"`
 }
 
-// Simulator holds the fleet and is the http.Handler that serves it. All its
-// methods may be called at any time and at once.
+// Simulator holds the fleet and serves it as an http.Handler. Its methods are safe for concurrent use.
 type Simulator struct {
 	opts Options
 
 	mu       sync.Mutex
 	projects []*project
 	life     *rand.Rand
-	chance   *rand.Rand // of its own: faults must not change the fleet's life
+	chance   *rand.Rand // separate from life, so that faults do not change the fleet's events
 	faults   map[Target][]*armedFault
 	record   recorder
 
@@ -163,11 +149,11 @@ type Simulator struct {
 	keys      map[string]*keyState // by access key
 
 	users     map[userID]*account
-	tokens    map[tokenHash]*token     // of IAM
-	metadata  map[tokenHash]time.Time  // metadata tokens, and when they expire
+	tokens    map[tokenHash]*token     // IAM tokens
+	metadata  map[tokenHash]time.Time  // expiry of metadata tokens
 	temporary map[string]*temporaryKey // by access key
-	agency    *agency                  // nil: the machine has none
-	pod       *pod                     // nil: the pod has no identity
+	agency    *agency                  // nil if the machine has none
+	pod       *pod                     // nil if the pod has no identity
 }
 
 type project struct {
@@ -188,7 +174,7 @@ func New(o Options) *Simulator {
 	}
 	return &Simulator{
 		opts:   o,
-		life:   rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // chance has to be repeatable here
+		life:   rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // must be repeatable
 		chance: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
 		faults: make(map[Target][]*armedFault),
 		record: recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
@@ -203,14 +189,13 @@ func New(o Options) *Simulator {
 	}
 }
 
-// String shows nothing: what a simulator holds is mostly secret.
+// String shows nothing, because most of the content is secret.
 func (s *Simulator) String() string { return "simulator" }
 
-// GoString is String, for %#v.
+// GoString does the same for %#v.
 func (s *Simulator) GoString() string { return s.String() }
 
-// AddProject adds a project, or replaces the region, name and keys of the one
-// with that id.
+// AddProject adds a project, or replaces the name, region and keys of the one with the same ID.
 func (s *Simulator) AddProject(p Project) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,8 +207,7 @@ func (s *Simulator) AddProject(p Project) {
 	s.projects = append(s.projects, &project{Project: p})
 }
 
-// Projects returns every project with its keys, in the order in which they
-// were added. The keys are made up and open nothing but the simulator.
+// Projects returns all projects with their keys, in the order in which they were added.
 func (s *Simulator) Projects() []Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,14 +219,14 @@ func (s *Simulator) Projects() []Project {
 	return out
 }
 
-// AddCluster adds a cluster to a project, or replaces the one with that id.
-// It panics if there is no such project: the caller has built its fleet wrong.
+// AddCluster adds a cluster to a project, or replaces the one with the same ID. It panics if the project does not
+// exist.
 func (s *Simulator) AddCluster(projectID string, c Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.project(projectID)
 	if p == nil {
-		panic("simulator: no project " + projectID)
+		panic("simulator: unknown project " + projectID + "; call AddProject first")
 	}
 	c = c.clone()
 	if old := p.cluster(c.ID); old != nil {
@@ -252,7 +236,7 @@ func (s *Simulator) AddCluster(projectID string, c Cluster) {
 	p.clusters = append(p.clusters, &c)
 }
 
-// RemoveCluster deletes a cluster. It is false if there is none of that id.
+// RemoveCluster deletes a cluster and reports whether it existed.
 func (s *Simulator) RemoveCluster(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,8 +249,8 @@ func (s *Simulator) RemoveCluster(id string) bool {
 	return false
 }
 
-// UpdateCluster changes a cluster in place. It is false if there is none of
-// that id. The function must not call the simulator nor keep the pointer.
+// UpdateCluster changes a cluster in place and reports whether it exists. The function must neither call the simulator
+// nor keep the pointer.
 func (s *Simulator) UpdateCluster(id string, change func(*Cluster)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -279,7 +263,7 @@ func (s *Simulator) UpdateCluster(id string, change func(*Cluster)) bool {
 	return false
 }
 
-// Cluster returns a copy of a cluster as it is now.
+// Cluster returns a copy of a cluster.
 func (s *Simulator) Cluster(projectID, clusterID string) (Cluster, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,7 +293,7 @@ func (s *Simulator) Clusters(projectID string) []Cluster {
 	return out
 }
 
-// project finds a project; s.mu is held.
+// project returns a project, or nil. The caller holds s.mu.
 func (s *Simulator) project(id string) *project {
 	i := slices.IndexFunc(s.projects, func(p *project) bool { return p.ID == id })
 	if i < 0 {
@@ -326,7 +310,6 @@ func (p *project) cluster(id string) *Cluster {
 	return p.clusters[i]
 }
 
-// total is what the API reports as total_count.
 func (c *Cluster) total() int { return len(c.Connections) + c.Unlisted }
 
 func (c *Cluster) clone() Cluster {

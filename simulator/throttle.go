@@ -7,24 +7,23 @@ import (
 	"time"
 )
 
-// Throttle is a limit of the gateway. The first request opens a window, in which Limit requests are let through; the
-// others get 429 with APIGW.0308 at once. The first request after the end of the window opens another one.
+// Throttle is a rate limit of the gateway. The first request opens a window that admits Limit requests; the others get
+// 429 with APIGW.0308 at once. The first request after the window opens the next one.
 type Throttle struct {
-	Limit      int           // 0 lets nothing through
+	Limit      int           // 0 admits nothing
 	Window     time.Duration // must be positive unless Limit is 0
-	RetryAfter string        // value of the header; empty for an answer without it
+	RetryAfter string        // header value; empty omits it
 }
 
-// window is a Throttle and the requests that it has let through.
+// window is a Throttle with the requests that it has admitted.
 type window struct {
 	Throttle
 	opened  time.Time
 	allowed int
 }
 
-// SetThrottle limits the requests for a target, in place of the limit that it had. Besides the targets of SetFault,
-// there is the one of WholeProject, whose limit all requests for one project share. Requests whose key, token or
-// password was refused do not count. Throttled requests meet no Fault, so that they are answered in milliseconds.
+// SetThrottle sets or replaces the limit of a target, which can also be WholeProject. Requests with refused credentials
+// do not count. Throttled requests meet no Fault.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +37,7 @@ func (s *Simulator) RemoveThrottle(t Target) {
 	delete(s.throttles, t)
 }
 
-// throttle returns the answer to a request that is over a limit, or nil.
+// throttle returns the answer to a request over a limit, or nil.
 func (s *Simulator) throttle(route route, requestID string) *answer {
 	now := s.opts.Now()
 	s.mu.Lock()
