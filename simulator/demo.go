@@ -29,7 +29,6 @@ func Demo(o Options) *Simulator {
 	return s
 }
 
-// demo builds the fleet.
 type demo struct {
 	sim *Simulator
 	now time.Time
@@ -44,7 +43,6 @@ func (d demo) project(name, region string) string {
 	return id
 }
 
-// cluster returns an available cluster whose service is enabled and empty.
 func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 	id := namedID("cluster " + name)
 	return Cluster{
@@ -57,7 +55,7 @@ func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 	}
 }
 
-// connection returns the nth connection of a cluster, with the values that every region sends.
+// connection has the values that every region sends.
 func (d demo) connection(cluster string, n int, status, owner string) Connection {
 	name := fmt.Sprintf("connection %d of %s", n, cluster)
 	return Connection{
@@ -68,7 +66,6 @@ func (d demo) connection(cluster string, n int, status, owner string) Connection
 	}
 }
 
-// permission returns an entry of the allowlist.
 func (d demo) permission(cluster, kind, text string) Permission {
 	return Permission{
 		ID: namedID("permission " + text + " of " + cluster), Permission: text, Type: kind,
@@ -78,8 +75,7 @@ func (d demo) permission(cluster, kind, text string) Permission {
 
 func (d demo) daysAgo(n int) time.Time { return d.now.AddDate(0, 0, -n) }
 
-// everyStatus has connections in each status and an unknown one, with and without optional values, and an owner who is
-// not on the allowlist.
+// everyStatus has every status and an unknown one, optional values present and absent, and an owner without permission.
 func (d demo) everyStatus() Cluster {
 	c := d.cluster("search-prod", "elasticsearch", "7.10.2", 620)
 	c.Still = true
@@ -110,7 +106,6 @@ func (d demo) everyStatus() Cluster {
 	return c
 }
 
-// openToAll has a wildcard in its allowlist, and its connections change.
 func (d demo) openToAll() Cluster {
 	c := d.cluster("orders-search", "opensearch", "2.19.0", 300)
 	c.Tags = []Tag{{"team", "orders"}, {"stage", "prod"}}
@@ -147,7 +142,7 @@ func (d demo) beingCreated() Cluster {
 	return c
 }
 
-// large exceeds a small max_connections, is served in pages of 50, and has an empty allowlist.
+// large exceeds a small max_connections, needs several pages, and has an empty allowlist.
 func (d demo) large() Cluster {
 	c := d.cluster("metrics-hub", "elasticsearch", "7.10.2", 800)
 	c.Tags = []Tag{{"team", "observability"}, {"stage", "prod"}}
@@ -177,7 +172,6 @@ func (d demo) truncated() Cluster {
 	return c
 }
 
-// organization allows the accounts of an organization, and its connections change.
 func (d demo) organization() Cluster {
 	c := d.cluster("search-staging", "opensearch", "2.19.0", 90)
 	c.Tags = []Tag{{"team", "search"}, {"stage", "staging"}}
@@ -220,16 +214,13 @@ func (d demo) denied() Cluster {
 	return c
 }
 
-// owner returns an account ID.
-func owner(who string) string { return hexID("account " + who) }
+func owner(name string) string { return hexID("account " + name) }
 
-// hexID returns 32 hex digits derived from name.
 func hexID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:16])
 }
 
-// namedID returns a UUID derived from name.
 func namedID(name string) string { return uuid(hexID(name)) }
 
 // uuid formats 32 hex digits as a version 4 UUID.

@@ -14,23 +14,22 @@ import (
 	"time"
 )
 
-// Fault makes requests of a target fail. Fields combine; the zero value does nothing. Faults apply after the checks of
-// signature, token, password, pod token or metadata TTL, so that they never hide a client's mistake. Credentials issued
-// behind a replaced answer are valid, although the client never sees them.
+// Fault makes requests of a target fail. Its fields combine. It applies after the checks of credentials, so that it
+// never hides a client's mistake. Credentials issued behind a replaced answer are valid.
 type Fault struct {
-	// Which requests fail: After lets that many pass first, For limits the fault to the next so many (0: no limit),
-	// Probability selects a share of them (0: all), and Active must also return true for the simulator's time.
+	// The requests that fail: the next For (0: all) after the first After, a share of Probability (0: all), while
+	// Active (if set) returns true for the simulator's time.
 	After, For  int
 	Probability float64
 	Active      func(now time.Time) bool
 
-	// Before the answer: wait, wait until the client disconnects, or close the connection without an answer.
+	// Before the answer: wait, wait until the client disconnects, or close the connection.
 	Latency time.Duration
 	Hang    bool
 	Drop    bool
 
 	// The replacement answer, if Status, Body or Redirect is set. Status defaults to 200, or 302 with Redirect. Header
-	// and HeaderBytes bytes of padding headers are added to any answer.
+	// and HeaderBytes of padding are added to any answer.
 	Status      int
 	Body        string
 	Redirect    string
@@ -40,13 +39,13 @@ type Fault struct {
 	// Garbage is sent instead of HTTP, repeatedly with Endless. Then the connection is closed.
 	Garbage string
 
-	// Wrong pages: at most PageCap items, always the first page, or its first item repeated at its end.
+	// Wrong pages: too short, always the first, or with the first item repeated at the end.
 	PageCap      int
 	IgnoreOffset bool
 	RepeatIDs    bool
 
-	// The body: Padding blanks appended (still valid JSON), endless blanks, or gzip whether requested or not. Gzip with
-	// a large Padding is a bomb: a megabyte compresses to a kilobyte.
+	// The body: trailing blanks (still valid JSON), a number of them or endless, and gzip, requested or not. Gzip with
+	// a large Padding is a bomb, compressed 1000:1.
 	Padding int
 	Endless bool
 	Gzip    bool
@@ -59,14 +58,13 @@ type Fault struct {
 	CutAfter int
 }
 
-// armedFault is a fault with the number of requests that it has seen.
 type armedFault struct {
 	Fault
-	seen int
+	seen int // requests
 }
 
-// SetFault replaces the faults of a target; none clears them. The first fault that matches a request applies. Faults of
-// a single cluster or project take precedence over those of an empty ID.
+// SetFault replaces the faults of a target. The first one that matches a request applies. Those of a single cluster or
+// project take precedence over those of an empty ID.
 func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,15 +75,15 @@ func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	}
 }
 
-// strike returns the fault that applies to a request, or the zero Fault. All faults of the target count the request.
-func (s *Simulator) strike(t Target) Fault {
+// nextFault counts a request and returns the fault that applies to it, or the zero Fault.
+func (s *Simulator) nextFault(t Target) Fault {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var hit *armedFault
 	for _, key := range []Target{t, {Endpoint: t.Endpoint}} {
 		for _, f := range s.faults[key] {
-			if s.strikes(f, now) && hit == nil {
+			if s.applies(f, now) && hit == nil {
 				hit = f
 			}
 		}
@@ -99,7 +97,7 @@ func (s *Simulator) strike(t Target) Fault {
 	return hit.Fault
 }
 
-func (s *Simulator) strikes(f *armedFault, now time.Time) bool {
+func (s *Simulator) applies(f *armedFault, now time.Time) bool {
 	f.seen++
 	if f.seen <= f.After || (f.For > 0 && f.seen > f.After+f.For) {
 		return false
@@ -128,8 +126,7 @@ func (f Fault) delay(ctx context.Context) bool {
 	return !f.Drop
 }
 
-// change applies the fault to the answer.
-func (f Fault) change(a answer) answer {
+func (f Fault) apply(a answer) answer {
 	if f.Status != 0 || f.Body != "" || f.Redirect != "" {
 		a = answer{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
 		switch {
@@ -160,7 +157,7 @@ func (f Fault) change(a answer) answer {
 	return a
 }
 
-// page returns the bounds of the requested page, as changed by the fault.
+// page returns the bounds of a page.
 func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	if f.IgnoreOffset {
 		skip = 0
@@ -174,7 +171,7 @@ func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	return from, min(from+limit, total)
 }
 
-// repeat appends the first item of a page again if RepeatIDs is set.
+// repeat implements RepeatIDs.
 func repeat[T any](f Fault, items []T) []T {
 	if !f.RepeatIDs || len(items) == 0 {
 		return items
@@ -182,17 +179,16 @@ func repeat[T any](f Fault, items []T) []T {
 	return append(items, items[0])
 }
 
-// block is the number of blanks per write.
-const block = 1 << 20
+const block = 1 << 20 // bytes per write
 
-// content is an encoded body: head, then tail repeated (endlessly if times is negative).
+// content is an encoded body: head, then tail repeated, endlessly if times is negative.
 type content struct {
 	head, tail []byte
 	times      int
 }
 
-// content returns the padded, possibly compressed body. Compressed parts are separate gzip members, which readers
-// concatenate, so that a bomb costs the simulator little.
+// content pads and compresses body. Each part is a gzip member of its own, which readers concatenate, so that a bomb
+// costs the simulator little.
 func (f Fault) content(body []byte) content {
 	c := content{head: body, times: f.Padding / block}
 	if rest := f.Padding % block; rest > 0 {
@@ -210,12 +206,11 @@ func (f Fault) content(body []byte) content {
 	return c
 }
 
-// length returns the Content-Length; ok is false for an endless body.
+// length is not ok if the body is endless.
 func (c content) length() (n int, ok bool) {
 	return len(c.head) + max(c.times, 0)*len(c.tail), c.times >= 0
 }
 
-// writeTo writes the body until its end or an error.
 func (c content) writeTo(w io.Writer) error {
 	if len(c.head) > 0 { // some statuses forbid even an empty write
 		if _, err := w.Write(c.head); err != nil {
@@ -232,7 +227,6 @@ func (c content) writeTo(w io.Writer) error {
 
 func blanks(n int) []byte { return bytes.Repeat([]byte(" "), n) }
 
-// compress returns p as a gzip member, or nil if p is empty.
 func compress(p []byte) []byte {
 	if len(p) == 0 {
 		return nil
@@ -247,7 +241,6 @@ func compress(p []byte) []byte {
 // errCut aborts an answer at CutAfter.
 var errCut = errors.New("simulator: answer cut by a fault")
 
-// flusher is an http.ResponseController or a bufio.Writer.
 type flusher interface{ Flush() error }
 
 // pacer is a writer with the fault's delays and cut.

@@ -21,14 +21,12 @@ import (
 // maxRequestBody limits the request body in bytes. Bodies are read because they are signed.
 const maxRequestBody = 1 << 20
 
-// route is the call that a request is for.
 type route struct {
 	target    Target
 	projectID string
 	clusterID string
 }
 
-// answer is a complete response before it is written.
 type answer struct {
 	status int
 	header http.Header
@@ -45,37 +43,36 @@ func unauthorized(code, message string) *refusal {
 	return &refusal{http.StatusUnauthorized, code, message}
 }
 
-// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler, as net/http expects, where a fault closes
-// the connection.
+// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler where a fault closes the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := routeOf(r)
-	rec := s.begin(r, route)
-	defer s.end(r.Context(), rec)
+	rec := s.recordStart(r, route)
+	defer s.recordEnd(r.Context(), rec)
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	who, refused := s.admit(route, r, body, rec.RequestID)
+	c, refused := s.admit(route, r, body, rec.RequestID)
 	if refused != nil {
 		s.send(w, r, rec, *refused, Fault{})
 		return
 	}
-	s.note(func() { rec.AccessKey, rec.User = who.access, who.user.String() })
+	s.updateRecord(func() { rec.AccessKey, rec.User = c.access, c.user.String() })
 	if throttled := s.throttle(route, rec.RequestID); throttled != nil {
 		s.send(w, r, rec, *throttled, Fault{})
 		return
 	}
 
-	fault := s.strike(route.target)
-	s.recordVerdict(who.access, fault.Status, fault.Body)
+	fault := s.nextFault(route.target)
+	s.recordVerdict(c.access, fault.Status, fault.Body)
 	if !fault.delay(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
-	s.send(w, r, rec, fault.change(s.answer(route, r, who, fault)), fault)
+	s.send(w, r, rec, fault.apply(s.answer(route, r, c, fault)), fault)
 }
 
-// routeOf returns the call by method and path. The services share no path, so that one address can serve all of them.
+// routeOf returns the call. The services share no path, so that one address serves all of them.
 func routeOf(r *http.Request) route {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	is := func(method, pattern string) bool {
@@ -103,26 +100,26 @@ func routeOf(r *http.Request) route {
 	return route{target: Target{Endpoint: Unknown}}
 }
 
-// admit returns the caller, or the answer to an unknown call, an invalid request or invalid credentials.
-func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID string) (speaker, *answer) {
+// admit returns the caller, or the answer to an invalid request or invalid credentials.
+func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID string) (caller, *answer) {
 	switch route.target.Endpoint {
 	case Unknown:
-		return speaker{}, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
+		return caller{}, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
 			"The API does not exist or has not been published in the environment."}, requestID)
 	case Tokens:
 		return s.admitLogin(body)
 	case MetadataToken:
-		return speaker{}, s.admitMetadataToken(r)
+		return caller{}, s.admitMetadataToken(r)
 	case SecurityKey:
-		return speaker{}, s.admitSecurityKey(r)
+		return caller{}, s.admitSecurityKey(r)
 	case PodCredentials:
-		return speaker{}, s.admitPod(r, body)
+		return caller{}, s.admitPod(r, body)
 	}
 	access := signingKey(r)
-	refused := s.barred(access)
-	var who speaker
+	refused := s.refusedKey(access)
+	var c caller
 	if refused == nil {
-		who, refused = s.authorize(r, body, route.projectID)
+		c, refused = s.authorize(r, body, route.projectID)
 	}
 	if refused != nil {
 		a := gatewayError(refused, requestID)
@@ -130,20 +127,19 @@ func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID s
 			*a = cssError(refused.status, refused.code, refused.message)
 		}
 		s.recordVerdict(access, a.status, string(a.body))
-		return speaker{}, a
+		return caller{}, a
 	}
-	return who, nil
+	return c, nil
 }
 
-// answer returns the right answer, apart from the fault's effect on the page.
-func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Fault) answer {
+func (s *Simulator) answer(route route, r *http.Request, c caller, fault Fault) answer {
 	switch route.target.Endpoint {
 	case Connections:
 		return s.connections(route, r.URL.Query(), fault)
 	case Clusters:
 		return s.clusters(route, r.URL.Query(), fault)
 	case Tokens:
-		return s.issueToken(who)
+		return s.issueToken(c)
 	case MetadataToken:
 		return s.metadataToken(r)
 	case SecurityKey:
@@ -151,18 +147,17 @@ func (s *Simulator) answer(route route, r *http.Request, who speaker, fault Faul
 	case PodCredentials:
 		return s.podCredentials()
 	default:
-		return s.iamProjects(r.URL.Query(), who)
+		return s.iamProjects(r.URL.Query(), c)
 	}
 }
 
-// connections returns a page of a cluster's connections.
 func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
-	offset, ok1 := number(query, "offset", 0, 0, 1000)
+	offset, ok1 := intParam(query, "offset", 0, 0, 1000)
 	if s.opts.ConnectionsByStart {
-		offset, ok1 = number(query, "start", 1, 1, 1000)
+		offset, ok1 = intParam(query, "start", 1, 1, 1000)
 		offset--
 	}
-	limit, ok2 := number(query, "limit", 10, 1, 1000)
+	limit, ok2 := intParam(query, "limit", 10, 1, 1000)
 	if !ok1 || !ok2 {
 		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
 	}
@@ -196,16 +191,15 @@ func (s *Simulator) connections(route route, query url.Values, fault Fault) answ
 	return jsonAnswer(http.StatusOK, body)
 }
 
-// clusters returns a page of a project's clusters. The page starts at start or at its newer name, offset; both count
-// from 1.
+// clusters pages by start or its newer name, offset; both count from 1.
 func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer {
 	const noUpperBound = 1 << 30
 	name := "start"
 	if query.Has("offset") {
 		name = "offset"
 	}
-	start, ok1 := number(query, name, 1, 1, noUpperBound)
-	limit, ok2 := number(query, "limit", 10, 1, 1000)
+	start, ok1 := intParam(query, name, 1, 1, noUpperBound)
+	limit, ok2 := intParam(query, "limit", 10, 1, 1000)
 	if !ok1 || !ok2 {
 		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
 	}
@@ -227,7 +221,7 @@ func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer 
 	}{repeat(fault, page), len(all)})
 }
 
-// clusterBody is a cluster of the list, including fields that the cloud sends and a client must ignore.
+// clusterBody includes fields that a client must ignore.
 type clusterBody struct {
 	ID                  string         `json:"id"`
 	Name                string         `json:"name"`
@@ -282,8 +276,8 @@ func newClusterBody(c *Cluster) clusterBody {
 	}
 }
 
-// iamProjects returns the projects that the caller may use. A project's name is its region.
-func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
+// iamProjects returns the caller's projects, named by region.
+func (s *Simulator) iamProjects(query url.Values, c caller) answer {
 	type projectBody struct {
 		ID          string            `json:"id"`
 		Name        string            `json:"name"`
@@ -300,7 +294,7 @@ func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.projects {
-		if !slices.Contains(who.opens, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
+		if !slices.Contains(c.opens, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
 			continue
 		}
 		found = append(found, projectBody{ID: p.ID, Name: p.Region, DomainID: domain, ParentID: domain, Enabled: true,
@@ -312,8 +306,8 @@ func (s *Simulator) iamProjects(query url.Values, who speaker) answer {
 	}{found, map[string]string{"self": "/v3/projects"}})
 }
 
-// number returns a decimal query parameter, or fallback if it is absent; ok is false if it is invalid or out of bounds.
-func number(query url.Values, name string, fallback, low, high int) (n int, ok bool) {
+// intParam returns a decimal query parameter, or fallback if it is absent; ok is false if it is invalid.
+func intParam(query url.Values, name string, fallback, low, high int) (n int, ok bool) {
 	if !query.Has(name) {
 		return fallback, true
 	}
@@ -322,7 +316,6 @@ func number(query url.Values, name string, fallback, low, high int) (n int, ok b
 	return n, err == nil && low <= n && n <= high
 }
 
-// cssError returns an error in the format of CSS.
 func cssError(status int, code, message string) answer {
 	return jsonAnswer(status, struct {
 		Code    string `json:"errCode"`
@@ -330,7 +323,6 @@ func cssError(status int, code, message string) answer {
 	}{code, message})
 }
 
-// gatewayError returns an error in the format of the API gateway.
 func gatewayError(r *refusal, requestID string) *answer {
 	a := jsonAnswer(r.status, struct {
 		Code      string `json:"error_code"`
@@ -348,16 +340,15 @@ func jsonAnswer(status int, v any) answer {
 	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
 
-// send writes an answer, as changed by the fault.
 func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a answer, f Fault) {
-	s.note(func() {
+	s.updateRecord(func() {
 		if f.Garbage == "" {
 			rec.Status = a.status
 		}
 	})
 	header := w.Header()
 	header.Set("X-Request-Id", rec.RequestID)
-	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat)) // the clock that signatures are checked against
+	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
 	maps.Copy(header, a.header)
 	body := f.content(a.body)
 	if length, ok := body.length(); ok {
@@ -368,7 +359,7 @@ func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a
 		return
 	}
 	w.WriteHeader(a.status)
-	f.end(body.writeTo(f.pacer(r.Context(), w, http.NewResponseController(w))))
+	abortOn(body.writeTo(f.pacer(r.Context(), w, http.NewResponseController(w))))
 }
 
 // sendRaw takes over the connection, writes what net/http refuses to, and closes it.
@@ -391,7 +382,7 @@ func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request
 	if err == nil || errors.Is(err, errCut) {
 		err = buffered.Flush()
 	}
-	s.note(func() {
+	s.updateRecord(func() {
 		rec.Cancelled = (err != nil || ctx.Err() != nil) && r.Context().Err() == nil
 	})
 	stop()
@@ -399,7 +390,6 @@ func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request
 	<-watched
 }
 
-// writeRaw writes the garbage or the answer.
 func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, header http.Header, body content) error {
 	lines := pacer{ctx: ctx, to: to, flush: to, pause: f.SlowHeader, cut: -1}
 	if f.Garbage != "" {
@@ -418,7 +408,6 @@ func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, heade
 	return body.writeTo(f.pacer(ctx, to, to))
 }
 
-// pacer returns the writer of the body.
 func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
 	p := &pacer{ctx: ctx, to: to, flush: flush, pause: f.Trickle, cut: -1}
 	if f.CutAfter > 0 {
@@ -427,12 +416,12 @@ func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
 	return p
 }
 
-// end aborts the connection after an incomplete body.
-func (f Fault) end(err error) {
+// abortOn closes the connection after an incomplete body.
+func abortOn(err error) {
 	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// timeText returns a time as CSS formats it.
+// timeText formats a time as CSS does.
 func timeText(t time.Time) JSON { return Text(t.UTC().Format(time.RFC3339)) }

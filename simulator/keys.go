@@ -13,16 +13,15 @@ const maxRefusals = 5
 // codeTokenIncorrect is how CSS itself refuses a key, with status 400.
 const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 
-// keyState is the state of an access key over all projects.
+// keyState covers all projects.
 type keyState struct {
 	inARow, mostInARow, total int // refusals
 	locked                    bool
 	refuse                    *refusal // set by RefuseKey
 }
 
-// RefuseKey refuses an access key from now on, even if the signature is valid. Requests that arrived earlier are not
-// affected, even if they are still being answered. The code is one of the gateway, such as APIGW.0301 (revoked) or
-// APIGW.0307 (expired), sent with 401, or CSS.0045, sent with 400.
+// RefuseKey refuses an access key in requests that arrive from now on. The code is one of the gateway, such as
+// APIGW.0301 (revoked) or APIGW.0307 (expired), sent with 401, or CSS.0045, sent with 400.
 func (s *Simulator) RefuseKey(access, code string) {
 	r := unauthorized(code, "Incorrect IAM authentication information: verify aksk signature fail")
 	switch code {
@@ -46,8 +45,8 @@ func (s *Simulator) AcceptKey(access string) {
 }
 
 // Refusals returns how often an access key was refused: the most times in a row, and in total. A refusal is a 401, or a
-// 400 with CSS.0045, in any project and for any reason, including a Fault. An accepted request ends a row. A throttled
-// one does not, because the gateway may throttle before it checks the key.
+// 400 with CSS.0045, for any reason, including a Fault. A throttled request does not end a row, because the gateway may
+// throttle before it checks the key.
 func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,14 +54,14 @@ func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	return k.mostInARow, k.total
 }
 
-// Locked reports whether an access key is locked; see Options.LockKeys.
+// Locked reports whether an access key is locked.
 func (s *Simulator) Locked(access string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.keyState(access).locked
 }
 
-// keyState returns the state of an access key. The caller holds s.mu.
+// keyState adds the state if there is none. The caller holds s.mu.
 func (s *Simulator) keyState(access string) *keyState {
 	k := s.keys[access]
 	if k == nil {
@@ -72,8 +71,8 @@ func (s *Simulator) keyState(access string) *keyState {
 	return k
 }
 
-// signingKey returns the access key of an unverified signature. It is empty if the request is not signed, or has a
-// token, because then the signature is ignored.
+// signingKey returns the unverified access key, or nothing if the request has a token, because then the signature is
+// ignored.
 func signingKey(r *http.Request) string {
 	if r.Header.Get("X-Auth-Token") != "" {
 		return ""
@@ -82,8 +81,8 @@ func signingKey(r *http.Request) string {
 	return auth.access
 }
 
-// barred returns the refusal of a key that is locked or refused by RefuseKey, or nil.
-func (s *Simulator) barred(access string) *refusal {
+// refusedKey returns why a key is refused before its signature is checked, or nil.
+func (s *Simulator) refusedKey(access string) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch k := s.keys[access]; {
@@ -96,8 +95,7 @@ func (s *Simulator) barred(access string) *refusal {
 	}
 }
 
-// recordVerdict counts an answer for or against the access key, and locks the key if necessary. The status is 0 for the
-// right answer.
+// recordVerdict counts what an answer means for the access key. The status is 0 for the right answer.
 func (s *Simulator) recordVerdict(access string, status int, body string) {
 	if access == "" || status == http.StatusTooManyRequests {
 		return

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// maxLivelyConnections is the number of connections above which Step adds none.
+// maxLivelyConnections is where Step stops adding connections.
 const maxLivelyConnections = 40
 
 // The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the underlying VPC endpoint service
@@ -31,8 +31,8 @@ type Event struct {
 	ClusterID, ConnectionID string
 }
 
-// Step makes one small random change to an available cluster that is neither still nor off: a connection is requested,
-// accepted, rejected, deleted or updated, or fails. The event is zero if there is no such cluster.
+// Step makes one random change to an available cluster that is neither still nor off. The event is zero if there is
+// none.
 func (s *Simulator) Step() Event {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -50,9 +50,9 @@ func (s *Simulator) Step() Event {
 	}
 	c := lively[s.life.IntN(len(lively))]
 	if len(c.Connections) == 0 || (len(c.Connections) < maxLivelyConnections && s.life.IntN(4) == 0) {
-		return ask(c, s.life, now)
+		return requestConnection(c, s.life, now)
 	}
-	return move(c, s.life, now)
+	return changeConnection(c, s.life, now)
 }
 
 // Run calls Step every interval, which must be positive, until ctx is done.
@@ -69,20 +69,18 @@ func (s *Simulator) Run(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// ask adds a connection that is pending acceptance.
-func ask(c *Cluster, rng *rand.Rand, now time.Time) Event {
+func requestConnection(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	conn := Connection{
 		ID: randomID(rng), Status: statusPending, MaxSession: Text("3000"), Specification: "default",
 		IP:        fmt.Sprintf("192.168.%d.%d", rng.IntN(256), 2+rng.IntN(250)),
 		CreatedAt: timeText(now),
-		DomainID:  someDomain(c, rng),
+		DomainID:  randomDomain(c, rng),
 	}
 	c.Connections = append(c.Connections, conn)
 	return Event{"asked", c.ID, conn.ID}
 }
 
-// move changes one connection's status, or only its update time.
-func move(c *Cluster, rng *rand.Rand, now time.Time) Event {
+func changeConnection(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	i := rng.IntN(len(c.Connections))
 	conn := &c.Connections[i]
 	if conn.Status == statusDeleting {
@@ -91,7 +89,7 @@ func move(c *Cluster, rng *rand.Rand, now time.Time) Event {
 		return event
 	}
 	next := "touched"
-	if choices := movesOf(conn.Status); len(choices) > 0 {
+	if choices := nextStatuses(conn.Status); len(choices) > 0 {
 		next = choices[rng.IntN(len(choices))]
 	}
 	if next != "touched" {
@@ -101,8 +99,8 @@ func move(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	return Event{next, c.ID, conn.ID}
 }
 
-// movesOf returns the possible next statuses, repeated by likelihood.
-func movesOf(status string) []string {
+// nextStatuses repeats the likelier ones.
+func nextStatuses(status string) []string {
 	switch status {
 	case statusPending:
 		return []string{statusAccepted, statusAccepted, statusAccepted, statusRejected, statusFailed}
@@ -118,15 +116,14 @@ func movesOf(status string) []string {
 	return nil
 }
 
-// someDomain returns the owner of one of the cluster's connections, or a new one.
-func someDomain(c *Cluster, rng *rand.Rand) string {
+// randomDomain returns an owner of the cluster's connections, or a new one.
+func randomDomain(c *Cluster, rng *rand.Rand) string {
 	if len(c.Connections) == 0 || rng.IntN(5) == 0 {
 		return fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64())
 	}
 	return c.Connections[rng.IntN(len(c.Connections))].DomainID
 }
 
-// randomID returns a UUID.
 func randomID(rng *rand.Rand) string {
 	return uuid(fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64()))
 }

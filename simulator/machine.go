@@ -13,23 +13,22 @@ import (
 	"time"
 )
 
-// PodIdentityPath is where a pod requests temporary keys; HC_CONTAINER_CREDENTIALS_FULL_URI contains it.
+// PodIdentityPath is where a pod requests temporary keys.
 const PodIdentityPath = "/v1/pod-identity/credentials"
 
 const maxMetadataTTL = 6 * time.Hour
 
-// Agency configures the metadata service of an ECS machine. It issues temporary keys that are valid for Life (default:
-// an hour), and returns the same key until less than Early (default: half of Life) remains. Older keys stay valid until
-// they expire. Projects are the IDs that the keys open; none means all.
+// Agency configures the metadata service of an ECS machine. Its temporary keys are valid for Life (default: an hour)
+// and replaced when less than Early (default: half of Life) remains. Projects are the IDs that they open; none means
+// all.
 type Agency struct {
 	Projects    []string
 	Life, Early time.Duration
-	// TokenStatus, if set, is the answer of a machine without metadata tokens to a token request, such as 404, 405 or
-	// 503. Its keys need no token.
+	// TokenStatus, if set, is the answer of a machine without metadata tokens to a token request, such as 404.
 	TokenStatus int
 }
 
-// PodIdentity configures the identity of a pod. Token is the content of its token file; the rest is as in Agency.
+// PodIdentity is like Agency, for a pod with that Token in its file.
 type PodIdentity struct {
 	Token       string
 	Projects    []string
@@ -39,7 +38,7 @@ type PodIdentity struct {
 // String shows nothing, so that a pod identity can be printed.
 func (PodIdentity) String() string { return "pod identity" }
 
-// GoString does the same for %#v.
+// GoString shows nothing either.
 func (p PodIdentity) GoString() string { return p.String() }
 
 // SetAgency sets or replaces the machine's agency. Issued keys stay valid until they expire.
@@ -49,7 +48,7 @@ func (s *Simulator) SetAgency(a Agency) {
 	s.agency = &agency{newIssuer(a.Projects, a.Life, a.Early), a.TokenStatus}
 }
 
-// SetPodIdentity sets or replaces the pod's identity. Issued keys stay valid until they expire.
+// SetPodIdentity sets or replaces the pod's identity, likewise.
 func (s *Simulator) SetPodIdentity(p PodIdentity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,14 +75,12 @@ type pod struct {
 	token string
 }
 
-// issuer issues temporary keys.
 type issuer struct {
 	projects    []string
 	life, early time.Duration
 	current     *temporaryKey
 }
 
-// temporaryKey is a key with the projects that it opens, as in Agency.
 type temporaryKey struct {
 	Key
 	projects []string
@@ -99,14 +96,13 @@ func newIssuer(projects []string, life, early time.Duration) issuer {
 	return issuer{projects: slices.Clone(projects), life: life, early: early}
 }
 
-// issue returns the current key, or a new one if it is time. Expired keys are kept to distinguish them from unknown
-// ones. The caller holds s.mu.
+// issue keeps expired keys, to distinguish them from unknown ones. The caller holds s.mu.
 func (s *Simulator) issue(i *issuer, now time.Time) Key {
 	if i.current == nil || i.current.Expires.Sub(now) < i.early {
 		i.current = &temporaryKey{
 			Key: Key{
 				Access: "HSTSIM" + rand.Text()[:14], Secret: randomText(30),
-				SecurityToken: randomText(450), Expires: endOf(now, i.life),
+				SecurityToken: randomText(450), Expires: expiry(now, i.life),
 			},
 			projects: i.projects,
 		}
@@ -115,14 +111,12 @@ func (s *Simulator) issue(i *issuer, now time.Time) Key {
 	return i.current.Key
 }
 
-// metadataTTL returns the requested lifetime of a metadata token.
 func metadataTTL(h http.Header) (time.Duration, bool) {
 	n, err := strconv.ParseUint(h.Get("X-Metadata-Token-Ttl-Seconds"), 10, 31)
 	ttl := time.Duration(n) * time.Second
 	return ttl, err == nil && ttl > 0 && ttl <= maxMetadataTTL
 }
 
-// admitMetadataToken checks the requested lifetime, if the machine has tokens.
 func (s *Simulator) admitMetadataToken(r *http.Request) *answer {
 	if _, ok := metadataTTL(r.Header); !ok && s.tokenStatus() == 0 {
 		return textAnswer(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds must be between 1 and 21600.")
@@ -130,7 +124,6 @@ func (s *Simulator) admitMetadataToken(r *http.Request) *answer {
 	return nil
 }
 
-// tokenStatus returns Agency.TokenStatus.
 func (s *Simulator) tokenStatus() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +133,6 @@ func (s *Simulator) tokenStatus() int {
 	return s.agency.tokenStatus
 }
 
-// metadataToken returns a new metadata token.
 func (s *Simulator) metadataToken(r *http.Request) answer {
 	if status := s.tokenStatus(); status != 0 {
 		return *textAnswer(status, http.StatusText(status))
@@ -154,7 +146,6 @@ func (s *Simulator) metadataToken(r *http.Request) answer {
 	return *textAnswer(http.StatusOK, text)
 }
 
-// admitSecurityKey checks the metadata token, if the machine has tokens.
 func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
 	if s.tokenStatus() != 0 {
 		return nil
@@ -169,7 +160,6 @@ func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
 	return nil
 }
 
-// securityKey returns the machine's temporary key.
 func (s *Simulator) securityKey() answer {
 	type credential struct {
 		Access        string `json:"access"`
@@ -189,7 +179,6 @@ func (s *Simulator) securityKey() answer {
 	}{credential{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-// admitPod checks the token and the body of a pod's request.
 func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +191,6 @@ func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
 	return nil
 }
 
-// podCredentials returns the pod's temporary key.
 func (s *Simulator) podCredentials() answer {
 	type agencyBody struct {
 		URN string `json:"urn"`
@@ -231,7 +219,7 @@ func (s *Simulator) podCredentials() answer {
 	}{Credentials: credentials{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-// podError returns an error of the pod identity. Only its status matters: the body is undocumented.
+// podError has an arbitrary body: none is documented.
 func podError(status int, message string) *answer {
 	a := jsonAnswer(status, struct {
 		Message string `json:"message"`
@@ -239,7 +227,6 @@ func podError(status int, message string) *answer {
 	return &a
 }
 
-// textAnswer returns a plain-text answer of the metadata service.
 func textAnswer(status int, text string) *answer {
 	return &answer{status, http.Header{"Content-Type": {"text/plain"}}, []byte(text)}
 }

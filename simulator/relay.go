@@ -14,8 +14,7 @@ import (
 
 // Relay forwards TCP connections from a loopback port to a server, unchanged, and can make them die silently.
 type Relay struct {
-	// Addr is the listen address, such as 127.0.0.1:41234.
-	Addr string
+	Addr string // host:port
 
 	target   string
 	listener net.Listener
@@ -28,7 +27,6 @@ type Relay struct {
 	closed   bool
 }
 
-// relayed is a client's connection with the one to the server.
 type relayed struct {
 	client, server net.Conn // server is nil until connected
 	silent         atomic.Bool
@@ -61,8 +59,8 @@ func (r *Relay) Accepted() int {
 	return r.accepted
 }
 
-// Silence permanently stops forwarding on the connections that are open now. They stay open, data is discarded, and
-// neither side sees the other close. New connections are forwarded.
+// Silence stops forwarding on the connections that are open now. They stay open, data is discarded, and neither side
+// sees the other close.
 func (r *Relay) Silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +69,7 @@ func (r *Relay) Silence() {
 	}
 }
 
-// Close stops listening, closes all connections and waits for the relay's goroutines. Closing again does nothing.
+// Close closes all connections and waits for the relay's goroutines. Closing again does nothing.
 func (r *Relay) Close() error {
 	r.end()
 	err := r.listener.Close()
@@ -88,7 +86,6 @@ func (r *Relay) Close() error {
 	return err
 }
 
-// serve accepts connections until the listener is closed.
 func (r *Relay) serve(ctx context.Context) {
 	for {
 		client, err := r.listener.Accept()
@@ -107,7 +104,7 @@ func (r *Relay) serve(ctx context.Context) {
 	}
 }
 
-// forward forwards one connection until both sides have closed it. A silent one stays open until the relay is closed.
+// forward ends when both sides have closed. A silent connection stays open until the relay is closed.
 func (r *Relay) forward(ctx context.Context, c *relayed) {
 	var dialer net.Dialer
 	server, err := dialer.DialContext(ctx, "tcp", r.target)
@@ -135,7 +132,7 @@ func (r *Relay) forward(ctx context.Context, c *relayed) {
 	delete(r.open, c)
 }
 
-// copy copies until src ends, then half-closes dst. Once the connection is silent, it discards what it reads.
+// copy half-closes dst when src ends.
 func (c *relayed) copy(dst, src net.Conn) {
 	buffer := make([]byte, 32<<10)
 	var broken error
@@ -161,7 +158,7 @@ func (c *relayed) copy(dst, src net.Conn) {
 	c.close() // ends the other direction too
 }
 
-// close closes both sides. Errors are ignored: a side may be closed already.
+// close ignores errors, because a side may be closed already.
 func (c *relayed) close() {
 	_ = c.client.Close()
 	if c.server != nil {

@@ -17,7 +17,6 @@ type Endpoint string
 
 // The endpoints.
 const (
-	// The endpoints.
 	Connections    Endpoint = "connections"     // of one cluster
 	Clusters       Endpoint = "clusters"        // of one project
 	Projects       Endpoint = "projects"        // IAM's project list
@@ -31,8 +30,8 @@ const (
 	WholeProject Endpoint = "project"
 )
 
-// Target is an endpoint and what is requested: the cluster ID for Connections, the project ID for Clusters, the region
-// for Projects, nothing for the others. An empty ID matches all requests of the endpoint.
+// Target is an endpoint and an ID: of the cluster for Connections, of the project for Clusters, the region for
+// Projects. An empty ID matches all requests of the endpoint.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
@@ -46,15 +45,15 @@ type Request struct {
 	Proto     string // such as HTTP/2.0
 	Path      string // escaped
 	Query     string // raw
-	// Header has the values of secretHeaders replaced.
+	// Header omits the values of secretHeaders.
 	Header    http.Header
-	AccessKey string // once the signature is verified
-	User      string // domain/name, once the token or password is verified
+	AccessKey string // once verified
+	User      string // domain/name, likewise
 	Proxied   bool   // see proxied
 	RequestID string
 	Status    int // 0 while in flight, or if no answer was sent
 	Start     time.Time
-	Duration  time.Duration // 0 while in flight
+	Duration  time.Duration
 	InFlight  bool
 	Cancelled bool // the client disconnected before the answer was complete
 }
@@ -84,7 +83,7 @@ func (s *Simulator) Requests() []Request {
 	return out
 }
 
-// Count returns the number of requests for a target, including those in flight and refused ones.
+// Count returns the number of requests for a target, including refused ones and those in flight.
 func (s *Simulator) Count(t Target) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +106,7 @@ func (s *Simulator) InFlight() int {
 	return s.record.inFlight
 }
 
-// PeakInFlight returns the largest number of requests that were in flight at once.
+// PeakInFlight returns the highest number in flight at once.
 func (s *Simulator) PeakInFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +120,7 @@ func (s *Simulator) Cancelled() int {
 	return s.record.cancelled
 }
 
-// ForgetRequests clears the record. Requests in flight still count as such, but are no longer listed.
+// ForgetRequests clears the record. Requests in flight are still counted, but not listed.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +130,7 @@ func (s *Simulator) ForgetRequests() {
 	s.record.peak = s.record.inFlight
 }
 
-// secretHeaders returns the headers whose values are not recorded.
+// secretHeaders are not recorded.
 func secretHeaders() []string {
 	return []string{
 		"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token",
@@ -139,7 +138,7 @@ func secretHeaders() []string {
 	}
 }
 
-// proxied reports whether a request came through a proxy, or was written for one: only proxies are sent absolute URLs.
+// proxied reports whether a proxy sent the request, or should have received it: only proxies are sent absolute URLs.
 func proxied(r *http.Request) bool {
 	for name := range r.Header {
 		if name == "X-Forwarded-For" || name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "Proxy-") {
@@ -149,8 +148,7 @@ func proxied(r *http.Request) bool {
 	return r.RequestURI != "" && r.URL.IsAbs()
 }
 
-// begin records the start of a request.
-func (s *Simulator) begin(r *http.Request, route route) *Request {
+func (s *Simulator) recordStart(r *http.Request, route route) *Request {
 	header := r.Header.Clone()
 	for _, name := range secretHeaders() {
 		if len(header.Values(name)) > 0 {
@@ -178,8 +176,7 @@ func (s *Simulator) begin(r *http.Request, route route) *Request {
 	return rec
 }
 
-// end records the end of a request.
-func (s *Simulator) end(ctx context.Context, rec *Request) {
+func (s *Simulator) recordEnd(ctx context.Context, rec *Request) {
 	gone := ctx.Err() != nil && !errors.Is(context.Cause(ctx), errClosing)
 	now := s.opts.Now()
 
@@ -194,8 +191,7 @@ func (s *Simulator) end(ctx context.Context, rec *Request) {
 	}
 }
 
-// note updates a record under the lock of its readers.
-func (s *Simulator) note(change func()) {
+func (s *Simulator) updateRecord(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()

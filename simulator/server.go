@@ -15,7 +15,7 @@ import (
 
 // Server serves a Simulator on a loopback port.
 type Server struct {
-	// URL is the base URL of all services, such as http://127.0.0.1:41234.
+	// URL is the endpoint of all services, such as http://127.0.0.1:41234.
 	URL string
 
 	http     *http.Server
@@ -57,7 +57,7 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 	return srv, nil
 }
 
-// counted tracks handlers: those that hijack their connection outlive it.
+// counted tracks handlers, because those that hijack their connection outlive it.
 func (srv *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		srv.open.Add(1)
@@ -66,7 +66,6 @@ func (srv *Server) counted(h http.Handler) http.Handler {
 	})
 }
 
-// track counts connections. StateNew comes before Serve returns, StateClosed after the last handler.
 func (srv *Server) track(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -80,8 +79,7 @@ func (srv *Server) track(_ net.Conn, state http.ConnState) {
 // Accepted returns the number of connections accepted so far.
 func (srv *Server) Accepted() int { return int(srv.accepted.Load()) }
 
-// Close stops the server at once, cutting off requests in flight. It returns when all its goroutines have ended, or
-// when ctx is done.
+// Close cuts off requests in flight, and returns when all goroutines have ended or ctx is done.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.end(errClosing)
 	closeErr := srv.http.Close()

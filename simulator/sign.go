@@ -20,7 +20,6 @@ const (
 	dateTolerance = 15 * time.Minute
 )
 
-// authorization is a parsed Authorization header.
 type authorization struct {
 	access        string
 	signedHeaders []string
@@ -50,8 +49,8 @@ func parseAuthorization(header string) (authorization, bool) {
 
 func (a authorization) signs(name string) bool { return slices.Contains(a.signedHeaders, name) }
 
-// canonical returns the canonical request. It reports false if signed headers are not lower-case, sorted, unique and
-// present, or if the path or query cannot be unescaped.
+// canonical fails if signed headers are not lower-case, sorted, unique and present, or if the path or query is
+// malformed.
 func canonical(r *http.Request, body []byte, signed []string) (string, bool) {
 	path, ok := canonicalPath(r.URL.EscapedPath())
 	if !ok {
@@ -126,7 +125,7 @@ func canonicalQuery(raw string) (string, bool) {
 	return strings.Join(out, "&"), true
 }
 
-// escape writes every byte but A-Z a-z 0-9 - _ . ~ as %XX.
+// escape keeps A-Z a-z 0-9 - _ . ~ only.
 func escape(s string) string {
 	const upperHex = "0123456789ABCDEF"
 	var out strings.Builder
@@ -144,7 +143,6 @@ func escape(s string) string {
 	return out.String()
 }
 
-// sign returns the signature of a canonical request in hex.
 func sign(canonicalRequest, date, secret string) string {
 	hash := sha256.Sum256([]byte(canonicalRequest))
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -152,79 +150,77 @@ func sign(canonicalRequest, date, secret string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// speaker is the authenticated sender of a request.
-type speaker struct {
+// caller is the authenticated sender of a request.
+type caller struct {
 	access string   // access key, empty with a token
 	user   userID   // empty with a key
 	opens  []string // project IDs
 }
 
-// authorize authenticates a request by its token, or else by its signature, and checks its project. Refusals have the
-// gateway's codes and messages.
-func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
-	who, refused := s.identify(r, body, projectID)
+// authorize checks the token, or else the signature, and the project. Refusals have the gateway's codes and messages.
+func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (caller, *refusal) {
+	c, refused := s.identify(r, body, projectID)
 	if refused != nil {
-		return speaker{}, refused
+		return caller{}, refused
 	}
 	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
-		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
 	}
-	if projectID != "" && !slices.Contains(who.opens, projectID) {
-		return speaker{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
+	if projectID != "" && !slices.Contains(c.opens, projectID) {
+		return caller{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
 	}
-	return who, nil
+	return c, nil
 }
 
-func (s *Simulator) identify(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
+func (s *Simulator) identify(r *http.Request, body []byte, projectID string) (caller, *refusal) {
 	if token := r.Header.Get("X-Auth-Token"); token != "" {
-		return s.bearer(token)
+		return s.callerByToken(token)
 	}
-	return s.signer(r, body, projectID)
+	return s.callerBySignature(r, body, projectID)
 }
 
-// signer returns the caller that signed the request.
-func (s *Simulator) signer(r *http.Request, body []byte, projectID string) (speaker, *refusal) {
+func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID string) (caller, *refusal) {
 	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok {
-		return speaker{}, unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
+		return caller{}, unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
 	}
 	key, opens, found := s.key(auth.access, projectID)
 	if !found {
-		return speaker{}, unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
+		return caller{}, unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
 	}
 
 	date := r.Header.Get("X-Sdk-Date")
 	signedAt, err := time.Parse(dateLayout, date)
 	if err != nil || !auth.signs("x-sdk-date") {
-		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
+		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
 	}
 	now := s.opts.Now()
 	if now.Sub(signedAt).Abs() > dateTolerance {
-		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
+		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
 			date+",server time:"+now.UTC().Format(dateLayout))
 	}
 
 	request, ok := canonical(r, body, auth.signedHeaders)
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
 		// The real gateway also echoes the canonical request, including secret headers: clients must not log it.
-		return speaker{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
+		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
 			strings.ReplaceAll(request, "\n", "|"))
 	}
 	if key.SecurityToken != "" && (!auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken) {
-		return speaker{}, unauthorized("APIGW.0307", "The token must be updated.")
+		return caller{}, unauthorized("APIGW.0307", "The token must be updated.")
 	}
 	if !key.Expires.IsZero() && !now.Before(key.Expires) {
-		return speaker{}, unauthorized("APIGW.0307", "The token must be updated.")
+		return caller{}, unauthorized("APIGW.0307", "The token must be updated.")
 	}
-	return speaker{access: auth.access, opens: opens}, nil
+	return caller{access: auth.access, opens: opens}, nil
 }
 
-// key returns an access key and the projects that it opens. If projects differ in the key's secret, projectID decides.
+// key returns an access key and the IDs of its projects. If these disagree on the key, projectID decides.
 func (s *Simulator) key(access, projectID string) (key Key, opens []string, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.temporary[access]; t != nil {
-		return t.Key, s.open(t.projects), true
+		return t.Key, s.orAllProjects(t.projects), true
 	}
 	for _, p := range s.projects {
 		i := slices.IndexFunc(p.Keys, func(k Key) bool { return k.Access == access })

@@ -7,9 +7,8 @@
 // The same address also serves the sources of credentials: IAM's project list and password logins, the metadata service
 // of an ECS machine with an agency, and the temporary keys of a CCE pod.
 //
-// The package implements the vendor's documentation independently. It never imports the client that it checks, so that
-// one misreading of the wire format cannot hide in a shared struct. It uses the standard library only and listens on
-// 127.0.0.1 only.
+// It never imports the client that it checks, so that a misreading of the wire format cannot hide in a shared struct. It
+// uses the standard library only and listens on 127.0.0.1 only.
 package simulator
 
 import (
@@ -24,20 +23,18 @@ import (
 type Options struct {
 	// Now is the simulator's clock; nil means time.Now.
 	Now func() time.Time
-	// Seed makes the fleet, its events and its faults repeatable. Tokens and temporary keys are always random.
+	// Seed makes the fleet's events and faults repeatable. Tokens and temporary keys are always random.
 	Seed uint64
-	// ClusterPageCap limits a page of the cluster list whatever the request's limit; 0 means no cap.
-	ClusterPageCap int
-	// ConnectionPageCap does the same for connection lists.
+	// ClusterPageCap and ConnectionPageCap limit a page whatever the request's limit; 0 means no cap.
+	ClusterPageCap    int
 	ConnectionPageCap int
-	// ConnectionsByStart selects the API of 2023 to mid-2025, which pages connections by start (1 to 1,000) instead of
-	// offset.
+	// ConnectionsByStart selects the API of 2023 to mid-2025: start (1 to 1,000) instead of offset.
 	ConnectionsByStart bool
-	// KeepRequests is the number of requests that Requests remembers; 0 means 10,000.
+	// KeepRequests limits what Requests remembers; 0 means 10,000.
 	KeepRequests int
-	// TokenLife is the lifetime of an IAM token; 0 means 24 hours.
+	// TokenLife is the lifetime of IAM tokens; 0 means 24 hours.
 	TokenLife time.Duration
-	// LockKeys locks an access key, in all projects, at the fifth refusal in a row.
+	// LockKeys locks an access key at the fifth refusal in a row, over all projects.
 	LockKeys bool
 }
 
@@ -61,8 +58,8 @@ func (j JSON) MarshalJSON() ([]byte, error) {
 	return []byte(j), nil
 }
 
-// Key is an access key. With a SecurityToken it is temporary: requests must send and sign X-Security-Token. It is
-// refused from Expires on; the zero time means never.
+// Key is an access key, valid until Expires if that is set. With a SecurityToken it is temporary: requests must also
+// send and sign X-Security-Token.
 type Key struct {
 	Access, Secret, SecurityToken string
 	Expires                       time.Time
@@ -71,7 +68,7 @@ type Key struct {
 // String omits the secrets, so that a key can be printed.
 func (k Key) String() string { return "key " + k.Access }
 
-// GoString does the same for %#v.
+// GoString omits the secrets too.
 func (k Key) GoString() string { return k.String() }
 
 // Project is a project of an account in one region.
@@ -112,7 +109,7 @@ type Cluster struct {
 	Still bool
 }
 
-// Connection is a VPC endpoint of a cluster, with its fields in the order of the vendor's example.
+// Connection is a VPC endpoint of a cluster, in the field order of the vendor's example.
 type Connection struct {
 	ID            string `json:"id"`
 	Status        string `json:"status"`
@@ -134,7 +131,7 @@ type Permission struct {
 	CreatedAt  JSON   `json:"created_at,omitempty"`
 }
 
-// Simulator holds the fleet and serves it as an http.Handler. Its methods are safe for concurrent use.
+// Simulator is an http.Handler that serves the fleet. Its methods are safe for concurrent use.
 type Simulator struct {
 	opts Options
 
@@ -192,10 +189,10 @@ func New(o Options) *Simulator {
 // String shows nothing, because most of the content is secret.
 func (s *Simulator) String() string { return "simulator" }
 
-// GoString does the same for %#v.
+// GoString shows nothing either.
 func (s *Simulator) GoString() string { return s.String() }
 
-// AddProject adds a project, or replaces the name, region and keys of the one with the same ID.
+// AddProject adds a project, or replaces the one with the same ID except for its clusters.
 func (s *Simulator) AddProject(p Project) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,7 +204,7 @@ func (s *Simulator) AddProject(p Project) {
 	s.projects = append(s.projects, &project{Project: p})
 }
 
-// Projects returns all projects with their keys, in the order in which they were added.
+// Projects returns copies of all projects, in the order in which they were added.
 func (s *Simulator) Projects() []Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,8 +216,7 @@ func (s *Simulator) Projects() []Project {
 	return out
 }
 
-// AddCluster adds a cluster to a project, or replaces the one with the same ID. It panics if the project does not
-// exist.
+// AddCluster adds a cluster, or replaces the one with the same ID. It panics if the project does not exist.
 func (s *Simulator) AddCluster(projectID string, c Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,8 +245,7 @@ func (s *Simulator) RemoveCluster(id string) bool {
 	return false
 }
 
-// UpdateCluster changes a cluster in place and reports whether it exists. The function must neither call the simulator
-// nor keep the pointer.
+// UpdateCluster changes a cluster in place and reports whether it exists. The function must not call the simulator.
 func (s *Simulator) UpdateCluster(id string, change func(*Cluster)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,7 +288,7 @@ func (s *Simulator) Clusters(projectID string) []Cluster {
 	return out
 }
 
-// project returns a project, or nil. The caller holds s.mu.
+// project returns nil if there is none. The caller holds s.mu.
 func (s *Simulator) project(id string) *project {
 	i := slices.IndexFunc(s.projects, func(p *project) bool { return p.ID == id })
 	if i < 0 {

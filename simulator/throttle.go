@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// Throttle is a rate limit of the gateway. The first request opens a window that admits Limit requests; the others get
-// 429 with APIGW.0308 at once. The first request after the window opens the next one.
+// Throttle is a rate limit of the gateway. A request opens a window that admits Limit requests; the others get 429 with
+// APIGW.0308. The first request after the window opens the next one.
 type Throttle struct {
 	Limit      int           // 0 admits nothing
 	Window     time.Duration // must be positive unless Limit is 0
-	RetryAfter string        // header value; empty omits it
+	RetryAfter string        // omitted if empty
 }
 
-// window is a Throttle with the requests that it has admitted.
 type window struct {
 	Throttle
 	opened  time.Time
 	allowed int
 }
 
-// SetThrottle sets or replaces the limit of a target, which can also be WholeProject. Requests with refused credentials
-// do not count. Throttled requests meet no Fault.
+// SetThrottle limits a target, which can also be WholeProject. Requests with refused credentials do not count.
+// Throttled ones meet no Fault.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +36,6 @@ func (s *Simulator) RemoveThrottle(t Target) {
 	delete(s.throttles, t)
 }
 
-// throttle returns the answer to a request over a limit, or nil.
 func (s *Simulator) throttle(route route, requestID string) *answer {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -57,7 +55,6 @@ func (s *Simulator) throttle(route route, requestID string) *answer {
 	return nil
 }
 
-// allow counts a request and reports whether it is within the limit.
 func (w *window) allow(now time.Time) bool {
 	if w.opened.IsZero() || now.Sub(w.opened) >= w.Window {
 		w.opened, w.allowed = now, 0
