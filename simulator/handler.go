@@ -43,6 +43,16 @@ func unauthorized(code, message string) *refusal {
 	return &refusal{http.StatusUnauthorized, code, message}
 }
 
+func incorrectIAM(reason string) *refusal {
+	return unauthorized("APIGW.0301", "Incorrect IAM authentication information: "+reason)
+}
+
+func unknownKey(access string) *refusal {
+	return unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+access)
+}
+
+func outdatedToken() *refusal { return unauthorized("APIGW.0307", "The token must be updated.") }
+
 // ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler where a fault closes the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := routeOf(r)

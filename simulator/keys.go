@@ -23,12 +23,13 @@ type keyState struct {
 // RefuseKey refuses an access key in requests that arrive from now on. The code is one of the gateway, such as
 // APIGW.0301 (revoked) or APIGW.0307 (expired), sent with 401, or CSS.0045, sent with 400.
 func (s *Simulator) RefuseKey(access, code string) {
-	r := unauthorized(code, "Incorrect IAM authentication information: verify aksk signature fail")
+	r := incorrectIAM("verify aksk signature fail")
+	r.code = code
 	switch code {
 	case "APIGW.0303":
-		r.message = "Incorrect app authentication information: app not found, appkey " + access
+		r = unknownKey(access)
 	case "APIGW.0307":
-		r.message = "The token must be updated."
+		r = outdatedToken()
 	case codeTokenIncorrect:
 		r = &refusal{http.StatusBadRequest, code, "The token is incorrect."}
 	}
@@ -89,7 +90,7 @@ func (s *Simulator) refusedKey(access string) *refusal {
 	case k == nil:
 		return nil
 	case k.locked:
-		return unauthorized("APIGW.0301", "Incorrect IAM authentication information: the access key is locked")
+		return incorrectIAM("the access key is locked")
 	default:
 		return k.refuse
 	}

@@ -13,8 +13,8 @@ import (
 // maxLivelyConnections is where Step stops adding connections.
 const maxLivelyConnections = 40
 
-// The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the underlying VPC endpoint service
-// has the others.
+// The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the rest come from the underlying
+// VPC endpoint service.
 const (
 	statusAccepted = "accepted"
 	statusRejected = "rejected"

@@ -214,7 +214,7 @@ func (s *Simulator) callerByToken(text string) (caller, *refusal) {
 	defer s.mu.Unlock()
 	t := s.tokens[sha256.Sum256([]byte(text))]
 	if t == nil || !now.Before(t.expires) {
-		return caller{}, unauthorized("APIGW.0307", "The token must be updated.")
+		return caller{}, outdatedToken()
 	}
 	return caller{user: t.user, opens: []string{t.project}}, nil
 }

@@ -5,7 +5,6 @@ package simulator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -35,13 +34,9 @@ type relayed struct {
 // StartRelay listens on a free port of 127.0.0.1 and forwards to the address target until Close. The context only
 // bounds listening.
 func StartRelay(ctx context.Context, target string) (*Relay, error) {
-	if err := ctx.Err(); err != nil { // Listen does not always check
-		return nil, fmt.Errorf("simulator: starting relay: %w", err)
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	listener, err := listen(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("simulator: starting relay: %w", err)
+		return nil, err
 	}
 	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Relay{

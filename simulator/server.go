@@ -28,13 +28,9 @@ type Server struct {
 
 // Start listens on a free port of 127.0.0.1 and serves until Close. The context only bounds listening.
 func (s *Simulator) Start(ctx context.Context) (*Server, error) {
-	if err := ctx.Err(); err != nil { // Listen does not always check
-		return nil, fmt.Errorf("simulator: starting server: %w", err)
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	listener, err := listen(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("simulator: starting server: %w", err)
+		return nil, err
 	}
 	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	srv := &Server{
@@ -55,6 +51,18 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 		srv.err = srv.http.Serve(listener)
 	}()
 	return srv, nil
+}
+
+// listen listens on a free port of 127.0.0.1.
+func listen(ctx context.Context) (net.Listener, error) {
+	if err := ctx.Err(); err != nil { // Listen does not always check
+		return nil, fmt.Errorf("simulator: listening: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("simulator: listening: %w", err)
+	}
+	return listener, nil
 }
 
 // counted tracks handlers, because those that hijack their connection outlive it.

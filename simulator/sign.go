@@ -159,12 +159,18 @@ type caller struct {
 
 // authorize checks the token, or else the signature, and the project. Refusals have the gateway's codes and messages.
 func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (caller, *refusal) {
-	c, refused := s.identify(r, body, projectID)
+	var c caller
+	var refused *refusal
+	if token := r.Header.Get("X-Auth-Token"); token != "" {
+		c, refused = s.callerByToken(token)
+	} else {
+		c, refused = s.callerBySignature(r, body, projectID)
+	}
 	if refused != nil {
 		return caller{}, refused
 	}
 	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
-		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+		return caller{}, incorrectIAM("project id does not match")
 	}
 	if projectID != "" && !slices.Contains(c.opens, projectID) {
 		return caller{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
@@ -172,45 +178,38 @@ func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (c
 	return c, nil
 }
 
-func (s *Simulator) identify(r *http.Request, body []byte, projectID string) (caller, *refusal) {
-	if token := r.Header.Get("X-Auth-Token"); token != "" {
-		return s.callerByToken(token)
-	}
-	return s.callerBySignature(r, body, projectID)
-}
-
 func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID string) (caller, *refusal) {
 	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok {
-		return caller{}, unauthorized("APIGW.0305", "Incorrect authentication information: authorization header missing or malformed")
+		return caller{}, unauthorized("APIGW.0305",
+			"Incorrect authentication information: authorization header missing or malformed")
 	}
 	key, opens, found := s.key(auth.access, projectID)
 	if !found {
-		return caller{}, unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+auth.access)
+		return caller{}, unknownKey(auth.access)
 	}
 
 	date := r.Header.Get("X-Sdk-Date")
 	signedAt, err := time.Parse(dateLayout, date)
 	if err != nil || !auth.signs("x-sdk-date") {
-		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed")
+		return caller{}, incorrectIAM("x-sdk-date missing, malformed or not signed")
 	}
 	now := s.opts.Now()
 	if now.Sub(signedAt).Abs() > dateTolerance {
-		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: signature expired, signature time:"+
-			date+",server time:"+now.UTC().Format(dateLayout))
+		return caller{}, incorrectIAM(
+			"signature expired, signature time:" + date + ",server time:" + now.UTC().Format(dateLayout))
 	}
 
 	request, ok := canonical(r, body, auth.signedHeaders)
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
 		// The real gateway also echoes the canonical request, including secret headers: clients must not log it.
-		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"+
-			strings.ReplaceAll(request, "\n", "|"))
+		return caller{}, incorrectIAM(
+			"verify aksk signature fail, canonicalRequest:" + strings.ReplaceAll(request, "\n", "|"))
 	}
-	if key.SecurityToken != "" && (!auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken) {
-		return caller{}, unauthorized("APIGW.0307", "The token must be updated.")
-	}
-	if !key.Expires.IsZero() && !now.Before(key.Expires) {
-		return caller{}, unauthorized("APIGW.0307", "The token must be updated.")
+	hasToken := auth.signs("x-security-token") && r.Header.Get("X-Security-Token") == key.SecurityToken
+	expired := !key.Expires.IsZero() && !now.Before(key.Expires)
+	if key.SecurityToken != "" && !hasToken || expired {
+		return caller{}, outdatedToken()
 	}
 	return caller{access: auth.access, opens: opens}, nil
 }

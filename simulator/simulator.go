@@ -7,8 +7,8 @@
 // The same address also serves the sources of credentials: IAM's project list and password logins, the metadata service
 // of an ECS machine with an agency, and the temporary keys of a CCE pod.
 //
-// It never imports the client that it checks, so that a misreading of the wire format cannot hide in a shared struct. It
-// uses the standard library only and listens on 127.0.0.1 only.
+// It never imports the client that it checks, so that a misreading of the wire format cannot hide in a shared struct.
+// It uses the standard library only and listens on 127.0.0.1 only.
 package simulator
 
 import (
