@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// askDemo asks as the project itself.
+// askDemo sends a request signed with the project's own key.
 func askDemo(t *testing.T, s *Simulator, p Project, date time.Time, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
@@ -84,9 +84,8 @@ func TestDemoAnswers(t *testing.T) {
 	}
 }
 
-// TestDemoKeepsItsSights makes sure that what the demo is there to show stays
-// while its fleet lives.
-func TestDemoKeepsItsSights(t *testing.T) {
+// TestStepKeepsWhatTheDemoShows checks that Step removes nothing that the demo is meant to show.
+func TestStepKeepsWhatTheDemoShows(t *testing.T) {
 	s := Demo(Options{Now: testNow, Seed: 7})
 	check := func(when string) {
 		statuses, switches, whitelists, engines, states := map[string]bool{}, map[JSON]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -160,9 +159,8 @@ func keys[K ~string](m map[K]bool) []string {
 	return out
 }
 
-// TestDemoIsSimulated holds the promise that its keys are obviously made up,
-// and that ids are unique and the same in every run.
-func TestDemoIsSimulated(t *testing.T) {
+// TestDemoKeysAndIDs checks that keys are obviously fake, and that IDs are unique and the same in every run.
+func TestDemoKeysAndIDs(t *testing.T) {
 	s, again := Demo(Options{Now: testNow}), Demo(Options{Now: testNow, Seed: 9})
 	ids := map[string]bool{}
 	var regions []string

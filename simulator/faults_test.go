@@ -18,7 +18,6 @@ import (
 	"time"
 )
 
-// ofCluster is what most tests spoil.
 func ofCluster() Target { return Target{Connections, testCluster} }
 
 func TestFaultAnswers(t *testing.T) {
@@ -64,7 +63,7 @@ func TestFaultAnswers(t *testing.T) {
 	}
 }
 
-// statuses asks n times and joins the answers' statuses.
+// statuses sends n requests and joins the statuses of the answers.
 func statuses(t *testing.T, s *Simulator, target string, n int) string {
 	t.Helper()
 	var out []string
@@ -74,7 +73,7 @@ func statuses(t *testing.T, s *Simulator, target string, n int) string {
 	return strings.Join(out, " ")
 }
 
-func TestFaultTurns(t *testing.T) {
+func TestFaultSequence(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		faults []Fault
@@ -124,7 +123,7 @@ func TestFaultTargets(t *testing.T) {
 	check("200 200 502 501")
 }
 
-func TestFaultsHideNoBadSignature(t *testing.T) {
+func TestFaultsDoNotHideInvalidSignatures(t *testing.T) {
 	s := newTest(Options{})
 	s.SetFault(ofCluster(), Fault{Status: 500})
 	r := signed(t.Context(), "http://css.test", connectionsPath)
@@ -144,7 +143,7 @@ func TestFaultProbability(t *testing.T) {
 	}
 	first := run(1)
 	if n := strings.Count(first, "500"); n < 70 || n > 130 {
-		t.Errorf("%d of 200 requests struck", n)
+		t.Errorf("%d of 200 requests failed, want about 100", n)
 	}
 	if run(1) != first {
 		t.Error("the same seed gave other faults")
@@ -176,7 +175,7 @@ func TestFaultPages(t *testing.T) {
 		{"page cap above the limit", Fault{PageCap: 4}, "?limit=2", "0 1"},
 		{"offset ignored", Fault{IgnoreOffset: true}, "?limit=2&offset=2", "0 1"},
 		{"ids repeated", Fault{RepeatIDs: true}, "?limit=2&offset=2", "2 3 2"},
-		{"all of it", Fault{PageCap: 2, IgnoreOffset: true, RepeatIDs: true}, "?offset=2", "0 1 0"},
+		{"combined", Fault{PageCap: 2, IgnoreOffset: true, RepeatIDs: true}, "?offset=2", "0 1 0"},
 		{"nothing to repeat", Fault{RepeatIDs: true}, "?offset=5", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -197,7 +196,6 @@ func TestFaultPages(t *testing.T) {
 	}
 }
 
-// TestLatencyAndHang runs without a network, on a clock of its own.
 func TestLatencyAndHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTest(Options{})
@@ -245,8 +243,8 @@ func TestBrokenConnections(t *testing.T) {
 		_ = resp.Body.Close()
 		t.Errorf("dropped: status %d, want no answer", resp.StatusCode)
 	}
-	eventually(t, "the end of the dropped request", func() bool { return s.InFlight() == 0 })
-	for _, r := range s.Requests() { // net/http may have tried twice
+	eventually(t, "end of the dropped request", func() bool { return s.InFlight() == 0 })
+	for _, r := range s.Requests() { // net/http may have retried
 		if r.Status != 0 || r.Cancelled || r.InFlight {
 			t.Errorf("dropped: recorded %+v", r)
 		}
@@ -273,15 +271,15 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
-// fetched is an answer with as much of its body as came.
+// fetched is an answer with the part of its body that arrived.
 type fetched struct {
 	status int
 	header http.Header
-	length int64 // as promised
+	length int64 // Content-Length
 	body   string
 }
 
-// fetch gives an answer, and how its end came.
+// fetch returns an answer and the error of reading its body.
 func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
 	t.Helper()
 	resp, err := client.Do(signed(t.Context(), url, connectionsPath))
@@ -293,8 +291,8 @@ func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
 	return fetched{resp.StatusCode, resp.Header, resp.ContentLength, string(body)}, err
 }
 
-// TestPace has answers that come late, byte by byte, and yet are right.
-func TestPace(t *testing.T) {
+// TestSlowAnswers checks that slow answers are complete.
+func TestSlowAnswers(t *testing.T) {
 	const right = `{"connections":[],"total_count":0}`
 	for name, tc := range map[string]struct {
 		fault Fault
@@ -328,8 +326,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestNeverEnding has clients who give up, and notices it.
-func TestNeverEnding(t *testing.T) {
+// TestDisconnectEndsEndlessAnswer checks that a disconnect ends an endless answer.
+func TestDisconnectEndsEndlessAnswer(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault  Fault
 		status int // recorded
@@ -354,7 +352,7 @@ func TestNeverEnding(t *testing.T) {
 				if err := signed(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the request", func() bool { return s.InFlight() == 1 })
+				eventually(t, "start of the request", func() bool { return s.InFlight() == 1 })
 				if tc.fault.Endless {
 					if _, err := io.CopyN(io.Discard, conn, 400); err != nil {
 						t.Fatal(err)
@@ -366,7 +364,7 @@ func TestNeverEnding(t *testing.T) {
 					}
 				}
 				_ = conn.Close()
-				eventually(t, "its end", func() bool { return s.InFlight() == 0 })
+				eventually(t, "end of the request", func() bool { return s.InFlight() == 0 })
 				r := s.Requests()[0]
 				if gone := who == "client"; r.Cancelled != gone || (s.Cancelled() == 1) != gone || r.Status != tc.status {
 					t.Errorf("ended by the %s: recorded %+v, %d cancelled, want status %d", who, r, s.Cancelled(), tc.status)
@@ -394,7 +392,6 @@ func TestEndless(t *testing.T) {
 	}
 }
 
-// TestGzip compresses, and makes a bomb of little.
 func TestGzip(t *testing.T) {
 	const right = `{"connections":[],"total_count":0}`
 	s := newTest(Options{})
@@ -416,7 +413,7 @@ func TestGzip(t *testing.T) {
 			t.Errorf("padding %d: %q, %v", padding, head, err)
 		}
 		if n, err := io.Copy(io.Discard, plain); err != nil || n != int64(padding) { //nolint:gosec // it is a bomb
-			t.Errorf("%d blanks follow, want %d: %v", n, padding, err)
+			t.Errorf("%d trailing blanks, want %d: %v", n, padding, err)
 		}
 	}
 }
@@ -449,7 +446,7 @@ func TestHeaderBytes(t *testing.T) {
 	}
 }
 
-// TestGarbage is seen best without a client of HTTP.
+// TestGarbage reads the raw connection, without an HTTP client.
 func TestGarbage(t *testing.T) {
 	const greeting = "SSH-2.0-OpenSSH_9.2\r\n"
 	s := newTest(Options{})
@@ -466,7 +463,7 @@ func TestGarbage(t *testing.T) {
 	if got, err := io.ReadAll(bufio.NewReader(conn)); err != nil || string(got) != greeting {
 		t.Errorf("%q, %v", got, err)
 	}
-	eventually(t, "its end", func() bool { return s.InFlight() == 0 })
+	eventually(t, "end of the request", func() bool { return s.InFlight() == 0 })
 	if r := s.Requests()[0]; r.Status != 0 || r.Cancelled {
 		t.Errorf("recorded %+v", r)
 	}

@@ -14,9 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestSeedExample is the example of the vendor's page of 2025-08-15, without
-// the spaces.
-func TestSeedExample(t *testing.T) {
+// TestVendorExample compares with the compacted example of the vendor's page of 2025-08-15.
+func TestVendorExample(t *testing.T) {
 	s := newTest(Options{})
 	const owner = "db9b76a0d9ae431f8e85e89da2ca867c"
 	s.UpdateCluster(testCluster, func(c *Cluster) {
@@ -98,7 +97,7 @@ func TestOptionalValues(t *testing.T) {
 	}
 }
 
-// fill gives the cluster n connections, ids 0 to n-1.
+// fill replaces the cluster's connections by n, with the IDs 0 to n-1.
 func fill(s *Simulator, n int) {
 	s.UpdateCluster(testCluster, func(c *Cluster) {
 		c.Connections = nil
@@ -108,7 +107,7 @@ func fill(s *Simulator, n int) {
 	})
 }
 
-// span is "from … to-1", joined.
+// span joins the numbers from … to-1.
 func span(from, to int) string {
 	var out []string
 	for i := from; i < to; i++ {
@@ -127,7 +126,7 @@ func TestConnectionPages(t *testing.T) {
 		{"?limit=2&offset=3", "3 4"},
 		{"?offset=0", span(0, 10)},
 		{"?limit=1000&offset=1000", span(1000, 2000)},
-		{"?limit=2&start=5", "0 1"}, // the page knows no start
+		{"?limit=2&start=5", "0 1"}, // start is ignored
 	} {
 		l := getList(t, s, connectionsPath+tc.query)
 		if l.ids() != tc.want || l.TotalCount != 2100 {
@@ -150,7 +149,7 @@ func TestConnectionPagesByStart(t *testing.T) {
 		{"?limit=2&start=1", "0 1"},
 		{"?limit=2&start=5", "4 5"},
 		{"?limit=2&start=1000", "999 1000"},
-		{"?limit=2&offset=5", "0 1"}, // the page knows no offset
+		{"?limit=2&offset=5", "0 1"}, // offset is ignored
 	} {
 		if l := getList(t, s, connectionsPath+tc.query); l.ids() != tc.want || l.TotalCount != 2100 {
 			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, l.ids(), l.TotalCount, tc.want)
@@ -249,7 +248,7 @@ func TestClusterBody(t *testing.T) {
 	var got []map[string]any
 	for _, c := range body.Clusters {
 		if len(c) <= len(used) {
-			t.Errorf("no fields to be ignored: %v", c)
+			t.Errorf("no extra fields in %v", c)
 		}
 		m := map[string]any{}
 		for _, name := range used {
@@ -261,7 +260,7 @@ func TestClusterBody(t *testing.T) {
 		}
 		for _, instance := range c["instances"].([]any) {
 			if size, ok := instance.(map[string]any)["volume"].(map[string]any)["size"].(float64); !ok || size <= 0 {
-				t.Errorf("the size of a volume is no number: %v", instance)
+				t.Errorf("invalid volume size: %v", instance)
 			}
 		}
 		got = append(got, m)

@@ -59,7 +59,7 @@ func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
 	}
 }
 
-func TestLockedKeyIsTold(t *testing.T) {
+func TestLockedKeyAnswer(t *testing.T) {
 	s := newTest(Options{LockKeys: true})
 	uses(t, s, connectionsPath, wrongKey(), wrongKey(), wrongKey(), wrongKey(), wrongKey())
 	w := httptest.NewRecorder()
@@ -70,7 +70,7 @@ func TestLockedKeyIsTold(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreCountedOverAllProjects also counts the refusals of every endpoint and of faults.
+// TestRefusalsAreCountedOverAllProjects also covers all endpoints and faults.
 func TestRefusalsAreCountedOverAllProjects(t *testing.T) {
 	s := newTest(Options{LockKeys: true})
 	s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{rightKey()}})
@@ -97,20 +97,19 @@ func TestRefusalsAreCountedOverAllProjects(t *testing.T) {
 	}
 }
 
-// TestWhatSaysNothingAboutTheKey holds that denials and other failures are no refusals, and that a throttled request is
-// no acceptance either.
-func TestWhatSaysNothingAboutTheKey(t *testing.T) {
+// TestOtherFailuresAreNoRefusals also checks that a throttled request does not end a row of refusals.
+func TestOtherFailuresAreNoRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		fault  Fault // of the cluster
+		fault  Fault
 		target string
-		inARow int // after a refusal, that request and another refusal
+		inARow int // after a refusal, the request and another refusal
 	}{
 		"denied project": {Fault{}, "/v1.0/proj2/clusters", 1},
 		"another 400":    {Fault{Status: 400, Body: `{"errCode":"CSS.0001"}`}, connectionsPath, 1},
 		"server error":   {Fault{Status: 500}, connectionsPath, 1},
 		"429 by a fault": {Fault{Status: 429}, connectionsPath, 2},
 		"throttled":      {Fault{}, "/v3/projects?name=cn-north-4", 2},
-		"no such call":   {Fault{}, "/nothing/here", 2},
+		"unknown call":   {Fault{}, "/nothing/here", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTest(Options{})
@@ -127,7 +126,7 @@ func TestWhatSaysNothingAboutTheKey(t *testing.T) {
 	}
 }
 
-func TestTokensAreNoKeys(t *testing.T) {
+func TestTokenRefusalsDoNotCountForKeys(t *testing.T) {
 	s := newTest(Options{LockKeys: true})
 	r := signed(t.Context(), "http://css.test", connectionsPath)
 	r.Header.Set("X-Auth-Token", "expired")
@@ -166,9 +165,8 @@ func TestRefuseKey(t *testing.T) {
 	}
 }
 
-// TestRefuseKeyWhileRequestsAreUnderWay runs without a network, on a clock of its own: what arrived before is answered
-// well and late, what arrives after is refused at once.
-func TestRefuseKeyWhileRequestsAreUnderWay(t *testing.T) {
+// TestRefuseKeyWithRequestInFlight checks that only requests that arrive later are refused, at once.
+func TestRefuseKeyWithRequestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTest(Options{})
 		s.SetFault(ofCluster(), Fault{Latency: time.Second})

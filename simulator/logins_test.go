@@ -26,7 +26,7 @@ const (
 
 func testUser() User { return User{Name: "watcher", Domain: "acme", Password: "right"} }
 
-// loginText is the body of the vendor's pages, for the project of the tests.
+// loginText returns the vendor's example of a login to the test project.
 func loginText(password string) string {
 	return loginAs("acme", "watcher", password, `{"id":"proj1"}`)
 }
@@ -36,7 +36,7 @@ func loginAs(domain, name, password, project string) string {
 		name, password, domain, project)
 }
 
-// newLogins is newTest with a user and a second project.
+// newLogins returns newTest with a user and a second project.
 func newLogins(o Options) *Simulator {
 	s := newTest(o)
 	s.AddProject(Project{Region: "eu-de", ID: "proj2"})
@@ -51,7 +51,6 @@ func logIn(t *testing.T, s *Simulator, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-// newTestToken logs in, which must work.
 func newTestToken(t *testing.T, s *Simulator, body string) string {
 	t.Helper()
 	w := logIn(t, s, body)
@@ -61,7 +60,7 @@ func newTestToken(t *testing.T, s *Simulator, body string) string {
 	return w.Header().Get("X-Subject-Token")
 }
 
-// bear asks for connections with a token.
+// bear requests connections with a token.
 func bear(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, connectionsPath, http.NoBody)
@@ -102,7 +101,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%d bytes of token: %.10s", len(token), token)
 		}
 		if w := bear(t, s, token); w.Code != 200 {
-			t.Errorf("a token beside others: %d %s", w.Code, w.Body)
+			t.Errorf("one of several tokens: %d %s", w.Code, w.Body)
 		}
 		if w := bear(t, newLogins(Options{}), token); w.Code != 401 {
 			t.Errorf("a token of another simulator: %d", w.Code)
@@ -121,7 +120,7 @@ func TestLoginAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		name, body string
 		status     int
-		want       string // the whole body; or, of a token, its project
+		want       string // the body, or the project of the token
 	}{
 		{"project's id", loginText("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") + `","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
 		{"project's name", loginAs("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
@@ -158,7 +157,7 @@ func TestLoginBodies(t *testing.T) {
 	right := loginText("right")
 	change := func(old, with string) string {
 		if strings.Count(right, old) != 1 {
-			t.Fatalf("%q is not there once", old)
+			t.Fatalf("body does not contain %q exactly once", old)
 		}
 		return strings.Replace(right, old, with, 1)
 	}
@@ -193,7 +192,7 @@ func TestLoginBodies(t *testing.T) {
 	}
 }
 
-func TestLock(t *testing.T) {
+func TestUserLock(t *testing.T) {
 	s := newLogins(Options{})
 	s.AddUser(User{Name: "other", Domain: "acme", Password: "right"})
 	try := func(password string, n int) string {
@@ -210,7 +209,7 @@ func TestLock(t *testing.T) {
 		want     string
 	}{
 		{"wrong", 4, "401 401 401 401"},
-		{"right", 1, "201"}, // starts the row afresh
+		{"right", 1, "201"}, // ends the row
 		{"wrong", 4, "401 401 401 401"},
 		{"right", 1, "201"},
 		{"wrong", 6, "401 401 401 401 401 403"},
@@ -227,7 +226,7 @@ func TestLock(t *testing.T) {
 		t.Errorf("another user is locked too: %d", w.Code)
 	}
 	if w := bear(t, s, token); w.Code != 200 {
-		t.Errorf("the locked user's token: %d", w.Code)
+		t.Errorf("token of the locked user: %d", w.Code)
 	}
 	s.AddUser(testUser())
 	if got := try("right", 1); got != "201" {
@@ -235,7 +234,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-func TestTokenOpens(t *testing.T) {
+func TestTokenProjects(t *testing.T) {
 	s := newLogins(Options{})
 	token := newTestToken(t, s, loginText("right"))
 	const second = "/v1.0/proj2/clusters"
@@ -279,7 +278,7 @@ func TestTokenOpens(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
 			}
 			if strings.Contains(w.Body.String(), "proj2") {
-				t.Errorf("it shows another project: %s", w.Body)
+				t.Errorf("shows another project: %s", w.Body)
 			}
 			rec := s.Requests()[len(s.Requests())-1]
 			want := ""
@@ -301,15 +300,15 @@ func TestTokenLife(t *testing.T) {
 		c.passed = tc.life - 1
 		second := newTestToken(t, s, loginText("right"))
 		if w := bear(t, s, first); w.Code != 200 {
-			t.Errorf("%v: before its end: %d", tc.life, w.Code)
+			t.Errorf("%v: before expiry: %d", tc.life, w.Code)
 		}
 		c.passed = tc.life
 		if w := bear(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
-			t.Errorf("%v: at its end: %d %s", tc.life, w.Code, w.Body)
+			t.Errorf("%v: at expiry: %d %s", tc.life, w.Code, w.Body)
 		}
 		third := newTestToken(t, s, loginText("right"))
 		if w := bear(t, s, second); w.Code != 200 {
-			t.Errorf("%v: a younger one: %d", tc.life, w.Code)
+			t.Errorf("%v: newer token: %d", tc.life, w.Code)
 		}
 		if n := len(s.tokens); n != 2 {
 			t.Errorf("%v: %d tokens are kept, want 2", tc.life, n)

@@ -25,7 +25,7 @@ const (
 	noMetadataToken = "Unauthorized: the metadata token is missing, wrong or expired."
 )
 
-// do serves a request that has, if name is not empty, one header.
+// do serves a request, with a header unless name is empty.
 func do(t *testing.T, s *Simulator, method, target, body, name, value string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -42,7 +42,7 @@ func withHeader(t *testing.T, method, target, body, name, value string) *http.Re
 	return r
 }
 
-// metadataToken gets a token of the longest life, or nothing.
+// metadataToken requests a token of the longest lifetime.
 func metadataToken(t *testing.T, s *Simulator) string {
 	t.Helper()
 	return do(t, s, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", "21600").Body.String()
@@ -58,8 +58,7 @@ func askPod(t *testing.T, s *Simulator, token, body string) *httptest.ResponseRe
 	return do(t, s, http.MethodPost, PodIdentityPath, body, "Authorization", token)
 }
 
-// keyOf reads the key of either kind of answer, by the names on the wire. The
-// expiry is as it came.
+// keyOf parses the key of either kind of answer, and returns its expiry unparsed.
 func keyOf(t *testing.T, w *httptest.ResponseRecorder) (key Key, expires string) {
 	t.Helper()
 	var body map[string]any
@@ -82,7 +81,7 @@ func keyOf(t *testing.T, w *httptest.ResponseRecorder) (key Key, expires string)
 	return Key{Access: values[0], Secret: values[1], SecurityToken: values[2]}, values[3]
 }
 
-// use asks with a key and gives the status, and the code of an error.
+// use sends a request with a key and returns the status and the error code.
 func use(t *testing.T, s *Simulator, key Key, target string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -157,7 +156,7 @@ func TestNoAgency(t *testing.T) {
 	}
 }
 
-func TestMachineWithoutTokens(t *testing.T) {
+func TestMachineWithoutMetadataTokens(t *testing.T) {
 	for _, status := range []int{404, 405, 503} {
 		s := newTest(Options{})
 		s.SetAgency(Agency{TokenStatus: status})
@@ -177,9 +176,8 @@ func TestMachineWithoutTokens(t *testing.T) {
 	}
 }
 
-// TestTemporaryKeys holds for both givers of keys.
 func TestTemporaryKeys(t *testing.T) {
-	for giver, set := range map[string]func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder{
+	for source, set := range map[string]func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder{
 		"agency": func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder {
 			s.SetAgency(Agency{Projects: projects, Life: life, Early: early})
 			return func() *httptest.ResponseRecorder { return askKey(t, s, metadataToken(t, s)) }
@@ -189,7 +187,7 @@ func TestTemporaryKeys(t *testing.T) {
 			return func() *httptest.ResponseRecorder { return askPod(t, s, "pod", "{}") }
 		},
 	} {
-		t.Run(giver, func(t *testing.T) {
+		t.Run(source, func(t *testing.T) {
 			for _, tc := range []struct{ life, early, wantLife, wantEarly time.Duration }{
 				{0, 0, time.Hour, 30 * time.Minute},
 				{10 * time.Minute, time.Minute, 10 * time.Minute, time.Minute},
@@ -205,23 +203,23 @@ func TestTemporaryKeys(t *testing.T) {
 				}
 				c.passed = tc.wantLife - tc.wantEarly
 				if get() != first {
-					t.Errorf("%+v: another key before it was time", tc)
+					t.Errorf("%+v: key replaced too early", tc)
 				}
 				c.passed++
 				second, expires := keyOf(t, ask())
 				if second.Access == first.Access || second.Secret == first.Secret || second.SecurityToken == first.SecurityToken {
-					t.Errorf("%+v: no new key when it was time", tc)
+					t.Errorf("%+v: key not replaced in time", tc)
 				}
 				if want := c.now().Add(tc.wantLife).Format("2006-01-02T15:04:05.000000Z"); expires != want {
-					t.Errorf("the second expires at %s, want %s", expires, want)
+					t.Errorf("second key expires at %s, want %s", expires, want)
 				}
 				c.passed = tc.wantLife - 1
 				if got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath); got != "200, 200" {
-					t.Errorf("%+v: before the first one's end: %s", tc, got)
+					t.Errorf("%+v: before the first key expires: %s", tc, got)
 				}
 				c.passed = tc.wantLife
 				if got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath); got != "401 APIGW.0307, 200" {
-					t.Errorf("%+v: at the first one's end: %s", tc, got)
+					t.Errorf("%+v: when the first key expires: %s", tc, got)
 				}
 				s.ExpireKeys()
 				third := get()
@@ -316,17 +314,16 @@ func TestSecurityKeyBody(t *testing.T) {
 	}
 }
 
-// newGivers has everything that credentials come from.
-func newGivers() *Simulator {
+// newIssuers returns a simulator with all sources of credentials.
+func newIssuers() *Simulator {
 	s := newLogins(Options{})
 	s.SetAgency(Agency{})
 	s.SetPodIdentity(PodIdentity{Token: "pod"})
 	return s
 }
 
-// giver is a call that credentials come from: a right one, and a wrong one
-// that is refused with that status.
-type giver struct {
+// credentialCall is a call that issues credentials, with an invalid variant and its status.
+type credentialCall struct {
 	endpoint    Endpoint
 	status      int
 	right       func(t *testing.T, s *Simulator) *http.Request
@@ -334,14 +331,14 @@ type giver struct {
 	wrongStatus int
 }
 
-func givers() []giver {
+func credentialCalls() []credentialCall {
 	request := func(t *testing.T, method, target, body, name, value string) *http.Request {
 		t.Helper()
 		r := withHeader(t, method, "http://css.test"+target, body, name, value)
 		r.RequestURI = ""
 		return r
 	}
-	return []giver{
+	return []credentialCall{
 		{Tokens, 201, func(t *testing.T, _ *Simulator) *http.Request {
 			return request(t, http.MethodPost, "/v3/auth/tokens", loginText("right"), "", "")
 		}, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(loginText("wrong"))) }, 401},
@@ -357,10 +354,10 @@ func givers() []giver {
 	}
 }
 
-func TestFaultsOfGivers(t *testing.T) {
-	for _, g := range givers() {
+func TestFaultsOfIssuers(t *testing.T) {
+	for _, g := range credentialCalls() {
 		t.Run(string(g.endpoint), func(t *testing.T) {
-			s := newGivers()
+			s := newIssuers()
 			status := func(r *http.Request) int {
 				w := httptest.NewRecorder()
 				s.ServeHTTP(w, r)
@@ -390,11 +387,11 @@ func TestFaultsOfGivers(t *testing.T) {
 	}
 }
 
-// TestBrokenGivers needs connections.
-func TestBrokenGivers(t *testing.T) {
-	for _, g := range givers() {
+// TestFaultsOfIssuersOverTCP covers the faults that need a connection.
+func TestFaultsOfIssuersOverTCP(t *testing.T) {
+	for _, g := range credentialCalls() {
 		t.Run(string(g.endpoint), func(t *testing.T) {
-			s := newGivers()
+			s := newIssuers()
 			srv, client := start(t, s), newClient(t)
 			ask := func(fault Fault) (status int, body string, err error) {
 				r := g.right(t, s)
@@ -427,11 +424,11 @@ func TestBrokenGivers(t *testing.T) {
 	}
 }
 
-// TestRecordKeepsNoSecrets sends every secret that there is.
-func TestRecordKeepsNoSecrets(t *testing.T) {
-	s := newGivers()
+// TestRecordOmitsSecrets sends every kind of secret.
+func TestRecordOmitsSecrets(t *testing.T) {
+	s := newIssuers()
 	var secrets []string
-	for _, g := range givers() {
+	for _, g := range credentialCalls() {
 		r := g.right(t, s)
 		for _, name := range []string{"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token", "Proxy-Authorization", "Cookie"} {
 			secret := "hidden " + name + " of " + string(g.endpoint)
@@ -449,7 +446,7 @@ func TestRecordKeepsNoSecrets(t *testing.T) {
 	secrets = append(secrets, token, key.Secret, key.SecurityToken, `"right"`, metadataToken(t, s))
 	shown := fmt.Sprintf("%+v %#v", s.Requests(), s.Requests())
 	for _, secret := range secrets {
-		if secret != "" && secret != "pod" && strings.Contains(shown, secret) { // pod is in paths
+		if secret != "" && secret != "pod" && strings.Contains(shown, secret) { // paths contain it
 			t.Errorf("the record shows %s", secret)
 		}
 	}
@@ -458,7 +455,7 @@ func TestRecordKeepsNoSecrets(t *testing.T) {
 	}
 }
 
-func TestProxied(t *testing.T) {
+func TestProxiedRequests(t *testing.T) {
 	for name, want := range map[string]bool{
 		"X-Forwarded-For": true, "Forwarded": true, "Via": true, "Proxy-Connection": true, "Proxy-Authorization": true,
 		"X-Metadata-Token": false, "X-Forwarded": false,
@@ -510,8 +507,8 @@ func TestProxied(t *testing.T) {
 	}
 }
 
-func TestGiversTakeTheirMethodAlone(t *testing.T) {
-	s := newGivers()
+func TestIssuersRejectOtherMethods(t *testing.T) {
+	s := newIssuers()
 	for path, right := range map[string]string{
 		"/v3/auth/tokens": http.MethodPost, machinePath: http.MethodPut, securityKeyPath: http.MethodGet, PodIdentityPath: http.MethodPost,
 	} {

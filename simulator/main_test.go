@@ -27,10 +27,10 @@ const (
 	testSecret  = "secret-example-0123456789"
 )
 
-// testNow is the time of the known answer.
+// testNow is the time of the known signature.
 func testNow() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
-// newTest is a simulator with one project and one cluster.
+// newTest returns a simulator with one project and one cluster.
 func newTest(o Options) *Simulator {
 	if o.Now == nil {
 		o.Now = testNow
@@ -41,13 +41,12 @@ func newTest(o Options) *Simulator {
 	return s
 }
 
-// signed is a GET request with the key of the tests.
+// signed returns a GET request signed with the test key.
 func signed(ctx context.Context, base, target string) *http.Request {
 	return signedBy(ctx, Key{Access: testAccess, Secret: testSecret}, testNow(), base, target)
 }
 
-// signedBy is a GET request, signed by code that shares nothing with sign.go:
-// paths and queries in these tests are in canonical form already.
+// signedBy signs a GET request without the code of sign.go. Paths and queries must be in canonical form.
 func signedBy(ctx context.Context, key Key, at time.Time, base, target string) *http.Request {
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, base+target, http.NoBody)
 	req.RequestURI = ""
@@ -68,12 +67,12 @@ func signedBy(ctx context.Context, key Key, at time.Time, base, target string) *
 	return req
 }
 
-// clock is a clock that tests move.
+// clock is advanced by tests.
 type clock struct{ passed time.Duration }
 
 func (c *clock) now() time.Time { return testNow().Add(c.passed) }
 
-// get asks the handler without a network.
+// get calls the handler without a network.
 func get(t *testing.T, s *Simulator, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -81,7 +80,7 @@ func get(t *testing.T, s *Simulator, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// list is a page of either list, as far as the tests look at it.
+// list is a page of either list.
 type list struct {
 	Connections []struct{ ID string }
 	Clusters    []struct{ ID string }
@@ -102,7 +101,6 @@ func getList(t *testing.T, s *Simulator, target string) list {
 	return l
 }
 
-// ids joins the ids of a page.
 func (l list) ids() string {
 	var out []string
 	for _, x := range append(l.Connections, l.Clusters...) {
@@ -113,7 +111,6 @@ func (l list) ids() string {
 
 const connectionsPath = "/v1.0/proj1/clusters/c1/vpcepservice/connections"
 
-// start serves s until the test ends.
 func start(t *testing.T, s *Simulator) *Server {
 	t.Helper()
 	srv, err := s.Start(t.Context())
@@ -130,7 +127,6 @@ func start(t *testing.T, s *Simulator) *Server {
 	return srv
 }
 
-// newClient is a client whose connections end with the test.
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	transport := &http.Transport{}
@@ -138,7 +134,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
 
-// eventually waits for what another goroutine is about to do.
+// eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for range 2000 {
@@ -147,5 +143,5 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatal("never came: " + what)
+	t.Fatal("timed out waiting for: " + what)
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 )
 
-// newRelay returns a relay to an address that is closed with the test.
 func newRelay(t *testing.T, target string) *Relay {
 	t.Helper()
 	r, err := StartRelay(t.Context(), target)
@@ -47,7 +46,7 @@ func pair(t *testing.T, r *Relay, listener net.Listener) (client, server net.Con
 	return client, server
 }
 
-// passes reports whether what one side sends arrives at the other.
+// passes reports whether data passes from one side to the other.
 func passes(t *testing.T, from, to net.Conn) bool {
 	t.Helper()
 	if _, err := io.WriteString(from, "hello"); err != nil {
@@ -61,7 +60,7 @@ func passes(t *testing.T, from, to net.Conn) bool {
 	return err == nil && string(got) == "hello"
 }
 
-// noticesNothing fails unless a read ends with the deadline and not with the connection.
+// noticesNothing checks that a read ends only at its deadline.
 func noticesNothing(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
@@ -108,8 +107,8 @@ func TestRelaySilence(t *testing.T) {
 	}
 }
 
-// TestRelayPassesEndsOn closes one side of a connection, and then the server.
-func TestRelayPassesEndsOn(t *testing.T) {
+// TestRelayForwardsCloses closes one side of a connection, and then the server.
+func TestRelayForwardsCloses(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +143,7 @@ func TestRelayPassesEndsOn(t *testing.T) {
 	}
 }
 
-// TestRelayWithTLS lets the simulator's answers pass over HTTP/1.1 and HTTP/2, and then none.
+// TestRelayWithTLS covers HTTP/1.1 and HTTP/2, before and after Silence.
 func TestRelayWithTLS(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		s := newTest(Options{})

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// askServer sends one request and reads its answer; the status is 0 if none came.
+// askServer sends a request and returns the status, or 0 without an answer.
 func askServer(ctx context.Context, client *http.Client, url, target string) (int, error) {
 	resp, err := client.Do(signed(ctx, url, target))
 	if err != nil {
@@ -30,7 +30,7 @@ func TestServer(t *testing.T) {
 	s := newTest(Options{})
 	srv, client := start(t, s), newClient(t)
 	if !strings.HasPrefix(srv.URL, "http://127.0.0.1:") {
-		t.Errorf("URL %s is not of the loopback address", srv.URL)
+		t.Errorf("URL %s is not on loopback", srv.URL)
 	}
 	for range 3 {
 		if status, err := askServer(t.Context(), client, srv.URL, connectionsPath); status != http.StatusOK || err != nil {
@@ -66,8 +66,7 @@ func TestClientCancels(t *testing.T) {
 	}
 }
 
-// TestCloseEndsHangingRequests also shows that closing is no cancellation by
-// the client.
+// TestCloseEndsHangingRequests also checks that they do not count as cancelled.
 func TestCloseEndsHangingRequests(t *testing.T) {
 	s := newTest(Options{})
 	s.SetFault(ofCluster(), Fault{Hang: true})
@@ -138,15 +137,15 @@ func TestRequestRecord(t *testing.T) {
 		t.Errorf("Authorization recorded as %q", auth)
 	}
 	if got[0].RequestID == got[1].RequestID {
-		t.Error("two requests have one id")
+		t.Error("two requests share an ID")
 	}
 
 	got[0].Header.Set("X-Sdk-Date", "changed")
 	if s.Requests()[0].Header.Get("X-Sdk-Date") == "changed" {
-		t.Error("Requests gives its own headers away")
+		t.Error("Requests returns headers that are not copies")
 	}
 	s.ForgetRequests()
 	if len(s.Requests()) != 0 || s.Count(Target{Endpoint: Connections}) != 0 {
-		t.Error("requests are not forgotten")
+		t.Error("requests still recorded")
 	}
 }

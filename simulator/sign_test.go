@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The known answer was checked against the vendor's SDK and openssl.
+// The known signature was verified with the vendor's SDK and openssl.
 const (
 	knownTarget    = "/v1.0/proj1/clusters/c1/vpcepservice/connections?limit=100&offset=0"
 	knownDate      = "20260102T030405Z"
@@ -77,7 +77,7 @@ func TestAlteredRequestIsRefused(t *testing.T) {
 		name    string
 		request func(*testing.T) *http.Request
 		code    string
-		message string // the beginning
+		message string // prefix
 	}{
 		{"path", altered("GET", strings.Replace(knownTarget, "/c1/", "/c2/", 1), ""), "APIGW.0301",
 			signatureFailed + "GET|/v1.0/proj1/clusters/c2/vpcepservice/connections/|limit=100&offset=0|user-agent:ua/1|"},
@@ -176,8 +176,7 @@ func TestDateTolerance(t *testing.T) {
 	}
 }
 
-// resign signs a known request anew, with other names. It uses sign.go: what
-// the known answer has proved need not be written twice.
+// resign signs a known request with other names. It uses sign.go, which the known signature has verified.
 func resign(t *testing.T, r *http.Request, names ...string) *http.Request {
 	t.Helper()
 	request, ok := canonical(r, nil, names)
@@ -221,7 +220,7 @@ func TestSecurityToken(t *testing.T) {
 	}
 }
 
-// TestKeyOfManyProjects has one access key with a secret for each project.
+// TestKeyOfManyProjects has one access key with a different secret in each project.
 func TestKeyOfManyProjects(t *testing.T) {
 	s := New(Options{Now: testNow})
 	for _, id := range []string{"proj1", "proj2", "proj3"} {
@@ -252,11 +251,11 @@ func TestKeyExpires(t *testing.T) {
 	}
 	c.passed = time.Minute - 1
 	if w := ask(); w.Code != 200 {
-		t.Errorf("before its end: %d %s", w.Code, w.Body)
+		t.Errorf("before expiry: %d %s", w.Code, w.Body)
 	}
 	c.passed = time.Minute
 	if w := ask(); w.Code != 401 || !strings.Contains(w.Body.String(), `"APIGW.0307"`) {
-		t.Errorf("at its end: %d %s", w.Code, w.Body)
+		t.Errorf("at expiry: %d %s", w.Code, w.Body)
 	}
 }
 

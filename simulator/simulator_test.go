@@ -16,7 +16,7 @@ import (
 
 func TestFleetIsCopied(t *testing.T) {
 	s := newTest(Options{})
-	build := func() Cluster { // a new one each time: clone is what is on trial
+	build := func() Cluster { // without clone, which is under test
 		return Cluster{ID: "c2", Name: "second", Tags: []Tag{{"a", "b"}}, Connections: []Connection{{ID: "x"}}, Permissions: []Permission{{ID: "p"}}}
 	}
 	given, want := build(), build()
@@ -27,17 +27,17 @@ func TestFleetIsCopied(t *testing.T) {
 	spoil(given)
 	got, ok := s.Cluster(testProject, "c2")
 	if diff := cmp.Diff(want, got); diff != "" || !ok {
-		t.Errorf("after spoiling what was given, %v:\n%s", ok, diff)
+		t.Errorf("after changing the argument, %v:\n%s", ok, diff)
 	}
 	spoil(got)
 	spoil(s.Clusters(testProject)[1])
 	got, _ = s.Cluster(testProject, "c2")
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("after spoiling what was got:\n%s", diff)
+		t.Errorf("after changing the result:\n%s", diff)
 	}
 	s.Projects()[0].Keys[0].Secret = "spoilt"
 	if get(t, s, connectionsPath).Code != 200 {
-		t.Error("Projects gives its own keys away")
+		t.Error("Projects returns keys that are not copies")
 	}
 }
 
@@ -59,23 +59,23 @@ func TestFleetChanges(t *testing.T) {
 		t.Errorf("clusters %q", names())
 	}
 	if s.RemoveCluster("c1") || s.UpdateCluster("c1", func(*Cluster) { t.Error("called") }) {
-		t.Error("a cluster that is gone was found")
+		t.Error("a removed cluster was found")
 	}
 	if _, ok := s.Cluster(testProject, "c1"); ok {
-		t.Error("a cluster that is gone was found")
+		t.Error("a removed cluster was found")
 	}
 	if _, ok := s.Cluster("nowhere", "c2"); ok || s.Clusters("nowhere") != nil {
-		t.Error("a project that never was has clusters")
+		t.Error("an unknown project has clusters")
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("AddCluster took a project that never was")
+			t.Error("AddCluster accepts an unknown project")
 		}
 	}()
 	s.AddCluster("nowhere", Cluster{ID: "c3"})
 }
 
-func TestKeysDoNotShow(t *testing.T) {
+func TestSecretsAreNotPrinted(t *testing.T) {
 	key := Key{Access: "AK", Secret: "hidden-1", SecurityToken: "hidden-2"}
 	user := User{Name: "name", Domain: "domain", Password: "hidden-3"}
 	identity := PodIdentity{Token: "hidden-4"}
@@ -140,7 +140,7 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// checkEvent says whether the event is what happened, and nothing else did.
+// checkEvent checks that the event is the only change.
 func checkEvent(t *testing.T, e Event, before, after Cluster) {
 	t.Helper()
 	find := func(c Cluster) (conn Connection, found bool) {
@@ -190,8 +190,8 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestAllAtOnce is for the race detector.
-func TestAllAtOnce(t *testing.T) {
+// TestConcurrentUse is for the race detector.
+func TestConcurrentUse(t *testing.T) {
 	s := newTest(Options{})
 	var wg sync.WaitGroup
 	for i := range 8 {

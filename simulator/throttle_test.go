@@ -46,7 +46,7 @@ func TestThrottledAnswer(t *testing.T) {
 	for _, retryAfter := range []string{"", "30", "Fri, 02 Jan 2026 03:05:05 GMT"} {
 		s := newTest(Options{})
 		s.SetThrottle(ofCluster(), Throttle{RetryAfter: retryAfter})
-		s.SetFault(ofCluster(), Fault{Latency: time.Hour}) // not met
+		s.SetFault(ofCluster(), Fault{Latency: time.Hour}) // has no effect
 		w := get(t, s, connectionsPath)
 		if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0308"`) {
 			t.Errorf("got %d %s", w.Code, w.Body)
@@ -60,14 +60,14 @@ func TestThrottledAnswer(t *testing.T) {
 	}
 }
 
-// TestThrottleTargets asks for a cluster, another cluster, a list of clusters, a cluster of another project and a
-// look-up, twice each, under a limit of one request.
+// TestThrottleTargets requests a cluster, another one, a cluster list, a cluster of another project and a project list,
+// twice each, under a limit of one.
 func TestThrottleTargets(t *testing.T) {
 	second := strings.Replace(connectionsPath, "c1", "c2", 1)
 	other := strings.NewReplacer("proj1", "proj2", "c1", "c3").Replace(connectionsPath)
 	for name, tc := range map[string]struct {
 		target Target
-		want   string // two statuses for each
+		want   string // two statuses each
 	}{
 		"a cluster":     {Target{Connections, "c1"}, "200 429, 200 200, 200 200, 200 200, 200 200"},
 		"all clusters":  {Target{Endpoint: Connections}, "200 429, 429 429, 200 200, 429 429, 200 200"},
@@ -95,7 +95,7 @@ func TestThrottleTargets(t *testing.T) {
 	}
 }
 
-// TestRefusedRequestsDoNotCountForThrottle also holds that a wrong signature is never hidden by a limit.
+// TestRefusedRequestsDoNotCountForThrottle also checks that a limit never hides a wrong signature.
 func TestRefusedRequestsDoNotCountForThrottle(t *testing.T) {
 	s := newTest(Options{})
 	s.SetThrottle(ofCluster(), Throttle{Limit: 1, Window: time.Minute})
