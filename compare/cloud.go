@@ -22,12 +22,12 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// What the cloud has. Clusters whose id begins with restless answer something else each time.
+// The content of the cloud. Clusters whose ID begins with restless change at every request.
 const (
 	region    = "cn-north-4"
 	projectID = "0123456789abcdef0123456789abcdef"
 	accessKey = "AK-of-the-comparison"
-	secretKey = "SK-that-opens-nothing" //nolint:gosec // nothing but the simulator
+	secretKey = "SK-that-opens-nothing" //nolint:gosec // fake
 	account   = "db9b76a0d9ae431f8e85e89da2ca867c"
 	still     = "5c77b71c-5b35-4f50-8984-76387e42451a"
 	restless  = "restless"
@@ -36,25 +36,25 @@ const (
 )
 
 type cloudOptions struct {
-	clusters, connections int // of the fleet, beside one that is still and one that is restless
+	clusters, connections int // of the fleet; a still and a restless cluster are always added
 	latency               time.Duration
-	ca                    string // where to write the certificate
+	ca                    string // file to write the certificate to
 }
 
-// counts are what the cloud has seen so far.
+// counts are totals since the start.
 type counts struct {
 	Calls       int `json:"calls"`
-	Connections int `json:"connections"` // of TCP
+	Connections int `json:"connections"` // TCP
 }
 
-// ready is what the cloud says once it listens.
+// ready is written to standard output once the cloud listens.
 type ready struct {
 	URL   string `json:"url"`
-	Token string `json:"token"` // for those that cannot sign
+	Token string `json:"token"` // for clients that do not sign requests
 }
 
-// beCloud serves a fleet over TLS until ctx ends or standard input does.
-func beCloud(ctx context.Context, o cloudOptions, stdout io.Writer) error {
+// runCloud serves a fleet over TLS until ctx is done or standard input ends.
+func runCloud(ctx context.Context, o cloudOptions, stdout io.Writer) error {
 	sim := simulator.New(simulator.Options{KeepRequests: 1})
 	sim.AddProject(simulator.Project{
 		Name: region, Region: region, ID: projectID, Keys: []simulator.Key{{Access: accessKey, Secret: secretKey}},
@@ -107,11 +107,11 @@ func beCloud(ctx context.Context, o cloudOptions, stdout io.Writer) error {
 	if err := json.NewEncoder(stdout).Encode(ready{URL: srv.URL, Token: token}); err != nil {
 		return err
 	}
-	untilStdinEnds(ctx)
+	waitForStdinEnd(ctx)
 	return nil
 }
 
-// login gets a token from IAM.
+// login returns an IAM token.
 func login(ctx context.Context, client *http.Client, url string) (token string, err error) {
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"user","password":%q,`+
 		`"domain":{"name":"domain"}}}},"scope":{"project":{"id":%q}}}}`, secretKey, projectID)
@@ -126,15 +126,16 @@ func login(ctx context.Context, client *http.Client, url string) (token string, 
 	defer resp.Body.Close()
 	token = resp.Header.Get("X-Subject-Token")
 	if token == "" {
-		return "", errors.New("the simulator gave no token: " + resp.Status)
+		return "", errors.New("no token in the login response: " + resp.Status)
 	}
 	return token, nil
 }
 
-// simulated is a cluster as the vendor's page shows one. Every second connection has been updated.
+// simulated returns a cluster like the vendor's example. Every second connection has an update time.
 func simulated(id string, connections int) simulator.Cluster {
 	c := simulator.Cluster{
-		ID: id, Name: "search-" + id[max(0, len(id)-6):], Status: "200", Engine: "elasticsearch", Version: "7.10.2", Still: true,
+		ID: id, Name: "search-" + id[max(0, len(id)-6):], Status: "200", Still: true,
+		Engine: "elasticsearch", Version: "7.10.2",
 		ServiceName: simulator.Text(region + ".css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd"), UpdateSwitch: "false",
 		Permissions: []simulator.Permission{{
 			ID: "432a6429-f377-4168-8b24-feb5885af08c", Permission: "iam:domain::" + account, Type: "domainId",
@@ -148,7 +149,8 @@ func simulated(id string, connections int) simulator.Cluster {
 		connection := simulator.Connection{
 			ID:     fmt.Sprintf("%08x-31a1-40d0-862b-%012x", uint32(i)*2654435761, of.Sum64()>>16),
 			Status: "accepted", MaxSession: simulator.Text("3000"), Specification: "default",
-			IP: fmt.Sprintf("192.168.%d.%d", i/250, 2+i%250), DomainID: account, CreatedAt: simulator.Text("2024-06-11T09:36:24Z"),
+			IP: fmt.Sprintf("192.168.%d.%d", i/250, 2+i%250), DomainID: account,
+			CreatedAt: simulator.Text("2024-06-11T09:36:24Z"),
 		}
 		if i%2 == 0 {
 			connection.UpdatedAt = simulator.Text("2024-06-12T09:36:24Z")
@@ -158,5 +160,5 @@ func simulated(id string, connections int) simulator.Cluster {
 	return c
 }
 
-// seriesOf is how many series the single connections of such a cluster have at least.
-func seriesOf(connections int) int { return 4*connections + (connections+1)/2 }
+// minSeries returns the least number of series of single connections for such a cluster.
+func minSeries(connections int) int { return 4*connections + (connections+1)/2 }

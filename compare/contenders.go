@@ -20,12 +20,12 @@ import (
 	"time"
 )
 
-// bench is what all measurements share.
+// bench is shared by all measurements.
 type bench struct {
 	options *options
 	dir     string
-	self    string // this program
-	ours    string // the exporter of this tree
+	self    string // path of this program
+	ours    string // path of the exporter built from this tree
 	client  *http.Client
 }
 
@@ -42,7 +42,8 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 		options: o, dir: dir, self: self, ours: filepath.Join(dir, "css_vpcep_exporter"),
 		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}},
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.ours, ".") //nolint:gosec // the path is its own
+	build := exec.CommandContext(ctx, //nolint:gosec // our own path
+		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.ours, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.close()
@@ -56,7 +57,7 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// cloud is the simulator in a process of its own.
+// cloud is the simulator's process.
 type cloud struct {
 	*process
 	ready
@@ -73,7 +74,7 @@ func (b *bench) cloud(ctx context.Context, clusters, connections int, latency st
 		return nil, err
 	}
 	c.process = p
-	if err := json.Unmarshal([]byte(p.said), &c.ready); err != nil {
+	if err := json.Unmarshal([]byte(p.announced), &c.ready); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -89,7 +90,6 @@ func (c *cloud) stop() {
 	c.process.stop()
 }
 
-// counts asks the cloud what it has seen.
 func (c *cloud) counts(ctx context.Context) (counts, error) {
 	var n counts
 	body, err := fetch(ctx, c.client, c.URL+pathCounts, nil)
@@ -99,31 +99,31 @@ func (c *cloud) counts(ctx context.Context) (counts, error) {
 	return n, err
 }
 
-// spent is what a process used meanwhile, and what it asked the cloud for.
-type spent struct {
+// usage is what a process used, and what it requested from the cloud.
+type usage struct {
 	cpu                time.Duration
 	calls, connections int
 }
 
-// during is what p spends while something is done.
-func (c *cloud) during(ctx context.Context, p *process, do func() error) (spent, error) {
+// measure returns the usage of p while do runs.
+func (c *cloud) measure(ctx context.Context, p *process, do func() error) (usage, error) {
 	before, err := c.counts(ctx)
 	if err != nil {
-		return spent{}, err
+		return usage{}, err
 	}
 	cpu, err := p.cpu()
 	if err != nil {
-		return spent{}, err
+		return usage{}, err
 	}
 	if err := do(); err != nil {
-		return spent{}, err
+		return usage{}, err
 	}
 	used, err := p.cpu()
 	if err != nil {
-		return spent{}, err
+		return usage{}, err
 	}
 	after, err := c.counts(ctx)
-	return spent{used - cpu, after.Calls - before.Calls, after.Connections - before.Connections}, err
+	return usage{used - cpu, after.Calls - before.Calls, after.Connections - before.Connections}, err
 }
 
 func connectionsPath(id string) string {
@@ -135,16 +135,15 @@ const (
 	jsonName  = "json_exporter"
 )
 
-// contender is one of those that are compared.
 type contender struct {
 	*process
 	name   string
-	ours   bool           // of this tree
-	url    string         // of a scrape
-	series *regexp.Regexp // those of single connections
+	ours   bool           // built from this tree
+	url    string         // to scrape
+	series *regexp.Regexp // matches series of single connections
 }
 
-// build is a program of this exporter.
+// build is a binary of this exporter.
 type build struct{ name, path string }
 
 func (b *bench) builds() []build {
@@ -155,7 +154,7 @@ func (b *bench) builds() []build {
 	return builds
 }
 
-func answersOf(id string) string {
+func answersLabel(id string) string {
 	if strings.HasPrefix(id, restless) {
 		return ", changed answers"
 	}
@@ -164,7 +163,7 @@ func answersOf(id string) string {
 
 var listening = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
 
-// exporter starts a build of the exporter that knows the clusters with these ids.
+// exporter starts a build of the exporter with the given cluster IDs.
 func (b *bench) exporter(ctx context.Context, c *cloud, path string, ids ...string) (*process, error) {
 	var file strings.Builder
 	fmt.Fprintf(&file, "projects:\n  - region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: 10000\n"+
@@ -180,7 +179,7 @@ func (b *bench) exporter(ctx context.Context, c *cloud, path string, ids ...stri
 	return start(ctx, listening, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 }
 
-// jsonConfig has json_exporter make one series with six labels of each connection.
+// jsonConfig makes one series with six labels for each connection.
 const jsonConfig = `modules:
   default:
     headers: {X-Auth-Token: %s}
@@ -200,7 +199,7 @@ const jsonConfig = `modules:
         values: {max_sessions: '{.maxSession}'}
 `
 
-// contenders starts all, over a cloud that has one cluster that is still and one that is restless.
+// contenders starts all contenders, for a still and a restless cluster.
 func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err error) {
 	defer func() {
 		if err != nil {
@@ -209,7 +208,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 	}()
 	add := func(name, series, path string, p *process) {
 		all = append(all, &contender{
-			process: p, name: name, url: "http://" + p.said + path, series: regexp.MustCompile(`(?m)^` + series + `\{`),
+			process: p, name: name, url: "http://" + p.announced + path, series: regexp.MustCompile(`(?m)^` + series + `\{`),
 		})
 	}
 	const single = "css_vpcep_connection_[a-z_]+"
@@ -219,7 +218,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 			if err != nil {
 				return all, err
 			}
-			add(build.name+answersOf(id), single, "/probe?target="+id, p)
+			add(build.name+answersLabel(id), single, "/probe?target="+id, p)
 			all[len(all)-1].ours = build.path == b.ours
 		}
 	}
@@ -230,7 +229,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 
 	path, err := exec.LookPath(b.options.jsonExporter)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "json_exporter is left out:", err)
+		fmt.Fprintln(os.Stderr, "compare: skipping json_exporter:", err)
 	} else {
 		config := filepath.Join(b.dir, "json_exporter.yml")
 		if err := os.WriteFile(config, fmt.Appendf(nil, jsonConfig, c.Token, c.ca), 0o600); err != nil {
@@ -240,7 +239,8 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 		if err != nil {
 			return all, err
 		}
-		add(jsonName, "connection_max_sessions", "/probe?target="+url.QueryEscape(c.URL+connectionsPath(still)+"?limit=1000"), p)
+		target := c.URL + connectionsPath(still) + "?limit=1000"
+		add(jsonName, "connection_max_sessions", "/probe?target="+url.QueryEscape(target), p)
 	}
 
 	ready := filepath.Join(b.dir, "exposition")
@@ -256,7 +256,7 @@ func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err
 	if p, err = start(ctx, listening, b.self, append([]string{"sample"}, from...)...); err != nil {
 		return all, err
 	}
-	add("the sample's loop", "sample_connection_[a-z_]+", "/metrics", p)
+	add("the sample loop", "sample_connection_[a-z_]+", "/metrics", p)
 	return all, nil
 }
 
@@ -266,7 +266,7 @@ func stopAll(all []*contender) {
 	}
 }
 
-// fetch gives the body of a 200.
+// fetch returns the body of a 200.
 func fetch(ctx context.Context, client *http.Client, address string, header http.Header) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -13,16 +13,17 @@ import (
 	"time"
 )
 
-// fleet scrapes many clusters at once, whose answers take their time.
+// fleet scrapes many slow clusters at once.
 func (b *bench) fleet(ctx context.Context, to io.Writer) error {
 	const concurrency = 16 // the default
 	o := b.options
 	waves := (o.clusters + concurrency - 1) / concurrency
 	ideal := time.Duration(waves) * o.latency
-	fmt.Fprintf(to, "\n### %d clusters of %d connections, each answered after %s; at best %s with %d at once\n\n",
+	fmt.Fprintf(to, "\n### %d clusters of %d connections, %s per answer (ideal: %s with %d in parallel)\n\n",
 		o.clusters, o.perCluster, o.latency, ideal, concurrency)
-	fmt.Fprintf(to, "Of %d scrapes, after two more:\n\n", o.fleetScrapes)
-	fmt.Fprint(to, "| | median | to the best | slowest | to the median | first byte | CPU a scrape | failures | series | bytes | API calls | new connections | memory at most |\n",
+	fmt.Fprintf(to, "%d scrapes after two warm-up scrapes:\n\n", o.fleetScrapes)
+	fmt.Fprint(to, "| | median | vs ideal | slowest | vs median | first byte | CPU per scrape | failures | series | ",
+		"bytes | API calls | new connections | peak memory |\n",
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, build := range b.builds() {
 		for _, prefix := range []string{still[:23], restless} {
@@ -30,7 +31,7 @@ func (b *bench) fleet(ctx context.Context, to io.Writer) error {
 			for i := range o.clusters {
 				ids = append(ids, fmt.Sprintf("%s-%012x", prefix, i))
 			}
-			if err := b.fleetOf(ctx, to, build.name+answersOf(prefix), build.path, ids, ideal); err != nil {
+			if err := b.fleetOf(ctx, to, build.name+answersLabel(prefix), build.path, ids, ideal); err != nil {
 				return err
 			}
 		}
@@ -49,13 +50,13 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 		return err
 	}
 	defer p.stop()
-	for range 2 { // warms it up
+	for range 2 { // warm-up
 		if _, err := b.scrapeFleet(ctx, p); err != nil {
 			return err
 		}
 	}
 	scrapes := make([]fleetScrape, b.options.fleetScrapes)
-	spent, err := c.during(ctx, p, func() error {
+	used, err := c.measure(ctx, p, func() error {
 		for i := range scrapes {
 			if scrapes[i], err = b.scrapeFleet(ctx, p); err != nil {
 				return err
@@ -75,37 +76,40 @@ func (b *bench) fleetOf(ctx context.Context, to io.Writer, name, path string, id
 	for _, s := range scrapes {
 		failures += s.failures
 	}
-	promised := failures == 0 && spent.connections == 0 && spent.calls == len(ids)*len(scrapes) && last.series >= len(ids)*seriesOf(b.options.perCluster)
-	if path == b.ours && !promised {
-		return fmt.Errorf("%s: %d failures, %d new connections, %d calls and %d series", name, failures, spent.connections, spent.calls, last.series)
+	calls, series := len(ids)*len(scrapes), len(ids)*minSeries(b.options.perCluster)
+	if path == b.ours && (failures > 0 || used.connections > 0 || used.calls != calls || last.series < series) {
+		return fmt.Errorf("%s: got %d failures, %d new connections, %d calls and %d series; want 0, 0, %d and at least %d",
+			name, failures, used.connections, used.calls, last.series, calls, series)
 	}
-	took := each(scrapes, func(s fleetScrape) time.Duration { return s.took })
+	took := durations(scrapes, func(s fleetScrape) time.Duration { return s.took })
 	middle, slowest := median(took), slices.Max(took)
-	first := median(each(scrapes, func(s fleetScrape) time.Duration { return s.first }))
+	first := median(durations(scrapes, func(s fleetScrape) time.Duration { return s.first }))
 	fmt.Fprintf(to, "| %s | %.2f s | %.2f | %.2f s | %.2f | %.2f s | %.0f ms | %d | %d | %d | %d | %d | %.0f MiB |\n",
-		name, middle.Seconds(), float64(middle)/float64(ideal), slowest.Seconds(), float64(slowest)/float64(middle), first.Seconds(),
-		milliseconds(spent.cpu)/float64(len(scrapes)), failures, last.series, last.bytes,
-		spent.calls/len(scrapes), spent.connections, float64(memory)/(1<<20))
+		name, middle.Seconds(), float64(middle)/float64(ideal),
+		slowest.Seconds(), float64(slowest)/float64(middle), first.Seconds(),
+		milliseconds(used.cpu)/float64(len(scrapes)), failures, last.series, last.bytes,
+		used.calls/len(scrapes), used.connections, float64(memory)/(1<<20))
 	return nil
 }
 
 // fleetScrape is one scrape of all clusters.
 type fleetScrape struct {
-	took, first time.Duration // until its last and its first byte
+	took, first time.Duration // until the last and the first byte
 	failures    int
-	answered
+	answerSize
 }
 
 func (b *bench) scrapeFleet(ctx context.Context, p *process) (s fleetScrape, err error) {
 	begun := time.Now()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { s.first = time.Since(begun) }})
-	body, err := fetch(ctx, b.client, "http://"+p.said+"/metrics",
+	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { s.first = time.Since(begun) }}
+	ctx = httptrace.WithClientTrace(ctx, trace)
+	body, err := fetch(ctx, b.client, "http://"+p.announced+"/metrics",
 		http.Header{"Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"30"}})
 	if err != nil {
 		return s, fmt.Errorf("%w\n%s", err, p.output)
 	}
 	s.took = time.Since(begun)
-	text, err := unpacked(body)
+	text, err := gunzip(body)
 	if err != nil {
 		return s, err
 	}

@@ -20,9 +20,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// beFloor does what cannot be done without: it fetches the body, which it does not look at, and writes out series that
-// are ready, in the order in which they are.
-func beFloor(ctx context.Context, u upstream, exposition string, stdout io.Writer) error {
+// runFloor does only what every exporter must do: it fetches the body and writes prepared series.
+func runFloor(ctx context.Context, u upstream, exposition string, stdout io.Writer) error {
 	families, err := readFamilies(exposition)
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func beFloor(ctx context.Context, u upstream, exposition string, stdout io.Write
 	if err != nil {
 		return err
 	}
-	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error { // one at a time is asked for
+	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error { // requests come one at a time
 		resp, err := u.get(r.Context(), client, url.Values{"limit": {"1000"}})
 		if err != nil {
 			return err
@@ -67,9 +66,9 @@ func encodeAll(encoder expfmt.Encoder, families []*dto.MetricFamily) error {
 	return nil
 }
 
-// readFamilies reads an exposition in the text format.
+// readFamilies parses an exposition in the text format.
 func readFamilies(path string) ([]*dto.MetricFamily, error) {
-	file, err := os.Open(path) //nolint:gosec // the parent's
+	file, err := os.Open(path) //nolint:gosec // the parent's file
 	if err != nil {
 		return nil, err
 	}

@@ -21,19 +21,19 @@ import (
 
 // process is a child that serves HTTP.
 type process struct {
-	cmd    *exec.Cmd
-	stdin  io.Closer
-	said   string // what it was waited for
-	output *tail
-	ended  chan struct{}
+	cmd       *exec.Cmd
+	stdin     io.Closer
+	announced string // first group of the ready line
+	output    *tail
+	exited    chan struct{}
 }
 
-// start runs a program until stop, or at most until ctx ends. It returns when the program has written a line that matches
-// until, whose first group is kept.
-func start(ctx context.Context, until *regexp.Regexp, path string, args ...string) (*process, error) {
-	p := &process{output: &tail{}, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // what the command line names, and this program itself
-	p.cmd.Env = []string{"HOME=" + os.TempDir()}    // nobody's credentials, and no proxy
+// start runs a program until stop is called or ctx is done. It returns once a line of output matches ready, and keeps
+// the first group.
+func start(ctx context.Context, ready *regexp.Regexp, path string, args ...string) (*process, error) {
+	p := &process{output: &tail{}, exited: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // from the command line
+	p.cmd.Env = []string{"HOME=" + os.TempDir()}    // no credentials, no proxy
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = 15 * time.Second
 	var err error
@@ -46,8 +46,8 @@ func start(ctx context.Context, until *regexp.Regexp, path string, args ...strin
 		return nil, err
 	}
 	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // how it ended does not matter here
+		defer close(p.exited)
+		_ = p.cmd.Wait() // its status does not matter
 		_ = write.Close()
 	}()
 	found := make(chan string, 1)
@@ -55,7 +55,7 @@ func start(ctx context.Context, until *regexp.Regexp, path string, args ...strin
 		lines := bufio.NewScanner(read)
 		for lines.Scan() {
 			p.output.add(lines.Text())
-			if m := until.FindStringSubmatch(lines.Text()); m != nil {
+			if m := ready.FindStringSubmatch(lines.Text()); m != nil {
 				select {
 				case found <- m[1]:
 				default:
@@ -65,37 +65,36 @@ func start(ctx context.Context, until *regexp.Regexp, path string, args ...strin
 		_, _ = io.Copy(io.Discard, read)
 	}()
 	select {
-	case p.said = <-found:
+	case p.announced = <-found:
 		return p, nil
-	case <-p.ended:
-		return nil, fmt.Errorf("%s ended:\n%s", filepath.Base(path), p.output)
+	case <-p.exited:
+		return nil, fmt.Errorf("%s exited early:\n%s", filepath.Base(path), p.output)
 	case <-time.After(30 * time.Second):
 		p.stop()
-		return nil, fmt.Errorf("%s does not say that it is ready:\n%s", filepath.Base(path), p.output)
+		return nil, fmt.Errorf("%s not ready after 30s:\n%s", filepath.Base(path), p.output)
 	case <-ctx.Done():
 		p.stop()
 		return nil, ctx.Err()
 	}
 }
 
-// stop ends the process and waits for that.
 func (p *process) stop() {
 	_ = p.stdin.Close()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.ended
+	<-p.exited
 }
 
-// cpu is what the process has used so far: Linux tells it by thread and in nanoseconds. Threads of Go stay.
+// cpu returns the CPU time used so far, in nanoseconds. The sum is right because Go does not end threads.
 func (p *process) cpu() (time.Duration, error) {
 	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil || len(paths) == 0 {
-		return 0, errors.New("/proc does not tell the CPU time of a process: this needs Linux")
+		return 0, errors.New("no CPU time of the process in /proc; run on Linux")
 	}
 	var sum time.Duration
 	for _, path := range paths {
-		content, err := os.ReadFile(path) //nolint:gosec // of /proc
+		content, err := os.ReadFile(path) //nolint:gosec // in /proc
 		if err != nil {
-			continue // a thread that has just ended
+			continue // the thread has exited
 		}
 		used, _, _ := strings.Cut(string(content), " ")
 		n, err := strconv.ParseInt(used, 10, 64)
@@ -107,7 +106,7 @@ func (p *process) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
-// memory is the largest resident memory that the process has had, in bytes.
+// memory returns the peak resident memory in bytes.
 func (p *process) memory() (int, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -115,13 +114,13 @@ func (p *process) memory() (int, error) {
 	}
 	found := regexp.MustCompile(`VmHWM:\s*(\d+) kB`).FindSubmatch(content)
 	if found == nil {
-		return 0, errors.New("/proc says nothing of memory")
+		return 0, errors.New("no VmHWM in /proc; run on Linux")
 	}
 	kilobytes, err := strconv.Atoi(string(found[1]))
 	return kilobytes << 10, err
 }
 
-// tail is the last lines of what a process wrote.
+// tail keeps the last lines of output.
 type tail struct {
 	mu    sync.Mutex
 	lines []string

@@ -18,7 +18,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// upstream is the one cluster that the floor and the sample's loop read.
+// upstream is the cluster that the floor and the sample loop read.
 type upstream struct {
 	address, token, ca string
 }
@@ -29,7 +29,6 @@ func (u *upstream) flags(command *kingpin.CmdClause) {
 	command.Flag("ca", "").StringVar(&u.ca)
 }
 
-// client is one that keeps its connections.
 func (u *upstream) client() (*http.Client, error) {
 	certificate, err := os.ReadFile(u.ca)
 	if err != nil {
@@ -38,11 +37,11 @@ func (u *upstream) client() (*http.Client, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certificate)
 	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16,
+		TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16,
 	}}, nil
 }
 
-// get asks for a page.
 func (u *upstream) get(ctx context.Context, client *http.Client, query url.Values) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.address+"?"+query.Encode(), nil)
 	if err != nil {
@@ -55,12 +54,12 @@ func (u *upstream) get(ctx context.Context, client *http.Client, query url.Value
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
-		return nil, errors.New("the cloud said " + resp.Status)
+		return nil, errors.New("unexpected status of the API: " + resp.Status)
 	}
 	return resp, nil
 }
 
-// serve answers on a loopback port, which it says on standard output, until ctx ends or standard input does.
+// serve writes its loopback address to standard output and answers until ctx is done or standard input ends.
 func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWriter, *http.Request) error) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -78,7 +77,7 @@ func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWrite
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
 	fmt.Fprintf(stdout, "address=%s\n", listener.Addr())
-	untilStdinEnds(ctx)
+	waitForStdinEnd(ctx)
 	_ = srv.Close()
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -86,15 +85,15 @@ func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWrite
 	return nil
 }
 
-// untilStdinEnds waits for whoever started this process to end it, or to end.
-func untilStdinEnds(ctx context.Context) {
-	ended := make(chan struct{})
+// waitForStdinEnd waits until the parent closes the pipe or exits, or ctx is done.
+func waitForStdinEnd(ctx context.Context) {
+	exited := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(exited)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
 	select {
-	case <-ended:
+	case <-exited:
 	case <-ctx.Done():
 	}
 }

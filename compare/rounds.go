@@ -18,22 +18,22 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// turn is what one contender's turn came to.
+// turn is the result of one contender's turn.
 type turn struct {
-	spent
-	wall time.Duration // of a scrape
+	usage
+	wall time.Duration // median of its scrapes
 }
 
-// form is how a scrape asks for its answer.
+// form is a format of the answer.
 type form struct{ name, accept, encoding string }
 
 const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 func forms() []form {
 	return []form{
-		{"not compressed", "text/plain", "identity"},
-		{"compressed, as Prometheus asks for it", "text/plain", "gzip"},
-		{"protobuf, compressed, as Prometheus asks for native histograms", protobuf, "gzip"},
+		{"uncompressed", "text/plain", "identity"},
+		{"gzip, as Prometheus requests it", "text/plain", "gzip"},
+		{"protobuf and gzip, as Prometheus requests them for native histograms", protobuf, "gzip"},
 	}
 }
 
@@ -61,7 +61,7 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 
 	for _, f := range forms() {
 		asked := all
-		if f.accept == protobuf { // the floor's series are ready as text
+		if f.accept == protobuf { // the floor has text only
 			asked = slices.DeleteFunc(slices.Clone(all), func(one *contender) bool { return one.name == floorName })
 		}
 		turns, answers, err := b.turns(ctx, c, asked, f)
@@ -69,7 +69,7 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 			return err
 		}
 		for i, one := range asked {
-			if err := b.hold(one, turns[i], answers[i], connections); err != nil {
+			if err := b.check(one, turns[i], answers[i], connections); err != nil {
 				return err
 			}
 		}
@@ -81,13 +81,14 @@ func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int)
 	return nil
 }
 
-// table writes what the contenders' turns came to.
-func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answered) error {
+func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answerSize) error {
 	cpus := make(map[string]time.Duration, len(all))
 	for i, one := range all {
-		cpus[one.name] = median(each(turns[i], func(t turn) time.Duration { return t.cpu })) / time.Duration(b.options.scrapes)
+		perTurn := median(durations(turns[i], func(t turn) time.Duration { return t.cpu }))
+		cpus[one.name] = perTurn / time.Duration(b.options.scrapes)
 	}
-	fmt.Fprint(to, "| | CPU a scrape | to the floor | to json_exporter | time | series | bytes | API calls | new connections a turn | memory at most |\n",
+	fmt.Fprint(to, "| | CPU per scrape | vs floor | vs json_exporter | time | series | bytes | API calls | ",
+		"new connections per turn | peak memory |\n",
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for i, one := range all {
 		memory, err := one.memory()
@@ -96,7 +97,7 @@ func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []
 		}
 		fmt.Fprintf(to, "| %s | %.2f ms | %s | %s | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
 			milliseconds(cpus[one.name]), ratio(cpus[one.name], cpus[floorName]), ratio(cpus[one.name], cpus[jsonName]),
-			milliseconds(median(each(turns[i], func(t turn) time.Duration { return t.wall }))),
+			milliseconds(median(durations(turns[i], func(t turn) time.Duration { return t.wall }))),
 			answers[i].series, answers[i].bytes,
 			mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
 			mean(turns[i], func(t turn) int { return t.connections }),
@@ -105,29 +106,28 @@ func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []
 	return nil
 }
 
-// hold fails if the exporter of this tree does not do what it promises: one call a scrape, over connections that it has, and
-// all series.
-func (b *bench) hold(one *contender, turns []turn, a answered, connections int) error {
+// check fails if the exporter of this tree makes more than one call per scrape, opens connections or omits series.
+func (b *bench) check(one *contender, turns []turn, a answerSize, connections int) error {
 	if !one.ours {
 		return nil
 	}
 	for _, t := range turns {
 		if t.calls != b.options.scrapes || t.connections != 0 {
-			return fmt.Errorf("%s: %d calls and %d new connections in %d scrapes", one.name, t.calls, t.connections, b.options.scrapes)
+			return fmt.Errorf("%s: got %d calls and %d new connections in %d scrapes; want one call each and no connection",
+				one.name, t.calls, t.connections, b.options.scrapes)
 		}
 	}
-	if least := seriesOf(connections); a.series < least {
-		return fmt.Errorf("%s: %d series of single connections, not %d", one.name, a.series, least)
+	if least := minSeries(connections); a.series < least {
+		return fmt.Errorf("%s: got %d series of single connections; want at least %d", one.name, a.series, least)
 	}
 	return nil
 }
 
-// answered is the size of an answer.
-type answered struct{ series, bytes int }
+type answerSize struct{ series, bytes int }
 
-// turns has the contenders be scraped, one after the other, round after round; one round more, the first, warms them up.
-func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) ([][]turn, []answered, error) {
-	turns, answers := make([][]turn, len(all)), make([]answered, len(all))
+// turns scrapes the contenders in turn, round after round. An additional first round warms them up.
+func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) ([][]turn, []answerSize, error) {
+	turns, answers := make([][]turn, len(all)), make([]answerSize, len(all))
 	for round := range b.options.rounds + 1 {
 		for i, one := range all {
 			t, body, err := b.turn(ctx, c, one, f)
@@ -135,7 +135,7 @@ func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) (
 				return nil, nil, fmt.Errorf("%s: %w\n%s", one.name, err, one.output)
 			}
 			if round == 0 {
-				if answers[i], err = sizeOf(body, f, one.series); err != nil {
+				if answers[i], err = measureAnswer(body, f, one.series); err != nil {
 					return nil, nil, err
 				}
 				continue
@@ -146,13 +146,12 @@ func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) (
 	return turns, answers, nil
 }
 
-// turn scrapes one contender some times.
 func (b *bench) turn(ctx context.Context, c *cloud, one *contender, f form) (t turn, body []byte, err error) {
 	header := http.Header{
 		"Accept": {f.accept}, "Accept-Encoding": {f.encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}
 	var took []time.Duration
-	t.spent, err = c.during(ctx, one.process, func() error {
+	t.usage, err = c.measure(ctx, one.process, func() error {
 		for range b.options.scrapes {
 			begun := time.Now()
 			if body, err = fetch(ctx, b.client, one.url, header); err != nil {
@@ -168,17 +167,16 @@ func (b *bench) turn(ctx context.Context, c *cloud, one *contender, f form) (t t
 	return t, body, err
 }
 
-// sizeOf looks into an answer.
-func sizeOf(body []byte, f form, series *regexp.Regexp) (answered, error) {
-	a := answered{bytes: len(body)}
+func measureAnswer(body []byte, f form, series *regexp.Regexp) (answerSize, error) {
+	a := answerSize{bytes: len(body)}
 	var err error
 	if f.encoding == "gzip" {
-		if body, err = unpacked(body); err != nil {
+		if body, err = gunzip(body); err != nil {
 			return a, err
 		}
 	}
 	if f.accept == protobuf {
-		if body, err = asText(body); err != nil {
+		if body, err = protobufToText(body); err != nil {
 			return a, err
 		}
 	}
@@ -186,7 +184,7 @@ func sizeOf(body []byte, f form, series *regexp.Regexp) (answered, error) {
 	return a, nil
 }
 
-func unpacked(body []byte) ([]byte, error) {
+func gunzip(body []byte) ([]byte, error) {
 	reader, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -194,8 +192,8 @@ func unpacked(body []byte) ([]byte, error) {
 	return io.ReadAll(reader)
 }
 
-// asText returns families in protobuf as text.
-func asText(body []byte) ([]byte, error) {
+// protobufToText converts metric families.
+func protobufToText(body []byte) ([]byte, error) {
 	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.NewFormat(expfmt.TypeProtoDelim))
 	var text bytes.Buffer
 	for {
@@ -213,8 +211,7 @@ func asText(body []byte) ([]byte, error) {
 	}
 }
 
-// each is what of says of all.
-func each[T any](all []T, of func(T) time.Duration) []time.Duration {
+func durations[T any](all []T, of func(T) time.Duration) []time.Duration {
 	values := make([]time.Duration, len(all))
 	for i, one := range all {
 		values[i] = of(one)
@@ -234,7 +231,7 @@ func mean[T any](all []T, of func(T) int) float64 {
 	return float64(sum) / float64(len(all))
 }
 
-// ratio is a to b, where there is a b.
+// ratio formats a/b, or a dash if b is unknown.
 func ratio(a, b time.Duration) string {
 	switch {
 	case b == 0:

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// sampleConnection is what the vendor's page documents of a connection.
+// sampleConnection has the documented fields of a connection.
 type sampleConnection struct {
 	ID         string     `json:"id"`
 	Status     string     `json:"status"`
@@ -30,24 +30,25 @@ type sampleConnection struct {
 	DNSName    string     `json:"vpcepDnsName"`
 }
 
-// sampleLoop is an exporter as one writes it from the page's sample: it asks for page after page of the default size, makes
-// the same series of single connections as this exporter, and gives them to a registry.
+// sampleLoop is an exporter as written from the vendor's sample: it reads pages of the default size, and passes the
+// same series as this exporter to a registry.
 type sampleLoop struct {
-	ctx      context.Context //nolint:containedctx // prometheus.Collector takes none
+	ctx      context.Context //nolint:containedctx // prometheus.Collector has no parameter for it
 	upstream upstream
 	client   *http.Client
 
 	info, status, sessions, created, updated *prometheus.Desc
 }
 
-func beSample(ctx context.Context, u upstream, stdout io.Writer) error {
+func runSample(ctx context.Context, u upstream, stdout io.Writer) error {
 	client, err := u.client()
 	if err != nil {
 		return err
 	}
 	labels := []string{"region", "project_id", "cluster_id", "cluster_name", "connection_id"}
 	desc := func(name string, further ...string) *prometheus.Desc {
-		return prometheus.NewDesc("sample_connection_"+name, "Of the sample's loop.", append(slices.Clip(labels), further...), nil)
+		return prometheus.NewDesc("sample_connection_"+name, "Metric of the sample loop.",
+			append(slices.Clip(labels), further...), nil)
 	}
 	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error {
 		registry := prometheus.NewRegistry()
