@@ -24,7 +24,8 @@ func askDemo(t *testing.T, s *Simulator, p Project, date time.Time, target strin
 	if !ok {
 		t.Fatal("no canonical request")
 	}
-	r.Header.Set("Authorization", knownAuthorization(p.Keys[0].Access, "x-sdk-date", sign(request, stamp, p.Keys[0].Secret)))
+	r.Header.Set("Authorization", knownAuthorization(p.Keys[0].Access, "x-sdk-date",
+		sign(request, stamp, p.Keys[0].Secret)))
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	return w
@@ -88,7 +89,8 @@ func TestDemoAnswers(t *testing.T) {
 func TestStepKeepsWhatTheDemoShows(t *testing.T) {
 	s := Demo(Options{Now: testNow, Seed: 7})
 	check := func(when string) {
-		statuses, switches, whitelists, engines, states := map[string]bool{}, map[JSON]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+		statuses, switches, whitelists, engines, states := map[string]bool{}, map[JSON]bool{}, map[string]bool{},
+			map[string]bool{}, map[string]bool{}
 		seen := map[string]bool{}
 		for _, p := range s.Projects() {
 			for _, c := range s.Clusters(p.ID) {
@@ -116,7 +118,8 @@ func TestStepKeepsWhatTheDemoShows(t *testing.T) {
 					seen["no update time"] = seen["no update time"] || x.UpdatedAt == ""
 					seen["maxSession that is no number"] = seen["maxSession that is no number"] || x.MaxSession == `"unlimited"`
 					seen["unlisted owner"] = seen["unlisted owner"] || (c.Name == "search-prod" && x.Status == "accepted" &&
-						!slices.ContainsFunc(c.Permissions, func(e Permission) bool { return strings.HasSuffix(e.Permission, x.DomainID) }))
+						!slices.ContainsFunc(c.Permissions,
+							func(e Permission) bool { return strings.HasSuffix(e.Permission, x.DomainID) }))
 				}
 			}
 		}
@@ -125,7 +128,8 @@ func TestStepKeepsWhatTheDemoShows(t *testing.T) {
 			got  []string
 			want []string
 		}{
-			{"statuses", keys(statuses), []string{"accepted", "creating", "deleting", "failed", "frozen", "pendingAcceptance", "rejected"}},
+			{"statuses", keys(statuses), []string{"accepted", "creating", "deleting", "failed", "frozen",
+				"pendingAcceptance", "rejected"}},
 			{"switches", keys(switches), []string{"", "false", "true"}},
 			{"whitelists", keys(whitelists), []string{"absent", "empty", "iam:domain", "organizations:orgPath", "wildcard"}},
 			{"engines", keys(engines), []string{"elasticsearch", "logstash", "opensearch"}},

@@ -36,9 +36,11 @@ func TestFaultAnswers(t *testing.T) {
 		{"raw body", Fault{Body: `{}`}, 200, `{}`, "application/json", ""},
 		{"everything", Fault{Status: 429, Body: "<p>", Header: html}, 429, "<p>", "text/html", "7"},
 		{"redirect", Fault{Redirect: "/elsewhere"}, 302, "", "", ""},
-		{"redirect of another kind", Fault{Redirect: "/elsewhere", Status: 307, Body: "there"}, 307, "there", "application/json", ""},
+		{"redirect of another kind", Fault{Redirect: "/elsewhere", Status: 307, Body: "there"}, 307, "there",
+			"application/json", ""},
 		{"padding", Fault{Body: "{}", Padding: 3}, 200, "{}   ", "application/json", ""},
-		{"header alone", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, `{"connections":[],"total_count":0}`, "application/json", "1"},
+		{"header alone", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, `{"connections":[],"total_count":0}`,
+			"application/json", "1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTest(Options{})
@@ -300,12 +302,16 @@ func TestSlowAnswers(t *testing.T) {
 		want  string
 		err   error
 	}{
-		"trickle":            {Fault{Trickle: time.Millisecond}, 34 * time.Millisecond, right, nil},
-		"slow header":        {Fault{SlowHeader: time.Millisecond}, 100 * time.Millisecond, right, nil},
-		"both":               {Fault{SlowHeader: time.Millisecond, Trickle: time.Millisecond}, 134 * time.Millisecond, right, nil},
-		"trickle, cut":       {Fault{Trickle: time.Millisecond, CutAfter: 5}, 5 * time.Millisecond, right[:5], io.ErrUnexpectedEOF},
-		"slow header, cut":   {Fault{SlowHeader: time.Millisecond, CutAfter: 5}, 100 * time.Millisecond, right[:5], io.ErrUnexpectedEOF},
-		"slow header, other": {Fault{SlowHeader: time.Millisecond, Status: 200, Body: "no", Padding: 1}, 100 * time.Millisecond, "no ", nil},
+		"trickle":     {Fault{Trickle: time.Millisecond}, 34 * time.Millisecond, right, nil},
+		"slow header": {Fault{SlowHeader: time.Millisecond}, 100 * time.Millisecond, right, nil},
+		"both": {Fault{SlowHeader: time.Millisecond, Trickle: time.Millisecond}, 134 * time.Millisecond,
+			right, nil},
+		"trickle, cut": {Fault{Trickle: time.Millisecond, CutAfter: 5}, 5 * time.Millisecond, right[:5],
+			io.ErrUnexpectedEOF},
+		"slow header, cut": {Fault{SlowHeader: time.Millisecond, CutAfter: 5}, 100 * time.Millisecond, right[:5],
+			io.ErrUnexpectedEOF},
+		"slow header, other": {Fault{SlowHeader: time.Millisecond, Status: 200, Body: "no", Padding: 1},
+			100 * time.Millisecond, "no ", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTest(Options{})
@@ -386,7 +392,8 @@ func TestEndless(t *testing.T) {
 		body := make([]byte, 5<<20)
 		_, err = io.ReadFull(resp.Body, body)
 		_ = resp.Body.Close()
-		if got := strings.TrimRight(string(body), " "); err != nil || got != `{"connections":[],"total_count":0}` || resp.ContentLength != -1 {
+		if got := strings.TrimRight(string(body), " "); err != nil || got != `{"connections":[],"total_count":0}` ||
+			resp.ContentLength != -1 {
 			t.Errorf("%s: %.80q of %d, %v", name, got, resp.ContentLength, err)
 		}
 	}

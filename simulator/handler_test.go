@@ -81,10 +81,12 @@ func TestOptionalValues(t *testing.T) {
 		{"empty whitelist", Cluster{Permissions: []Permission{}}, `{"connections":[],"total_count":0,"permissions":[]}`},
 		{"unlisted", Cluster{Unlisted: 3}, `{"connections":[],"total_count":3}`},
 		{"raw values",
-			Cluster{UpdateSwitch: `"false"`, ServiceName: "null", Connections: []Connection{{ID: "a", MaxSession: "3000", UpdatedAt: "null",
+			Cluster{UpdateSwitch: `"false"`, ServiceName: "null", Connections: []Connection{{
+				ID: "a", MaxSession: "3000", UpdatedAt: "null",
 				IPv6: Text("2001:db8::1"), DNSName: Text("<a>"), CreatedAt: Text("t")}}},
-			`{"connections":[{"id":"a","status":"","maxSession":3000,"specificationName":"","vpcepIp":"","vpcepIpv6Address":"2001:db8::1",` +
-				`"vpcepDnsName":"\u003ca\u003e","created_at":"t","update_at":null,"domain_id":""}],"vpcepUpdateSwitch":"false","total_count":1,"vpcServiceName":null}`},
+			`{"connections":[{"id":"a","status":"","maxSession":3000,"specificationName":"","vpcepIp":"",` +
+				`"vpcepIpv6Address":"2001:db8::1","vpcepDnsName":"\u003ca\u003e","created_at":"t","update_at":null,` +
+				`"domain_id":""}],"vpcepUpdateSwitch":"false","total_count":1,"vpcServiceName":null}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTest(Options{})
@@ -188,7 +190,8 @@ func TestConnectionErrors(t *testing.T) {
 		{"/v1.0/proj1/clusters?offset=x", 400, bad},
 		{strings.Replace(connectionsPath, "c1", "c2", 1), 403, missing},
 		{strings.Replace(connectionsPath, "proj1", "proj2", 1), 403, missing},
-		{strings.Replace(connectionsPath, "c1", "off", 1), 400, `{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`},
+		{strings.Replace(connectionsPath, "c1", "off", 1), 400,
+			`{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`},
 	} {
 		w := get(t, s, tc.target)
 		if w.Code != tc.status || w.Body.String() != tc.want {
@@ -198,7 +201,8 @@ func TestConnectionErrors(t *testing.T) {
 			t.Errorf("%s: no X-Request-Id", tc.target)
 		}
 	}
-	for _, target := range []string{"/", "/v1.0/proj1", "/v1.0//clusters", "/v2.0/proj1/clusters", connectionsPath + "/x", "/v3/auth/tokens"} {
+	for _, target := range []string{"/", "/v1.0/proj1", "/v1.0//clusters", "/v2.0/proj1/clusters",
+		connectionsPath + "/x", "/v3/auth/tokens"} {
 		if w := get(t, s, target); w.Code != 404 || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0101"`) {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
@@ -234,8 +238,9 @@ func TestClusterBody(t *testing.T) {
 	s := New(Options{Now: testNow})
 	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	created := time.Date(2024, 6, 11, 9, 36, 24, 0, time.FixedZone("", 3600))
-	s.AddCluster(testProject, Cluster{ID: "c1", Name: "one", Status: "200", Engine: "opensearch", Version: "2.19.0", EnterpriseProjectID: "0",
-		VPCID: "v", Tags: []Tag{{"team", "search"}}, Created: created, Endpoint: Text("192.168.0.10:9200")})
+	s.AddCluster(testProject, Cluster{ID: "c1", Name: "one", Status: "200", Engine: "opensearch", Version: "2.19.0",
+		EnterpriseProjectID: "0", VPCID: "v", Tags: []Tag{{"team", "search"}}, Created: created,
+		Endpoint: Text("192.168.0.10:9200")})
 	s.AddCluster(testProject, Cluster{ID: "c2", Status: "100", Created: created})
 
 	var body struct {
@@ -269,8 +274,10 @@ func TestClusterBody(t *testing.T) {
 		return map[string]any{"type": engine, "version": version, "supportSecuritymode": false}
 	}
 	want := []map[string]any{
-		{"id": "c1", "name": "one", "status": "200", "datastore": datastore("opensearch", "2.19.0"), "enterpriseProjectId": "0", "vpcId": "v",
-			"tags": []any{map[string]any{"key": "team", "value": "search"}}, "created": "2024-06-11T08:36:24", "endpoint": "192.168.0.10:9200"},
+		{"id": "c1", "name": "one", "status": "200", "datastore": datastore("opensearch", "2.19.0"),
+			"enterpriseProjectId": "0", "vpcId": "v",
+			"tags": []any{map[string]any{"key": "team", "value": "search"}}, "created": "2024-06-11T08:36:24",
+			"endpoint": "192.168.0.10:9200"},
 		{"id": "c2", "name": "", "status": "100", "datastore": datastore("", ""), "enterpriseProjectId": "", "vpcId": "",
 			"tags": []any{}, "created": "2024-06-11T08:36:24", "endpoint": nil},
 	}

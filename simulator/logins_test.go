@@ -17,9 +17,12 @@ import (
 
 const (
 	wrongUser     = `{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}`
-	noSuchProject = `{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}`
-	notAuthorized = `{"error":{"code":403,"message":"You are not authorized to perform the requested action.","title":"Forbidden"}}`
-	lockedUser    = `{"error":{"code":403,"message":"The user is locked after too many wrong passwords.","title":"Forbidden"}}`
+	noSuchProject = `{"error":{"code":401,` +
+		`"message":"The request you have made requires authentication.","title":"Unauthorized"}}`
+	notAuthorized = `{"error":{"code":403,` +
+		`"message":"You are not authorized to perform the requested action.","title":"Forbidden"}}`
+	lockedUser = `{"error":{"code":403,` +
+		`"message":"The user is locked after too many wrong passwords.","title":"Forbidden"}}`
 	invalidBody   = `{"error":{"code":400,"message":"The request body is invalid.","title":"Bad Request"}}`
 	mustBeUpdated = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
 )
@@ -32,7 +35,8 @@ func loginText(password string) string {
 }
 
 func loginAs(domain, name, password, project string) string {
-	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,"domain":{"name":%q}}}},"scope":{"project":%s}}}`,
+	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
+		`"domain":{"name":%q}}}},"scope":{"project":%s}}}`,
 		name, password, domain, project)
 }
 
@@ -47,7 +51,8 @@ func newLogins(o Options) *Simulator {
 func logIn(t *testing.T, s *Simulator, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v3/auth/tokens?nocatalog=true", strings.NewReader(body)))
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v3/auth/tokens?nocatalog=true",
+		strings.NewReader(body)))
 	return w
 }
 
@@ -122,10 +127,13 @@ func TestLoginAnswers(t *testing.T) {
 		status     int
 		want       string // the body, or the project of the token
 	}{
-		{"project's id", loginText("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") + `","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
+		{"project's id", loginText("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") +
+			`","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
 		{"project's name", loginAs("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
-		{"the id rules", loginAs("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201, `"id":"proj1","name":"cn-north-4"`},
-		{"name with a domain", loginAs("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"the id rules", loginAs("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201,
+			`"id":"proj1","name":"cn-north-4"`},
+		{"name with a domain", loginAs("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201,
+			`"id":"proj2","name":"eu-de"`},
 		{"limited user", loginAs("acme", "limited", "narrow", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
 		{"wrong password", loginText("wrong"), 401, wrongUser},
 		{"wrong user", loginAs("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
@@ -252,15 +260,21 @@ func TestTokenProjects(t *testing.T) {
 		{"a project that it does not open", "/v3/projects?name=eu-de", nil, 200, `"projects":[]`},
 		{"another project", second, nil, 403, `"error_code":"APIGW.0302"`},
 		{"project id sent too", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj1") }, 200, ""},
-		{"another project id", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401, `"error_code":"APIGW.0301"`},
+		{"another project id", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401,
+			`"error_code":"APIGW.0301"`},
 		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, mustBeUpdated},
-		{"unknown token for projects", "/v3/projects", func(r *http.Request) { r.Header.Set("X-Auth-Token", token+"x") }, 401, mustBeUpdated},
-		{"no token", connectionsPath, func(r *http.Request) { r.Header.Del("X-Auth-Token") }, 401, `"error_code":"APIGW.0305"`},
+		{"unknown token for projects", "/v3/projects", func(r *http.Request) {
+			r.Header.Set("X-Auth-Token", token+"x")
+		}, 401, mustBeUpdated},
+		{"no token", connectionsPath, func(r *http.Request) { r.Header.Del("X-Auth-Token") }, 401,
+			`"error_code":"APIGW.0305"`},
 		{"token as another header", connectionsPath, func(r *http.Request) {
 			r.Header.Del("X-Auth-Token")
 			r.Header.Set("X-Subject-Token", token)
 		}, 401, `"error_code":"APIGW.0305"`},
-		{"a wrong signature too", connectionsPath, func(r *http.Request) { r.Header.Set("Authorization", "SDK-HMAC-SHA256 nonsense") }, 200, ""},
+		{"a wrong signature too", connectionsPath, func(r *http.Request) {
+			r.Header.Set("Authorization", "SDK-HMAC-SHA256 nonsense")
+		}, 200, ""},
 		{"a right signature and a wrong token", connectionsPath, func(r *http.Request) {
 			r.Header = signed(t.Context(), "http://css.test", connectionsPath).Header
 			r.Header.Set("X-Auth-Token", "MII")

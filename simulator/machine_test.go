@@ -177,7 +177,8 @@ func TestMachineWithoutMetadataTokens(t *testing.T) {
 }
 
 func TestTemporaryKeys(t *testing.T) {
-	for source, set := range map[string]func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder{
+	type setter func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder
+	for source, set := range map[string]setter{
 		"agency": func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder {
 			s.SetAgency(Agency{Projects: projects, Life: life, Early: early})
 			return func() *httptest.ResponseRecorder { return askKey(t, s, metadataToken(t, s)) }
@@ -218,12 +219,14 @@ func TestTemporaryKeys(t *testing.T) {
 					t.Errorf("%+v: before the first key expires: %s", tc, got)
 				}
 				c.passed = tc.wantLife
-				if got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath); got != "401 APIGW.0307, 200" {
+				got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath)
+				if got != "401 APIGW.0307, 200" {
 					t.Errorf("%+v: when the first key expires: %s", tc, got)
 				}
 				s.ExpireKeys()
 				third := get()
-				if got := use(t, s, second, connectionsPath) + ", " + use(t, s, third, connectionsPath); got != "401 APIGW.0307, 200" {
+				got = use(t, s, second, connectionsPath) + ", " + use(t, s, third, connectionsPath)
+				if got != "401 APIGW.0307, 200" {
 					t.Errorf("%+v: after ExpireKeys: %s", tc, got)
 				}
 				if rec := s.Requests(); rec[len(rec)-1].AccessKey != third.Access || rec[len(rec)-1].User != "" {
@@ -246,9 +249,11 @@ func TestTemporaryKeys(t *testing.T) {
 				{"all, added later", all, "/v1.0/proj3/clusters", "200"},
 				{"one, first", one, "/v1.0/proj1/clusters", "403 APIGW.0302"},
 				{"one, second", one, "/v1.0/proj2/clusters", "200"},
-				{"wrong secret", Key{one.Access, all.Secret, one.SecurityToken, time.Time{}}, "/v1.0/proj2/clusters", "401 APIGW.0301"},
+				{"wrong secret", Key{one.Access, all.Secret, one.SecurityToken, time.Time{}}, "/v1.0/proj2/clusters",
+					"401 APIGW.0301"},
 				{"no security token", Key{one.Access, one.Secret, "", time.Time{}}, "/v1.0/proj2/clusters", "401 APIGW.0307"},
-				{"another security token", Key{one.Access, one.Secret, all.SecurityToken, time.Time{}}, "/v1.0/proj2/clusters", "401 APIGW.0307"},
+				{"another security token", Key{one.Access, one.Secret, all.SecurityToken, time.Time{}},
+					"/v1.0/proj2/clusters", "401 APIGW.0307"},
 			} {
 				s.AddProject(Project{ID: "proj3"})
 				if got := use(t, s, step.key, step.path); got != step.want {
@@ -295,8 +300,11 @@ func TestPodIdentity(t *testing.T) {
 	}
 	w := askPod(t, s, fileText, "{}")
 	key, _ := keyOf(t, w)
-	want := `{"assumedAgency":{"urn":"","id":""},"audience":"","credentials":{"accessKeyId":"` + key.Access + `","secretAccessKey":"` + key.Secret +
-		`","securityToken":"` + key.SecurityToken + `","expiration":"2026-01-02T04:04:05.000000Z"},"podIdentityAssociationId":"","subject":{"namespace":"","serviceAccount":""}}`
+	want := `{"assumedAgency":{"urn":"","id":""},"audience":"","credentials":{"accessKeyId":"` + key.Access +
+		`","secretAccessKey":"` + key.Secret +
+		`","securityToken":"` + key.SecurityToken +
+		`","expiration":"2026-01-02T04:04:05.000000Z"},"podIdentityAssociationId":"",` +
+		`"subject":{"namespace":"","serviceAccount":""}}`
 	if diff := cmp.Diff(want, w.Body.String()); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
 	}
@@ -307,7 +315,8 @@ func TestSecurityKeyBody(t *testing.T) {
 	s.SetAgency(Agency{})
 	w := askKey(t, s, metadataToken(t, s))
 	key, _ := keyOf(t, w)
-	want := `{"credential":{"access":"` + key.Access + `","secret":"` + key.Secret + `","securitytoken":"` + key.SecurityToken +
+	want := `{"credential":{"access":"` + key.Access + `","secret":"` + key.Secret + `","securitytoken":"` +
+		key.SecurityToken +
 		`","expires_at":"2026-01-02T04:04:05.000000Z"}}`
 	if diff := cmp.Diff(want, w.Body.String()); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
@@ -380,7 +389,8 @@ func TestFaultsOfIssuers(t *testing.T) {
 			s.SetFault(target, Fault{Status: 429, Body: "slow down", Header: http.Header{"Retry-After": {"3"}}})
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, g.right(t, s))
-			if w.Code != 429 || w.Body.String() != "slow down" || w.Header().Get("Retry-After") != "3" || w.Header().Get("X-Subject-Token") != "" {
+			if w.Code != 429 || w.Body.String() != "slow down" || w.Header().Get("Retry-After") != "3" ||
+				w.Header().Get("X-Subject-Token") != "" {
 				t.Errorf("got %d %v %s", w.Code, w.Header(), w.Body)
 			}
 		})
@@ -411,10 +421,12 @@ func TestFaultsOfIssuersOverTCP(t *testing.T) {
 					t.Errorf("%s: status %d", name, status)
 				}
 			}
-			if status, body, err := ask(Fault{CutAfter: 5}); status != g.status || len(body) != 5 || !errors.Is(err, io.ErrUnexpectedEOF) {
+			if status, body, err := ask(Fault{CutAfter: 5}); status != g.status || len(body) != 5 ||
+				!errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("cut: %d %q, %v", status, body, err)
 			}
-			for name, fault := range map[string]Fault{"slow header": {SlowHeader: time.Microsecond}, "gzip": {Gzip: true}, "padding": {Padding: 5}} {
+			for name, fault := range map[string]Fault{"slow header": {SlowHeader: time.Microsecond},
+				"gzip": {Gzip: true}, "padding": {Padding: 5}} {
 				if status, body, err := ask(fault); status != g.status || len(body) < 20 || err != nil {
 					t.Errorf("%s: %d %q, %v", name, status, body, err)
 				}
@@ -430,7 +442,8 @@ func TestRecordOmitsSecrets(t *testing.T) {
 	var secrets []string
 	for _, g := range credentialCalls() {
 		r := g.right(t, s)
-		for _, name := range []string{"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token", "Proxy-Authorization", "Cookie"} {
+		for _, name := range []string{"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token",
+			"X-Subject-Token", "Proxy-Authorization", "Cookie"} {
 			secret := "hidden " + name + " of " + string(g.endpoint)
 			secrets = append(append(secrets, secret), r.Header.Values(name)...)
 			r.Header[name] = append(r.Header.Values(name), "", secret)
@@ -478,7 +491,8 @@ func TestProxiedRequests(t *testing.T) {
 	for i, tc := range []struct {
 		target string
 		want   bool
-	}{{securityKeyPath, false}, {"http://169.254.169.254" + securityKeyPath, true}, {securityKeyPath + "?from=http://a", false}} {
+	}{{securityKeyPath, false}, {"http://169.254.169.254" + securityKeyPath, true},
+		{securityKeyPath + "?from=http://a", false}} {
 		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", tc.target); err != nil {
 			t.Fatal(err)
 		}
@@ -499,7 +513,8 @@ func TestProxiedRequests(t *testing.T) {
 	}
 	transport := &http.Transport{Proxy: http.ProxyURL(proxy)}
 	t.Cleanup(transport.CloseIdleConnections)
-	if status, err := askServer(t.Context(), &http.Client{Transport: transport}, "http://css.test", "/v1.0/proj1/clusters"); status != 200 || err != nil {
+	if status, err := askServer(t.Context(), &http.Client{Transport: transport}, "http://css.test",
+		"/v1.0/proj1/clusters"); status != 200 || err != nil {
 		t.Errorf("through a proxy: %d, %v", status, err)
 	}
 	if r := s.Requests()[3]; !r.Proxied {
@@ -510,7 +525,8 @@ func TestProxiedRequests(t *testing.T) {
 func TestIssuersRejectOtherMethods(t *testing.T) {
 	s := newIssuers()
 	for path, right := range map[string]string{
-		"/v3/auth/tokens": http.MethodPost, machinePath: http.MethodPut, securityKeyPath: http.MethodGet, PodIdentityPath: http.MethodPost,
+		"/v3/auth/tokens": http.MethodPost, machinePath: http.MethodPut, securityKeyPath: http.MethodGet,
+		PodIdentityPath: http.MethodPost,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodHead} {
 			if w := do(t, s, method, path, "", "", ""); (w.Code == 404) != (method != right) {

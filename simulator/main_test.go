@@ -36,7 +36,8 @@ func newTest(o Options) *Simulator {
 		o.Now = testNow
 	}
 	s := New(o)
-	s.AddProject(Project{Name: "one", Region: "cn-north-4", ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	s.AddProject(Project{Name: "one", Region: "cn-north-4", ID: testProject,
+		Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	s.AddCluster(testProject, Cluster{ID: testCluster, Name: "first", Status: "200"})
 	return s
 }
@@ -59,11 +60,13 @@ func signedBy(ctx context.Context, key Key, at time.Time, base, target string) *
 	}
 	path, query, _ := strings.Cut(target, "?")
 	empty := sha256.Sum256(nil)
-	canonicalRequest := "GET\n" + path + "/\n" + query + "\n" + headers + "\n" + names + "\n" + hex.EncodeToString(empty[:])
+	canonicalRequest := "GET\n" + path + "/\n" + query + "\n" + headers + "\n" + names + "\n" +
+		hex.EncodeToString(empty[:])
 	hash := sha256.Sum256([]byte(canonicalRequest))
 	mac := hmac.New(sha256.New, []byte(key.Secret))
 	_, _ = io.WriteString(mac, "SDK-HMAC-SHA256\n"+date+"\n"+hex.EncodeToString(hash[:]))
-	req.Header.Set("Authorization", "SDK-HMAC-SHA256 Access="+key.Access+", SignedHeaders="+names+", Signature="+hex.EncodeToString(mac.Sum(nil)))
+	req.Header.Set("Authorization",
+		"SDK-HMAC-SHA256 Access="+key.Access+", SignedHeaders="+names+", Signature="+hex.EncodeToString(mac.Sum(nil)))
 	return req
 }
 

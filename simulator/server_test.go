@@ -117,12 +117,15 @@ func TestRequestRecord(t *testing.T) {
 	get(t, s, "/nothing/here")
 
 	want := []Request{
-		{Target: Target{Connections, "c1"}, ProjectID: "proj1", Method: "GET", Proto: "HTTP/1.1", Path: connectionsPath, Query: "limit=5", AccessKey: testAccess, Status: 200},
-		{Target: Target{Clusters, "proj1"}, ProjectID: "proj1", Method: "GET", Proto: "HTTP/1.1", Path: "/v1.0/proj1/clusters", AccessKey: testAccess, Status: 200},
+		{Target: Target{Connections, "c1"}, ProjectID: "proj1", Method: "GET", Proto: "HTTP/1.1", Path: connectionsPath,
+			Query: "limit=5", AccessKey: testAccess, Status: 200},
+		{Target: Target{Clusters, "proj1"}, ProjectID: "proj1", Method: "GET", Proto: "HTTP/1.1",
+			Path: "/v1.0/proj1/clusters", AccessKey: testAccess, Status: 200},
 		{Target: Target{Endpoint: Unknown}, Method: "GET", Proto: "HTTP/1.1", Path: "/nothing/here", Status: 404},
 	}
 	got := s.Requests()
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Request{}, "Header", "RequestID", "Start", "Duration")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Request{}, "Header", "RequestID", "Start",
+		"Duration")); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 	for target, n := range map[Target]int{

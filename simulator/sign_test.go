@@ -81,16 +81,20 @@ func TestAlteredRequestIsRefused(t *testing.T) {
 	}{
 		{"path", altered("GET", strings.Replace(knownTarget, "/c1/", "/c2/", 1), ""), "APIGW.0301",
 			signatureFailed + "GET|/v1.0/proj1/clusters/c2/vpcepservice/connections/|limit=100&offset=0|user-agent:ua/1|"},
-		{"query value", altered("GET", strings.Replace(knownTarget, "offset=0", "offset=1", 1), ""), "APIGW.0301", signatureFailed},
+		{"query value", altered("GET", strings.Replace(knownTarget, "offset=0", "offset=1", 1), ""), "APIGW.0301",
+			signatureFailed},
 		{"query added", altered("GET", knownTarget+"&x=", ""), "APIGW.0301", signatureFailed},
 		{"query unescapable", altered("GET", knownTarget+"&x=%zz", ""), "APIGW.0301", signatureFailed},
 		{"body", altered("GET", knownTarget, "x"), "APIGW.0301", signatureFailed},
 		{"user agent", header("User-Agent", "ua/2"), "APIGW.0301", signatureFailed},
 		{"project id", header("X-Project-Id", "proj2"), "APIGW.0301", signatureFailed},
 		{"date", header("X-Sdk-Date", "20260102T030406Z"), "APIGW.0301", signatureFailed},
-		{"signature", header("Authorization", knownAuthorization(testAccess, names, strings.Replace(knownSignature, "6", "7", 1))), "APIGW.0301", signatureFailed},
-		{"signature in upper case", header("Authorization", knownAuthorization(testAccess, names, strings.ToUpper(knownSignature))), "APIGW.0301", signatureFailed},
-		{"signed headers out of order", header("Authorization", knownAuthorization(testAccess, "x-sdk-date;user-agent;x-project-id", knownSignature)), "APIGW.0301", signatureFailed},
+		{"signature", header("Authorization", knownAuthorization(testAccess, names,
+			strings.Replace(knownSignature, "6", "7", 1))), "APIGW.0301", signatureFailed},
+		{"signature in upper case", header("Authorization", knownAuthorization(testAccess, names,
+			strings.ToUpper(knownSignature))), "APIGW.0301", signatureFailed},
+		{"signed headers out of order", header("Authorization", knownAuthorization(testAccess,
+			"x-sdk-date;user-agent;x-project-id", knownSignature)), "APIGW.0301", signatureFailed},
 		{"signed header missing", func(t *testing.T) *http.Request {
 			r := knownRequest(t)
 			r.Header.Del("User-Agent")
@@ -101,14 +105,18 @@ func TestAlteredRequestIsRefused(t *testing.T) {
 			r.Header.Add("User-Agent", "ua/1")
 			return r
 		}, "APIGW.0301", signatureFailed},
-		{"date not signed", header("Authorization", knownAuthorization(testAccess, "user-agent;x-project-id", knownSignature)), "APIGW.0301",
+		{"date not signed", header("Authorization", knownAuthorization(testAccess, "user-agent;x-project-id",
+			knownSignature)), "APIGW.0301",
 			"Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed"},
-		{"date missing", header("X-Sdk-Date", ""), "APIGW.0301", "Incorrect IAM authentication information: x-sdk-date missing"},
+		{"date missing", header("X-Sdk-Date", ""), "APIGW.0301",
+			"Incorrect IAM authentication information: x-sdk-date missing"},
 		{"unknown access key", header("Authorization", knownAuthorization("AKOTHER", names, knownSignature)), "APIGW.0303",
 			"Incorrect app authentication information: app not found, appkey AKOTHER"},
 		{"no authorization", header("Authorization", ""), "APIGW.0305", "Incorrect authentication information"},
-		{"another algorithm", header("Authorization", "AWS4"+knownAuthorization(testAccess, names, knownSignature)), "APIGW.0305", "Incorrect authentication information"},
-		{"short signature", header("Authorization", knownAuthorization(testAccess, names, "6ca7")), "APIGW.0305", "Incorrect authentication information"},
+		{"another algorithm", header("Authorization", "AWS4"+knownAuthorization(testAccess, names, knownSignature)),
+			"APIGW.0305", "Incorrect authentication information"},
+		{"short signature", header("Authorization", knownAuthorization(testAccess, names, "6ca7")), "APIGW.0305",
+			"Incorrect authentication information"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			checkRefusal(t, newTest(Options{}), tc.request(t), http.StatusUnauthorized, tc.code, tc.message)
@@ -183,7 +191,8 @@ func resign(t *testing.T, r *http.Request, names ...string) *http.Request {
 	if !ok {
 		t.Fatal("no canonical request")
 	}
-	r.Header.Set("Authorization", knownAuthorization(testAccess, strings.Join(names, ";"), sign(request, knownDate, testSecret)))
+	r.Header.Set("Authorization", knownAuthorization(testAccess, strings.Join(names, ";"),
+		sign(request, knownDate, testSecret)))
 	return r
 }
 
@@ -207,7 +216,8 @@ func TestSecurityToken(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTest(Options{})
-			s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret, SecurityToken: "token-1"}}})
+			s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret,
+				SecurityToken: "token-1"}}})
 			_, refused := s.authorize(tc.request, nil, testProject)
 			got := ""
 			if refused != nil {

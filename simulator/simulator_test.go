@@ -17,7 +17,8 @@ import (
 func TestFleetIsCopied(t *testing.T) {
 	s := newTest(Options{})
 	build := func() Cluster { // without clone, which is under test
-		return Cluster{ID: "c2", Name: "second", Tags: []Tag{{"a", "b"}}, Connections: []Connection{{ID: "x"}}, Permissions: []Permission{{ID: "p"}}}
+		return Cluster{ID: "c2", Name: "second", Tags: []Tag{{"a", "b"}}, Connections: []Connection{{ID: "x"}},
+			Permissions: []Permission{{ID: "p"}}}
 	}
 	given, want := build(), build()
 	s.AddCluster(testProject, given)
@@ -158,7 +159,8 @@ func checkEvent(t *testing.T, e Event, before, after Cluster) {
 	var ok bool
 	switch e.Kind {
 	case "asked":
-		ok = !was && is && grown == 1 && now.Status == "pendingAcceptance" && now.UpdatedAt == "" && now.CreatedAt == `"2026-01-02T03:04:05Z"`
+		ok = !was && is && grown == 1 && now.Status == "pendingAcceptance" && now.UpdatedAt == "" &&
+			now.CreatedAt == `"2026-01-02T03:04:05Z"`
 	case "deleted":
 		ok = was && !is && grown == -1 && old.Status == "deleting"
 	case "touched":
