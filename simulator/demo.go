@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Demo returns a simulator with the fleet of --demo: two projects in two regions, with a cluster for everything that
-// the exporter can show. IDs are constant; times depend on the clock.
+// Demo returns the fleet of --demo: two projects in two regions, with a cluster for everything that the exporter can
+// show. IDs are constant; times depend on the clock.
 func Demo(o Options) *Simulator {
 	s := New(o)
 	d := demo{s, s.opts.Now().UTC().Truncate(time.Second)}
@@ -55,7 +55,6 @@ func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 	}
 }
 
-// connection has the values that every region sends.
 func (d demo) connection(cluster string, n int, status, owner string) Connection {
 	name := fmt.Sprintf("connection %d of %s", n, cluster)
 	return Connection{
@@ -202,7 +201,7 @@ func (d demo) flapping() Cluster {
 	return c
 }
 
-// denied is listed, but its connections cannot be read.
+// denied is listed, but cannot be read.
 func (d demo) denied() Cluster {
 	c := d.cluster("sandbox", "elasticsearch", "7.10.2", 30)
 	c.Tags = []Tag{{"team", "search"}, {"stage", "sandbox"}}

@@ -17,13 +17,13 @@ import (
 // Fault makes requests of a target fail. Its fields combine. It applies after the checks of credentials, so that it
 // never hides a client's mistake. Credentials issued behind a replaced answer are valid.
 type Fault struct {
-	// The requests that fail: the next For (0: all) after the first After, a share of Probability (0: all), while
-	// Active (if set) returns true for the simulator's time.
+	// Which requests fail: the next For (0: all) after the first After, a share of Probability (0: all), while Active
+	// (if set) returns true.
 	After, For  int
 	Probability float64
 	Active      func(now time.Time) bool
 
-	// Before the answer: wait, wait until the client disconnects, or close the connection.
+	// Before the answer: wait, hang until the client disconnects, or close the connection.
 	Latency time.Duration
 	Hang    bool
 	Drop    bool
@@ -36,16 +36,16 @@ type Fault struct {
 	Header      http.Header
 	HeaderBytes int
 
-	// Garbage is sent instead of HTTP, repeatedly with Endless. Then the connection is closed.
+	// Garbage replaces HTTP, repeatedly with Endless. Then the connection is closed.
 	Garbage string
 
-	// Wrong pages: too short, always the first, or with the first item repeated at the end.
+	// Wrong pages: too short, always the first, or with the first item repeated.
 	PageCap      int
 	IgnoreOffset bool
 	RepeatIDs    bool
 
-	// The body: trailing blanks (still valid JSON), a number of them or endless, and gzip, requested or not. Gzip with
-	// a large Padding is a bomb, compressed 1000:1.
+	// Trailing blanks (still valid JSON), endless ones, or gzip, requested or not. Gzip with a large Padding is a bomb,
+	// compressed 1000:1.
 	Padding int
 	Endless bool
 	Gzip    bool
@@ -54,7 +54,7 @@ type Fault struct {
 	SlowHeader time.Duration
 	Trickle    time.Duration
 
-	// CutAfter closes the connection after that many bytes of the encoded body, short of Content-Length.
+	// CutAfter closes the connection after that many bytes of the encoded body.
 	CutAfter int
 }
 
@@ -63,8 +63,8 @@ type armedFault struct {
 	seen int // requests
 }
 
-// SetFault replaces the faults of a target. The first one that matches a request applies. Those of a single cluster or
-// project take precedence over those of an empty ID.
+// SetFault replaces the faults of a target. The first that matches a request applies. Those of a single cluster or
+// project precede those of an empty ID.
 func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	}
 }
 
-// nextFault counts a request and returns the fault that applies to it, or the zero Fault.
+// nextFault counts a request and returns its fault, or the zero Fault.
 func (s *Simulator) nextFault(t Target) Fault {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -157,7 +157,6 @@ func (f Fault) apply(a answer) answer {
 	return a
 }
 
-// page returns the bounds of a page.
 func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	if f.IgnoreOffset {
 		skip = 0
@@ -171,7 +170,6 @@ func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	return from, min(from+limit, total)
 }
 
-// repeat implements RepeatIDs.
 func repeat[T any](f Fault, items []T) []T {
 	if !f.RepeatIDs || len(items) == 0 {
 		return items
@@ -187,8 +185,7 @@ type content struct {
 	times      int
 }
 
-// content pads and compresses body. Each part is a gzip member of its own, which readers concatenate, so that a bomb
-// costs the simulator little.
+// content pads and compresses body. Each part is a gzip member of its own, so that a bomb costs the simulator little.
 func (f Fault) content(body []byte) content {
 	c := content{head: body, times: f.Padding / block}
 	if rest := f.Padding % block; rest > 0 {
@@ -206,7 +203,7 @@ func (f Fault) content(body []byte) content {
 	return c
 }
 
-// length is not ok if the body is endless.
+// length is not ok for an endless body.
 func (c content) length() (n int, ok bool) {
 	return len(c.head) + max(c.times, 0)*len(c.tail), c.times >= 0
 }

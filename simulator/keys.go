@@ -10,7 +10,7 @@ import (
 // maxRefusals in a row lock an access key if Options.LockKeys is set.
 const maxRefusals = 5
 
-// codeTokenIncorrect is how CSS itself refuses a key, with status 400.
+// codeTokenIncorrect is CSS's own refusal, sent with 400.
 const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 
 // keyState covers all projects.
@@ -20,8 +20,8 @@ type keyState struct {
 	refuse                    *refusal // set by RefuseKey
 }
 
-// RefuseKey refuses an access key in requests that arrive from now on. The code is one of the gateway, such as
-// APIGW.0301 (revoked) or APIGW.0307 (expired), sent with 401, or CSS.0045, sent with 400.
+// RefuseKey refuses an access key in requests that arrive from now on, with a code of the gateway, such as APIGW.0301
+// (revoked) or APIGW.0307 (expired), or with CSS.0045.
 func (s *Simulator) RefuseKey(access, code string) {
 	r := incorrectIAM("verify aksk signature fail")
 	r.code = code
@@ -45,9 +45,8 @@ func (s *Simulator) AcceptKey(access string) {
 	s.keyState(access).refuse = nil
 }
 
-// Refusals returns how often an access key was refused: the most times in a row, and in total. A refusal is a 401, or a
-// 400 with CSS.0045, for any reason, including a Fault. A throttled request does not end a row, because the gateway may
-// throttle before it checks the key.
+// Refusals returns how often an access key was refused, at most in a row and in total: with 401, or 400 and CSS.0045,
+// by a Fault too. A throttled request does not end a row, because the gateway may throttle before it checks the key.
 func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +61,7 @@ func (s *Simulator) Locked(access string) bool {
 	return s.keyState(access).locked
 }
 
-// keyState adds the state if there is none. The caller holds s.mu.
+// keyState adds missing states. The caller holds s.mu.
 func (s *Simulator) keyState(access string) *keyState {
 	k := s.keys[access]
 	if k == nil {
@@ -72,8 +71,7 @@ func (s *Simulator) keyState(access string) *keyState {
 	return k
 }
 
-// signingKey returns the unverified access key, or nothing if the request has a token, because then the signature is
-// ignored.
+// signingKey returns the unverified access key. It is empty with a token, because then the signature is ignored.
 func signingKey(r *http.Request) string {
 	if r.Header.Get("X-Auth-Token") != "" {
 		return ""
@@ -82,7 +80,7 @@ func signingKey(r *http.Request) string {
 	return auth.access
 }
 
-// refusedKey returns why a key is refused before its signature is checked, or nil.
+// refusedKey returns why a key is refused before its signature is checked.
 func (s *Simulator) refusedKey(access string) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +94,7 @@ func (s *Simulator) refusedKey(access string) *refusal {
 	}
 }
 
-// recordVerdict counts what an answer means for the access key. The status is 0 for the right answer.
+// recordVerdict counts an answer for the access key. The status is 0 for the right answer.
 func (s *Simulator) recordVerdict(access string, status int, body string) {
 	if access == "" || status == http.StatusTooManyRequests {
 		return

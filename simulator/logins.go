@@ -27,7 +27,7 @@ type User struct {
 	Projects               []string
 }
 
-// String omits the password, so that a user can be printed.
+// String omits the password.
 func (u User) String() string { return "user " + u.Domain + "/" + u.Name }
 
 // GoString omits the password too.
@@ -108,7 +108,7 @@ func textAt(v any, path ...string) string {
 	return text
 }
 
-// admitLogin returns the user and project of a login. A locked user is refused even with the right password.
+// admitLogin refuses a locked user even with the right password.
 func (s *Simulator) admitLogin(body []byte) (caller, *answer) {
 	l, ok := parseLogin(body)
 	if !ok {
@@ -137,8 +137,8 @@ func (s *Simulator) admitLogin(body []byte) (caller, *answer) {
 	return caller{user: l.user, opens: []string{opens}}, nil
 }
 
-// findProject reports whether the project of a login exists, by its ID or its name in IAM (the region), and returns its
-// ID if it is in open. The caller holds s.mu.
+// findProject looks up a project by its ID or its name in IAM (the region), and returns the ID if it is in open. The
+// caller holds s.mu.
 func (s *Simulator) findProject(l login, open []string) (known bool, id string) {
 	for _, p := range s.projects {
 		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.Region != l.projectName {
@@ -152,7 +152,7 @@ func (s *Simulator) findProject(l login, open []string) (known bool, id string) 
 	return known, ""
 }
 
-// orAllProjects returns ids, or all project IDs if there are none. The caller holds s.mu.
+// orAllProjects returns all project IDs if there are no ids. The caller holds s.mu.
 func (s *Simulator) orAllProjects(ids []string) []string {
 	if len(ids) > 0 {
 		return slices.Clone(ids)
@@ -219,8 +219,7 @@ func (s *Simulator) callerByToken(text string) (caller, *refusal) {
 	return caller{user: t.user, opens: []string{t.project}}, nil
 }
 
-// newToken has about the cloud's form and length. It ignores the seed: a token of one simulator must not be valid in
-// another.
+// newToken ignores the seed: a token of one simulator must not be valid in another.
 func newToken() string { return "MII" + randomText(900) }
 
 func randomText(n int) string {

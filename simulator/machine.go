@@ -19,8 +19,7 @@ const PodIdentityPath = "/v1/pod-identity/credentials"
 const maxMetadataTTL = 6 * time.Hour
 
 // Agency configures the metadata service of an ECS machine. Its temporary keys are valid for Life (default: an hour)
-// and replaced when less than Early (default: half of Life) remains. Projects are the IDs that they open; none means
-// all.
+// and replaced when less than Early (default: half of Life) remains. They open Projects; none means all.
 type Agency struct {
 	Projects    []string
 	Life, Early time.Duration

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// Relay forwards TCP connections from a loopback port to a server, unchanged, and can make them die silently.
+// Relay forwards TCP connections from loopback to a server, unchanged, and can make them die silently.
 type Relay struct {
 	Addr string // host:port
 
@@ -31,8 +31,7 @@ type relayed struct {
 	silent         atomic.Bool
 }
 
-// StartRelay listens on a free port of 127.0.0.1 and forwards to the address target until Close. The context only
-// bounds listening.
+// StartRelay listens on a free port of 127.0.0.1 and forwards to target until Close. The context only bounds listening.
 func StartRelay(ctx context.Context, target string) (*Relay, error) {
 	listener, err := listen(ctx)
 	if err != nil {
@@ -54,8 +53,7 @@ func (r *Relay) Accepted() int {
 	return r.accepted
 }
 
-// Silence stops forwarding on the connections that are open now. They stay open, data is discarded, and neither side
-// sees the other close.
+// Silence discards the data of the connections that are open now, and hides from each side that the other closed.
 func (r *Relay) Silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +97,7 @@ func (r *Relay) serve(ctx context.Context) {
 	}
 }
 
-// forward ends when both sides have closed. A silent connection stays open until the relay is closed.
+// forward ends when both sides have closed, but keeps a silent connection open until the relay is closed.
 func (r *Relay) forward(ctx context.Context, c *relayed) {
 	var dialer net.Dialer
 	server, err := dialer.DialContext(ctx, "tcp", r.target)

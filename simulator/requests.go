@@ -31,7 +31,7 @@ const (
 )
 
 // Target is an endpoint and an ID: of the cluster for Connections, of the project for Clusters, the region for
-// Projects. An empty ID matches all requests of the endpoint.
+// Projects. An empty ID matches all.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
@@ -71,7 +71,7 @@ type recorder struct {
 	cancelled int
 }
 
-// Requests returns the newest requests, oldest first, at most Options.KeepRequests of them.
+// Requests returns the newest requests, oldest first, at most Options.KeepRequests.
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +83,7 @@ func (s *Simulator) Requests() []Request {
 	return out
 }
 
-// Count returns the number of requests for a target, including refused ones and those in flight.
+// Count returns the number of requests for a target, refused ones and those in flight included.
 func (s *Simulator) Count(t Target) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +120,7 @@ func (s *Simulator) Cancelled() int {
 	return s.record.cancelled
 }
 
-// ForgetRequests clears the record. Requests in flight are still counted, but not listed.
+// ForgetRequests clears the record, but still counts requests in flight.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func secretHeaders() []string {
 	}
 }
 
-// proxied reports whether a proxy sent the request, or should have received it: only proxies are sent absolute URLs.
+// proxied reports whether a proxy sent the request or should have received it: only proxies are sent absolute URLs.
 func proxied(r *http.Request) bool {
 	for name := range r.Header {
 		if name == "X-Forwarded-For" || name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "Proxy-") {

@@ -53,7 +53,6 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 	return srv, nil
 }
 
-// listen listens on a free port of 127.0.0.1.
 func listen(ctx context.Context) (net.Listener, error) {
 	if err := ctx.Err(); err != nil { // Listen does not always check
 		return nil, fmt.Errorf("simulator: listening: %w", err)

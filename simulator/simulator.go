@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator is a CSS API on loopback: projects, clusters, the connections and allowlists of their VPC endpoint
-// services, signature checks, faults, throttling, and a fleet that changes by itself. It serves --demo, tests and
-// benchmarks.
-//
-// The same address also serves the sources of credentials: IAM's project list and password logins, the metadata service
-// of an ECS machine with an agency, and the temporary keys of a CCE pod.
+// Package simulator is a CSS API on loopback, for --demo, tests and benchmarks: projects, clusters and their
+// connections, signature checks, faults, throttling, and a fleet that changes by itself. It also serves the sources of
+// credentials: IAM's project list and password logins, an ECS metadata service, and the temporary keys of a CCE pod.
 //
 // It never imports the client that it checks, so that a misreading of the wire format cannot hide in a shared struct.
 // It uses the standard library only and listens on 127.0.0.1 only.
@@ -23,14 +20,14 @@ import (
 type Options struct {
 	// Now is the simulator's clock; nil means time.Now.
 	Now func() time.Time
-	// Seed makes the fleet's events and faults repeatable. Tokens and temporary keys are always random.
+	// Seed makes events and faults repeatable. Tokens and temporary keys are always random.
 	Seed uint64
 	// ClusterPageCap and ConnectionPageCap limit a page whatever the request's limit; 0 means no cap.
 	ClusterPageCap    int
 	ConnectionPageCap int
 	// ConnectionsByStart selects the API of 2023 to mid-2025: start (1 to 1,000) instead of offset.
 	ConnectionsByStart bool
-	// KeepRequests limits what Requests remembers; 0 means 10,000.
+	// KeepRequests limits Requests; 0 means 10,000.
 	KeepRequests int
 	// TokenLife is the lifetime of IAM tokens; 0 means 24 hours.
 	TokenLife time.Duration
@@ -65,7 +62,7 @@ type Key struct {
 	Expires                       time.Time
 }
 
-// String omits the secrets, so that a key can be printed.
+// String omits the secrets.
 func (k Key) String() string { return "key " + k.Access }
 
 // GoString omits the secrets too.
@@ -138,7 +135,7 @@ type Simulator struct {
 	mu       sync.Mutex
 	projects []*project
 	life     *rand.Rand
-	chance   *rand.Rand // separate from life, so that faults do not change the fleet's events
+	chance   *rand.Rand // separate from life, so that faults do not change events
 	faults   map[Target][]*armedFault
 	record   recorder
 
@@ -149,8 +146,8 @@ type Simulator struct {
 	tokens    map[tokenHash]*token     // IAM tokens
 	metadata  map[tokenHash]time.Time  // expiry of metadata tokens
 	temporary map[string]*temporaryKey // by access key
-	agency    *agency                  // nil if the machine has none
-	pod       *pod                     // nil if the pod has no identity
+	agency    *agency                  // nil if none
+	pod       *pod                     // nil if none
 }
 
 type project struct {
@@ -204,7 +201,7 @@ func (s *Simulator) AddProject(p Project) {
 	s.projects = append(s.projects, &project{Project: p})
 }
 
-// Projects returns copies of all projects, in the order in which they were added.
+// Projects returns copies of all projects, in the order of AddProject.
 func (s *Simulator) Projects() []Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +242,7 @@ func (s *Simulator) RemoveCluster(id string) bool {
 	return false
 }
 
-// UpdateCluster changes a cluster in place and reports whether it exists. The function must not call the simulator.
+// UpdateCluster changes a cluster in place and reports whether it exists. change must not call the simulator.
 func (s *Simulator) UpdateCluster(id string, change func(*Cluster)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,7 +270,7 @@ func (s *Simulator) Cluster(projectID, clusterID string) (Cluster, bool) {
 	return c.clone(), true
 }
 
-// Clusters returns copies of a project's clusters, in the order of the list.
+// Clusters returns copies of a project's clusters, in the order of AddCluster.
 func (s *Simulator) Clusters(projectID string) []Cluster {
 	s.mu.Lock()
 	defer s.mu.Unlock()

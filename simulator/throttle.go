@@ -21,8 +21,8 @@ type window struct {
 	allowed int
 }
 
-// SetThrottle limits a target, which can also be WholeProject. Requests with refused credentials do not count.
-// Throttled ones meet no Fault.
+// SetThrottle limits a target, or WholeProject. Requests with refused credentials do not count. Throttled ones meet no
+// Fault.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
