@@ -203,12 +203,12 @@ func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID st
 	request, ok := canonical(r, body, auth.signedHeaders)
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
 		// The real gateway also echoes the canonical request, including secret headers: clients must not log it.
-		return caller{}, incorrectIAM(
-			"verify aksk signature fail, canonicalRequest:" + strings.ReplaceAll(request, "\n", "|"))
+		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk"+
+			" signature fail, canonicalRequest:"+strings.ReplaceAll(request, "\n", "|"))
 	}
-	hasToken := auth.signs("x-security-token") && r.Header.Get("X-Security-Token") == key.SecurityToken
+	noToken := !auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken
 	expired := !key.Expires.IsZero() && !now.Before(key.Expires)
-	if key.SecurityToken != "" && !hasToken || expired {
+	if key.SecurityToken != "" && noToken || expired {
 		return caller{}, outdatedToken()
 	}
 	return caller{access: auth.access, opens: opens}, nil
