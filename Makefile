@@ -63,8 +63,8 @@ soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
 	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^(TestSoak|TestPausedKeyRecovers)$$' -v .
 
 .PHONY: e2e
-e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run real Prometheis over several exporters (needs Debian's prometheus, prometheus-alertmanager and chromium)
-	CSS_VPCEP_PROMETHEIS=$(<D) go test -tags e2e -count=1 ./e2e
+e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run end-to-end tests with real Prometheus servers (needs Debian's prometheus, prometheus-alertmanager and chromium)
+	CSS_VPCEP_PROMETHEUS_DIRS=$(<D) go test -tags e2e -count=1 ./e2e
 
 .PHONY: conformance
 conformance: ## Hold the vendor's SDKs, the simulator and the exporter against each other (needs python3, a JDK and mvn)

@@ -79,9 +79,9 @@ func (r *receiver) find(path, status string, labels map[string]string) (found al
 	return alert{}, false
 }
 
-// TestAlerting walks the whole chain: a connection is rejected in the cloud, the exporter (with TLS and a password) shows
-// it to two Prometheis, Alertmanager tells the receiver once, and tells it again when the connection is accepted. The two
-// Prometheis cost one round of calls.
+// TestAlerting covers the whole chain. A connection is rejected in the cloud; the exporter, with TLS and a password, shows
+// it to two Prometheus servers; Alertmanager notifies the receiver once, and again when the connection is accepted. The
+// two servers cost one set of requests.
 func TestAlerting(t *testing.T) {
 	cloud := simulator.Demo(simulator.Options{})
 	pair := newCertificate(t)
@@ -96,12 +96,12 @@ func TestAlerting(t *testing.T) {
 		t.Fatal(err)
 	}
 	quick := regexp.MustCompile(`(?m)^(\s+for: ).*$`).ReplaceAll(rules, []byte("${1}"+pace.String()))
-	var pairOfPrometheis []*prometheus
+	var servers []*prometheus
 	for _, replica := range []string{"a", "b"} {
 		config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
 			"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
 			"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n", pace, replica, alertmanager.address)
-		pairOfPrometheis = append(pairOfPrometheis, startPrometheus(t, processLife, config+scrapeConfigs(job), map[string][]byte{
+		servers = append(servers, startPrometheus(t, processLife, config+scrapeConfigs(job), map[string][]byte{
 			"alerts.yml": quick, "css-vpcep-ca.crt": pair.certificate, "css-vpcep-password": []byte("test"),
 		}))
 	}
@@ -113,7 +113,7 @@ func TestAlerting(t *testing.T) {
 			cluster = c
 		}
 	}
-	for _, p := range pairOfPrometheis {
+	for _, p := range servers {
 		eventually(t, startLimit, "the cluster is scraped", func() string {
 			if n := p.number(t, fmt.Sprintf(`css_vpcep_connections{cluster_name=%q,status="accepted"}`, name)); n != float64(len(cluster.Connections)) {
 				return fmt.Sprintf("%g accepted connections\n%s", n, exporter.output.tail())
@@ -157,10 +157,10 @@ func TestAlerting(t *testing.T) {
 		t.Errorf("there is no runbook %q", fired.Annotations["runbook_url"])
 	}
 	if _, replica := fired.Labels["replica"]; replica {
-		t.Errorf("the two Prometheis do not speak of one alert: %v", fired.Labels)
+		t.Errorf("the two Prometheus servers send different alerts: %v", fired.Labels)
 	}
 	if os.Getenv(screenshots) != "" {
-		chromium, ui := tool(t, "chromium"), "http://"+pairOfPrometheis[0].address+"/classic"
+		chromium, ui := tool(t, "chromium"), "http://"+servers[0].address+"/classic"
 		screenshot(t, chromium, ui+"/alerts", "alerts", 1280, 1000, false)
 		graph := url.Values{
 			"g0.expr": {`sum by (cluster_name, status) (css_vpcep_connections{status=~"rejected|pendingAcceptance|failed"}) > 0`},
@@ -172,7 +172,7 @@ func TestAlerting(t *testing.T) {
 
 	// Each Prometheus has a sample a second, and the cloud was asked as if there were one.
 	taken := fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_name=%q}[%s])`, name, 10*pace)
-	for _, p := range pairOfPrometheis {
+	for _, p := range servers {
 		eventually(t, startLimit, "there are enough samples", func() string {
 			if n := p.number(t, taken); n < 9 {
 				return fmt.Sprint(n)
@@ -181,7 +181,7 @@ func TestAlerting(t *testing.T) {
 		})
 	}
 	asked, samples, began := 0, 0.0, time.Now().Add(-10*pace)
-	for _, p := range pairOfPrometheis {
+	for _, p := range servers {
 		samples += p.number(t, taken)
 	}
 	for _, r := range cloud.Requests() {
@@ -191,11 +191,11 @@ func TestAlerting(t *testing.T) {
 	}
 	t.Logf("%d requests for %g samples", asked, samples)
 	if float64(asked) > 0.65*samples {
-		t.Errorf("%d requests for %g samples of two Prometheis", asked, samples)
+		t.Errorf("%d requests for %g samples of two Prometheus servers", asked, samples)
 	}
 }
 
-// demoExporter starts an exporter over the demo's fleet, with TLS, a password, and lists that two Prometheis share.
+// demoExporter starts an exporter over the demo's fleet, with TLS, a password, and lists that two Prometheus servers share.
 func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pair certificate) *process {
 	t.Helper()
 	var file strings.Builder

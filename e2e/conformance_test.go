@@ -70,9 +70,9 @@ func (c *column) say(t *testing.T, row, format string, args ...any) {
 	c.cells[row] = fmt.Sprintf(format, args...)
 }
 
-// TestPrometheis holds the exporter to what it promises a Prometheus, with each one that there is, and
-// docs/conformance-prometheus.md to what is found.
-func TestPrometheis(t *testing.T) {
+// TestPrometheusVersions tests the exporter with each installed version of Prometheus and compares the results with
+// docs/conformance-prometheus.md.
+func TestPrometheusVersions(t *testing.T) {
 	program := build(t)
 	columns := make(map[string]map[string]string) // by version and row
 	for _, e := range editions(t) {
@@ -143,7 +143,7 @@ func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
 	if diff := cmp.Diff(writeTable(shown), table); diff != "" {
 		t.Errorf("the rows of %s are not those of the tests (-want +got):\n%s", conformancePage, diff)
 	}
-	if os.Getenv(folders) != "" { // else it is known that some are not there
+	if os.Getenv(prometheusDirs) != "" { // without it, only the version in PATH was tested
 		for version := range shown {
 			if columns[version] == nil {
 				t.Errorf("%s has a column for Prometheus %s, which is none of those that were run", conformancePage, version)

@@ -18,22 +18,22 @@ import (
 	"time"
 )
 
-// folders is the variable that names folders, in the way of PATH, that have a prometheus and a promtool each, beside those
-// in PATH.
-const folders = "CSS_VPCEP_PROMETHEIS"
+// prometheusDirs is the environment variable that lists, separated as in PATH, directories with further versions of
+// prometheus and promtool.
+const prometheusDirs = "CSS_VPCEP_PROMETHEUS_DIRS"
 
-// edition is a Prometheus that is installed here.
+// edition is an installed version of Prometheus.
 type edition struct {
 	version              string // 2.42.0
 	prometheus, promtool string
 }
 
-// editions are all that there are.
+// editions returns the version in PATH and those of prometheusDirs.
 func editions(t *testing.T) []edition {
 	t.Helper()
 	var all []edition
-	for _, folder := range append([]string{filepath.Dir(tool(t, "prometheus"))}, filepath.SplitList(os.Getenv(folders))...) {
-		e := edition{prometheus: filepath.Join(folder, "prometheus"), promtool: filepath.Join(folder, "promtool")}
+	for _, dir := range append([]string{filepath.Dir(tool(t, "prometheus"))}, filepath.SplitList(os.Getenv(prometheusDirs))...) {
+		e := edition{prometheus: filepath.Join(dir, "prometheus"), promtool: filepath.Join(dir, "promtool")}
 		if _, err := os.Stat(e.promtool); err != nil {
 			t.Fatal(err)
 		}

@@ -80,15 +80,15 @@ func TestExamples(t *testing.T) {
 	promtool := tool(t, "promtool")
 	example := examples(t)
 	for name, config := range map[string]string{
-		"1 one exporter":          scrapeConfigs(example["1"]),
-		"2 balanced":              scrapeConfigs(example["2"]),
-		"3 addresses":             scrapeConfigs(example["3"]),
-		"4 balanced, Prometheis":  scrapeConfigs(example["2"], example["4"]),
-		"4 addresses, Prometheis": scrapeConfigs(example["3"], example["4"]),
-		"5 one exporter, TLS":     scrapeConfigs(example["1"], example["5"]),
-		"5 balanced, TLS":         scrapeConfigs(secured(t, example["2"], example["5"])),
-		"6 balanced, exporters":   scrapeConfigs(example["2"], example["6"]),
-		"6 addresses, exporters":  scrapeConfigs(example["3"], example["6"]),
+		"1 one exporter":         scrapeConfigs(example["1"]),
+		"2 balanced":             scrapeConfigs(example["2"]),
+		"3 addresses":            scrapeConfigs(example["3"]),
+		"4 balanced, servers":    scrapeConfigs(example["2"], example["4"]),
+		"4 addresses, servers":   scrapeConfigs(example["3"], example["4"]),
+		"5 one exporter, TLS":    scrapeConfigs(example["1"], example["5"]),
+		"5 balanced, TLS":        scrapeConfigs(secured(t, example["2"], example["5"])),
+		"6 balanced, exporters":  scrapeConfigs(example["2"], example["6"]),
+		"6 addresses, exporters": scrapeConfigs(example["3"], example["6"]),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

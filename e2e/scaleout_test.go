@@ -29,14 +29,14 @@ const (
 	slack = interval / 2
 )
 
-// TestScaleOut runs several exporters and real Prometheis over one fleet.
+// TestScaleOut runs several exporters and real Prometheus servers over one fleet.
 func TestScaleOut(t *testing.T) {
 	tool(t, "prometheus")
 	program := build(t)
 	for name, test := range map[string]func(*testing.T, string){
 		"Balanced":    testBalanced,
 		"Addresses":   testAddresses,
-		"Prometheis":  testPrometheis,
+		"Servers":     testServers,
 		"OwnMetrics":  testOwnMetrics,
 		"RequestRate": testRequestRate,
 	} {
@@ -178,8 +178,8 @@ func testAddresses(t *testing.T, program string) {
 	c.checkShown(t, prom)
 }
 
-// testPrometheis has two Prometheis share the clusters, and spread theirs over two exporters.
-func testPrometheis(t *testing.T, program string) {
+// testServers splits the clusters over two Prometheus servers, each of which uses two exporters.
+func testServers(t *testing.T, program string) {
 	c := newCloud(t, fleet, connections)
 	exporters := c.exporters(t, program, 2, options{})
 	address := balance(t, exporters)
@@ -202,7 +202,7 @@ func testPrometheis(t *testing.T, program string) {
 		}
 		for id, samples := range history {
 			if all[id] != nil {
-				t.Errorf("both Prometheis have %s", id)
+				t.Errorf("both Prometheus servers scraped %s", id)
 			}
 			all[id] = samples
 		}
