@@ -1,4 +1,4 @@
-# The version of Go that builds; the final image has nothing of it.
+# Version of Go for the build stage only.
 ARG GO_VERSION=1.26
 
 FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-alpine AS build

@@ -1,13 +1,13 @@
-# Everything a developer does here, by name. `make` alone says what there is.
+# `make` lists the targets.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Tools, each at one version; .ci/run reads the same lines.
+# Versions of the tools; .ci/run reads these lines.
 GOLANGCI_LINT_VERSION := v2.15.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
-# v0.316.0 is Prometheus 3.16.0. Of its service discoveries the tests need those that every build has.
+# v0.316.0 is Prometheus 3.16.0, built without the service discoveries that the tests do not use.
 PROMETHEUS_VERSION := v0.316.0
 PROMETHEUS_TAGS := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
 
@@ -22,12 +22,12 @@ COUNT    ?= 6
 BASE     ?= HEAD~1
 COMPARE  ?=
 
-# What a build says of itself. Without git or tags it says so, and is built all the same.
+# Version information of a build, with fallbacks for a tree without git or tags.
 VERSION    ?= $(or $(shell cat VERSION 2>/dev/null),$(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),devel)
 REVISION   ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 BRANCH     ?= $(or $(shell git symbolic-ref --short -q HEAD 2>/dev/null),unknown)
 BUILD_USER ?= $(shell id -un)@$(shell uname -n)
-# The commit's time, so that the same commit gives the same binary.
+# The time of the commit, so that builds are reproducible.
 BUILD_DATE ?= $(or $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null),$(shell date -u +%Y-%m-%dT%H:%M:%SZ))
 
 STAMP   := github.com/prometheus/common/version
@@ -43,7 +43,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
-build: ## Build ./css_vpcep_exporter, static and stamped with its version
+build: ## Build ./css_vpcep_exporter as a static binary with version information
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
 
 .PHONY: test
@@ -55,11 +55,11 @@ race: ## Run all tests under the race detector
 	go test -race ./...
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters, installed into ./.bin at their pinned version
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint at its pinned version, installed into ./.bin
 	$< run --build-tags e2e ./...
 
 .PHONY: soak
-soak: ## Scrape a faulty fleet for SOAK (5m) and see that nothing is left behind
+soak: ## Scrape a faulty fleet for SOAK (5m) and check for leaks
 	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^(TestSoak|TestPausedKeyRecovers)$$' -v .
 
 .PHONY: e2e
@@ -67,11 +67,11 @@ e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run end-to-end test
 	CSS_VPCEP_PROMETHEUS_DIRS=$(<D) go test -tags e2e -count=1 ./e2e
 
 .PHONY: conformance
-conformance: ## Hold the vendor's SDKs, the simulator and the exporter against each other (needs python3, a JDK and mvn)
+conformance: ## Compare the vendor's SDKs, the simulator and the exporter (needs python3, a JDK and mvn)
 	conformance/run
 
 .PHONY: conformance-page
-conformance-page: ## Write the tables of docs/conformance.md anew
+conformance-page: ## Update the tables of docs/conformance.md
 	CSS_VPCEP_CONFORMANCE_WRITE=1 conformance/run
 
 .PHONY: fuzz
@@ -88,7 +88,7 @@ bench: ## Run the benchmarks whose names match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: benchstat
-benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks with those of the commit BASE (HEAD~1), COUNT (6) runs of each in turn
+benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks with those of the commit BASE (HEAD~1), COUNT (6) alternating runs each
 	@work=$$(mktemp -d); trap 'git worktree remove --force "$$work/base"; rm -rf "$$work"' EXIT; \
 	git worktree add --quiet --detach "$$work/base" '$(BASE)'; \
 	for i in $$(seq $(COUNT)); do \
@@ -100,7 +100,7 @@ benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks wit
 	$< "$$work/base.txt" "$$work/here.txt"
 
 .PHONY: compare
-compare: ## Measure the exporter beside json_exporter (if it is in PATH) and others, as processes; flags in COMPARE
+compare: ## Compare the exporter with json_exporter (if in PATH) and others, as processes; flags in COMPARE
 	go run ./compare $(COMPARE)
 
 .PHONY: demo
@@ -123,11 +123,11 @@ sync: ## Copy the rules and dashboards into the chart
 	deploy/helm/sync
 
 .PHONY: ci
-ci: ## Run everything that is checked before a change goes in
+ci: ## Run all checks
 	.ci/run
 
 .PHONY: clean
-clean: ## Remove what was built and installed here
+clean: ## Remove the built program and the installed tools
 	rm -rf $(BIN) $(TOOLS)
 
 $(TOOLS)/benchstat-$(BENCHSTAT_VERSION):

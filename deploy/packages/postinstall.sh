@@ -1,6 +1,6 @@
 #!/bin/sh
-# After the installation or an upgrade, by dpkg ("configure", and the old version if there was one) or rpm (1, or 2).
-# Nothing is started at first: there is no configuration yet.
+# Runs after an installation or an upgrade. dpkg passes "configure" and, in an upgrade, the old version; rpm passes 1
+# or, in an upgrade, 2. An installation starts nothing, because there is no configuration yet.
 set -eu
 
 if command -v systemd-sysusers >/dev/null; then

@@ -1,5 +1,6 @@
 #!/bin/sh
-# After the removal or an upgrade. /etc/css_vpcep_exporter stays if anything is in it, and the user stays: files may be its own.
+# Runs after a removal or an upgrade. The user is kept, because it may own files, and so is /etc/css_vpcep_exporter if
+# it is not empty.
 set -eu
 
 if [ -d /run/systemd/system ]; then

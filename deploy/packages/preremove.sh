@@ -1,5 +1,5 @@
 #!/bin/sh
-# Before the removal, by dpkg ("remove") or rpm (0); not before an upgrade.
+# Stops the service before a removal, for which dpkg passes "remove" and rpm 0. Does nothing before an upgrade.
 set -eu
 
 [ "$1" = remove ] || [ "$1" = 0 ] || exit 0
