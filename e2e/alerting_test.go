@@ -22,27 +22,27 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// pace is how often Prometheus scrapes and judges here.
+// pace is the scrape and evaluation interval.
 const pace = time.Second
 
-// alert is what Alertmanager tells a webhook.
+// alert is an alert in a webhook message of Alertmanager.
 type alert struct {
 	Status      string            `json:"status"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 }
 
-// receiver is who is told of alerts.
+// receiver is a webhook that stores alerts.
 type receiver struct {
 	url string
 
-	mu   sync.Mutex
-	told map[string][]alert // by path
+	mu       sync.Mutex
+	received map[string][]alert // by path
 }
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	r := &receiver{told: make(map[string][]alert)}
+	r := &receiver{received: make(map[string][]alert)}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		var message struct {
 			Alerts []alert `json:"alerts"`
@@ -56,18 +56,18 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.told[req.URL.Path] = append(r.told[req.URL.Path], message.Alerts...)
+		r.received[req.URL.Path] = append(r.received[req.URL.Path], message.Alerts...)
 	}))
 	t.Cleanup(server.Close)
 	r.url = server.URL
 	return r
 }
 
-// find gives the first alert at a path of that status whose labels are, among others, those.
+// find returns the first alert at a path with this status and these labels, among others.
 func (r *receiver) find(path, status string, labels map[string]string) (found alert, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, a := range r.told[path] {
+	for _, a := range r.received[path] {
 		same := a.Status == status
 		for name, value := range labels {
 			same = same && a.Labels[name] == value
@@ -105,7 +105,7 @@ func TestAlerting(t *testing.T) {
 			"alerts.yml": quick, "css-vpcep-ca.crt": pair.certificate, "css-vpcep-password": []byte("test"),
 		}))
 	}
-	const name = "search-staging" // of which all connections are accepted
+	const name = "search-staging" // all its connections are accepted
 	project := cloud.Projects()[1]
 	cluster := simulator.Cluster{}
 	for _, c := range cloud.Clusters(project.ID) {
@@ -133,28 +133,28 @@ func TestAlerting(t *testing.T) {
 		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": project.Region, "project_id": project.ID,
 		"cluster_id": cluster.ID, "cluster_name": name, "connection_id": connection,
 	}
-	tells := func(status string, since time.Time) {
+	expectAlert := func(status string, since time.Time) {
 		t.Helper()
-		eventually(t, 30*time.Second, "the receiver is told: "+status, func() string {
+		eventually(t, 30*time.Second, "the receiver got an alert: "+status, func() string {
 			if _, ok := receiver.find("/chat", status, labels); !ok {
-				return fmt.Sprint(receiver.told)
+				return fmt.Sprint(receiver.received)
 			}
 			return ""
 		})
 		t.Logf("%s after %s", status, time.Since(since).Round(100*time.Millisecond))
 	}
 	if _, ok := receiver.find("/chat", "firing", labels); ok {
-		t.Error("it fires before there is a reason")
+		t.Error("the alert fires before the connection is rejected")
 	}
-	tells("firing", set("rejected"))
+	expectAlert("firing", set("rejected"))
 	fired, _ := receiver.find("/chat", "firing", labels)
 	for _, text := range []string{name, connection} {
 		if !strings.Contains(fired.Annotations["description"], text) {
-			t.Errorf("the description lacks %s: %s", text, fired.Annotations["description"])
+			t.Errorf("description %[2]q does not contain %[1]q", text, fired.Annotations["description"])
 		}
 	}
 	if page := filepath.Join("..", fired.Annotations["runbook_url"]); fired.Annotations["runbook_url"] == "" || !exists(page) {
-		t.Errorf("there is no runbook %q", fired.Annotations["runbook_url"])
+		t.Errorf("runbook %q does not exist", fired.Annotations["runbook_url"])
 	}
 	if _, replica := fired.Labels["replica"]; replica {
 		t.Errorf("the two Prometheus servers send different alerts: %v", fired.Labels)
@@ -168,34 +168,34 @@ func TestAlerting(t *testing.T) {
 		}
 		screenshot(t, chromium, ui+"/graph?"+graph.Encode(), "graph", 1280, 1000, false)
 	}
-	tells("resolved", set("accepted"))
+	expectAlert("resolved", set("accepted"))
 
-	// Each Prometheus has a sample a second, and the cloud was asked as if there were one.
+	// Each Prometheus has a sample per second; the cloud got the requests of one.
 	taken := fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_name=%q}[%s])`, name, 10*pace)
 	for _, p := range servers {
-		eventually(t, startLimit, "there are enough samples", func() string {
+		eventually(t, startLimit, "enough samples", func() string {
 			if n := p.number(t, taken); n < 9 {
 				return fmt.Sprint(n)
 			}
 			return ""
 		})
 	}
-	asked, samples, began := 0, 0.0, time.Now().Add(-10*pace)
+	requests, samples, began := 0, 0.0, time.Now().Add(-10*pace)
 	for _, p := range servers {
 		samples += p.number(t, taken)
 	}
 	for _, r := range cloud.Requests() {
 		if r.Target == (simulator.Target{Endpoint: simulator.Connections, ID: cluster.ID}) && r.Start.After(began) {
-			asked++
+			requests++
 		}
 	}
-	t.Logf("%d requests for %g samples", asked, samples)
-	if float64(asked) > 0.65*samples {
-		t.Errorf("%d requests for %g samples of two Prometheus servers", asked, samples)
+	t.Logf("%d requests for %g samples", requests, samples)
+	if float64(requests) > 0.65*samples {
+		t.Errorf("%d requests for %g samples of two Prometheus servers", requests, samples)
 	}
 }
 
-// demoExporter starts an exporter over the demo's fleet, with TLS, a password, and lists that two Prometheus servers share.
+// demoExporter starts an exporter for the demo's fleet, with TLS, a password and a min_interval.
 func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pair certificate) *process {
 	t.Helper()
 	var file strings.Builder
@@ -208,7 +208,7 @@ func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pai
 	for name, content := range map[string]string{
 		"css_vpcep.yml": file.String(), "server.crt": string(pair.certificate), "server.key": string(pair.key),
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + hashOfTest + "}\n",
+			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pai
 		"--web.config.file="+filepath.Join(dir, "web.yml"), "--web.listen-address=127.0.0.1:0")
 }
 
-// startAlertmanager starts one with the example's configuration, in a hurry.
+// startAlertmanager starts Alertmanager with alertmanager.yml, with short group intervals.
 func startAlertmanager(t *testing.T, webhook string) *process {
 	t.Helper()
 	content, err := os.ReadFile("../deploy/alertmanager/alertmanager.yml")
@@ -229,7 +229,7 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 	config = regexp.MustCompile(`(?m)^(\s+group_(?:wait|interval): ).*$`).ReplaceAllString(config, "${1}1s")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil { //nolint:gosec // in a folder of the test
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil { //nolint:gosec // in a directory of the test
 		t.Fatal(err)
 	}
 	return launch(t, processLife, "Alertmanager", tool(t, "prometheus-alertmanager"), "--config.file="+path,

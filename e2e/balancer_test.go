@@ -15,12 +15,12 @@ import (
 	"testing"
 )
 
-// balance serves one address for several exporters, as a Service or a load balancer does: in turn, and passing over one
-// that refuses connections. A request that breaks later has failed.
+// balance starts a round-robin load balancer. It skips exporters that refuse connections; a request that fails later is
+// not retried.
 func balance(t *testing.T, exporters []*process) (address string) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	b := &balancer{next: transport}
+	b := &balancer{transport: transport}
 	for _, p := range exporters {
 		b.addresses = append(b.addresses, p.address)
 	}
@@ -38,17 +38,17 @@ func balance(t *testing.T, exporters []*process) (address string) {
 
 type balancer struct {
 	addresses []string
-	turn      atomic.Uint64
-	next      http.RoundTripper
+	next      atomic.Uint64
+	transport http.RoundTripper
 }
 
-// RoundTrip sends a request to the first address, from the one whose turn it is, that takes it.
+// RoundTrip sends a request to the next address that accepts the connection.
 func (b *balancer) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	turn := int(b.turn.Add(1) % uint64(len(b.addresses))) //nolint:gosec // it is smaller than their number
+	first := int(b.next.Add(1) % uint64(len(b.addresses))) //nolint:gosec // smaller than the number of addresses
 	for i := range b.addresses {
 		out := r.Clone(r.Context())
-		out.URL.Host = b.addresses[(turn+i)%len(b.addresses)]
-		resp, err = b.next.RoundTrip(out)
+		out.URL.Host = b.addresses[(first+i)%len(b.addresses)]
+		resp, err = b.transport.RoundTrip(out)
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return resp, err
 		}

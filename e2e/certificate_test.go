@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// hashOfTest is the bcrypt hash of "test".
-const hashOfTest = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
+// passwordHash is the bcrypt hash of "test".
+const passwordHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
 
-// certificate is a certificate for 127.0.0.1 that is its own authority, and its key, as PEM.
+// certificate is a self-signed certificate for 127.0.0.1 and its key, in PEM.
 type certificate struct{ certificate, key []byte }
 
 func newCertificate(t *testing.T) certificate {
@@ -47,7 +47,7 @@ func newCertificate(t *testing.T) certificate {
 	}
 }
 
-// pool trusts the certificate.
+// pool returns a pool with the certificate as its only root.
 func (c certificate) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(c.certificate)

@@ -17,11 +17,11 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// shown is how a cluster is to be shown.
+// shown has the expected labels of a cluster.
 type shown struct{ Name, Region, ProjectID, Project string }
 
-// cloud is a simulated one with three projects in two regions. Each exporter has a key of its own, so that the cloud
-// can tell who asked.
+// cloud is a simulator with three projects in two regions. Each exporter has its own key, so that requests can be
+// attributed to exporters.
 type cloud struct {
 	*simulator.Simulator
 	url      string
@@ -30,7 +30,7 @@ type cloud struct {
 
 const maxExporters = 3
 
-// newCloud makes a cloud with so many clusters, of so many connections each.
+// newCloud returns a cloud with this number of clusters and of connections in each.
 func newCloud(t *testing.T, clusters, connections int) *cloud {
 	t.Helper()
 	c := &cloud{Simulator: simulator.New(simulator.Options{KeepRequests: 200_000}), clusters: make(map[string]shown)}
@@ -54,12 +54,12 @@ func newCloud(t *testing.T, clusters, connections int) *cloud {
 
 const secretKey = "SK-opens-nothing"
 
-// accessKey is that of the exporter with a number.
+// accessKey returns the access key of an exporter in a project.
 func accessKey(project string, exporter int) string {
 	return fmt.Sprintf("AK-%d-%s", exporter, project)
 }
 
-// exporterOf is the number of the exporter that has a key.
+// exporterOf returns the number of the exporter with an access key.
 func exporterOf(key string) (number int) {
 	if _, err := fmt.Sscanf(key, "AK-%d-", &number); err != nil {
 		return -1
@@ -67,7 +67,7 @@ func exporterOf(key string) (number int) {
 	return number
 }
 
-// add makes a cluster.
+// add creates a cluster.
 func (c *cloud) add(p simulator.Project, name string, connections int) (id string) {
 	id = uuid("cluster " + name)
 	cluster := simulator.Cluster{
@@ -94,24 +94,24 @@ func (c *cloud) add(p simulator.Project, name string, connections int) (id strin
 
 const account = "5bda5b0b5f0c4c5b9d3f4a5c6b7d8e9f"
 
-// uuid is the id that belongs to a name.
+// uuid returns a UUID derived from a name.
 func uuid(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	h := hex.EncodeToString(sum[:16])
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }
 
-// options are what a test wants of an exporter.
+// options configure an exporter.
 type options struct {
-	scrape            string        // the section of the file
-	requestsPerSecond int           // default: more than the tests need
-	refresh           time.Duration // default: more than the tests take
-	discovery         string        // further keys of its section
+	scrape            string        // contents of the section
+	requestsPerSecond int           // default: no limit in practice
+	refresh           time.Duration // default: no refresh during the tests
+	discovery         string        // further keys of the section
 	args              []string
 	life              time.Duration
 }
 
-// file writes the configuration of the exporter with a number.
+// file writes the configuration of an exporter and returns its path.
 func (c *cloud) file(t *testing.T, number int, o options) string {
 	t.Helper()
 	if o.requestsPerSecond == 0 {
@@ -134,7 +134,7 @@ func (c *cloud) file(t *testing.T, number int, o options) string {
 	return path
 }
 
-// exporter starts the exporter with a number on a free port, and waits until it has found its clusters.
+// exporter starts an exporter on a free port and waits until it has found its clusters.
 func (c *cloud) exporter(t *testing.T, program string, number int, o options) *process {
 	t.Helper()
 	args := append([]string{
@@ -148,7 +148,7 @@ func (c *cloud) exporter(t *testing.T, program string, number int, o options) *p
 	return p
 }
 
-// ready waits until an exporter has found its clusters. One with TLS and passwords is not asked.
+// ready waits until the log says that an exporter has found its clusters; /-/ready may need a password.
 func (c *cloud) ready(t *testing.T, p *process) {
 	t.Helper()
 	client := newClient(t)
@@ -161,8 +161,8 @@ func (c *cloud) ready(t *testing.T, p *process) {
 	})
 }
 
-// again starts an exporter once more where it listened before. Someone else may hold its port for a moment.
-func (c *cloud) again(t *testing.T, old *process) *process {
+// restart starts an exporter on its previous port and retries while another process uses the port.
+func (c *cloud) restart(t *testing.T, old *process) *process {
 	t.Helper()
 	args := old.cmd.Args[1:]
 	for i, arg := range args {
@@ -171,20 +171,20 @@ func (c *cloud) again(t *testing.T, old *process) *process {
 		}
 	}
 	for deadline := time.Now().Add(startLimit); ; {
-		p := begin(t, processLife, old.name, old.cmd.Path, args...)
+		p := start(t, processLife, old.name, old.cmd.Path, args...)
 		if p.listens(t) {
 			c.ready(t, p)
 			return p
 		}
-		p.killed = true // it failed as it should
+		p.killed = true // its exit status does not matter
 		if time.Now().After(deadline) {
-			t.Fatalf("%s does not start again:\n%s", p.name, p.output.tail())
+			t.Fatalf("%s does not restart:\n%s", p.name, p.output.tail())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// reads are the requests for clusters' connections since a moment, in their order.
+// reads returns the requests for connection lists since a time, in order.
 func (c *cloud) reads(since time.Time) []simulator.Request {
 	var reads []simulator.Request
 	for _, r := range c.Requests() {

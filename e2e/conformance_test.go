@@ -19,11 +19,11 @@ import (
 
 const (
 	conformancePage = "../docs/conformance-prometheus.md"
-	// updatePage is the variable that has the page written instead of compared.
+	// updatePage is the environment variable that makes the test write the page.
 	updatePage = "CSS_VPCEP_UPDATE"
 )
 
-// The rows of the page's table.
+// Rows of the table.
 const (
 	rowDefault    = "`/metrics`, as a job asks by default"
 	rowText       = "Text"
@@ -45,7 +45,7 @@ const (
 	rowFollow     = "Clusters deleted and added, `/sd`"
 )
 
-// rows are those of the page's table, in their order.
+// rows returns the rows of the table in order.
 func rows() []string {
 	return []string{
 		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowRules, rowTexts, rowProbe, rowLint,
@@ -53,19 +53,19 @@ func rows() []string {
 	}
 }
 
-// column is what was found of one Prometheus, by row.
+// column has the results of one Prometheus version by row.
 type column struct {
 	mu    sync.Mutex
 	cells map[string]string
 }
 
-// say fills a cell. Of a test that fails no cell is looked at.
-func (c *column) say(t *testing.T, row, format string, args ...any) {
+// record fills a cell. Cells are compared only if all tests passed.
+func (c *column) record(t *testing.T, row, format string, args ...any) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, twice := c.cells[row]; twice || !slices.Contains(rows(), row) {
-		t.Errorf("row %q: said twice, or not one of the page", row)
+		t.Errorf("row %q: recorded twice or not in rows()", row)
 	}
 	c.cells[row] = fmt.Sprintf(format, args...)
 }
@@ -96,13 +96,13 @@ func TestPrometheusVersions(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	// Of a part of the tests there is a part of the cells.
+	// A part of the tests fills only a part of the cells.
 	whole := !strings.Contains(flag.Lookup("test.run").Value.String(), "/")
 	if whole {
 		for version, cells := range columns {
 			for _, row := range rows() {
 				if cells[row] == "" {
-					t.Errorf("nothing was said of %s with Prometheus %s", row, version)
+					t.Errorf("no result for %s with Prometheus %s", row, version)
 				}
 			}
 		}
@@ -110,8 +110,8 @@ func TestPrometheusVersions(t *testing.T) {
 	checkPage(t, columns, whole)
 }
 
-// checkPage compares the page with what was found, or writes that into it. After a part of the tests the rest of the page
-// stays as it is.
+// checkPage compares the table of the page with the results or, with CSS_VPCEP_UPDATE=1, writes it. If whole is false,
+// the other cells are kept.
 func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
 	content, err := os.ReadFile(conformancePage)
 	if err != nil {
@@ -141,30 +141,30 @@ func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
 		return
 	}
 	if diff := cmp.Diff(writeTable(shown), table); diff != "" {
-		t.Errorf("the rows of %s are not those of the tests (-want +got):\n%s", conformancePage, diff)
+		t.Errorf("rows of %s differ from those of the tests (-want +got):\n%s", conformancePage, diff)
 	}
 	if os.Getenv(prometheusDirs) != "" { // without it, only the version in PATH was tested
 		for version := range shown {
 			if columns[version] == nil {
-				t.Errorf("%s has a column for Prometheus %s, which is none of those that were run", conformancePage, version)
+				t.Errorf("%s has a column for Prometheus %s, which was not tested", conformancePage, version)
 			}
 		}
 	}
 	for version, cells := range columns {
 		if shown[version] == nil {
-			t.Errorf("%s has no column for Prometheus %s: %s=1 writes it", conformancePage, version, updatePage)
+			t.Errorf("%s has no column for Prometheus %s; write it with %s=1", conformancePage, version, updatePage)
 			continue
 		}
 		for row, cell := range cells {
 			if shown[version][row] != cell {
-				t.Errorf("%s says of %s with Prometheus %s:\n%s\nbut now there is (%s=1 writes it):\n%s",
+				t.Errorf("%s, %s with Prometheus %s:\n%s\nthe result is now (write it with %s=1):\n%s",
 					conformancePage, row, version, shown[version][row], updatePage, cell)
 			}
 		}
 	}
 }
 
-// readTable gives the cells of a table by the head of their column and of their row.
+// readTable returns the cells of a table by version and row.
 func readTable(table string) map[string]map[string]string {
 	var versions []string
 	cells := make(map[string]map[string]string)
@@ -177,7 +177,7 @@ func readTable(table string) map[string]map[string]string {
 				versions = append(versions, version)
 				cells[version] = make(map[string]string)
 			}
-		case 1: // the rule
+		case 1: // separator
 		default:
 			for j, cell := range fields[1:min(len(fields), len(versions)+1)] {
 				cells[versions[j]][fields[0]] = cell

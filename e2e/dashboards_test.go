@@ -26,40 +26,40 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// silentQueries are queries that may show nothing of the demo, with the reason: by dashboard, panel or annotation, and refId.
-func silentQueries() map[string]string {
+// emptyQueries returns, by dashboard, panel or annotation, and refId, why a query may be empty in the demo.
+func emptyQueries() map[string]string {
 	return map[string]string{
-		"css-vpcep-overview/Clusters that fail/B":   "the cluster that always fails was never read",
+		"css-vpcep-overview/Clusters that fail/B":   "the cluster that always fails has never been read",
 		"css-vpcep-overview/Clusters to look at/F":  "the demo has no max_staleness",
-		"css-vpcep-overview/Configuration refused/": "the demo has no file that could be bad",
-		"css-vpcep-cluster/Configuration refused/":  "the demo has no file that could be bad",
-		"css-vpcep-overview/Newly rejected/":        "it looks back a minute, and the demo has just started",
-		"css-vpcep-cluster/Newly rejected/":         "it looks back a minute, and the demo has just started",
+		"css-vpcep-overview/Configuration refused/": "the demo has no configuration file",
+		"css-vpcep-cluster/Configuration refused/":  "the demo has no configuration file",
+		"css-vpcep-overview/Newly rejected/":        "it needs a minute of data, and the demo has just started",
+		"css-vpcep-cluster/Newly rejected/":         "it needs a minute of data, and the demo has just started",
 	}
 }
 
-// silentRules are alerts and recording rules that give nothing in the demo, with the reason. That each alert can fire is
-// shown by deploy/prometheus/alerts_test.yml.
-func silentRules() map[string]string {
+// emptyRules returns, by name, why a rule has no result in the demo. deploy/prometheus/alerts_test.yml tests that each
+// alert can fire.
+func emptyRules() map[string]string {
 	return map[string]string{
-		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all of them, and the demo is not an hour old",
-		"CSSVPCEPServiceDisabled":       "the demo switches no service off",
+		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all connections, and the demo is not an hour old",
+		"CSSVPCEPServiceDisabled":       "the demo disables no service",
 		"CSSVPCEPDataStale":             "the demo has no max_staleness",
-		"CSSVPCEPDiscoveryFailing":      "the demo's lists of clusters can be read",
+		"CSSVPCEPDiscoveryFailing":      "discovery works in the demo",
 		"CSSVPCEPCredentialsRejected":   "the demo accepts its keys",
 		"CSSVPCEPThrottled":             "the demo throttles nobody",
-		"CSSVPCEPConfigReloadFailed":    "the demo has no file that could be bad",
+		"CSSVPCEPConfigReloadFailed":    "the demo has no configuration file",
 		"CSSVPCEPExporterDown":          "the demo is up",
-		"CSSVPCEPMetricsAbsent":         "there are metrics",
+		"CSSVPCEPMetricsAbsent":         "the metrics exist",
 	}
 }
 
-// stillClusters are those of the demo that do not change, and always or never can be read.
-func stillClusters() []string {
+// stableClusters returns the clusters of the demo that do not change and can be read always or never.
+func stableClusters() []string {
 	return []string{"search-prod", "metrics-hub", "audit-trail", "sandbox"}
 }
 
-// grafana is what the tests know of a dashboard.
+// grafana has the fields of a dashboard that the tests use.
 type grafana struct {
 	UID         string `json:"uid"`
 	Annotations struct {
@@ -118,7 +118,7 @@ func (g grafana) queries() []panelQuery {
 	return queries
 }
 
-// readDashboards reads all of them.
+// readDashboards reads all files in dashboards/.
 func readDashboards(t *testing.T) []grafana {
 	t.Helper()
 	folder := os.DirFS("../dashboards")
@@ -141,26 +141,26 @@ func readDashboards(t *testing.T) []grafana {
 	return dashboards
 }
 
-// TestDashboards runs every query of every dashboard, and every rule of deploy/prometheus, on the demo under a real
-// Prometheus, which scrapes it in both ways at once.
+// TestDashboards runs every query of the dashboards and every rule of deploy/prometheus on a real Prometheus that scrapes
+// the demo by /metrics and by /probe.
 func TestDashboards(t *testing.T) {
 	tool(t, "prometheus")
 	const life = 4 * time.Minute
 	demo := launch(t, life, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	begun := time.Now()
 	dashboards := readDashboards(t)
-	for at := range silentQueries() {
+	for at := range emptyQueries() {
 		if !slices.ContainsFunc(dashboards, func(g grafana) bool {
 			return slices.ContainsFunc(g.queries(), func(q panelQuery) bool { return q.at == at })
 		}) {
-			t.Errorf("silentQueries has %s, which there is not", at)
+			t.Errorf("emptyQueries has the unknown query %s", at)
 		}
 	}
 
 	prom := startPrometheus(t, life, demoConfig(t, demo), nil)
 	known := demoClusters(t, prom, demo)
 	prom.scraped(t, len(known), 3)
-	// A loading of the configuration that is not that of the start.
+	// A reload a few seconds after the start.
 	time.Sleep(time.Until(begun.Add(6 * time.Second)))
 	if err := demo.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -194,15 +194,15 @@ func TestDashboards(t *testing.T) {
 	}
 }
 
-// demoConfig has Prometheus scrape the demo as sections 1, 2 and 6 of scrape.yml say, and load the rules. For the rules
-// about sessions there is someone who plays the vendor's cloudeye-exporter.
+// demoConfig returns a Prometheus configuration with sections 1, 2 and 6 of scrape.yml and the rules. The rules about
+// sessions need a stand-in for the vendor's cloudeye-exporter.
 func demoConfig(t *testing.T, demo *process) string {
 	t.Helper()
 	client := newClient(t)
 	status, body := get(t, client, "http://"+demo.address+"/metrics")
 	found := regexp.MustCompile(`css_vpcep_connection_max_sessions{.*cluster_name="search-prod",connection_id="([^"]+)"`).FindStringSubmatch(body)
 	if status != http.StatusOK || found == nil {
-		t.Fatalf("status %d, %d bytes: the demo's search-prod has no connection that limits its sessions", status, len(body))
+		t.Fatalf("status %d, %d bytes: search-prod of the demo has no connection with a session limit", status, len(body))
 	}
 	eye := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -235,7 +235,7 @@ func demoConfig(t *testing.T, demo *process) string {
 	)
 }
 
-// demoClusters are the ids of the demo's clusters by name, as /sd has them.
+// demoClusters returns the IDs of the demo's clusters by name, from /sd.
 func demoClusters(t *testing.T, prom *prometheus, demo *process) map[string]string {
 	t.Helper()
 	var targets []struct{ Labels map[string]string }
@@ -250,7 +250,7 @@ func demoClusters(t *testing.T, prom *prometheus, demo *process) map[string]stri
 	return clusters
 }
 
-// testRules has each rule of deploy/prometheus give something.
+// testRules fails if a rule of deploy/prometheus has no result.
 func testRules(t *testing.T, prom *prometheus) {
 	type rule struct{ Name, Query, Health, LastError string }
 	var answer struct{ Groups []struct{ Rules []rule } }
@@ -266,7 +266,7 @@ func testRules(t *testing.T, prom *prometheus) {
 		}
 		return ""
 	})
-	silent, named := silentRules(), make(map[string]bool)
+	silent, named := emptyRules(), make(map[string]bool)
 	for _, r := range rules {
 		named[r.Name] = true
 		if r.Health != "ok" {
@@ -274,17 +274,17 @@ func testRules(t *testing.T, prom *prometheus) {
 			continue
 		}
 		if n := len(prom.query(t, r.Query)); n == 0 && silent[r.Name] == "" {
-			t.Errorf("%s gives nothing in the demo. If that is right, silentRules is to say why:\n%s", r.Name, r.Query)
+			t.Errorf("%s has no result in the demo; if that is correct, add the reason to emptyRules:\n%s", r.Name, r.Query)
 		}
 	}
 	for name := range silent {
 		if !named[name] {
-			t.Errorf("silentRules has %s, which there is not", name)
+			t.Errorf("emptyRules has the unknown rule %s", name)
 		}
 	}
 }
 
-// testQueries has each query of a dashboard give something: with All where that can be chosen, and with one cluster.
+// testQueries fails if a query of a dashboard has no result, with All where possible and with one cluster.
 func testQueries(t *testing.T, prom *prometheus, g grafana, start, known map[string]string) {
 	all, ok := prom.everything(t, g, start)
 	choices := prom.choices(t, g, start)
@@ -293,9 +293,9 @@ func testQueries(t *testing.T, prom *prometheus, g grafana, start, known map[str
 		found[c["cluster name"]] = c["cluster"]
 	}
 	if diff := cmp.Diff(known, found); diff != "" {
-		t.Errorf("clusters that can be chosen (-want +got):\n%s", diff)
+		t.Errorf("selectable clusters (-want +got):\n%s", diff)
 	}
-	silent := silentQueries()
+	silent := emptyQueries()
 	run := func(q panelQuery, choice map[string]string) bool {
 		result, err := prom.panel(t, q, choice)
 		if err != nil {
@@ -305,26 +305,25 @@ func testQueries(t *testing.T, prom *prometheus, g grafana, start, known map[str
 	}
 	for _, q := range g.queries() {
 		if ok && !run(q, all) && silent[q.at] == "" {
-			t.Errorf("%s shows nothing:\n%s", q.at, fill(q.expr, all))
+			t.Errorf("%s has no result:\n%s", q.at, fill(q.expr, all))
 		}
 		shows := func(choice map[string]string) bool { return run(q, choice) }
 		if !slices.ContainsFunc(choices, shows) && silent[q.at] == "" {
-			t.Errorf("%s shows nothing of any cluster, such as:\n%s", q.at, fill(q.expr, choices[0]))
+			t.Errorf("%s has no result for any cluster, such as:\n%s", q.at, fill(q.expr, choices[0]))
 		}
 	}
 }
 
-// testOnce compares what the panels show of clusters that do not change, scraped in one way and in both: nothing may count
-// twice.
+// testOnce compares the panels for stable clusters scraped by one endpoint and by both: nothing may be counted twice.
 func testOnce(t *testing.T, prom *prometheus, g grafana, known map[string]string) {
-	// What depends on the moment is left out, and so are the exporters, of which either way shows the same process.
+	// Values that change with time are left out, and so are panels about exporters: both endpoints are one process.
 	varies := regexp.MustCompile(`time\(\)|_duration_|rate\(|over_time\(|css_vpcep_exporter_|css_vpcep_discovery_|process_`)
 	compared := 0
 	for _, q := range g.queries() {
 		if !q.instant || varies.MatchString(q.expr) {
 			continue
 		}
-		for _, name := range stillClusters() {
+		for _, name := range stableClusters() {
 			show := func(job string) map[string]float64 {
 				choice := map[string]string{"job": job, "region": ".+", "project": ".*", "cluster": known[name], "instance": ".+"}
 				result, err := prom.panel(t, q, choice)
@@ -339,7 +338,7 @@ func testOnce(t *testing.T, prom *prometheus, g grafana, known map[string]string
 				return shown
 			}
 			if diff := cmp.Diff(show("css_vpcep"), show(".+")); diff != "" {
-				t.Errorf("%s: %s scraped in one way and in both (-one +both):\n%s", q.at, name, diff)
+				t.Errorf("%s: %s scraped by one endpoint and by both (-one +both):\n%s", q.at, name, diff)
 			}
 		}
 	}
@@ -349,7 +348,7 @@ func testOnce(t *testing.T, prom *prometheus, g grafana, known map[string]string
 	}
 }
 
-// testColumns holds what tables say of their columns to the labels that there are.
+// testColumns compares the columns that tables place or hide with the labels of their results.
 func testColumns(t *testing.T, prom *prometheus, g grafana) {
 	start := map[string]string{}
 	choices := prom.choices(t, g, start)
@@ -389,15 +388,15 @@ func testColumns(t *testing.T, prom *prometheus, g grafana) {
 				placed[name] = true
 			}
 		}
-		delete(placed, "version") // what is built here has none
+		delete(placed, "version") // a test build has none
 		delete(columns, "version")
 		if diff := cmp.Diff(columns, placed); diff != "" {
-			t.Errorf("%s: %s: columns (-there are +the table knows):\n%s", g.UID, p.Title, diff)
+			t.Errorf("%s: %s: columns (-labels +table):\n%s", g.UID, p.Title, diff)
 		}
 	}
 }
 
-// everything chooses All of each variable, if there is an All of each.
+// everything selects All for each variable and reports whether every variable has All.
 func (p *prometheus) everything(t *testing.T, g grafana, start map[string]string) (choice map[string]string, ok bool) {
 	t.Helper()
 	choice, ok = maps.Clone(start), true
@@ -406,14 +405,14 @@ func (p *prometheus) everything(t *testing.T, g grafana, start map[string]string
 			continue
 		}
 		if len(p.variable(t, v, choice)) == 0 {
-			t.Errorf("%s: there is nothing to choose for %s with %v", g.UID, v.Name, choice)
+			t.Errorf("%s: no value to select for %s with %v", g.UID, v.Name, choice)
 		}
 		choice[v.Name], ok = v.AllValue, ok && v.IncludeAll
 	}
 	return choice, ok
 }
 
-// choices chooses one value of each variable, in each way in which that can be done.
+// choices returns every combination of one value for each variable.
 func (p *prometheus) choices(t *testing.T, g grafana, start map[string]string) []map[string]string {
 	t.Helper()
 	choices := []map[string]string{start}
@@ -423,7 +422,7 @@ func (p *prometheus) choices(t *testing.T, g grafana, start map[string]string) [
 		}
 		var further []map[string]string
 		for _, choice := range choices {
-			if v.Name == "job" || v.Name == "instance" { // not every job has clusters
+			if v.Name == "job" || v.Name == "instance" { // some jobs have no clusters
 				next := maps.Clone(choice)
 				next[v.Name] = v.AllValue
 				further = append(further, next)
@@ -440,10 +439,10 @@ func (p *prometheus) choices(t *testing.T, g grafana, start map[string]string) [
 	return choices
 }
 
-// choosable is what Grafana offers for a variable.
+// choosable is an option of a variable in Grafana.
 type choosable struct{ text, value string }
 
-// variable asks for what can be chosen, as Grafana does.
+// variable returns the options of a variable, as Grafana does.
 func (p *prometheus) variable(t *testing.T, v grafanaVariable, chosen map[string]string) []choosable {
 	t.Helper()
 	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).FindStringSubmatch(fill(v.Definition, chosen))
@@ -460,7 +459,7 @@ func (p *prometheus) variable(t *testing.T, v grafanaVariable, chosen map[string
 		}
 		return offered
 	}
-	// Of each result, written as {label="value",…} value time, the named groups are text and value.
+	// The regex applies to {label="value",…} value time; its named groups are text and value.
 	groups := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
 	for _, s := range p.query(t, call[2]) {
 		var labels []string
@@ -484,7 +483,7 @@ func (p *prometheus) variable(t *testing.T, v grafanaVariable, chosen map[string
 	return offered
 }
 
-// several writes the chosen values of a variable as Grafana does in a query.
+// several formats selected values for a query, as Grafana does.
 func several(values ...string) string {
 	quoted := make([]string, 0, len(values))
 	for _, v := range values {
@@ -496,7 +495,7 @@ func several(values ...string) string {
 	return "(" + strings.Join(quoted, "|") + ")"
 }
 
-// fill puts values in the place of variables. What is not known stays, and is a mistake that Prometheus will see.
+// fill replaces variables by values. Unknown variables stay and make Prometheus reject the query.
 func fill(expr string, chosen map[string]string) string {
 	return regexp.MustCompile(`\$(\w+)`).ReplaceAllStringFunc(expr, func(name string) string {
 		switch name {
@@ -512,7 +511,7 @@ func fill(expr string, chosen map[string]string) string {
 	})
 }
 
-// panel asks what a panel asks: for now, or for the last minute.
+// panel runs the query of a panel for now or, if it is no instant query, for the last minute.
 func (p *prometheus) panel(t *testing.T, q panelQuery, choice map[string]string) ([]series, error) {
 	t.Helper()
 	call, form := "query", url.Values{"query": {fill(q.expr, choice)}}

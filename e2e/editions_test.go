@@ -43,11 +43,12 @@ func editions(t *testing.T) []edition {
 	return all
 }
 
-// versionOf is what a Prometheus says of itself, or else, if nobody stamped it, what Go says of it: v0.316.0 is 3.16.0.
+// versionOf returns the version that Prometheus prints or, in a build with go install, the version of its module, where
+// v0.316.0 is 3.16.0.
 func versionOf(t *testing.T, path string) string {
 	t.Helper()
-	said := run(t, nil, path, "--version")
-	if found := regexp.MustCompile(`^prometheus, version (\d+\.\d+\.\d+)`).FindStringSubmatch(said); found != nil {
+	printed := run(t, nil, path, "--version")
+	if found := regexp.MustCompile(`^prometheus, version (\d+\.\d+\.\d+)`).FindStringSubmatch(printed); found != nil {
 		return found[1]
 	}
 	info, err := buildinfo.ReadFile(path)
@@ -56,7 +57,7 @@ func versionOf(t *testing.T, path string) string {
 	}
 	found := regexp.MustCompile(`^v0\.(\d)(\d\d)\.(\d+)$`).FindStringSubmatch(info.Main.Version)
 	if found == nil {
-		t.Fatalf("%s says %q, and Go says %q: no version", path, said, info.Main.Version)
+		t.Fatalf("%s: no version in its output %q or its module version %q", path, printed, info.Main.Version)
 	}
 	minor, err := strconv.Atoi(found[2])
 	if err != nil {
@@ -65,10 +66,10 @@ func versionOf(t *testing.T, path string) string {
 	return found[1] + "." + strconv.Itoa(minor) + "." + found[3]
 }
 
-// three says whether it is a Prometheus 3, whose jobs say which formats they ask for.
-func (e edition) three() bool { return !strings.HasPrefix(e.version, "2.") }
+// isV3 reports whether it is a Prometheus 3, where jobs configure the formats to request.
+func (e edition) isV3() bool { return !strings.HasPrefix(e.version, "2.") }
 
-// run runs a program that ends by itself, and gives what it wrote. It must end with 0.
+// run runs a program, which must exit with 0, and returns its output.
 func run(t *testing.T, input []byte, path string, args ...string) string {
 	t.Helper()
 	out, err := try(t, input, path, args...)
@@ -78,12 +79,12 @@ func run(t *testing.T, input []byte, path string, args ...string) string {
 	return out
 }
 
-// try is run for a program that may fail.
+// try runs a program and returns its output.
 func try(t *testing.T, input []byte, path string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the test says what runs
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the test names the program
 	cmd.Env = []string{"HOME=" + t.TempDir()}
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.WaitDelay = time.Second

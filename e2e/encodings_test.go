@@ -23,17 +23,17 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// TestEncodings asks as clients may that are no Prometheus: each is to get what it said that it takes, and all the same.
+// TestEncodings checks that clients other than Prometheus get an encoding that they accept, with the same content.
 func TestEncodings(t *testing.T) {
 	c, _ := newOddCloud(t)
 	exporter := c.exporter(t, build(t), 0, options{scrape: "min_interval: 1h"})
 	client := newClient(t)
-	client.Transport.(*http.Transport).DisableCompression = true // Accept-Encoding is the test's own
+	client.Transport.(*http.Transport).DisableCompression = true // the test sets Accept-Encoding
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
 	const gz, zs, plain = "gzip", "zstd", ""
 	either, whichever := []string{gz, plain}, []string{gz, zs, plain}
 	encodings := []struct {
-		asked []string // none: no header
+		asked []string // nil: no header
 		taken []string
 	}{
 		{nil, []string{plain}},
@@ -61,7 +61,7 @@ func TestEncodings(t *testing.T) {
 		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.2", typeOpen},
 		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", typeProto},
 	}
-	// Gauges alone: of them OpenMetrics has no other form than text.
+	// Only gauges, which are the same in OpenMetrics and in text.
 	all := "http://" + exporter.address + "/metrics?collect[]=clusters"
 	first, err := ask(t, client, all, "text/plain;version=0.0.4", nil)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestEncodings(t *testing.T) {
 	if err != nil || len(want) < 500 {
 		t.Fatalf("%d series, %v", len(want), err)
 	}
-	var group sync.WaitGroup // all at once: no answer may get into another
+	var group sync.WaitGroup // concurrently, to find responses that share buffers
 	for _, format := range formats {
 		for _, encoding := range encodings {
 			group.Go(func() {
@@ -102,14 +102,14 @@ func TestEncodings(t *testing.T) {
 	group.Wait()
 }
 
-// answer is one of the exporter, unpacked.
+// answer is a decompressed response of the exporter.
 type answer struct {
 	contentType, encoding string
 	vary                  []string
 	body                  []byte
 }
 
-// ask gets a page in an encoding. What it cannot decode is an error.
+// ask requests a page and decompresses it.
 func ask(t *testing.T, client *http.Client, url, accept string, encodings []string) (a answer, err error) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -154,24 +154,24 @@ func ask(t *testing.T, client *http.Client, url, accept string, encodings []stri
 		err = a.decompress(r)
 		return a, err
 	default:
-		return a, fmt.Errorf("the encoding %s", a.encoding)
+		return a, fmt.Errorf("unknown encoding %q", a.encoding)
 	}
 }
 
-// decompress replaces the body by what r makes of it.
+// decompress replaces the body by the content of r, which must be longer.
 func (a *answer) decompress(r io.Reader) error {
 	plain, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
 	if len(a.body) >= len(plain) {
-		return fmt.Errorf("%d bytes became %d", len(plain), len(a.body))
+		return fmt.Errorf("%[2]d compressed bytes for %[1]d", len(plain), len(a.body))
 	}
 	a.body = plain
 	return nil
 }
 
-// decode reads the series of clusters, with their values where these do not change from one moment to the next.
+// decode returns the series of clusters, with the value 0 where it changes with time.
 func decode(a answer) (map[string]float64, error) {
 	body := a.body
 	format := expfmt.ResponseFormat(http.Header{"Content-Type": {a.contentType}})
@@ -205,7 +205,7 @@ func decode(a answer) (map[string]float64, error) {
 			}
 			key := fmt.Sprintf("%q", labels)
 			if _, twice := series[key]; twice {
-				return nil, fmt.Errorf("twice: %s", key)
+				return nil, fmt.Errorf("duplicate series %s", key)
 			}
 			series[key] = value
 		}

@@ -20,8 +20,7 @@ const (
 	scalingPage  = "../docs/scaling.md"
 )
 
-// examples are the sections of deploy/prometheus/scrape.yml by number, without the # before their YAML and without the
-// prose.
+// examples returns the YAML of the sections of deploy/prometheus/scrape.yml, uncommented, by number.
 func examples(t *testing.T) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(examplesFile)
@@ -47,23 +46,23 @@ func examples(t *testing.T) map[string]string {
 	return sections
 }
 
-// replace puts values in the place of others, all of which must be there.
+// replace replaces strings, each of which must occur.
 func replace(t *testing.T, text string, oldNew ...string) string {
 	t.Helper()
 	for pair := range slices.Chunk(oldNew, 2) {
 		if !strings.Contains(text, pair[0]) {
-			t.Fatalf("the example lacks %q:\n%s", pair[0], text)
+			t.Fatalf("the example does not contain %q:\n%s", pair[0], text)
 		}
 	}
 	return strings.NewReplacer(oldNew...).Replace(text)
 }
 
-// secured puts the keys of TLS and basic authentication into a job with one http_sd_config.
+// secured adds the keys for TLS and basic authentication to a job with one http_sd_config.
 func secured(t *testing.T, job, keys string) string {
 	t.Helper()
 	all, discovery, ok := strings.Cut(keys, "\n")
 	if !ok || !strings.Contains(all, "scheme: https") {
-		t.Fatalf("the first key is not the scheme:\n%s", keys)
+		t.Fatalf("the first key is not scheme: https:\n%s", keys)
 	}
 	return replace(t, job,
 		"    metrics_path: /probe\n", "    metrics_path: /probe\n"+all+"\n"+discovery,
@@ -72,10 +71,10 @@ func secured(t *testing.T, job, keys string) string {
 	)
 }
 
-// scrapeConfigs makes a Prometheus configuration of jobs.
+// scrapeConfigs returns a Prometheus configuration with these jobs.
 func scrapeConfigs(jobs ...string) string { return "scrape_configs:\n" + strings.Join(jobs, "") }
 
-// TestExamples has promtool check each way in which the sections of scrape.yml can be put together.
+// TestExamples checks every combination of the sections of scrape.yml with promtool.
 func TestExamples(t *testing.T) {
 	promtool := tool(t, "promtool")
 	example := examples(t)
@@ -109,7 +108,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestScalingPage holds what docs/scaling.md shows of the configuration to scrape.yml.
+// TestScalingPage checks that the configuration in docs/scaling.md is in scrape.yml.
 func TestScalingPage(t *testing.T) {
 	page, err := os.ReadFile(scalingPage)
 	if err != nil {
@@ -123,7 +122,7 @@ func TestScalingPage(t *testing.T) {
 	}
 	blocks := regexp.MustCompile("(?s)<!-- check: scrape.yml -->\n```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1)
 	if len(blocks) == 0 {
-		t.Error("no block is marked as one of scrape.yml")
+		t.Error("no block is marked with <!-- check: scrape.yml -->")
 	}
 	for _, block := range blocks {
 		for line := range strings.Lines(block[1]) {

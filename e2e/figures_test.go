@@ -24,12 +24,11 @@ import (
 
 const figuresLife = 5 * time.Minute
 
-// TestScalingFigures measures what docs/scaling.md says, if CSS_VPCEP_FIGURES=1: the exporter as a process of its own,
-// over loopback, with a cloud that answers at once where nothing else is said. It takes a few minutes, and 10 GB of
-// memory for the largest fleet.
+// TestScalingFigures measures the figures in docs/scaling.md if CSS_VPCEP_FIGURES=1. The exporter is a process of its own
+// and the cloud responds at once unless a test sets a latency. It takes a few minutes and 10 GB of memory.
 func TestScalingFigures(t *testing.T) {
 	if os.Getenv("CSS_VPCEP_FIGURES") != "1" {
-		t.Skip("CSS_VPCEP_FIGURES=1 turns it on")
+		t.Skip("set CSS_VPCEP_FIGURES=1 to run it")
 	}
 	program := build(t)
 	t.Logf("%d cores, %s, %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -78,7 +77,7 @@ func TestScalingFigures(t *testing.T) {
 	}
 }
 
-// figuresExporter starts an exporter whose request budget is not in the way.
+// figuresExporter starts an exporter with a very large request budget.
 func (c *cloud) figuresExporter(t *testing.T, program string, args ...string) *process {
 	t.Helper()
 	return c.exporter(t, program, 0, options{
@@ -86,12 +85,12 @@ func (c *cloud) figuresExporter(t *testing.T, program string, args ...string) *p
 	})
 }
 
-// measureMetrics scrapes all clusters at once, again and again.
+// measureMetrics scrapes all clusters repeatedly.
 func measureMetrics(t *testing.T, exporter *process, scrapes int) {
 	t.Helper()
 	client := newClient(t)
 	t.Logf("idle: %s", exporter.memory(t))
-	size := scrape(t, client, exporter, "/metrics") // the first makes the connections
+	size := scrape(t, client, exporter, "/metrics") // opens the connections
 	before := exporter.cpu(t)
 	var took []time.Duration
 	for range scrapes {
@@ -105,7 +104,7 @@ func measureMetrics(t *testing.T, exporter *process, scrapes int) {
 		scrapes, took[scrapes/2].Round(time.Microsecond), took[scrapes-1].Round(time.Microsecond), cpu, size, exporter.memory(t))
 }
 
-// measureProbes asks for one cluster after the other, a thousand times, and for /sd.
+// measureProbes requests a thousand probes, one after the other, and /sd.
 func measureProbes(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
 	probes := max(1000, len(c.clusters))
@@ -134,7 +133,7 @@ func measureProbes(t *testing.T, c *cloud, exporter *process) {
 	t.Logf("/sd: %s, CPU %s, %s", (time.Since(begun) / lists).Round(time.Microsecond), (exporter.cpu(t)-before)/lists, size)
 }
 
-// measureDeadline has one cluster hang, so that the exporter waits as long as it can, and only then makes its answer.
+// measureDeadline scrapes a fleet in which one cluster hangs until the deadline.
 func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
 	const timeout = 15 * time.Second
@@ -152,7 +151,7 @@ func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	}
 }
 
-// measurePrometheus has Prometheus scrape all clusters a few times.
+// measurePrometheus measures a Prometheus that scrapes all clusters a few times.
 func measurePrometheus(t *testing.T, name, job string) {
 	t.Helper()
 	prom := startPrometheus(t, figuresLife, scrapeConfigs(job), nil)
@@ -166,22 +165,22 @@ func measurePrometheus(t *testing.T, name, job string) {
 	if n := prom.number(t, fmt.Sprintf(`count(up{job=%q} == 0)`, name)); n > 0 {
 		t.Errorf("%g targets could not be scraped", n)
 	}
-	memory := prom.memory(t) // before the query that counts
+	memory := prom.memory(t) // before the query, which needs memory
 	t.Logf("Prometheus with %g series of %s after 12 scrapes: %s; at its start: %s",
 		prom.number(t, fmt.Sprintf(`count({job=%q})`, name)), name, memory, empty)
 }
 
-// exposition is the size of an answer.
+// exposition describes a response to a scrape.
 type exposition struct {
 	series, bytes, compressed, failed int
-	took                              time.Duration // until its last byte was there
+	took                              time.Duration // until the last byte
 }
 
 func (e exposition) String() string {
 	return fmt.Sprintf("%d series, %d bytes, compressed %d", e.series, e.bytes, e.compressed)
 }
 
-// scrape asks for clusters that can all be read.
+// scrape requests a page on which every cluster must have been read.
 func scrape(t *testing.T, client *http.Client, p *process, path string) exposition {
 	t.Helper()
 	size := scrapeWithin(t, client, p, path, time.Minute)
@@ -191,7 +190,7 @@ func scrape(t *testing.T, client *http.Client, p *process, path string) expositi
 	return size
 }
 
-// scrapeWithin asks as Prometheus does, which takes compressed answers.
+// scrapeWithin requests a compressed page with a timeout header, as Prometheus does.
 func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, timeout time.Duration) exposition {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+path, nil)
@@ -229,10 +228,10 @@ func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, ti
 	return size
 }
 
-// cpu is what the process has used so far, as Linux tells it.
+// cpu returns the CPU time of the process from /proc.
 func (p *process) cpu(t *testing.T) time.Duration {
 	t.Helper()
-	const perSecond = 100 // of the clock in /proc
+	const perSecond = 100 // clock ticks in /proc
 	stat := p.proc(t, "stat")
 	_, rest, _ := strings.Cut(stat, ") ")
 	fields := strings.Fields(rest)
@@ -247,12 +246,12 @@ func (p *process) cpu(t *testing.T) time.Duration {
 	return time.Duration(ticks) * time.Second / perSecond
 }
 
-// memory is the process's present and largest resident memory.
+// memory returns the current and peak resident memory of the process.
 func (p *process) memory(t *testing.T) string {
 	t.Helper()
 	found := regexp.MustCompile(`(?s)VmHWM:\s*(\d+ kB).*VmRSS:\s*(\d+ kB)`).FindStringSubmatch(p.proc(t, "status"))
 	if found == nil {
-		t.Fatal("/proc says nothing of memory")
+		t.Fatal("/proc/PID/status has no memory figures")
 	}
 	return fmt.Sprintf("resident %s, at most %s", found[2], found[1])
 }

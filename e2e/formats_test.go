@@ -22,48 +22,49 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The beginnings of the Content-Type of each format.
+// Prefixes of the Content-Type of each format.
 const (
 	typeText  = "text/plain; version=0.0.4;"
 	typeOpen  = "application/openmetrics-text; version=1.0.0;"
 	typeProto = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited;"
 )
 
-// native is the histogram that is a native one too.
+// native is the histogram that is exposed as a native histogram too.
 const native = "css_vpcep_exporter_api_request_duration_seconds"
 
-// way is a job that scrapes /metrics in one way.
+// way is a job that scrapes /metrics in one format.
 type way struct {
 	job, contentType string
-	feature          string   // of Prometheus, which has to be turned on
+	feature          string   // of Prometheus, to be enabled
 	keys             []string // of the job, in YAML
-	ask              string   // takes the place of the Accept of a Prometheus that cannot be told what to ask for
-	encoding         string   // what the answer may be compressed with; default: gzip
-	row              string   // of the page, if it has one
+	ask              string   // replaces the Accept header where Prometheus cannot be configured
+	encoding         string   // allowed Content-Encoding; default: gzip
+	row              string   // of the page, if any
 }
 
-// native says whether native histograms are taken, and classic whether the classic series of such a histogram are.
+// native reports whether the job ingests native histograms.
 func (w way) native() bool {
 	return w.feature == featureNative || slices.Contains(w.keys, nativeOn)
 }
 
+// classic reports whether the job ingests the classic series of native histograms.
 func (w way) classic() bool { return !w.native() || slices.Contains(w.keys, classicToo) }
 
 const (
-	featureNative = "native-histograms" // which Prometheus 3 still knows, but wants the job to say
+	featureNative = "native-histograms" // Prometheus 3 accepts it, but needs a key in the job
 	featureZstd   = "zstd-scrape"
 	nativeOn      = "scrape_native_histograms: true"
 	classicToo    = "always_scrape_classic_histograms: true"
 )
 
-// ways are those in which a Prometheus can be had to ask.
+// ways returns the formats that a Prometheus can be configured to request.
 func (e edition) ways() []way {
 	const (
-		askText  = "text/plain;version=0.0.4;q=1,*/*;q=0.1" // as one before 2.5 asks
+		askText  = "text/plain;version=0.0.4;q=1,*/*;q=0.1" // as before Prometheus 2.5
 		askUTF8  = "text/plain;version=0.0.4;escaping=allow-utf-8;q=0.5,*/*;q=0.1"
 		askProto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,*/*;q=0.1"
 	)
-	if !e.three() {
+	if !e.isV3() {
 		return []way{
 			{job: "default", contentType: typeOpen, row: rowDefault},
 			{job: "openmetrics", contentType: typeOpen, row: rowOpen},
@@ -88,7 +89,7 @@ func (e edition) ways() []way {
 		{job: "openmetrics_legacy", contentType: typeOpen, keys: []string{openMetrics, legacy, underscores}},
 		{job: "text_legacy", contentType: typeText, keys: []string{plain, legacy, underscores}},
 		{job: "protobuf_legacy", contentType: typeProto, keys: []string{nativeOn, classicToo, legacy, underscores}},
-		// A Prometheus 3 asks for UTF-8 in some formats alone, and which they are depends on its age.
+		// Which formats Prometheus 3 requests with UTF-8 depends on its version.
 		{job: "text_utf8", contentType: typeText, keys: []string{plain}, ask: askUTF8},
 		{job: "protobuf_utf8", contentType: typeProto, keys: []string{nativeOn, classicToo}, ask: askProto},
 		{job: "identity", contentType: typeOpen, keys: []string{"enable_compression: false"}, encoding: "identity"},
@@ -96,20 +97,20 @@ func (e edition) ways() []way {
 	}
 }
 
-// testFormats scrapes a fleet with odd texts in every format at once, and compares what is stored.
+// testFormats scrapes a fleet with odd texts in every format and compares the stored series.
 func testFormats(t *testing.T, program string, e edition, found *column) {
 	c, odd := newOddCloud(t)
-	// A list that is served again is the same in all scrapes, and so are the exporter's counters of what it asked.
+	// With min_interval, all scrapes have the same lists and the same counters of the exporter.
 	exporter := c.exporter(t, program, 0, options{scrape: "min_interval: 1h", discovery: "labels_from_tags: [team]"})
 	client := newClient(t)
 	status, body := get(t, client, "http://"+exporter.address+"/metrics")
 	if status != http.StatusOK || strings.Contains(body, `reason="decode"} 1`) {
-		t.Fatalf("status %d, or an answer of the cloud was not understood:\n%s", status, body)
+		t.Fatalf("status %d or an invalid response of the cloud:\n%s", status, body)
 	}
 	if out, err := try(t, []byte(body), e.promtool, "check", "metrics"); err != nil || out != "" {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
-	found.say(t, rowLint, "nothing to say")
+	found.record(t, rowLint, "nothing to say")
 
 	ways := e.ways()
 	recorders := make(map[string]*recorder)
@@ -148,7 +149,7 @@ func testFormats(t *testing.T, program string, e edition, found *column) {
 	checkTargets(t, e, prom, odd, found)
 }
 
-// job makes the section of a job.
+// job returns the configuration of a job.
 func job(name, address string, keys []string) string {
 	section := fmt.Sprintf("  - job_name: %s\n    scrape_interval: %[2]s\n    scrape_timeout: %[2]s\n    static_configs: [{targets: [%[3]q]}]\n",
 		name, interval, address)
@@ -158,7 +159,7 @@ func job(name, address string, keys []string) string {
 	return section
 }
 
-// histogram is a native one.
+// histogram is a native histogram.
 type histogram struct {
 	Count, Sum float64
 	Buckets    []struct{ lower, upper, count float64 }
@@ -191,14 +192,14 @@ func (h *histogram) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// stored is what Prometheus has of a job: its present values by their labels, written out.
+// stored has the current values of a job by their labels, as text.
 type stored struct {
 	numbers    map[string]float64
-	histograms map[string]*histogram // native ones, by operation
-	le         string                // of one bucket of the classic histogram, as it came
+	histograms map[string]*histogram // by operation
+	le         string                // of one bucket of the classic histogram, as ingested
 }
 
-// stored asks for it, without the labels that say who scraped it and the values that change from one moment to the next.
+// stored returns the series of a job without the labels of the target and without values that change with time.
 func (p *prometheus) stored(t *testing.T, job string) stored {
 	t.Helper()
 	moving := regexp.MustCompile(`^(go_|process_|promhttp_|scrape_|css_vpcep_scrape_duration_)`)
@@ -209,7 +210,7 @@ func (p *prometheus) stored(t *testing.T, job string) stored {
 		if name == native+"_bucket" && strings.HasPrefix(labels["le"], "10") {
 			s.le = labels["le"]
 		}
-		for _, number := range []string{"le", "quantile"} { // 1 and 1.0 are the same
+		for _, number := range []string{"le", "quantile"} { // 1 and 1.0 are equal
 			if value, err := strconv.ParseFloat(labels[number], 64); err == nil {
 				labels[number] = strconv.FormatFloat(value, 'g', -1, 64)
 			}
@@ -231,7 +232,7 @@ func (p *prometheus) stored(t *testing.T, job string) stored {
 	return s
 }
 
-// ofClusters are the series that a probe has too. Its target brings the project's name to all of them.
+// ofClusters returns the series that a probe has too, without the label project, which its target adds to all of them.
 func ofClusters(numbers map[string]float64) map[string]float64 {
 	of := make(map[string]float64)
 	for labels, value := range numbers {
@@ -242,22 +243,22 @@ func ofClusters(numbers map[string]float64) map[string]float64 {
 	return of
 }
 
-// checkAgreed holds what was served to what was asked for.
+// checkAgreed compares the served formats with the requested ones.
 func checkAgreed(t *testing.T, e edition, ways []way, recorders map[string]*recorder, found *column) {
 	t.Helper()
 	const utf8 = "escaping=allow-utf-8"
-	asked := make(map[string]bool) // those formats for which Prometheus itself asks for UTF-8
+	asked := make(map[string]bool) // formats in which Prometheus itself requests UTF-8
 	for _, w := range ways {
 		got := recorders[w.job].exchange(t, w.job)
 		if got.status != http.StatusOK || !strings.HasPrefix(got.contentType, w.contentType) {
-			t.Errorf("%s: status %d, asked for %s, was served %s", w.job, got.status, got.accept, got.contentType)
+			t.Errorf("%s: status %d, requested %s, got %s", w.job, got.status, got.accept, got.contentType)
 			continue
 		}
 		encoding := cmp.Or(w.encoding, "gzip")
 		if got.acceptEncoding != encoding || !strings.Contains(encoding, cmp.Or(got.contentEncoding, "identity")) {
-			t.Errorf("%s: asked for %q, was served %q", w.job, got.acceptEncoding, got.contentEncoding)
+			t.Errorf("%s: requested %q, got %q", w.job, got.acceptEncoding, got.contentEncoding)
 		}
-		// What it asked for of the format that it was served.
+		// The part of Accept for the served format.
 		mediaType, _, _ := strings.Cut(w.contentType, ";")
 		wants := false
 		for clause := range strings.SplitSeq(got.accept, ",") {
@@ -265,7 +266,7 @@ func checkAgreed(t *testing.T, e edition, ways []way, recorders map[string]*reco
 			wants = wants || strings.HasPrefix(clause, mediaType) && strings.Contains(clause, version) && strings.Contains(clause, utf8)
 		}
 		if served := strings.HasSuffix(got.contentType, utf8); wants != served {
-			t.Errorf("%s: asked for %s, was served %s", w.job, got.accept, got.contentType)
+			t.Errorf("%s: requested %s, got %s", w.job, got.accept, got.contentType)
 		}
 		if wants && w.ask == "" {
 			asked[mediaType] = true
@@ -277,26 +278,26 @@ func checkAgreed(t *testing.T, e edition, ways []way, recorders map[string]*reco
 		if w.ask != "" {
 			how = ", once a proxy has it ask for text"
 		}
-		found.say(t, w.row, "`%s`%s", got.contentType, how)
+		found.record(t, w.row, "`%s`%s", got.contentType, how)
 	}
 	compression := "`gzip`, as asked"
 	if zstd := recorders["zstd"]; zstd != nil {
 		compression += "; none with `enable_compression: false`; `" + zstd.exchange(t, "zstd").contentEncoding + "` if it asks for `zstd,gzip`"
 	}
-	found.say(t, rowEncoding, "%s", compression)
-	if !e.three() {
+	found.record(t, rowEncoding, "%s", compression)
+	if !e.isV3() {
 		if len(asked) > 0 {
-			t.Errorf("asked for UTF-8: %v", asked)
+			t.Errorf("requested UTF-8: %v", asked)
 		}
-		found.say(t, rowUTF8, "never asked for")
+		found.record(t, rowUTF8, "never asked for")
 		return
 	}
-	found.say(t, rowUTF8, "asked for with `%s`; served wherever it is asked for, and `escaping=underscores` elsewhere",
+	found.record(t, rowUTF8, "asked for with `%s`; served wherever it is asked for, and `escaping=underscores` elsewhere",
 		strings.Join(slices.Sorted(maps.Keys(asked)), "`, `"))
 }
 
-// checkSame holds all ways to text: the same series with the same values. Where a histogram came as a native one alone,
-// its classic series are not there.
+// checkSame compares all formats with text: they must have the same series and values, except for the classic series of
+// histograms that are ingested only as native ones.
 func checkSame(t *testing.T, ways []way, all map[string]stored, found *column) {
 	t.Helper()
 	text := all["text"]
@@ -309,17 +310,17 @@ func checkSame(t *testing.T, ways []way, all map[string]stored, found *column) {
 			maps.DeleteFunc(want, func(labels string, _ float64) bool { return strings.Contains(labels, `"__name__":"`+native) })
 		}
 		if w.classic() == (len(want) < len(text.numbers)) {
-			t.Errorf("%s: %d of %d series are to be left out", w.job, len(text.numbers)-len(want), len(text.numbers))
+			t.Errorf("%s: %d of %d series are left out", w.job, len(text.numbers)-len(want), len(text.numbers))
 		}
 		if diff := gocmp.Diff(want, all[w.job].numbers); diff != "" {
 			t.Errorf("text and %s (-text +%s):\n%s", w.job, w.job, diff)
 		}
 	}
-	found.say(t, rowSame, "the same in all")
-	found.say(t, rowLE, "`le=\"%s\"`; OpenMetrics and protobuf bring `le=\"%s\"`", text.le, all["openmetrics"].le)
+	found.record(t, rowSame, "the same in all")
+	found.record(t, rowLE, "`le=\"%s\"`; OpenMetrics and protobuf bring `le=\"%s\"`", text.le, all["openmetrics"].le)
 }
 
-// checkNative holds the native histograms to the classic ones.
+// checkNative compares the native histograms with the classic ones.
 func checkNative(t *testing.T, e edition, ways []way, all map[string]stored, found *column) {
 	t.Helper()
 	classic := all["text"].numbers
@@ -339,23 +340,23 @@ func checkNative(t *testing.T, e edition, ways []way, all map[string]stored, fou
 			}
 			continue
 		}
-		if len(histograms) != 2 { // the lists of clusters and the lists of connections
+		if len(histograms) != 2 { // operations: clusters, connections
 			t.Errorf("%s: native histograms: %v", w.job, histograms)
 		}
 		for operation, h := range histograms {
 			count, ok := series("_count", operation, "")
 			sum, _ := series("_sum", operation, "")
 			if !ok || h.Count != count || h.Sum != sum || count == 0 {
-				t.Errorf("%s, %s: count %g and sum %g, but classic %g and %g", w.job, operation, h.Count, h.Sum, count, sum)
+				t.Errorf("%s, %s: count %g and sum %g, classic %g and %g", w.job, operation, h.Count, h.Sum, count, sum)
 			}
 			total := 0.0
 			for _, b := range h.Buckets {
 				total += b.count
 			}
 			if total != h.Count {
-				t.Errorf("%s, %s: %g in the buckets of %g", w.job, operation, total, h.Count)
+				t.Errorf("%s, %s: %g observations in the buckets, count %g", w.job, operation, total, h.Count)
 			}
-			// A native bucket that reaches over a classic bound may be on either side of it.
+			// A native bucket across a classic bound may count on either side.
 			for _, bound := range []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10} {
 				under, ok := series("_bucket", operation, strconv.FormatFloat(bound, 'g', -1, 64))
 				least, most := 0.0, 0.0
@@ -373,15 +374,14 @@ func checkNative(t *testing.T, e edition, ways []way, all map[string]stored, fou
 			}
 		}
 	}
-	if e.three() {
-		found.say(t, rowNative, "native; classic too with `always_scrape_classic_histograms: true`")
+	if e.isV3() {
+		found.record(t, rowNative, "native; classic too with `always_scrape_classic_histograms: true`")
 	} else {
-		found.say(t, rowNative, "native, in the place of the classic one")
+		found.record(t, rowNative, "native, in the place of the classic one")
 	}
 }
 
-// checkRules has the recording rules over the histogram give something, whether there are its classic series, native ones,
-// or both.
+// checkRules fails if a recording rule over the histogram has no result with classic series, native histograms or both.
 func checkRules(t *testing.T, proms map[string]*prometheus, found *column) {
 	t.Helper()
 	type rule struct{ Record, Expr string }
@@ -402,18 +402,18 @@ func checkRules(t *testing.T, proms map[string]*prometheus, found *column) {
 			checked++
 			for feature, prom := range proms {
 				if got := prom.query(t, r.Expr); len(got) != 2 { // by operation
-					t.Errorf("%s gives %v with feature %q", r.Record, got, feature)
+					t.Errorf("%s is %v with feature %q", r.Record, got, feature)
 				}
 			}
 		}
 	}
 	if checked == 0 {
-		t.Errorf("no rule is about %s", native)
+		t.Errorf("no rule uses %s", native)
 	}
-	found.say(t, rowRules, "give their values with the classic series, and with the native one alone")
+	found.record(t, rowRules, "give their values with the classic series, and with the native one alone")
 }
 
-// checkTexts holds the labels that Prometheus has to what the cloud's odd texts are to become.
+// checkTexts compares the labels in Prometheus with the expected form of the cloud's odd texts.
 func checkTexts(t *testing.T, ways []way, of func(way) *prometheus, odd map[string]text, found *column) {
 	t.Helper()
 	for _, w := range ways {
@@ -427,7 +427,7 @@ func checkTexts(t *testing.T, ways []way, of func(way) *prometheus, odd map[stri
 			for _, s := range of(w).query(t, fmt.Sprintf(`%s{job=%q}`, metric, w.job)) {
 				x, ok := odd[s.Labels["cluster_id"]]
 				if !ok {
-					continue // an ordinary one
+					continue // an ordinary cluster
 				}
 				delete(left, s.Labels["cluster_id"])
 				named := labels
@@ -444,36 +444,36 @@ func checkTexts(t *testing.T, ways []way, of func(way) *prometheus, odd map[stri
 				}
 			}
 			for id, x := range left {
-				if x.shown != "" || metric != "css_vpcep_service_info" { // what has no name has no series of it
-					t.Errorf("%s: there is no %s of %s, %s", w.job, metric, id, x.name)
+				if x.shown != "" || metric != "css_vpcep_service_info" { // an empty name has no such series
+					t.Errorf("%s: no series %s of %s, %s", w.job, metric, id, x.name)
 				}
 			}
 		}
 	}
-	found.say(t, rowTexts, "%d of %d as promised, in all formats", len(odd), len(oddTexts()))
+	found.record(t, rowTexts, "%d of %d as promised, in all formats", len(odd), len(oddTexts()))
 }
 
-// checkTargets holds the labels of the targets of /sd to the odd names.
+// checkTargets compares the labels of the targets of /sd with the odd names.
 func checkTargets(t *testing.T, e edition, prom *prometheus, odd map[string]text, found *column) {
 	t.Helper()
 	targets := prom.targets(t)
 	for id, x := range odd {
 		want := x.shown
-		if !e.three() && strings.Contains(x.shown, "\n") {
-			want = "" // the pattern .* of a relabelling does not match it
+		if !e.isV3() && strings.Contains(x.shown, "\n") {
+			want = "" // .* in a relabelling does not match newlines
 		}
 		if got := targets[id].Labels["cluster_name"]; got != want {
 			t.Errorf("the target of %s is named %q, want %q", x.name, got, want)
 		}
 	}
 	cell := "the series and values of `/metrics`; targets with the odd names"
-	if !e.three() {
+	if !e.isV3() {
 		cell += ", but for those of several lines: `.*` does not match them in a relabelling"
 	}
-	found.say(t, rowProbe, "%s", cell)
+	found.record(t, rowProbe, "%s", cell)
 }
 
-// testNames has the exporter take no name of a label that Prometheus would not.
+// testNames checks that the exporter accepts only label names that Prometheus accepts.
 func testNames(t *testing.T, program string, e edition, found *column) {
 	for _, test := range []struct {
 		name string
@@ -481,7 +481,7 @@ func testNames(t *testing.T, program string, e edition, found *column) {
 	}{
 		{"team", true}, {"Team_2", true}, {"_team", true},
 		{"2nd_team", false}, {"team-a", false}, {"team.a", false}, {"队", false}, {"té", false}, {"a b", false}, {"", false}, {"a:b", false},
-		{"__team", false}, // Prometheus keeps them to itself
+		{"__team", false}, // reserved by Prometheus
 	} {
 		path := filepath.Join(t.TempDir(), "file.yml")
 		taken := func(content, tool string, args ...string) bool {
@@ -497,15 +497,15 @@ func testNames(t *testing.T, program string, e edition, found *column) {
 		} {
 			file := "projects:\n  - {region: cn-north-4, " + keys + "}\n"
 			if got := taken(file, program, "--config.check", "--config.file="+path); got != test.ok {
-				t.Errorf("%s: taken: %t, want %t", keys, got, test.ok)
+				t.Errorf("%s: accepted: %t, want %t", keys, got, test.ok)
 			}
 		}
 		if !test.ok {
 			continue
 		}
 		if file := fmt.Sprintf("global: {external_labels: {%q: x}}\n", test.name); !taken(file, e.promtool, "check", "config", path) {
-			t.Errorf("the exporter takes %q, and Prometheus does not", test.name)
+			t.Errorf("the exporter accepts %q, Prometheus does not", test.name)
 		}
 	}
-	found.say(t, rowNames, "none that Prometheus would not take")
+	found.record(t, rowNames, "none that Prometheus would not take")
 }

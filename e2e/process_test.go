@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	processLife  = 80 * time.Second // how long a child process lives at most, whatever happens
-	processGrace = 15 * time.Second // how long it may take to end
-	startLimit   = 15 * time.Second // how long it may take to listen
+	processLife  = 80 * time.Second // maximum life of a child process
+	processGrace = 15 * time.Second // time limit to exit
+	startLimit   = 15 * time.Second // time limit to listen
 )
 
-// output is what a child process writes, and may be read while it does.
+// output is the output of a child process. It is safe for concurrent use.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// tail is the end of the output.
+// tail returns the end of the output.
 func (o *output) tail() string {
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
@@ -59,13 +59,13 @@ type process struct {
 	killed  bool // by the test
 }
 
-// build makes the exporter.
+// build builds the exporter and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "css_vpcep_exporter")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "..") //nolint:gosec // the path is the test's own
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "..") //nolint:gosec // the path is from the test
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %s\n%s", err, out)
@@ -73,59 +73,59 @@ func build(t *testing.T) string {
 	return path
 }
 
-// tool is a program that must be there.
+// tool returns the path of a program that must be in PATH.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("these tests need a %s in PATH (Debian's packages: prometheus, chromium): %s", name, err)
+		t.Fatalf("%s must be in PATH (Debian: packages prometheus, prometheus-alertmanager, chromium): %s", name, err)
 	}
 	return path
 }
 
-// launch starts a program for at most life and waits until it says where it listens. It gets a SIGTERM when the test
-// ends, and must end by that.
+// launch starts a program for at most life and waits until it listens. When the test ends, the program gets SIGTERM and
+// must exit with 0.
 func launch(t *testing.T, life time.Duration, name, path string, args ...string) *process {
 	t.Helper()
-	p := begin(t, life, name, path, args...)
+	p := start(t, life, name, path, args...)
 	if !p.listens(t) {
 		t.Fatalf("%s does not listen:\n%s", p.name, p.output.tail())
 	}
 	return p
 }
 
-// begin starts a program.
-func begin(t *testing.T, life time.Duration, name, path string, args ...string) *process {
+// start starts a program.
+func start(t *testing.T, life time.Duration, name, path string, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), life)
 	p := &process{name: name, output: &output{}, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the test says what runs
+	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the test names the program
 	p.cmd.Env = []string{"HOME=" + t.TempDir()}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = processGrace // and then it is killed
+	p.cmd.WaitDelay = processGrace // then it is killed
 	if err := p.cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.cmd.Wait() // how it ended is in its state
+		_ = p.cmd.Wait() // the test checks ProcessState
 	}()
 	t.Cleanup(func() {
 		cancel()
 		<-p.ended
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 && !p.killed {
-			t.Errorf("%s ended with %d:\n%s", p.name, code, p.output.tail())
+			t.Errorf("%s: exit status %d:\n%s", p.name, code, p.output.tail())
 		}
 		if t.Failed() {
-			t.Logf("%s said at last:\n%s", p.name, p.output.tail())
+			t.Logf("end of the output of %s:\n%s", p.name, p.output.tail())
 		}
 	})
 	return p
 }
 
-// listens waits until the program has said where it listens, or has ended.
+// listens waits until the program listens or has exited, and reports whether it listens.
 func (p *process) listens(t *testing.T) bool {
 	t.Helper()
 	said := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
@@ -143,7 +143,7 @@ func (p *process) listens(t *testing.T) bool {
 	return false
 }
 
-// kill ends the process as a crash would, and says when.
+// kill kills the process and returns the time.
 func (p *process) kill(t *testing.T) time.Time {
 	t.Helper()
 	p.killed = true
@@ -155,7 +155,7 @@ func (p *process) kill(t *testing.T) time.Time {
 	return at
 }
 
-// newClient makes a client of the test's own, whose connections end with it.
+// newClient returns a client whose connections are closed when the test ends.
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
@@ -163,7 +163,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 60 * time.Second}
 }
 
-// get gives status 0 if there is no answer.
+// get returns status 0 if the request fails.
 func get(t *testing.T, client *http.Client, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -183,16 +183,16 @@ func get(t *testing.T, client *http.Client, url string) (status int, body string
 	return resp.StatusCode, string(b)
 }
 
-// eventually polls until what is wanted is so; is says what there is instead while it is not.
-func eventually(t *testing.T, limit time.Duration, what string, is func() (instead string)) {
+// eventually polls check until it returns "". Until then it returns the current state for the failure message.
+func eventually(t *testing.T, limit time.Duration, what string, check func() (instead string)) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; {
-		instead := is()
+		instead := check()
 		if instead == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s: %s", limit, what, instead)
+			t.Fatalf("timeout after %s: %s: %s", limit, what, instead)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):

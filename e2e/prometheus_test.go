@@ -17,22 +17,22 @@ import (
 	"time"
 )
 
-// interval is how often Prometheus scrapes.
+// interval is the scrape interval.
 const interval = 2 * time.Second
 
-// prometheus is a real one.
+// prometheus is a running Prometheus.
 type prometheus struct {
 	*process
 	client *http.Client
 }
 
-// startPrometheus starts one for at most life, with a configuration beside which the files lie.
+// startPrometheus starts the Prometheus in PATH. The files are written to the directory of the configuration.
 func startPrometheus(t *testing.T, life time.Duration, config string, files map[string][]byte) *prometheus {
 	t.Helper()
 	return startEdition(t, tool(t, "prometheus"), life, config, files)
 }
 
-// startEdition is startPrometheus for one that is not in PATH, or has further arguments.
+// startEdition starts a Prometheus with further arguments.
 func startEdition(t *testing.T, program string, life time.Duration, config string, files map[string][]byte, args ...string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,21 +76,21 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// series is one of a query's results: a value of a vector, or all of a matrix.
+// series is an element of a query result: one value of a vector or the values of a matrix.
 type series struct {
 	Labels    map[string]string `json:"metric"`
 	Value     sample            `json:"value"`
 	Values    []sample          `json:"values"`
-	Histogram *histogram        `json:"histogram"` // a native one, in the place of the value
+	Histogram *histogram        `json:"histogram"` // replaces the value
 }
 
-// query asks for the values of an expression now.
+// query evaluates an expression now.
 func (p *prometheus) query(t *testing.T, expr string) []series {
 	t.Helper()
 	return p.queryAt(t, expr, time.Time{})
 }
 
-// queryAt asks for the values of an expression at a time, the zero one meaning now.
+// queryAt evaluates an expression at a time; zero means now.
 func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
 	t.Helper()
 	var answer struct {
@@ -104,7 +104,7 @@ func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
 	return answer.Result
 }
 
-// number is the value of an expression that has one, or 0.
+// number returns the only value of an expression, or 0 if it is empty.
 func (p *prometheus) number(t *testing.T, expr string) float64 {
 	t.Helper()
 	result := p.query(t, expr)
@@ -118,7 +118,7 @@ func (p *prometheus) number(t *testing.T, expr string) float64 {
 	return 0
 }
 
-// history gives all samples of a metric of the probes so far, by instance.
+// history returns all samples of a metric of the probes by instance.
 func (p *prometheus) history(t *testing.T, metric string) map[string][]sample {
 	t.Helper()
 	history := make(map[string][]sample)
@@ -132,13 +132,13 @@ func (p *prometheus) history(t *testing.T, metric string) map[string][]sample {
 	return history
 }
 
-// target is what Prometheus says of a target.
+// target is a target in the API.
 type target struct {
 	Labels    map[string]string `json:"labels"`
 	ScrapeURL string            `json:"scrapeUrl"`
 }
 
-// targets are all active targets by instance.
+// targets returns the active targets by instance.
 func (p *prometheus) targets(t *testing.T) map[string]target {
 	t.Helper()
 	var answer struct {
@@ -156,7 +156,7 @@ func (p *prometheus) targets(t *testing.T) map[string]target {
 	return targets
 }
 
-// ask calls the API.
+// ask calls the API and decodes data.
 func (p *prometheus) ask(t *testing.T, call string, data any) {
 	t.Helper()
 	status, body := get(t, p.client, "http://"+p.address+"/api/v1/"+call)
@@ -168,10 +168,10 @@ func (p *prometheus) ask(t *testing.T, call string, data any) {
 	}
 }
 
-// scraped waits until every one of so many clusters has been scraped so often.
+// scraped waits until this number of clusters has been scraped this number of times.
 func (p *prometheus) scraped(t *testing.T, clusters, times int) {
 	t.Helper()
-	limit := 25*time.Second + time.Duration(times)*interval // Prometheus takes up to 10 s to put new targets to use
+	limit := 25*time.Second + time.Duration(times)*interval // Prometheus uses new targets after up to 10 s
 	expr := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[10m]) >= %d)`, times)
 	eventually(t, limit, fmt.Sprintf("%d clusters have been scraped %d times", clusters, times), func() string {
 		if n := p.number(t, expr); int(n) != clusters {

@@ -14,15 +14,14 @@ import (
 	"testing"
 )
 
-// exchange is what a scrape asked for and what it was given.
+// exchange has the negotiation headers of a scrape.
 type exchange struct {
 	accept, acceptEncoding             string
 	status                             int
 	contentType, contentEncoding, vary string
 }
 
-// recorder stands between a Prometheus and an exporter, changes nothing but what it is told to, and remembers what they
-// agreed upon.
+// recorder is a proxy between Prometheus and an exporter that stores the exchanges.
 type recorder struct {
 	address string
 
@@ -30,11 +29,11 @@ type recorder struct {
 	seen []exchange
 }
 
-// record starts one in front of an exporter. With an ask, it takes the place of the Accept that Prometheus sent.
+// record starts a recorder. A non-empty ask replaces the Accept header of Prometheus.
 func record(t *testing.T, exporter *process, ask string) *recorder {
 	t.Helper()
 	r := &recorder{}
-	// What Prometheus asks for is to arrive as it is, and the answer is to come back as it is.
+	// Requests and responses are passed on unchanged.
 	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true}
 	to := &url.URL{Scheme: "http", Host: exporter.address}
 	server := httptest.NewServer(&httputil.ReverseProxy{
@@ -65,13 +64,13 @@ func record(t *testing.T, exporter *process, ask string) *recorder {
 	return r
 }
 
-// exchange gives the scrapes so far, which must all have been the same.
+// exchange returns the exchange of all scrapes, which must be equal.
 func (r *recorder) exchange(t *testing.T, job string) exchange {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.seen) == 0 {
-		t.Fatalf("%s: nothing was scraped", job)
+		t.Fatalf("%s: no scrape", job)
 	}
 	for _, e := range r.seen {
 		if e != r.seen[0] {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	fleet       = 300 // clusters
 	connections = 3   // of each
-	// slack is how far a scrape may start from where it is due, and from the time that Prometheus gives its samples.
+	// slack is the tolerance of scrape times and of the timestamps of samples.
 	slack = interval / 2
 )
 
@@ -47,7 +47,7 @@ func TestScaleOut(t *testing.T) {
 	}
 }
 
-// Sections 2 to 4 of the examples, with this test's addresses and a short interval.
+// Sections 2 and 3 of the examples, with addresses of the test and a short interval.
 
 func balancedJob(t *testing.T, address string) string {
 	t.Helper()
@@ -67,7 +67,7 @@ func addressesJob(t *testing.T, exporters []*process) string {
 	return job
 }
 
-// testBalanced has Prometheus ask three exporters through one address, and one of them die.
+// testBalanced scrapes three exporters through one address and kills one of them.
 func testBalanced(t *testing.T, program string) {
 	c := newCloud(t, fleet, connections)
 	exporters := c.exporters(t, program, 3, options{})
@@ -80,7 +80,7 @@ func testBalanced(t *testing.T, program string) {
 	shares := make(map[int]int)
 	reads := c.reads(begun)
 	for _, r := range reads {
-		if r.AccessKey != "" { // as it is of one that has just come
+		if r.AccessKey != "" { // unknown while a request is new
 			shares[exporterOf(r.AccessKey)]++
 		}
 	}
@@ -109,7 +109,7 @@ func testBalanced(t *testing.T, program string) {
 	}
 	t.Logf("%d scrapes failed when an exporter died", failed)
 	if failed > fleet/10 {
-		t.Errorf("%d scrapes failed: more than a few", failed)
+		t.Errorf("%d scrapes failed, want at most a tenth of the clusters", failed)
 	}
 	for id, samples := range prom.history(t, "css_vpcep_up") {
 		if gap := longest(samples); gap > 2*interval+slack {
@@ -118,7 +118,7 @@ func testBalanced(t *testing.T, program string) {
 	}
 }
 
-// testAddresses has Prometheus spread the clusters over three exporters by their ids, and one of them die and come back.
+// testAddresses shards the clusters over three exporters by ID, kills one of them and restarts it.
 func testAddresses(t *testing.T, program string) {
 	c := newCloud(t, fleet, connections)
 	exporters := c.exporters(t, program, 3, options{})
@@ -132,7 +132,7 @@ func testAddresses(t *testing.T, program string) {
 	owned := make(map[int]int)    // by exporter
 	for _, r := range c.reads(begun) {
 		if r.AccessKey == "" {
-			continue // it has just come
+			continue // unknown while a request is new
 		}
 		exporter := exporterOf(r.AccessKey)
 		if before, ok := owner[r.ID]; !ok {
@@ -165,15 +165,15 @@ func testAddresses(t *testing.T, program string) {
 	}
 	for id, samples := range prom.history(t, "css_vpcep_up") {
 		if gap := longest(samples); want[id] == 1 && gap > interval+slack {
-			t.Errorf("%s, which the dead exporter has nothing to do with: no sample for %s", id, gap)
+			t.Errorf("%s of a running exporter: no sample for %s", id, gap)
 		}
 	}
 	stale := prom.query(t, fmt.Sprintf(`time() - css_vpcep_last_success_timestamp_seconds > %g`, (interval+slack).Seconds()))
 	if len(stale) > 0 {
-		t.Errorf("%d clusters of other exporters are not fresh: %v", len(stale), stale[0])
+		t.Errorf("%d clusters of running exporters are stale: %v", len(stale), stale[0])
 	}
 
-	exporters[dead] = c.again(t, exporters[dead])
+	exporters[dead] = c.restart(t, exporters[dead])
 	prom.scrapedSince(t, fleet, time.Now(), 1)
 	c.checkShown(t, prom)
 }
@@ -210,7 +210,7 @@ func testServers(t *testing.T, program string) {
 	c.checkOncePerScrape(t, all, begun)
 }
 
-// testFleet changes the fleet, under an exporter with TLS and basic authentication.
+// testFleet adds and deletes clusters. The exporter has TLS and basic authentication.
 func testFleet(t *testing.T, program string, e edition, found *column) {
 	const clusters = 30
 	c := newCloud(t, clusters, connections)
@@ -219,7 +219,7 @@ func testFleet(t *testing.T, program string, e edition, found *column) {
 	for name, content := range map[string]string{
 		"server.crt": string(pair.certificate), "server.key": string(pair.key),
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + hashOfTest + "}\n",
+			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -260,7 +260,7 @@ func testFleet(t *testing.T, program string, e edition, found *column) {
 		}
 		return ""
 	})
-	// Prometheus marks the series of a target stale two intervals after it is gone; otherwise they would last 5 minutes.
+	// Prometheus marks the series of a removed target as stale after two intervals; else queries find them for 5 minutes.
 	eventually(t, 6*interval, "the series of the deleted cluster are gone", func() string {
 		if n := len(prom.query(t, fmt.Sprintf(`{instance=%q}`, gone))); n > 0 {
 			return fmt.Sprintf("%d series", n)
@@ -271,10 +271,10 @@ func testFleet(t *testing.T, program string, e edition, found *column) {
 		t.Error("the deleted cluster never had any series")
 	}
 	c.checkShown(t, prom)
-	found.say(t, rowFollow, "the new target is scraped, the old one dropped, without a restart")
+	found.record(t, rowFollow, "the new target is scraped, the old one dropped, without a restart")
 }
 
-// testOwnMetrics scrapes exporters for their own metrics, by section 6 of the examples: no cluster is read for them.
+// testOwnMetrics scrapes only the exporters' own metrics (section 6 of the examples): no cluster is read.
 func testOwnMetrics(t *testing.T, program string) {
 	c := newCloud(t, 60, connections)
 	exporters := c.exporters(t, program, 3, options{})
@@ -301,13 +301,13 @@ func testOwnMetrics(t *testing.T, program string) {
 	}
 }
 
-// testRequestRate shows that requests_per_second holds for each exporter, not for all of them together.
+// testRequestRate checks that requests_per_second limits each exporter by itself.
 func testRequestRate(t *testing.T, program string) {
-	const clusters, rate = 90, 10 // of three projects: thirty each
+	const clusters, rate = 90, 10 // thirty in each of three projects
 	c := newCloud(t, clusters, connections)
 	exporters := c.exporters(t, program, 2, options{requestsPerSecond: rate})
 	client := newClient(t)
-	// The cluster lists took a request of each project's burst; what is left of it goes at once.
+	// The burst is sent at once, except for one request of each project, which the cluster list took.
 	least := time.Duration(clusters/3-rate) * time.Second / rate
 	for _, p := range exporters {
 		begun := time.Now()
@@ -321,7 +321,7 @@ func testRequestRate(t *testing.T, program string) {
 	}
 }
 
-// exporters starts several.
+// exporters starts several exporters.
 func (c *cloud) exporters(t *testing.T, program string, count int, o options) []*process {
 	t.Helper()
 	var exporters []*process
@@ -331,7 +331,7 @@ func (c *cloud) exporters(t *testing.T, program string, count int, o options) []
 	return exporters
 }
 
-// checkShown holds what Prometheus shows as up to the fleet.
+// checkShown compares the clusters that are up in Prometheus with the fleet.
 func (c *cloud) checkShown(t *testing.T, prom *prometheus) {
 	t.Helper()
 	for _, metric := range []string{`css_vpcep_up == 1`, `up{job="css_vpcep_probe"} == 1`} {
@@ -348,15 +348,15 @@ func (c *cloud) checkShown(t *testing.T, prom *prometheus) {
 		}
 	}
 	if n := prom.number(t, `count({__name__=~"css_vpcep_.+", exported_cluster_id!=""})`); n > 0 {
-		t.Errorf("%g series have their labels twice", n)
+		t.Errorf("%g series have the label exported_cluster_id", n)
 	}
 	if n, want := prom.number(t, `sum(css_vpcep_connections{status="accepted"})`), len(c.clusters)*connections; int(n) != want {
 		t.Errorf("%g connections, want %d", n, want)
 	}
 }
 
-// checkOncePerScrape holds the requests that the cloud got to the scrapes that Prometheus made: of each cluster, one
-// between the time of a scrape and that of the next, and none before the first.
+// checkOncePerScrape fails unless the cloud got exactly one request for each scrape of a cluster and none before the
+// first.
 func (c *cloud) checkOncePerScrape(t *testing.T, history map[string][]sample, begun time.Time) {
 	t.Helper()
 	reads := make(map[string][]time.Time)
@@ -372,7 +372,7 @@ func (c *cloud) checkOncePerScrape(t *testing.T, history map[string][]sample, be
 			t.Errorf("%s: %d samples, up to %s apart", id, len(samples), gap)
 			continue
 		}
-		// Prometheus gives samples the time at which they were due, if the scrape started within 2 ms of it.
+		// Prometheus aligns the timestamp of a sample if the scrape started within 2 ms of the due time.
 		const early = 10 * time.Millisecond
 		counts := make([]int, len(samples))
 		for _, read := range reads[id] {
@@ -383,7 +383,7 @@ func (c *cloud) checkOncePerScrape(t *testing.T, history map[string][]sample, be
 			}
 			counts[i-1]++
 		}
-		complete := counts[:len(counts)-1] // after the last sample there may be the next scrape
+		complete := counts[:len(counts)-1] // the next scrape may have started
 		scrapes += len(complete)
 		if slices.ContainsFunc(complete, func(n int) bool { return n != 1 }) || counts[len(counts)-1] == 0 {
 			t.Errorf("%s: reads by scrape: %v", id, counts)
@@ -392,7 +392,7 @@ func (c *cloud) checkOncePerScrape(t *testing.T, history map[string][]sample, be
 	t.Logf("%d scrapes of %d clusters: one read each", scrapes, len(history))
 }
 
-// longest is the longest time between two samples.
+// longest returns the longest time between two samples.
 func longest(samples []sample) time.Duration {
 	gap := time.Duration(0)
 	for i := 1; i < len(samples); i++ {
@@ -401,7 +401,7 @@ func longest(samples []sample) time.Duration {
 	return gap
 }
 
-// values are those of a vector by instance.
+// values returns the values of a vector by instance.
 func values(vector []series) map[string]float64 {
 	values := make(map[string]float64, len(vector))
 	for _, s := range vector {
@@ -410,7 +410,7 @@ func values(vector []series) map[string]float64 {
 	return values
 }
 
-// scrapedSince waits until every cluster has been scraped so often since a moment.
+// scrapedSince waits until every cluster has been scraped this number of times since a time.
 func (p *prometheus) scrapedSince(t *testing.T, clusters int, since time.Time, times int) {
 	t.Helper()
 	what := fmt.Sprintf("%d clusters have been scraped %d times more", clusters, times)
@@ -428,7 +428,7 @@ func (p *prometheus) scrapedSince(t *testing.T, clusters int, since time.Time, t
 	})
 }
 
-// waitForTargets waits until there are some.
+// waitForTargets waits until there are targets.
 func (p *prometheus) waitForTargets(t *testing.T) map[string]target {
 	t.Helper()
 	var targets map[string]target
@@ -441,7 +441,7 @@ func (p *prometheus) waitForTargets(t *testing.T) map[string]target {
 	return targets
 }
 
-// sd asks an exporter with TLS and basic authentication for the ids of its clusters.
+// sd returns the cluster IDs in /sd of an exporter with TLS and basic authentication.
 func (p *prometheus) sd(t *testing.T, exporter *process, pair certificate) map[string]bool {
 	t.Helper()
 	client := newClient(t)

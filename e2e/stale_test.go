@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// testStaleness deletes a cluster in the cloud. From the first scrape on that comes after the exporter knows of it, its
-// series are gone, and not after the five minutes in which a query still finds a series that just ended.
+// testStaleness deletes a cluster. Its series must end at the first scrape after the exporter's refresh, not after the
+// lookback of five minutes.
 func testStaleness(t *testing.T, program string, e edition, found *column) {
 	const refresh = time.Second
-	const failed = 3 // series of a cluster that cannot be read: up, its duration, cluster_info
+	const failed = 3 // series of a cluster that cannot be read: up, duration, cluster_info
 	c := newCloud(t, 6, connections)
 	exporter := c.exporter(t, program, 0, options{refresh: refresh})
-	// This Prometheus goes on asking for a cluster that is gone: its list of targets is not refreshed. (testFleet has one
-	// that follows.)
+	// This Prometheus keeps probing the deleted cluster, because it does not refresh its targets as that of testFleet does.
 	probes := replace(t, balancedJob(t, exporter.address), "refresh_interval: 1s", "refresh_interval: 1h")
 	prom := startEdition(t, e.prometheus, processLife, scrapeConfigs(job("css_vpcep", exporter.address, nil), probes), nil)
 	prom.scraped(t, len(c.clusters), 3)
@@ -76,10 +75,10 @@ func testStaleness(t *testing.T, program string, e edition, found *column) {
 		})
 		history := prom.query(t, fmt.Sprintf(`css_vpcep_up{job=%q, cluster_id=%q}[10m]`, name, gone))
 		if len(history) != 1 {
-			t.Fatalf("%s: css_vpcep_up has had %d series", name, len(history))
+			t.Fatalf("%s: css_vpcep_up has %d series", name, len(history))
 		}
 		there := history[0].Values
-		// In each scrape up to its last one, it was there; and in none that began after the exporter knew.
+		// It is in every scrape up to its last one and in none after the refresh.
 		last := len(there) - 1
 		for i, s := range there {
 			if !s.at.Equal(scrapes[i].at) {
@@ -87,13 +86,13 @@ func testStaleness(t *testing.T, program string, e edition, found *column) {
 			}
 		}
 		if last < 2 || there[last].at.After(known) {
-			t.Errorf("%s: %d samples, the last at %s; the exporter knew at %s", name, last+1, there[last].at, known)
+			t.Errorf("%s: %d samples, the last at %s; refreshed at %s", name, last+1, there[last].at, known)
 		}
 		next := scrapes[last+1].at
 		if late := next.Sub(removed); late > refresh+interval+slack+processSlack {
 			t.Errorf("%s: the first scrape without it came %s after it was deleted", name, late)
 		}
-		// The cloud has the cluster no more as soon as it is deleted: a scrape before the exporter's refresh cannot read it.
+		// A scrape between the deletion and the refresh fails to read the cluster.
 		final := series
 		if there[last].value == 0 {
 			final = failed
@@ -112,14 +111,14 @@ func testStaleness(t *testing.T, program string, e edition, found *column) {
 			}
 		}
 	}
-	found.say(t, rowStale, "gone at the first scrape after the exporter's refresh")
-	found.say(t, rowStaleProbe, "gone at the first scrape after the exporter's refresh, which fails (404)")
+	found.record(t, rowStale, "gone at the first scrape after the exporter's refresh")
+	found.record(t, rowStaleProbe, "gone at the first scrape after the exporter's refresh, which fails (404)")
 }
 
-// processSlack is how much longer anything may take on a machine that has much to do.
+// processSlack is the tolerance for a busy machine.
 const processSlack = 5 * time.Second
 
-// after is the index of the first sample after a moment.
+// after returns the index of the first sample after a time.
 func after(samples []sample, moment time.Time) int {
 	i, _ := slices.BinarySearchFunc(samples, moment, func(s sample, at time.Time) int { return s.at.Compare(at) })
 	return i

@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// screenshots is the variable that names a folder where pictures are left for people to look at.
+// screenshots is the environment variable with a directory for screenshots.
 const screenshots = "CSS_VPCEP_SCREENSHOTS"
 
-// TestStatusPage looks at /status of the demo with a real browser: on a desk and on a phone, by day and by night.
+// TestStatusPage renders /status of the demo in a browser: desktop and phone, light and dark.
 func TestStatusPage(t *testing.T) {
 	chromium := tool(t, "chromium")
 	demo := launch(t, processLife, "exporter", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	client := newClient(t)
-	for range 2 { // one cluster fails at every time, another one for a while
+	for range 2 { // one cluster always fails, another one for a while
 		if status, body := get(t, client, "http://"+demo.address+"/metrics"); status != http.StatusOK {
 			t.Fatal(status, body)
 		}
@@ -42,28 +42,28 @@ func TestStatusPage(t *testing.T) {
 			page := screenshot(t, chromium, "http://"+demo.address+"/status", look.name, look.width, look.height, look.dark)
 			bounds := page.Bounds()
 			if bounds.Dx() != look.width || bounds.Dy() != look.height {
-				t.Fatalf("the picture is %s", bounds)
+				t.Fatalf("the size of the screenshot is %s", bounds)
 			}
 			background := page.At(bounds.Max.X-1, bounds.Max.Y-1)
 			if light := brightness(background) > 128; light == look.dark {
 				t.Errorf("the background is %v", background)
 			}
-			// What runs over the edge would be in the margin.
+			// Content that overflows would be in the margin.
 			for y := range bounds.Dy() {
 				for x := bounds.Dx() - 4; x < bounds.Dx(); x++ {
 					if page.At(x, y) != background {
-						t.Fatalf("something is at the right edge: %v at %d, %d", page.At(x, y), x, y)
+						t.Fatalf("content at the right edge: %v at %d, %d", page.At(x, y), x, y)
 					}
 				}
 			}
 			if red, dark := count(page, reddish), count(page, func(c color.Color) bool { return far(c, background) }); red < 100 || dark < 5000 {
-				t.Errorf("%d red pixels and %d of text: trouble does not show", red, dark)
+				t.Errorf("%d red pixels and %d of text: failures are not visible", red, dark)
 			}
 		})
 	}
 }
 
-// screenshot has the browser draw a page. It looks up no host and opens no connection but to the page.
+// screenshot renders a page in a browser that can connect only to the page.
 func screenshot(t *testing.T, chromium, url, name string, width, height int, dark bool) image.Image {
 	t.Helper()
 	folder := os.Getenv(screenshots)
@@ -90,7 +90,7 @@ func screenshot(t *testing.T, chromium, url, name string, width, height int, dar
 	if err != nil {
 		t.Fatalf("%s\n%s", err, out)
 	}
-	f, err := os.Open(filepath.Clean(file)) //nolint:gosec // in a folder of the test, or of who runs it
+	f, err := os.Open(filepath.Clean(file)) //nolint:gosec // in a directory of the test or of its user
 	if err != nil {
 		t.Fatalf("%s\n%s", err, strings.TrimSpace(string(out)))
 	}
@@ -112,13 +112,13 @@ func brightness(c color.Color) int {
 	return (r + g + b) / 3
 }
 
-// reddish is what says trouble, in both schemes.
+// reddish reports whether a colour marks a failure in either colour scheme.
 func reddish(c color.Color) bool {
 	r, g, b := rgb(c)
 	return r > 120 && r > g+60 && r > b+60
 }
 
-// far says whether a colour can be read on the background.
+// far reports whether a colour is readable on the background.
 func far(c, background color.Color) bool {
 	d := brightness(c) - brightness(background)
 	return d > 90 || d < -90

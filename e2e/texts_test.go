@@ -15,14 +15,14 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// text is one that the cloud sends, as it is in the JSON, and what is to arrive of it.
+// text is a text of the cloud in JSON, and its expected form in labels.
 type text struct {
 	name  string
 	sent  simulator.JSON
 	shown string
 }
 
-// oddTexts are all that a name, a tag or any other text of the cloud may bring to trouble an exposition.
+// oddTexts returns texts that could break an exposition.
 func oddTexts() []text {
 	same := func(name, s string) text { return text{name, simulator.Text(s), s} }
 	return []text{
@@ -49,12 +49,12 @@ func oddTexts() []text {
 		{"half a surrogate", `"a\ud83db"`, "a\ufffdb"},
 		{"Latin-1", "\"caf\xe9!\"", "caf\ufffd!"},
 		{"bytes that are never UTF-8", "\"\xff\xfe\"", "\ufffd\ufffd"},
-		// The replacement is longer than what it replaces.
+		// The replacement is longer than the replaced byte.
 		{"1,000 bytes that are no UTF-8", simulator.JSON("\"" + strings.Repeat("\xff", 1000) + "\""), strings.Repeat("\ufffd", 341)},
 	}
 }
 
-// plain gives a text as a string, for those fields of the simulator that are strings and not JSON. Not every text is one.
+// plain returns the text as a string, for fields of the simulator that are strings, and whether it is one.
 func (x text) plain(t *testing.T) (s string, ok bool) {
 	t.Helper()
 	if !utf8.ValidString(string(x.sent)) {
@@ -66,8 +66,8 @@ func (x text) plain(t *testing.T) (s string, ok bool) {
 	return s, true
 }
 
-// newOddCloud is a cloud with a few ordinary clusters, one whose service is off, and one for each odd text, by id, which
-// has it wherever there can be a text.
+// newOddCloud returns a cloud with a few ordinary clusters, one with a disabled service and, by ID, one for each odd text
+// that has it in every text field.
 func newOddCloud(t *testing.T) (c *cloud, odd map[string]text) {
 	t.Helper()
 	c = newCloud(t, 3, connections)
@@ -85,11 +85,11 @@ func newOddCloud(t *testing.T) (c *cloud, odd map[string]text) {
 			connection.DNSName, connection.IPv6 = x.sent, x.sent
 			if s, ok := x.plain(t); ok {
 				connection.Specification, connection.DomainID, connection.IP = s, s, s
-				connection.ID = cmp.Or(s, connection.ID) // one without has no series
+				connection.ID = cmp.Or(s, connection.ID) // a connection without an ID has no series
 			}
 		})
 	}
-	// The list of the clusters is written here: the simulator's own would have sent no bytes that are no UTF-8.
+	// The cluster list is written here, because the simulator cannot send invalid UTF-8.
 	var list []string
 	for _, cluster := range c.Clusters(logs.ID) {
 		name := simulator.Text(cluster.Name)

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// seriesOf counts the series of a cluster by metric, as README.md promises them.
+// seriesOf returns the number of series of a cluster by metric, as in README.md.
 func seriesOf(c simulator.Cluster) map[string]int {
 	counts := map[string]int{
 		"css_vpcep_up": 1, "css_vpcep_scrape_duration_seconds": 1, "css_vpcep_last_success_timestamp_seconds": 1,
@@ -50,7 +50,7 @@ func seriesOf(c simulator.Cluster) map[string]int {
 	return counts
 }
 
-// series counts those of the whole fleet by metric, and those of the exporter's discovery.
+// series returns the number of series of the fleet and of discovery by metric.
 func (c *cloud) series() (counts map[string]int, total int) {
 	counts = make(map[string]int)
 	for _, p := range c.Projects() {
@@ -69,7 +69,7 @@ func (c *cloud) series() (counts map[string]int, total int) {
 	return counts, total
 }
 
-// testVolume has Prometheus take a very large fleet in one scrape, and counts.
+// testVolume scrapes a very large fleet and counts the stored series.
 func testVolume(t *testing.T, program string, e edition, found *column) {
 	const clusters, each, timeout, life = 1000, 50, 20 * time.Second, 3 * time.Minute
 	c := newCloud(t, clusters, each)
@@ -90,7 +90,7 @@ func testVolume(t *testing.T, program string, e edition, found *column) {
 
 	want, total := c.series()
 	if total < 250_000 {
-		t.Fatalf("the fleet has %d series only", total)
+		t.Fatalf("the fleet has only %d series", total)
 	}
 	got := make(map[string]int)
 	for _, s := range prom.query(t, `count by (__name__) ({job="css_vpcep", __name__=~"css_vpcep_.+", __name__!~"css_vpcep_exporter_.+"})`) {
@@ -109,7 +109,7 @@ func testVolume(t *testing.T, program string, e edition, found *column) {
 		}
 	}
 
-	// What the exporter says of itself, discovery included, is asked for apart.
+	// The exporter's own metrics, including discovery, are requested separately.
 	status, own := get(t, newClient(t), "http://"+exporter.address+"/metrics?collect[]=exporter")
 	if status != http.StatusOK {
 		t.Fatal(status, own)
@@ -124,10 +124,10 @@ func testVolume(t *testing.T, program string, e edition, found *column) {
 		t.Errorf("scrape_samples_scraped is %d, want %d", got, samples)
 	}
 	t.Logf("Prometheus %s took %d samples in %.2f s", e.version, samples, prom.number(t, "scrape_duration_seconds"+job))
-	found.say(t, rowVolume, "%s series within a timeout of %s, as many as the fleet has, and `scrape_samples_scraped` agrees", thousands(total), timeout)
+	found.record(t, rowVolume, "%s series within a timeout of %s, as many as the fleet has, and `scrape_samples_scraped` agrees", thousands(total), timeout)
 }
 
-// thousands writes 270009 as 270,009.
+// thousands formats 270009 as 270,009.
 func thousands(n int) string {
 	if n < 1000 {
 		return fmt.Sprint(n)
