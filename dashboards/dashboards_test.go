@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dashboards holds the Grafana dashboards to their form, and their queries and those of deploy/prometheus to the
-// metrics and labels that README.md documents. It has tests only, and reads nothing but these files. That the queries show
-// something is tested with a real Prometheus in e2e.
+// Package dashboards checks the Grafana dashboards, and that their queries and those of deploy/prometheus use only metrics
+// and labels that README.md documents. It contains only tests. Package e2e runs the queries on a real Prometheus.
 package dashboards
 
 import (
@@ -19,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// gridWidth is how many columns Grafana's grid has.
+// gridWidth is the number of columns of Grafana's grid.
 const gridWidth = 24
 
 type dashboard struct {
@@ -146,7 +145,7 @@ type transformation struct {
 	} `json:"options"`
 }
 
-// load reads all dashboards, by uid.
+// load returns all dashboards by uid.
 func load(t *testing.T) map[string]dashboard {
 	t.Helper()
 	folder := os.DirFS(".")
@@ -165,7 +164,7 @@ func load(t *testing.T) map[string]dashboard {
 			t.Fatalf("%s: %s", file, err)
 		}
 		if d.UID == "" || dashboards[d.UID].UID != "" {
-			t.Fatalf("%s: uid %q is empty or another one's", file, d.UID)
+			t.Fatalf("%s: uid %q is empty or duplicate", file, d.UID)
 		}
 		d.file = file
 		dashboards[d.UID] = d
@@ -173,7 +172,7 @@ func load(t *testing.T) map[string]dashboard {
 	return dashboards
 }
 
-// queries are the expressions of a dashboard by where they stand.
+// queries returns the expressions of a dashboard by location.
 func (d dashboard) queries() map[string]string {
 	queries := make(map[string]string)
 	for _, p := range d.Panels {
@@ -194,7 +193,7 @@ func (d dashboard) queries() map[string]string {
 	return queries
 }
 
-// inner is the expression in the query of a variable.
+// inner returns the expression in the query of a variable.
 func (v variable) inner() string {
 	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).FindStringSubmatch(v.Definition)
 	switch {
@@ -210,8 +209,8 @@ func (d dashboard) variable(name string) bool {
 	return slices.ContainsFunc(d.Templating.List, func(v variable) bool { return v.Name == name })
 }
 
-// TestDashboard holds what a dashboard says of itself, its variables and its annotations to what Grafana needs to take it as
-// it is, and to the rules of dashboard-linter.
+// TestDashboard checks metadata, variables and annotations: Grafana must accept a dashboard unchanged, and the rules of
+// dashboard-linter must hold.
 func TestDashboard(t *testing.T) {
 	prometheus := source{"prometheus", "${datasource}"}
 	for uid, d := range load(t) {
@@ -223,16 +222,16 @@ func TestDashboard(t *testing.T) {
 				t.Errorf("schemaVersion %d is not that of Grafana 11 or 12", d.SchemaVersion)
 			}
 			if d.Editable == nil || *d.Editable {
-				t.Error("it must say that it is not editable")
+				t.Error("editable must be false")
 			}
 			if d.ID != nil || d.Inputs != nil {
-				t.Error("it has an id or inputs: so Grafana could not take it as it is")
+				t.Error("remove id and __inputs, with which Grafana cannot provision it")
 			}
 
 			names := make(map[string]bool)
 			for i, v := range d.Templating.List {
 				if names[v.Name] || v.Label == "" {
-					t.Errorf("variable %q is there twice, or has no label", v.Name)
+					t.Errorf("variable %q is duplicate or has no label", v.Name)
 				}
 				names[v.Name] = true
 				if i == 0 {
@@ -248,21 +247,21 @@ func TestDashboard(t *testing.T) {
 				if v.Type != "query" || v.Datasource != prometheus || v.Refresh != 2 || v.inner() == "" {
 					t.Errorf("variable %s: type %q, data source %v, refresh %d, query %s", v.Name, v.Type, v.Datasource, v.Refresh, v.Query)
 				}
-				// A series without the label is none of ours; but a project's id may be not known yet.
+				// All series of the exporter have the label, but the project ID may be unknown at first.
 				if want := map[bool]string{true: ".*", false: ".+"}[v.Name == "project"]; v.IncludeAll && v.AllValue != want {
 					t.Errorf("variable %s: All is %q, want %q", v.Name, v.AllValue, want)
 				}
 			}
 			for _, name := range []string{"job", "region", "project", "cluster"} {
 				if !names[name] {
-					t.Errorf("there is no variable %s", name)
+					t.Errorf("no variable %s", name)
 				}
 			}
 
 			annotations := make(map[string]bool)
 			for _, a := range d.Annotations.List {
 				if annotations[a.Name] {
-					t.Errorf("two annotations %q", a.Name)
+					t.Errorf("duplicate annotation %q", a.Name)
 				}
 				annotations[a.Name] = true
 				if a.BuiltIn == 0 && (a.Datasource != prometheus || a.Expr == "" || a.Title == "" || a.Text == "") {
@@ -273,19 +272,18 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// TestPanels holds each panel to its form: what it is called and shows, where it is, and that it refers to nothing that is
-// not there.
+// TestPanels checks titles, positions, references and contents of panels.
 func TestPanels(t *testing.T) {
 	for uid, d := range load(t) {
 		t.Run(uid, func(t *testing.T) {
 			ids := make(map[int]bool)
 			for i, p := range d.Panels {
 				if p.ID <= 0 || ids[p.ID] {
-					t.Errorf("%s: id %d is none, or another one's", p.Title, p.ID)
+					t.Errorf("%s: id %d is zero or duplicate", p.Title, p.ID)
 				}
 				ids[p.ID] = true
 				if g := p.GridPos; g.X < 0 || g.Y < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > gridWidth {
-					t.Errorf("%s is at %+v", p.Title, g)
+					t.Errorf("%s: position %+v", p.Title, g)
 				}
 				for _, o := range d.Panels[:i] {
 					if p.GridPos.overlaps(o.GridPos) {
@@ -307,7 +305,7 @@ func checkPanel(t *testing.T, p panel) {
 	t.Helper()
 	prometheus := source{"prometheus", "${datasource}"}
 	if p.Description == "" || !strings.HasSuffix(p.Description, ".") {
-		t.Errorf("%s: description %q is no sentence", p.Title, p.Description)
+		t.Errorf("%s: description %q is not a sentence", p.Title, p.Description)
 	}
 	if p.Datasource != prometheus {
 		t.Errorf("%s: data source %v", p.Title, p.Datasource)
@@ -321,16 +319,16 @@ func checkPanel(t *testing.T, p panel) {
 	if th := p.FieldConfig.Defaults.Thresholds; th == nil || th.Mode != "absolute" || len(th.Steps) == 0 || th.Steps[0].Value != nil {
 		t.Errorf("%s: thresholds %+v", p.Title, th)
 	}
-	// What has no value takes the colour of the first step. It must not look well.
+	// A missing value has the colour of the first step, which must not be green.
 	if p.Type == "stat" && p.FieldConfig.Defaults.Thresholds.Steps[0].Color == "green" {
-		t.Errorf("%s: nothing known would be green", p.Title)
+		t.Errorf("%s: a missing value is green", p.Title)
 	}
 
 	refs := make(map[string]bool)
 	for _, q := range p.Targets {
 		at := p.Title + " " + q.RefID
 		if q.RefID == "" || refs[q.RefID] {
-			t.Errorf("%s: refId is none, or another one's", at)
+			t.Errorf("%s: refId is empty or duplicate", at)
 		}
 		refs[q.RefID] = true
 		if q.Datasource != prometheus {
@@ -344,15 +342,15 @@ func checkPanel(t *testing.T, p panel) {
 		case "timeseries", "state-timeline":
 			instant = false
 		default:
-			t.Errorf("%s: nobody has looked at type %s", p.Title, p.Type)
+			t.Errorf("%s: unknown type %s; add it to this test", p.Title, p.Type)
 		}
 		if q.Instant != instant || q.Range == instant || q.Format != format {
 			t.Errorf("%s: instant %t, range %t, format %q in a %s", at, q.Instant, q.Range, q.Format, p.Type)
 		}
 		if format == "" && len(p.Targets) > 1 && (q.Legend == "" || q.Legend == "__auto") {
-			t.Errorf("%s: no legend tells it from the others", at)
+			t.Errorf("%s: several queries need legends", at)
 		}
-		// Else $__rate_interval would follow the data source's scrape interval, which is 15s where nobody has set it.
+		// Otherwise $__rate_interval uses the scrape interval of the data source, 15s by default.
 		if strings.Contains(q.Expr, "$__rate_interval") && q.Interval != "1m" {
 			t.Errorf("%s: interval %q", at, q.Interval)
 		}
@@ -365,7 +363,7 @@ func checkPanel(t *testing.T, p panel) {
 	}
 }
 
-// checkTable holds what a table says of columns to those that it has. That the labels are there is tested in e2e.
+// checkTable checks that a table refers only to its columns. Package e2e checks the labels.
 func checkTable(t *testing.T, p panel, refs map[string]bool) {
 	t.Helper()
 	shown, values := make(map[string]bool), make(map[string]bool)
@@ -374,13 +372,13 @@ func checkTable(t *testing.T, p panel, refs map[string]bool) {
 			continue
 		}
 		if tr.ID != "organize" {
-			t.Errorf("%s: nobody has looked at transformation %s", p.Title, tr.ID)
+			t.Errorf("%s: unknown transformation %s; add it to this test", p.Title, tr.ID)
 		}
 		o := tr.Options
 		order := make(map[int]bool)
 		for name, index := range o.Index {
 			if order[index] || o.Rename[name] == "" || shown[o.Rename[name]] {
-				t.Errorf("%s: column %s has no place or name of its own: %d, %q", p.Title, name, index, o.Rename[name])
+				t.Errorf("%s: position or name of column %s is missing or duplicate: %d, %q", p.Title, name, index, o.Rename[name])
 			}
 			order[index], shown[o.Rename[name]], values[name] = true, true, true
 		}
@@ -401,21 +399,21 @@ func checkTable(t *testing.T, p panel, refs map[string]bool) {
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s: columns with values (-there are +the table knows):\n%s", p.Title, diff)
+		t.Errorf("%s: columns with values (-queries +table):\n%s", p.Title, diff)
 	}
 	for _, o := range p.FieldConfig.Overrides {
 		if o.Matcher.ID != "byName" || !shown[o.Matcher.Options] {
-			t.Errorf("%s: an override is for %q, which is not shown", p.Title, o.Matcher.Options)
+			t.Errorf("%s: override for the hidden column %q", p.Title, o.Matcher.Options)
 		}
 	}
 	for _, s := range p.Options.SortBy {
 		if !shown[s.DisplayName] {
-			t.Errorf("%s is sorted by %q, which is not shown", p.Title, s.DisplayName)
+			t.Errorf("%s is sorted by the hidden column %q", p.Title, s.DisplayName)
 		}
 	}
 }
 
-// property gives the values that overrides set for a property.
+// property returns the values that overrides set for a property.
 func property[T any](overrides []override, id string) []T {
 	var values []T
 	for _, o := range overrides {
@@ -431,7 +429,7 @@ func property[T any](overrides []override, id string) []T {
 
 func unitsOf(overrides []override) []string { return property[string](overrides, "unit") }
 
-// TestLinks follows each link to another dashboard, and each variable that it hands over.
+// TestLinks checks the links between dashboards and the variables that they pass on.
 func TestLinks(t *testing.T) {
 	dashboards := load(t)
 	address := regexp.MustCompile(`^/d/([a-z0-9-]+)(?:\?(.+))?$`)
@@ -453,7 +451,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 		if len(links) == 0 {
-			t.Errorf("%s leads nowhere", uid)
+			t.Errorf("%s has no link", uid)
 		}
 		for _, l := range links {
 			found := address.FindStringSubmatch(l.URL)
@@ -463,23 +461,23 @@ func TestLinks(t *testing.T) {
 			}
 			to, ok := dashboards[found[1]]
 			if !ok || found[1] == uid {
-				t.Errorf("%s: a link leads to %q", uid, found[1])
+				t.Errorf("%s: link to unknown dashboard %q", uid, found[1])
 			}
 			for part := range strings.SplitSeq(found[2], "&") {
 				switch v := handed.FindStringSubmatch(part); {
 				case v == nil:
 					t.Errorf("%s: part %q of a link", uid, part)
 				case v[1] != "" && (!d.variable(v[1]) || !to.variable(v[1])), v[2] != "" && !to.variable(v[2]):
-					t.Errorf("%s: part %q of a link names no variable", uid, part)
+					t.Errorf("%s: part %q of a link has an unknown variable", uid, part)
 				case v[3] != "" && !columns[l.URL][v[3]]:
-					t.Errorf("%s: part %q of a link names no column", uid, part)
+					t.Errorf("%s: part %q of a link has an unknown column", uid, part)
 				}
 			}
 		}
 	}
 }
 
-// labelsOfTable are the columns that a table shows, by their names before they are renamed.
+// labelsOfTable returns the visible columns of a table by their original names.
 func labelsOfTable(p panel) map[string]bool {
 	columns := make(map[string]bool)
 	for _, tr := range p.Transformations {
@@ -490,7 +488,7 @@ func labelsOfTable(p panel) map[string]bool {
 	return columns
 }
 
-// TestVariablesAreUsed finds variables that are misspelt or that nothing depends on.
+// TestVariablesAreUsed finds misspelt and unused variables.
 func TestVariablesAreUsed(t *testing.T) {
 	name := regexp.MustCompile(`\$\{?(\w+)`)
 	for uid, d := range load(t) {
@@ -498,19 +496,19 @@ func TestVariablesAreUsed(t *testing.T) {
 		for at, expr := range d.queries() {
 			for _, found := range name.FindAllStringSubmatch(expr, -1) {
 				if used[found[1]] = true; !d.variable(found[1]) && found[1] != "__rate_interval" && found[1] != "__range" {
-					t.Errorf("%s: %s: there is no variable %s", uid, at, found[1])
+					t.Errorf("%s: %s: unknown variable %s", uid, at, found[1])
 				}
 			}
 		}
 		for _, v := range d.Templating.List {
 			if !used[v.Name] {
-				t.Errorf("%s: nothing uses variable %s", uid, v.Name)
+				t.Errorf("%s: unused variable %s", uid, v.Name)
 			}
 		}
 	}
 }
 
-// TestQueries holds each selector of each query to the matchers that it must have, and each counter to a rate.
+// TestQueries checks the matchers of each selector and that each counter is in a rate.
 func TestQueries(t *testing.T) {
 	ofCluster := []string{`job=~"$job"`, `region=~"$region"`, `project_id=~"$project"`, `cluster_id=~"$cluster"`}
 	for uid, d := range load(t) {
@@ -524,7 +522,7 @@ func TestQueries(t *testing.T) {
 				want := []string{`job=~"$job"`}
 				switch metric := s.metrics[0]; {
 				case strings.HasPrefix(at, "variable "):
-					want = nil // each variable narrows down the next
+					want = nil // each variable limits the next
 					if !strings.HasPrefix(at, "variable job") {
 						want = []string{`job=~"$job"`}
 					}
@@ -534,14 +532,14 @@ func TestQueries(t *testing.T) {
 					if d.variable("instance") && s.function != "last_over_time" && len(s.metrics) == 1 {
 						want = append(want, `instance=~"$instance"`)
 					}
-				case strings.HasPrefix(metric, "css_vpcep_discovery_"), metric == "css_vpcep_cluster_info": // which names projects too
+				case strings.HasPrefix(metric, "css_vpcep_discovery_"), metric == "css_vpcep_cluster_info": // both have projects too
 					want = ofCluster[:3]
 				case strings.HasPrefix(metric, "css_vpcep_") && len(s.metrics) == 1:
 					want = ofCluster
 				}
 				for _, w := range want {
 					if !slices.Contains(s.matchers, w) {
-						t.Errorf("%s: %s: %v lacks %s", uid, at, s.metrics, w)
+						t.Errorf("%s: %s: %v has no matcher %s", uid, at, s.metrics, w)
 					}
 				}
 				counter := regexp.MustCompile(`_(total|bucket|count|sum)$`).MatchString(s.metrics[0])
@@ -554,7 +552,7 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// TestNames holds the metrics and labels that dashboards and rules name to those that there are.
+// TestNames checks that dashboards and rules use only documented metrics and labels.
 func TestNames(t *testing.T) {
 	known := documented(t)
 	rules := recorded(t)
@@ -587,7 +585,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// unknownNames are the metrics and labels of an expression that are not known.
+// unknownNames returns the unknown metrics and labels of an expression.
 func unknownNames(expr string, known map[string][]string) []string {
 	q, err := parse(expr)
 	if err != nil {
@@ -617,7 +615,7 @@ func unknownNames(expr string, known map[string][]string) []string {
 	return unknown
 }
 
-// TestUnknownNames shows that TestNames can fail.
+// TestUnknownNames checks that TestNames can fail.
 func TestUnknownNames(t *testing.T) {
 	known := documented(t)
 	for expr, want := range map[string]string{
@@ -638,7 +636,7 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
-// documented are the labels of the metrics in README.md's table, and of Prometheus' own and others' that are used.
+// documented returns the labels of the metrics in README.md and of the used metrics from elsewhere.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	content, err := os.ReadFile("../README.md")
@@ -648,10 +646,10 @@ func documented(t *testing.T) map[string][]string {
 	cluster := []string{"region", "project_id", "cluster_id", "cluster_name"}
 	scraped := []string{"job", "instance"}
 	known := map[string][]string{
-		// With /probe a target has the labels of its cluster: docs/scaling.md.
+		// Target labels with /probe: docs/scaling.md.
 		"up":                      slices.Concat(scraped, cluster, []string{"project"}),
 		"scrape_duration_seconds": scraped,
-		// What the Go client has of every process.
+		// Metrics of the Go client library.
 		"process_start_time_seconds":    scraped,
 		"process_cpu_seconds_total":     scraped,
 		"process_resident_memory_bytes": scraped,
@@ -678,15 +676,15 @@ func documented(t *testing.T) map[string][]string {
 		}
 	}
 	if !slices.Contains(known["css_vpcep_connections"], "status") || len(known) < 35 {
-		t.Fatalf("README.md's table cannot be read: %v", known)
+		t.Fatalf("invalid table of metrics in README.md: %v", known)
 	}
 	return known
 }
 
-// rule is one of deploy/prometheus.
+// rule is a rule of deploy/prometheus.
 type rule struct{ Alert, Record, Expr string }
 
-// recorded are all rules of deploy/prometheus, by where they stand.
+// recorded returns all rules of deploy/prometheus by location.
 func recorded(t *testing.T) map[string]rule {
 	t.Helper()
 	folder := os.DirFS("../deploy/prometheus")

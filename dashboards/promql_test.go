@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// expression is what a query names.
+// expression has the names in a query.
 type expression struct {
 	selectors []selector
 	labels    []string // of by, without, on, ignoring, group_left and group_right
-	made      []string // the texts that label_replace and label_join get, of which one is the label that they make
+	made      []string // strings passed to label_replace and label_join, one of which is the new label
 }
 
-// selector is a metric with its matchers and, if it is a range, what that is for.
+// selector is a metric with its matchers and, for a range, its function.
 type selector struct {
-	metrics  []string // several if the name is matched as name|name
+	metrics  []string // several for a name matched as name|name
 	matchers []string // as label=~"value"
-	window   string   // what is in the brackets
-	function string   // the one whose argument it is, if it is
+	window   string   // range in brackets
+	function string   // whose argument it is, if any
 }
 
-// parse finds what a query names. It is no parser of PromQL: that the query is well formed is for Prometheus to say. It knows
-// words, texts, numbers and brackets, and that a word is a metric unless it is a keyword or something is called by it.
+// parse returns the names in a query. It does not validate PromQL, which Prometheus does in e2e. A word is a metric unless
+// it is a keyword or a function.
 func parse(expr string) (expression, error) {
 	var e expression
 	tokens := tokenize(expr)
@@ -35,20 +35,20 @@ func parse(expr string) (expression, error) {
 		}
 		return ""
 	}
-	// until is the place of the bracket that ends what began at i.
+	// until returns the index of the closing bracket.
 	until := func(i int, end string) int {
 		for i < len(tokens) && tokens[i] != end {
 			i++
 		}
 		return i
 	}
-	var open []string // what the parentheses belong to
+	var open []string // functions of the open parentheses
 	for i := 0; i < len(tokens); i++ {
 		token := tokens[i]
 		switch {
 		case token == "(":
 			open = append(open, "")
-		case token == "[": // of a subquery: a selector has taken its own
+		case token == "[": // a subquery
 			i = until(i, "]")
 		case token == ")":
 			if len(open) == 0 {
@@ -63,7 +63,7 @@ func parse(expr string) (expression, error) {
 			if quoted(token) && len(open) > 0 && strings.HasPrefix(open[len(open)-1], "label_") {
 				e.made = append(e.made, token[1:len(token)-1])
 			}
-		case at(i+1) == "(": // of an aggregation too, unless its labels come first
+		case at(i+1) == "(": // a function, or an aggregation without labels first
 			open = append(open, token)
 			i++
 		case token != "{" && grouping(at(i+1)): // an aggregation
@@ -79,7 +79,7 @@ func parse(expr string) (expression, error) {
 				i = end
 			}
 			if len(s.metrics) == 0 {
-				return e, fmt.Errorf("a selector names no metric: %s", expr)
+				return e, fmt.Errorf("selector without a metric: %s", expr)
 			}
 			if at(i+1) == "[" {
 				end := until(i, "]")
@@ -98,7 +98,7 @@ func parse(expr string) (expression, error) {
 	return e, nil
 }
 
-// match takes what is in the braces.
+// match parses the matchers in braces.
 func (s *selector) match(tokens []string) {
 	for part := range strings.SplitSeq(strings.Join(tokens, "\x00"), "\x00,\x00") {
 		matcher := strings.ReplaceAll(part, "\x00", "")
@@ -112,7 +112,7 @@ func (s *selector) match(tokens []string) {
 	}
 }
 
-// tokenize splits a query into words, texts, numbers, operators and brackets.
+// tokenize splits a query into words, strings, numbers, operators and brackets.
 func tokenize(expr string) []string {
 	token := regexp.MustCompile(`#[^\n]*|[a-zA-Z_:][a-zA-Z0-9_:]*|\$\w+|[0-9][0-9a-zA-Z_.]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[=!<>]=|[=!]~|\S`)
 	return slices.DeleteFunc(token.FindAllString(expr, -1), func(s string) bool { return strings.HasPrefix(s, "#") })

@@ -13,19 +13,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// behaviour is one call, which every client makes, with what has to come of it.
+// behaviour is a call that every client makes, with its expected result.
 type behaviour struct {
 	name    string
 	project string
-	cluster string // none for the list of clusters
-	skip    int    // -1: not said
-	limit   int    // -1: not said
-	other   bool   // asks the API whose way to page the client does not know
-	status  int    // of the refusal, if it comes to that
+	cluster string // empty: list of clusters
+	skip    int    // -1: unset
+	limit   int    // -1: unset
+	other   bool   // uses the API with the paging that the client does not support
+	status  int    // of the error, if one is expected
 	code    string
 }
 
-// behaviours is the table. What is not said is not asked for.
+// behaviours returns all calls; unset parameters are not sent.
 func behaviours() []behaviour {
 	const no = -1
 	return []behaviour{
@@ -65,7 +65,7 @@ func behaviours() []behaviour {
 	}
 }
 
-// request is the call.
+// request returns the call of a client.
 func (b behaviour) request(c *client, at cloud) request {
 	r := request{Call: "connections", Endpoint: at.endpoint(c, b.other), Project: b.project, Cluster: b.cluster}
 	if b.cluster == "" {
@@ -80,7 +80,7 @@ func (b behaviour) request(c *client, at cloud) request {
 	return r
 }
 
-// want is what has to come of it, by the values of the fleet.
+// want returns the expected result from the values of the fleet.
 func (b behaviour) want(c *client, s *simulator.Simulator) answer {
 	skip, limit := max(b.skip, 0), b.limit
 	if limit < 0 {
@@ -91,7 +91,7 @@ func (b behaviour) want(c *client, s *simulator.Simulator) answer {
 		return answer{Error: &refusal{&b.status, &b.code}}
 	case b.cluster == "":
 		return clusterPage(s.Clusters(b.project), skip, limit)
-	case b.other: // what is not known is passed over
+	case b.other: // unknown parameters are ignored
 		skip = 0
 	case c.byStart && skip == 1000: // from 1 to 1,000
 		return answer{Error: &refusal{new(400), new("CSS.0001")}}
@@ -103,7 +103,7 @@ func (b behaviour) want(c *client, s *simulator.Simulator) answer {
 	return page(found, skip, limit)
 }
 
-// differs says in what an answer is not as it has to be. That an SDK finds no code where CSS itself refuses is what it is.
+// differs returns the difference between two results. SDKs may miss the error codes of CSS itself.
 func differs(want, got answer) string {
 	if want.Error != nil && got.Error != nil && got.Error.Status != nil {
 		code := text(got.Error.Code)
@@ -115,7 +115,7 @@ func differs(want, got answer) string {
 	return cmp.Diff(want, got)
 }
 
-// TestBehaviour has all clients read the fleet, and the exporter show it, and compares.
+// TestBehaviour compares what all clients and the exporter read from the fleet.
 func TestBehaviour(t *testing.T) {
 	byOffset := fleet.New(simulator.Options{})
 	byStart := fleet.New(simulator.Options{ConnectionsByStart: true})
@@ -147,13 +147,13 @@ func TestBehaviour(t *testing.T) {
 	for _, s := range []*simulator.Simulator{byOffset, byStart} {
 		for _, r := range s.Requests() {
 			if r.Endpoint != simulator.Connections && r.Endpoint != simulator.Clusters {
-				t.Errorf("somebody asked for %s %s", r.Method, r.Path)
+				t.Errorf("unexpected request %s %s", r.Method, r.Path)
 			}
 		}
 	}
 }
 
-// compareWithExporter has a client read all clusters that can be read, page by page, and compares with /metrics.
+// compareWithExporter compares all readable clusters, read page by page, with /metrics.
 func compareWithExporter(t *testing.T, c *client, at cloud, s *simulator.Simulator, e *exported) {
 	t.Helper()
 	compared := 0
@@ -165,7 +165,7 @@ func compareWithExporter(t *testing.T, c *client, at cloud, s *simulator.Simulat
 			whole := c.all(t, at, project, x.ID)
 			got, ok := e.clusters[x.ID]
 			if !ok {
-				t.Errorf("the exporter shows no %s", x.ID)
+				t.Errorf("%s is missing in /metrics", x.ID)
 				continue
 			}
 			if diff := cmp.Diff(show(whole), got); diff != "" {
@@ -178,12 +178,12 @@ func compareWithExporter(t *testing.T, c *client, at cloud, s *simulator.Simulat
 			t.Errorf("clusters of %s: the SDK for %s (-) and the exporter (+):\n%s", project, c.name, diff)
 		}
 	}
-	if compared != fleet.Clusters-1+1 { // the one whose service is off is not read, and Temporary has one
-		t.Errorf("%d clusters were compared", compared)
+	if compared != fleet.Clusters-1+1 { // without that with a disabled service, and one of Temporary
+		t.Errorf("%d clusters compared", compared)
 	}
 }
 
-// all reads a cluster in pages of 999, the most with which one that asks by start sees 1,203.
+// all reads a cluster in pages of 999, the largest with which paging by start can read 1,203 connections.
 func (c *client) all(t *testing.T, at cloud, project, id string) answer {
 	t.Helper()
 	const size = 999

@@ -21,31 +21,31 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// The variables that say what ../run has installed: a python with the SDK, a java, and the folder of the Java client.
+// Environment variables with the paths that ../run installed: python with the SDK, java, and the Java client.
 const (
 	pythonVariable  = "CSS_VPCEP_CONFORMANCE_PYTHON"
 	javaVariable    = "CSS_VPCEP_CONFORMANCE_JAVA"
 	classesVariable = "CSS_VPCEP_CONFORMANCE_CLASSES"
 )
 
-// processLife is how long a child process lives at most, whatever happens.
+// processLife is the maximum life of a child process.
 const processLife = 8 * time.Minute
 
-// sdk is a vendor's SDK with the program that uses it.
+// sdk is an SDK of the vendor with its client program.
 type sdk struct {
 	name    string
 	command []string
-	byStart bool // it knows the API in which connections are paged by start
+	byStart bool // pages connections by start
 }
 
-// sdks are all of them, in the order of the tables. A missing one is a failure.
+// sdks returns all SDKs in the order of the tables. It fails if one is missing.
 func sdks(t *testing.T) []sdk {
 	t.Helper()
 	classes := variable(t, classesVariable)
 	return []sdk{
 		{"Go", []string{build(t, "client")}, false},
 		{"Python", []string{variable(t, pythonVariable), "../python/client.py"}, false},
-		// Starts quickly, and has little to do.
+		// Options for a quick start.
 		{"Java", []string{variable(t, javaVariable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m",
 			"-cp", filepath.Join(classes, "classes") + ":" + filepath.Join(classes, "lib", "*"), "Client"}, true},
 	}
@@ -55,12 +55,12 @@ func variable(t *testing.T, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
 	if value == "" {
-		t.Fatalf("%s is not set: run `make conformance`, which installs what these tests need", name)
+		t.Fatalf("%s is not set; run `make conformance`, which sets it", name)
 	}
 	return value
 }
 
-// build makes a program of this module.
+// build builds a program of this module and returns its path.
 func build(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), program)
@@ -72,7 +72,7 @@ func runGo(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the test says what runs
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the test names the program
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -80,16 +80,16 @@ func runGo(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// start starts a program for at most processLife, with nothing of our environment but what is given. It ends when its input
-// does, and with the test.
+// start starts a program for at most processLife with only the given environment. It exits at the end of its input or of
+// the test.
 func start(t *testing.T, command []string, environment ...string) (in io.WriteCloser, out *bufio.Reader) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), processLife)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the test says what runs
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the test names the program
 	cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, environment...)
 	cmd.WaitDelay = 10 * time.Second
 	said := &bytes.Buffer{}
-	cmd.Stderr = said // read after the end
+	cmd.Stderr = said // read after the exit
 	in, err1 := cmd.StdinPipe()
 	pipe, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
@@ -97,7 +97,7 @@ func start(t *testing.T, command []string, environment ...string) (in io.WriteCl
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = in.Close() // the program may have ended
+		_ = in.Close() // the program may have exited
 		_, _ = io.Copy(io.Discard, pipe)
 		err := cmd.Wait()
 		cancel()
@@ -105,13 +105,13 @@ func start(t *testing.T, command []string, environment ...string) (in io.WriteCl
 			t.Errorf("%s: %s", command[0], err)
 		}
 		if t.Failed() && said.Len() > 0 {
-			t.Logf("%s said:\n%s", filepath.Base(command[0]), said)
+			t.Logf("output of %s:\n%s", filepath.Base(command[0]), said)
 		}
 	})
 	return in, bufio.NewReader(pipe)
 }
 
-// request is one call of a client. Nil is left to the API's default.
+// request is a call of a client. Nil parameters are not sent.
 type request struct {
 	Call     string `json:"call"`
 	Endpoint string `json:"endpoint"`
@@ -121,7 +121,7 @@ type request struct {
 	Limit    *int   `json:"limit"`
 }
 
-// answer is what a client has read, in the form that all share. It is a page of connections, or of clusters, or an error.
+// answer is the result of a call in the common form: a page of connections or clusters, or an error.
 type answer struct {
 	Error *refusal `json:"error,omitempty"`
 
@@ -134,7 +134,7 @@ type answer struct {
 	TotalClusters *int          `json:"totalSize,omitempty"`
 }
 
-// refusal has no status where no answer came or it could not be read, and no code where the SDK found none.
+// refusal is an error. Status is nil if there was no readable response, Code if the SDK found none.
 type refusal struct {
 	Status *int    `json:"status"`
 	Code   *string `json:"code"`
@@ -182,7 +182,7 @@ type tag struct {
 	Value *string `json:"value"`
 }
 
-// client is an SDK whose program runs, once for each key.
+// client is an SDK with its running programs, one for each key.
 type client struct {
 	sdk
 	t         *testing.T
@@ -203,7 +203,7 @@ func newClients(t *testing.T) []*client {
 	return clients
 }
 
-// version is that of the SDK, as it says itself.
+// version returns the version that the SDK reports.
 func (c *client) version(t *testing.T) string {
 	t.Helper()
 	var said struct{ Version string }
@@ -213,7 +213,7 @@ func (c *client) version(t *testing.T) string {
 	return strings.TrimPrefix(said.Version, "v")
 }
 
-// ask makes a call with the key that is given for its project.
+// ask makes a call with the key for its project.
 func (c *client) ask(t *testing.T, r request) answer {
 	t.Helper()
 	line := c.line(t, fleet.Given(r.Project), r)
@@ -226,7 +226,7 @@ func (c *client) ask(t *testing.T, r request) answer {
 	return a
 }
 
-// line makes a call and gives the answer as it was written.
+// line makes a call and returns the result as JSON.
 func (c *client) line(t *testing.T, key simulator.Key, r request) []byte {
 	t.Helper()
 	p := c.processes[key]
@@ -250,10 +250,10 @@ func (c *client) line(t *testing.T, key simulator.Key, r request) []byte {
 	return line
 }
 
-// cloud is where the fleet is served.
+// cloud has the endpoints of the fleet.
 type cloud struct{ byOffset, byStart string }
 
-// endpoint is the one whose API the client knows, or the other one.
+// endpoint returns the endpoint with the paging that the client supports, or the other one.
 func (c cloud) endpoint(client *client, other bool) string {
 	if client.byStart != other {
 		return c.byStart

@@ -27,19 +27,19 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// exported is what the exporter shows of the fleet.
+// exported is the fleet as the exporter shows it.
 type exported struct {
-	clusters map[string]shown                      // by id, of those that could be read
-	off      map[string]bool                       // those whose VPC endpoint service is off
-	infos    map[string]map[string]info            // of css_vpcep_cluster_info, by project and cluster id
+	clusters map[string]shown                      // by ID, those that were read
+	off      map[string]bool                       // with a disabled VPC endpoint service
+	infos    map[string]map[string]info            // css_vpcep_cluster_info by project and cluster ID
 	found    map[string]float64                    // css_vpcep_discovery_clusters by project
-	failures map[string]map[string]exporterFailure // by project and cluster id; the project's own has none
+	failures map[string]map[string]exporterFailure // by project and cluster ID, which is empty for the project
 }
 
-// info is what the list of clusters says of one.
+// info is a cluster in the cluster list.
 type info struct{ Name, Engine, Version, EnterpriseProjectID, VPCID string }
 
-// exporterFailure is a failure as /status?format=json has it.
+// exporterFailure is a failure in /status?format=json.
 type exporterFailure struct {
 	Status int    `json:"http_status"`
 	Code   string `json:"code"`
@@ -49,7 +49,7 @@ func (f exporterFailure) String() string {
 	return strings.TrimSpace(fmt.Sprint(f.Status, " ", f.Code))
 }
 
-// infos is what the exporter has to make of a list of clusters. Only clusters that have an endpoint service are in it.
+// infos returns the expected infos for a cluster list. Clusters without an endpoint service are left out.
 func infos(a answer) map[string]info {
 	all := make(map[string]info)
 	for _, c := range *a.Clusters {
@@ -60,7 +60,7 @@ func infos(a answer) map[string]info {
 	return all
 }
 
-// cell is what the exporter makes of what the clients are asked to read. It reads whole lists, whatever the page.
+// cell returns the exporter's result for a call. The exporter reads whole lists, whatever the page.
 func (e *exported) cell(t *testing.T, b behaviour) string {
 	t.Helper()
 	if refused, ok := e.failures[b.project][b.cluster]; ok {
@@ -69,7 +69,7 @@ func (e *exported) cell(t *testing.T, b behaviour) string {
 	if b.cluster == "" {
 		found, ok := e.found[b.project]
 		if !ok {
-			t.Errorf("%s: the exporter has neither found clusters nor failed", b.name)
+			t.Errorf("%s: the exporter shows neither clusters nor a failure", b.name)
 		}
 		return fmt.Sprintf("%g clusters", found)
 	}
@@ -88,7 +88,7 @@ func (e *exported) cell(t *testing.T, b behaviour) string {
 	return cell
 }
 
-// export runs the exporter, built from the tree, and has it read the fleet once.
+// export runs the exporter, built from the tree, and returns one scrape of the fleet.
 func export(t *testing.T, at cloud) *exported {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "css_vpcep_exporter")
@@ -109,7 +109,7 @@ func export(t *testing.T, at cloud) *exported {
 	return e
 }
 
-// exporterFile is the configuration: every project with the key that is given for it.
+// exporterFile writes a configuration with every project and its key.
 func exporterFile(t *testing.T, at cloud) string {
 	t.Helper()
 	var b strings.Builder
@@ -146,7 +146,7 @@ func exporterFile(t *testing.T, at cloud) string {
 	return path
 }
 
-// said is what a child process writes, and may be read while it does.
+// said is the output of a child process. It is safe for concurrent use.
 type said struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -164,7 +164,7 @@ func (s *said) String() string {
 	return s.b.String()
 }
 
-// startExporter waits until the exporter has looked at all projects. It ends with the test, by a SIGTERM.
+// startExporter starts the exporter and waits until discovery has run for all projects. It gets SIGTERM after the test.
 func startExporter(t *testing.T, program, file string) (address string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), processLife)
@@ -180,12 +180,12 @@ func startExporter(t *testing.T, program, file string) (address string) {
 	}
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // how it ended is in its state
+		_ = cmd.Wait() // ProcessState has the exit status
 		if code := cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("the exporter ended with %d", code)
+			t.Errorf("exit status %d of the exporter", code)
 		}
 		if t.Failed() {
-			t.Logf("the exporter said:\n%s", log)
+			t.Logf("output of the exporter:\n%s", log)
 		}
 	})
 	listening := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
@@ -251,14 +251,14 @@ func samples(families map[string]*dto.MetricFamily, name string) (all []sample) 
 	return all
 }
 
-// readMetrics puts together what the series say of each cluster.
+// readMetrics collects the series of each cluster.
 func (e *exported) readMetrics(families map[string]*dto.MetricFamily) {
 	for _, s := range samples(families, "discovery_clusters") {
 		e.found[s.labels["project_id"]] = s.value
 	}
 	for _, s := range samples(families, "cluster_info") {
 		project := s.labels["project_id"]
-		if s.labels["cluster_id"] == fleet.Missing || s.labels["engine"] == "" { // not found by the API
+		if s.labels["cluster_id"] == fleet.Missing || s.labels["engine"] == "" { // not in the cluster list
 			continue
 		}
 		if e.infos[project] == nil {
@@ -321,7 +321,7 @@ func readCluster(families map[string]*dto.MetricFamily, id string) shown {
 	return c
 }
 
-// readStatus has the failures, with the API's codes.
+// readStatus collects the failures with the codes of the API.
 func (e *exported) readStatus(t *testing.T, body string) {
 	t.Helper()
 	var page struct {
@@ -355,18 +355,18 @@ func (e *exported) readStatus(t *testing.T, body string) {
 	}
 }
 
-// keys are checked here because the tests are worth nothing without them.
+// The other tests are useless if the keys are wrong.
 func TestKeys(t *testing.T) {
 	seen := make(map[simulator.Key]bool)
 	for _, project := range fleet.Projects() {
 		right, given := fleet.Key(project), fleet.Given(project)
 		wrong := project != fleet.Permanent && project != fleet.Temporary && project != fleet.Older && project != fleet.Foreign
 		if (right != given) != wrong {
-			t.Errorf("%s: a key that is given is wrong: %t, want %t", project, right != given, wrong)
+			t.Errorf("%s: wrong key: %t, want %t", project, right != given, wrong)
 		}
 		seen[given] = true
 	}
 	if len(seen) != 6 {
-		t.Errorf("%d keys are given", len(seen))
+		t.Errorf("%d keys", len(seen))
 	}
 }

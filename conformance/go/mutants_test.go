@@ -20,7 +20,7 @@ type mutant struct {
 	before, after string
 }
 
-// mutants are in the signature first, then in the pages.
+// mutants returns mutants of the signature and then of the pages.
 func mutants() []mutant {
 	const refusedSignature = `"Incorrect IAM authentication information: verify aksk`
 	const connectionsLimit = `"limit", 10, 1, 1000)` + "\n\tif !ok1 || !ok2 {\n\t\t" +
@@ -49,8 +49,8 @@ func mutants() []mutant {
 	}
 }
 
-// TestMutants changes the simulator in one byte at a time, and counts the answers that a client notices it by. A change that
-// none notices would show that the behaviours do not cover it.
+// TestMutants changes one byte of the simulator at a time and counts the wrong results. A mutant without any is not covered
+// by the behaviours.
 func TestMutants(t *testing.T) {
 	clients := newClients(t)
 	result := &table{head: []string{"The byte"}}
@@ -74,7 +74,7 @@ func TestMutants(t *testing.T) {
 				noticed += n
 			}
 			if (noticed > 0) != (m.file != "") {
-				t.Errorf("%d answers are not as they have to be", noticed)
+				t.Errorf("%d wrong results", noticed)
 			}
 			result.add(append(cells, fmt.Sprint(len(behaviours())))...)
 		})
@@ -82,7 +82,7 @@ func TestMutants(t *testing.T) {
 	checkPage(t, "mutants", result.String())
 }
 
-// startCloud starts a cloud whose simulator is changed.
+// startCloud starts a cloud with a mutant of the simulator.
 func startCloud(t *testing.T, m mutant) cloud {
 	t.Helper()
 	var args []string
@@ -97,19 +97,19 @@ func startCloud(t *testing.T, m mutant) cloud {
 	return at
 }
 
-// overlay has the go command take the changed file for the one of the tree.
+// overlay writes an overlay for the go command in which the mutant replaces the file.
 func (m mutant) overlay(t *testing.T) string {
 	t.Helper()
 	original, err := filepath.Abs("../../simulator/" + m.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(original) //nolint:gosec // a file of the tree
+	content, err := os.ReadFile(original) //nolint:gosec // a file of the repository
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(string(content), m.before) != 1 || bytesApart(m.before, m.after) != 1 {
-		t.Fatalf("%q is not once in %s, or %q is not one byte apart from it", m.before, m.file, m.after)
+		t.Fatalf("%q is not exactly once in %s, or %q differs in more than one byte", m.before, m.file, m.after)
 	}
 	changed := filepath.Join(t.TempDir(), m.file)
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
@@ -125,7 +125,7 @@ func (m mutant) overlay(t *testing.T) string {
 	return list
 }
 
-// bytesApart counts the bytes in which two texts of one length differ.
+// bytesApart returns the number of bytes in which two strings of equal length differ.
 func bytesApart(a, b string) (n int) {
 	if len(a) != len(b) {
 		return -1

@@ -14,7 +14,7 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// page is what the fleet's own values say that a page of connections is to be.
+// page returns the expected page of connections from the values of the fleet.
 func page(c simulator.Cluster, skip, limit int) answer {
 	connections := []connection{}
 	for _, x := range between(c.Connections, skip, limit) {
@@ -38,7 +38,7 @@ func page(c simulator.Cluster, skip, limit int) answer {
 	return a
 }
 
-// clusterPage is the same for the list of clusters.
+// clusterPage returns the expected page of clusters.
 func clusterPage(all []simulator.Cluster, skip, limit int) answer {
 	clusters := []cluster{}
 	for _, x := range between(all, skip, limit) {
@@ -60,7 +60,7 @@ func between[T any](items []T, skip, limit int) []T {
 	return items[skip:min(skip+limit, len(items))]
 }
 
-// value is nil where the fleet sends nothing or null.
+// value returns nil if the fleet sends nothing or null.
 func value[T any](j simulator.JSON) *T {
 	var v *T
 	if j == "" {
@@ -72,7 +72,7 @@ func value[T any](j simulator.JSON) *T {
 	return v
 }
 
-// summary is a cell of a table.
+// summary returns a cell of a table.
 func (a answer) summary() string {
 	switch {
 	case a.Error != nil:
@@ -94,7 +94,7 @@ func count(n *int) string {
 	return strconv.Itoa(*n)
 }
 
-// String leaves out what is no code of the API: some SDKs put the status there.
+// String omits codes that are not of the API: some SDKs use the status as code.
 func (r refusal) String() string {
 	if r.Status == nil || *r.Status < 300 {
 		return "error"
@@ -105,7 +105,7 @@ func (r refusal) String() string {
 	return fmt.Sprintf("%d %s", *r.Status, *r.Code)
 }
 
-// shown is a cluster as the exporter shows it. A value that is not there is nil, a text that is not there is empty.
+// shown is a cluster as the exporter shows it. Missing numbers are nil, missing strings empty.
 type shown struct {
 	Reported, Truncated, Switch, Permissions, Wildcard *float64
 	ServiceName                                        string
@@ -118,7 +118,7 @@ type shownConnection struct {
 	MaxSessions, Created, Updated                    *float64
 }
 
-// show is what the exporter has to make of a list that a client has read.
+// show returns the expected metrics for a list that a client has read.
 func show(a answer) shown {
 	s := shown{ByStatus: map[string]float64{"unknown": 0}, Connections: map[string]shownConnection{}, ServiceName: text(a.ServiceName)}
 	documented := []string{"accepted", "rejected", "pendingAcceptance", "creating", "failed", "deleting"}
@@ -166,7 +166,7 @@ func text(s *string) string {
 	return *s
 }
 
-// numberIn is what a text says in digits.
+// numberIn returns the number in a string of digits.
 func numberIn(s *string) *float64 {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text(s)), 64)
 	if err != nil || math.IsInf(n, 0) || math.IsNaN(n) {
@@ -175,7 +175,7 @@ func numberIn(s *string) *float64 {
 	return &n
 }
 
-// moment is a time in seconds since 1970. No zone means UTC.
+// moment returns a time in seconds since 1970. No zone means UTC.
 func moment(s *string) *float64 {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
 		if at, err := time.Parse(layout, text(s)); err == nil {

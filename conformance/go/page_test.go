@@ -11,10 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// docs is the page that holds what came of it.
+// docs is the page with the results.
 const docs = "../../docs/conformance.md"
 
-// writeVariable has the page written anew instead of being compared.
+// writeVariable is the environment variable that makes the tests write the page.
 const writeVariable = "CSS_VPCEP_CONFORMANCE_WRITE"
 
 // table is a table of the page.
@@ -42,7 +42,7 @@ func (x *table) String() string {
 	return b.String()
 }
 
-// checkPage holds a part of the page to what a run gave. It fails if the part is not there.
+// checkPage compares a part of the page with the results of this run.
 func checkPage(t *testing.T, part, given string) {
 	t.Helper()
 	content, err := os.ReadFile(docs)
@@ -60,7 +60,7 @@ func checkPage(t *testing.T, part, given string) {
 		return
 	}
 	if os.Getenv(writeVariable) == "" {
-		t.Errorf("%s, part %s, is not what this run gave (- there, + here); `make conformance-page` writes it:\n%s", docs, part, diff)
+		t.Errorf("%s, part %s, differs from this run; update it with `make conformance-page` (-page +run):\n%s", docs, part, diff)
 		return
 	}
 	if err := os.WriteFile(docs, []byte(before+begin+given+end+after), 0o600); err != nil { //nolint:gosec // the path is a constant

@@ -20,30 +20,30 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// What the exporter is beside the SDKs, for one answer of the API.
+// How the exporter compares with the SDKs for one response.
 const (
 	alike    = ""         // all read the same
-	tolerant = "tolerant" // it reads what an SDK fails at, or gets wrong
-	honest   = "honest"   // it fails, or says less, where an SDK says what nobody said
-	careful  = "careful"  // it changes what is not fit for a label
+	tolerant = "tolerant" // it reads what an SDK rejects or misreads
+	honest   = "honest"   // it fails or omits a value where an SDK invents one
+	careful  = "careful"  // it changes texts that are not valid in a label
 )
 
-// reading is an answer that the API may give, whatever it was asked.
+// reading is a possible response of the API to any request.
 type reading struct {
 	name  string
 	fault simulator.Fault
 	is    string
-	why   string // of what is not alike
+	why   string // reason for a difference
 }
 
 func body(text string) simulator.Fault { return simulator.Fault{Status: http.StatusOK, Body: text} }
 
-// field is an answer with one connection that has a field of that value.
+// field returns a response with a connection that has this field.
 func field(name, value string) simulator.Fault {
 	return body(fmt.Sprintf(`{"connections":[{"id":"c1",%q:%s}],"total_count":1}`, name, value))
 }
 
-// beside is an answer with a field of that value beside the connections.
+// beside returns a response that has this field beside the connections.
 func beside(name, value string) simulator.Fault {
 	return body(fmt.Sprintf(`{"connections":[{"id":"c1"}],%q:%s}`, name, value))
 }
@@ -52,7 +52,7 @@ func refused(status int, body string) simulator.Fault {
 	return simulator.Fault{Status: status, Body: body}
 }
 
-// readings is the table, without the answers of collector/testdata/golden, which come before it.
+// readings returns the table except for the responses in collector/testdata/golden.
 func readings() []reading {
 	const (
 		nothingSaid  = "nothing was said, so nothing is shown"
@@ -147,7 +147,7 @@ func readings() []reading {
 	}
 }
 
-// clusterReadings are those of the list of clusters.
+// clusterReadings returns the table for cluster lists.
 func clusterReadings() []reading {
 	const (
 		loses       = "an odd value loses itself, not the list"
@@ -182,7 +182,7 @@ func clusterReadings() []reading {
 	}
 }
 
-// goldens are the answers that the collector's tests have, with what the exporter is where it is not alike.
+// goldens returns the responses of the collector's tests.
 func goldens(t *testing.T) []reading {
 	t.Helper()
 	is := map[string][2]string{
@@ -196,11 +196,11 @@ func goldens(t *testing.T) []reading {
 	}
 	files, err := filepath.Glob("../../collector/testdata/golden/*.json")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no answers: %v", err)
+		t.Fatalf("no responses: %v", err)
 	}
 	var all []reading
 	for _, file := range files {
-		content, err := os.ReadFile(file) //nolint:gosec // a file of the tree
+		content, err := os.ReadFile(file) //nolint:gosec // a file of the repository
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,15 +210,15 @@ func goldens(t *testing.T) []reading {
 		all = append(all, reading{"golden/" + name, body(string(content)), verdict[0], verdict[1]})
 	}
 	if len(is) > 0 {
-		t.Errorf("no answers: %v", is)
+		t.Errorf("no responses: %v", is)
 	}
 	return all
 }
 
-// TestReading gives all clients the same answers.
+// TestReading compares how all clients read the same responses.
 func TestReading(t *testing.T) {
 	s := fleet.New(simulator.Options{})
-	endpoint := s.Serve(t) // for those who page by start too: the answer is the same
+	endpoint := s.Serve(t) // for clients that page by start too: the response is the same
 	clients := newClients(t)
 	result := newReadingTable(clients, "An answer with connections")
 	for i, r := range append(goldens(t), readings()...) {
@@ -231,7 +231,7 @@ func TestReading(t *testing.T) {
 	checkPage(t, "reading", result.String())
 }
 
-// TestReadingClusters does the same with the list of clusters.
+// TestReadingClusters compares how all clients read the same cluster lists.
 func TestReadingClusters(t *testing.T) {
 	s := fleet.New(simulator.Options{})
 	endpoint := s.Serve(t)
@@ -257,7 +257,7 @@ func newReadingTable(clients []*client, what string) *readingTable {
 	return result
 }
 
-// judge adds a row, and holds what the row says of the exporter to the cells, as far as a program can tell.
+// judge adds a row and checks, as far as possible, the classification of the exporter against the cells.
 func (x *readingTable) judge(t *testing.T, clients []*client, ask request, r reading, ours string, cellOf func(line []byte) string) {
 	t.Helper()
 	cells, failed, differ := []string{r.name}, 0, 0
@@ -279,22 +279,22 @@ func (x *readingTable) judge(t *testing.T, clients []*client, ask request, r rea
 
 	switch weFail := ours == "error"; {
 	case (r.is == alike) != (differ == 0):
-		t.Errorf("%s: %d clients differ, and we are said to be %q: %q", r.name, differ, r.is, cells)
+		t.Errorf("%s: %d clients differ, but the exporter is classified as %q: %q", r.name, differ, r.is, cells)
 	case r.is == tolerant && weFail:
-		t.Errorf("%s: we fail, and are said to be tolerant", r.name)
+		t.Errorf("%s: the exporter fails, but is classified as tolerant", r.name)
 	case r.is == honest && failed == len(clients):
-		t.Errorf("%s: all others fail, and we are said to be honest", r.name)
+		t.Errorf("%s: all SDKs fail, but the exporter is classified as honest", r.name)
 	case r.is == careful && (weFail || failed > 0):
-		t.Errorf("%s: somebody fails, and we are said to be careful", r.name)
+		t.Errorf("%s: a client fails, but the exporter is classified as careful", r.name)
 	case (r.is != alike) != (r.why != ""):
-		t.Errorf("%s: nobody says why, or why not", r.name)
+		t.Errorf("%s: a difference needs a reason, and only a difference", r.name)
 	}
 }
 
-// leaves are the values of an answer by where they stand, in the exporter's terms: what it has no use for is left out.
+// leaves has the values of a response that the exporter uses, by location.
 type leaves map[string]string
 
-// ours is a client of css that knows nothing of those before.
+// ours returns a new client of package css.
 func ours(endpoint string) *css.Client {
 	key := fleet.Given(fleet.Permanent)
 	return css.NewClient(css.Options{
@@ -304,7 +304,7 @@ func ours(endpoint string) *css.Client {
 	})
 }
 
-// readByUs has css read the answer.
+// readByUs reads a response with package css.
 func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
 	t.Helper()
 	client := ours(endpoint)
@@ -358,7 +358,7 @@ func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
 	return found, fmt.Sprintf("%d of %s", len(list.Connections), count(total))
 }
 
-// readClustersByUs does the same with the list of clusters.
+// readClustersByUs reads a cluster list with package css.
 func readClustersByUs(t *testing.T, endpoint string) (leaves, string) {
 	t.Helper()
 	client := ours(endpoint)
@@ -391,7 +391,7 @@ func readClustersByUs(t *testing.T, endpoint string) (leaves, string) {
 	return found, cell
 }
 
-// clusterCellOf is cellOf for the list of clusters.
+// clusterCellOf is cellOf for cluster lists.
 func clusterCellOf(t *testing.T, ours leaves, line []byte) string {
 	t.Helper()
 	var a struct {
@@ -429,7 +429,7 @@ func clusterCellOf(t *testing.T, ours leaves, line []byte) string {
 	return strings.Join(append([]string{cell}, found.unlike(ours)...), ", ")
 }
 
-// text and number note what is there.
+// text and number store a value unless it is missing.
 func (l leaves) text(at, value string) {
 	if value != "" {
 		l[at] = value
@@ -442,7 +442,7 @@ func (l leaves) number(at string, value *float64) {
 	}
 }
 
-// cellOf compares an SDK's answer with ours: how much of the list it has, and what it reads otherwise.
+// cellOf compares an SDK with package css: the length of the list and the differing fields.
 func cellOf(t *testing.T, ours leaves, line []byte) string {
 	t.Helper()
 	var a struct {
@@ -481,14 +481,14 @@ func cellOf(t *testing.T, ours leaves, line []byte) string {
 		}
 	}
 	cell := fmt.Sprintf("%d of %s", len(a.Connections), total)
-	if ours == nil || ours["connections"] != fmt.Sprint(len(a.Connections)) { // nothing to be compared with
+	if ours == nil || ours["connections"] != fmt.Sprint(len(a.Connections)) { // no comparison possible
 		return cell
 	}
 	found["connections"] = ours["connections"]
 	return strings.Join(append([]string{cell}, found.unlike(ours)...), ", ")
 }
 
-// value notes what an SDK has read, as the exporter would understand it.
+// value stores a value of an SDK as the exporter would interpret it.
 func (l leaves) value(at string, value any) {
 	if value == nil {
 		return
@@ -514,7 +514,7 @@ func (l leaves) value(at string, value any) {
 	}
 }
 
-// unlike names the fields that are not as in ours, each once, with what stands in the first of them.
+// unlike returns the names of the differing fields, each once with its first value.
 func (l leaves) unlike(ours leaves) (unlike []string) {
 	seen := make(map[string]bool)
 	places := make(map[string]bool)

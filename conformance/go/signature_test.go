@@ -23,7 +23,7 @@ import (
 	sdkrequest "github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
 )
 
-// oddTexts are what paths, queries and headers may have to carry.
+// oddTexts returns texts for paths, queries and headers.
 func oddTexts() []string {
 	return []string{
 		"plain", "a b", "a+b", "a%2Fb", "%", "%zz", "ü", "\xff", "a;b", "a?b", "a#b", "a:b@c", "~", "-_.~", "a!'()*$,b", "...",
@@ -31,28 +31,28 @@ func oddTexts() []string {
 	}
 }
 
-// oddTokens are security tokens; what surrounds a header's value is no part of it.
+// oddTokens returns security tokens; space around a header value is not part of it.
 func oddTokens() []string {
 	return []string{"", "token", "a  b c/+=", " padded\t", "ü", "~!@#$%^&*()_+{}|:\"<>?`-=[]\\;',./"}
 }
 
-// odd is a set of what a client of ours is made with.
+// odd has the parameters of a client of package css.
 type odd struct{ project, region, cluster, access, secret, token string }
 
-// odds has each odd text in each place, one at a time, and each token.
+// odds returns parameters with each odd text in each place, one at a time, and each token.
 func odds() []odd {
 	plain := odd{"project", "cn-north-4", "cluster", "AKEXAMPLE", "secret-example-0123456789", ""}
 	var all []odd
 	for _, text := range oddTexts() {
 		for _, place := range []func(*odd){
 			func(o *odd) { o.project = text },
-			func(o *odd) { o.region, o.project = text, "" }, // the id is looked up by the region's name
+			func(o *odd) { o.region, o.project = text, "" }, // the ID is looked up by the name of the region
 			func(o *odd) { o.cluster = text },
 			func(o *odd) { o.secret = text },
 		} {
 			o := plain
 			place(&o)
-			// A project's id is sent in a header too, and a region's name comes back in JSON.
+			// The project ID is sent in a header too, and the region name is in a JSON response.
 			if !strings.Contains(o.project, "\n") && utf8.ValidString(o.region) {
 				all = append(all, o)
 			}
@@ -66,7 +66,7 @@ func odds() []odd {
 	return all
 }
 
-// capture is a transport that keeps the requests that it is given, and has two pages of everything.
+// capture is a transport that stores requests and responds with two pages of everything.
 type capture struct {
 	mu       sync.Mutex
 	requests []*http.Request
@@ -85,7 +85,7 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// signed has a client of ours make every kind of request that it signs.
+// signed returns one signed request of every kind from package css.
 func signed(t *testing.T, o odd) []*http.Request {
 	t.Helper()
 	transport := &capture{}
@@ -105,8 +105,8 @@ func signed(t *testing.T, o odd) []*http.Request {
 	return transport.requests
 }
 
-// signAgain signs a request with the vendor's signer, at the same time and with the same headers signed, and gives the
-// Authorization.
+// signAgain signs a request with the vendor's signer, with the same time and signed headers, and returns the
+// Authorization header.
 func signAgain(t *testing.T, r *http.Request, access, secret string) string {
 	t.Helper()
 	b := sdkrequest.NewHttpRequestBuilder().WithEndpoint("http://" + r.URL.Host).WithMethod(r.Method).WithPath(r.URL.Path)
@@ -125,7 +125,7 @@ func signAgain(t *testing.T, r *http.Request, access, secret string) string {
 	return headers["Authorization"]
 }
 
-// TestSignatureOfOurs holds what css signs to the vendor's signer, byte for byte.
+// TestSignatureOfOurs compares signatures of package css with the vendor's signer, byte for byte.
 func TestSignatureOfOurs(t *testing.T) {
 	checked, altered := 0, 0
 	for _, o := range odds() {
@@ -145,7 +145,7 @@ func TestSignatureOfOurs(t *testing.T) {
 					continue
 				}
 				if signAgain(t, other, o.access, o.secret) == is {
-					t.Errorf("%s: %s changes nothing", r.URL, name)
+					t.Errorf("%s: altering %s does not change the signature", r.URL, name)
 				}
 				altered++
 			}
@@ -155,7 +155,7 @@ func TestSignatureOfOurs(t *testing.T) {
 	checkPage(t, "signed by the exporter", fmt.Sprintf("%d requests of %d clients, and %d altered ones\n", checked, len(odds()), altered))
 }
 
-// alterations change a request after it was signed, if they find what to change. What they change is signed.
+// alterations returns changes of signed parts of a request. A change reports whether it found its part.
 func alterations() map[string]func(*http.Request) bool {
 	header := func(name string) func(*http.Request) bool {
 		return func(r *http.Request) bool {
@@ -200,7 +200,7 @@ func flip(s string) string {
 	return s[:len(s)-1] + "x"
 }
 
-// later is a second later.
+// later adds a second to the time of the request.
 func later(r *http.Request) bool {
 	const layout = "20060102T150405Z"
 	at, err := time.Parse(layout, r.Header.Get("X-Sdk-Date"))
@@ -211,7 +211,7 @@ func later(r *http.Request) bool {
 	return true
 }
 
-// theirs is a request as the SDK makes it.
+// theirs is a request of the SDK.
 type theirs struct {
 	path   string
 	query  map[string][]string
@@ -220,12 +220,12 @@ type theirs struct {
 	token  string
 }
 
-// String leaves the token out.
+// String omits the token.
 func (o theirs) String() string {
 	return fmt.Sprintf("%+q, query %+q, body %+q, headers %+q", o.path, o.query, o.body, o.header)
 }
 
-// theirOdds has what is odd in each place. A gateway looks at the signature before it looks at what is asked for.
+// theirOdds returns requests with each odd text in each place. A gateway checks the signature before the request.
 func theirOdds() []theirs {
 	const clusters = "/v1.0/p/clusters"
 	all := []theirs{
@@ -249,7 +249,7 @@ func theirOdds() []theirs {
 	return all
 }
 
-// TestSignatureOfTheirs has our simulator look at what the vendor's signer signs, and at the same altered afterwards.
+// TestSignatureOfTheirs checks that the simulator accepts the vendor's signatures and rejects altered requests.
 func TestSignatureOfTheirs(t *testing.T) {
 	const access, secret = "AKEXAMPLE", "secret-example-0123456789"
 	accepted, altered := 0, 0
@@ -260,12 +260,12 @@ func TestSignatureOfTheirs(t *testing.T) {
 		}}})
 		endpoint := s.Serve(t)
 		if got := send(t, o.request(t, endpoint, access, secret)); got == http.StatusUnauthorized {
-			t.Errorf("%s is refused", o)
+			t.Errorf("%s is rejected", o)
 		}
 		accepted++
 
 		changes := alterations()
-		delete(changes, "the path") // would lead to no call at all
+		delete(changes, "the path") // would not be a call of the API
 		changes["the cluster in the path"] = func(r *http.Request) bool {
 			before := r.URL.Path
 			r.URL.Path, r.URL.RawPath = strings.Replace(before, "/vpcepservice", "x/vpcepservice", 1), ""
@@ -305,7 +305,7 @@ func TestSignatureOfTheirs(t *testing.T) {
 	checkPage(t, "signed by the SDK", fmt.Sprintf("%d requests, and %d altered ones\n", accepted, altered))
 }
 
-// request signs as the SDK does, and gives what it would send.
+// request returns a request signed by the SDK.
 func (o theirs) request(t *testing.T, endpoint, access, secret string) *http.Request {
 	t.Helper()
 	b := sdkrequest.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod(http.MethodGet).WithPath(o.path).
@@ -342,7 +342,7 @@ func (o theirs) request(t *testing.T, endpoint, access, secret string) *http.Req
 
 func send(t *testing.T, r *http.Request) (status int) {
 	t.Helper()
-	// Not by an http.Client, which would refuse some of what is sent here.
+	// http.Client would reject some of these requests.
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
 		t.Fatalf("%s: %s", (&url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}).String(), err)

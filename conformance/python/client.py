@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does with the vendor's SDK for Python what ../go/client does with that for Go, line by line."""
+"""Does with the SDK for Python what ../go/client does with the SDK for Go."""
 
 import importlib.metadata
 import json
@@ -13,7 +13,7 @@ from huaweicloudsdkcss.v1 import CssClient, ListClustersDetailsRequest, ShowVpce
 
 
 def client(ask):
-    """Names the endpoint and the project, so that the SDK asks nobody else for them."""
+    """Sets the endpoint and the project, so that the SDK does not look them up."""
     keys = BasicCredentials(os.environ["CLOUD_SDK_AK"], os.environ["CLOUD_SDK_SK"], ask["project"])
     if token := os.environ.get("CLOUD_SDK_SECURITY_TOKEN"):
         keys = keys.with_security_token(token)
@@ -23,12 +23,12 @@ def client(ask):
 
 
 def each(items, form):
-    """Keeps an absent list apart from an empty one."""
+    """Returns None for a missing list, but not for an empty one."""
     return None if items is None else [form(item) for item in items]
 
 
 def connections(ask):
-    """Asks by offset, which counts items from 0."""
+    """Pages by offset, which counts from 0."""
     page = client(ask).show_vpcep_connection(
         ShowVpcepConnectionRequest(cluster_id=ask["cluster"], offset=ask.get("skip"), limit=ask.get("limit")))
     return {
@@ -47,7 +47,7 @@ def connections(ask):
 
 
 def clusters(ask):
-    """Asks by offset, which counts from 1 here."""
+    """Pages by offset, which counts from 1 here."""
     skip = ask.get("skip")
     page = client(ask).list_clusters_details(
         ListClustersDetailsRequest(offset=None if skip is None else skip + 1, limit=ask.get("limit")))
@@ -67,18 +67,18 @@ def version(_):
 
 
 def answer(ask):
-    """Leaves the messages of errors out: a gateway echoes what was signed."""
+    """Omits error messages, because a gateway echoes the signed request."""
     try:
         return {"version": version, "connections": connections, "clusters": clusters}[ask["call"]](ask)
     except ServiceResponseException as e:
         return {"error": {"status": e.status_code, "code": None if e.error_code is None else str(e.error_code)}}
-    except Exception as e:  # whatever the SDK fails with is an answer here
+    except Exception as e:  # any failure of the SDK is a result
         print(type(e).__name__, file=sys.stderr)
         return {"error": {"status": None, "code": None}}
 
 
 def main():
-    # A lone surrogate of an answer has no UTF-8.
+    # A lone surrogate cannot be encoded as UTF-8.
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     for line in sys.stdin.buffer:
         print(json.dumps(answer(json.loads(line)), ensure_ascii=False, separators=(",", ":"), sort_keys=True), flush=True)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command client does with the vendor's SDK for Go what the vendor's page shows: it reads the connections of a cluster, and
-// the clusters of a project. The keys are in the environment. What it is to read comes as JSON, a line for each call, and
-// what it has read goes out in the form that all clients here share, a line for each answer.
+// Command client reads connections of clusters and clusters of projects with the vendor's SDK for Go, as the vendor's page
+// shows. Keys come from the environment. It reads one call per line from standard input, as JSON, and writes one result
+// per line, in the form that all clients share.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const sdk = "github.com/huaweicloud/huaweicloud-sdk-go-v3"
 
-// request is one call. Skip and limit are left to the API's defaults if they are not there.
+// request is a call. Skip and limit are not sent if they are nil.
 type request struct {
 	Call     string `json:"call"` // version, connections, clusters
 	Endpoint string `json:"endpoint"`
@@ -33,7 +33,7 @@ type request struct {
 	Limit    *int32 `json:"limit"`
 }
 
-// object has its keys sorted when it is written.
+// object is a JSON object; its keys are sorted in the output.
 type object map[string]any
 
 func main() {
@@ -87,7 +87,7 @@ func version() string {
 	return ""
 }
 
-// client names the endpoint and the project, so that the SDK asks nobody else for them.
+// client sets the endpoint and the project, so that the SDK does not look them up.
 func (r request) client() (*css.CssClient, error) {
 	keys := basic.NewCredentialsBuilder().
 		WithAk(os.Getenv("CLOUD_SDK_AK")).
@@ -111,7 +111,7 @@ func (r request) client() (*css.CssClient, error) {
 	return css.NewCssClient(client), nil
 }
 
-// connections asks by offset, which counts items from 0, though the SDK's comment says from 1.
+// connections pages by offset, which counts from 0, although the comment of the SDK says from 1.
 func (r request) connections(client *css.CssClient) (object, error) {
 	page, err := client.ShowVpcepConnection(&model.ShowVpcepConnectionRequest{ClusterId: r.Cluster, Offset: r.Skip, Limit: r.Limit})
 	if err != nil {
@@ -132,7 +132,7 @@ func (r request) connections(client *css.CssClient) (object, error) {
 	}, nil
 }
 
-// clusters asks by offset, which counts from 1 here.
+// clusters pages by offset, which counts from 1 here.
 func (r request) clusters(client *css.CssClient) (object, error) {
 	ask := &model.ListClustersDetailsRequest{Limit: r.Limit}
 	if r.Skip != nil {
@@ -158,7 +158,7 @@ func (r request) clusters(client *css.CssClient) (object, error) {
 	}, nil
 }
 
-// each keeps an absent list apart from an empty one.
+// each returns nil for a missing list, but not for an empty one.
 func each[T any](list *[]T, form func(T) object) []object {
 	if list == nil {
 		return nil
@@ -170,7 +170,7 @@ func each[T any](list *[]T, form func(T) object) []object {
 	return forms
 }
 
-// failure leaves the message out: a gateway echoes what was signed.
+// failure omits the message, because a gateway echoes the signed request.
 func failure(err error) object {
 	var refused *sdkerr.ServiceResponseError
 	if !errors.As(err, &refused) {

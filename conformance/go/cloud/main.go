@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cloud serves the fleet on loopback: in one place with connections paged by offset, in the other by start. It says
-// both addresses in one line and ends when its input does, or after a few minutes. Built with a file of the simulator
-// replaced by another (go build -overlay), it is a cloud that gets something wrong.
+// Command cloud serves the fleet on two loopback addresses, with connections paged by offset and by start. It prints both
+// in one line and exits at the end of its input or after a few minutes. go build -overlay can replace a file of the
+// simulator to make it faulty.
 package main
 
 import (
@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	fmt.Println(byOffset.URL, byStart.URL)
 
 	ended := make(chan struct{})
-	go func() { // ends with the process at the latest
+	go func() { // stops with the process
 		defer close(ended)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
@@ -48,5 +48,5 @@ func run(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 	}
-	return nil // the servers end with the process
+	return nil // the servers stop with the process
 }

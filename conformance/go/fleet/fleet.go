@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fleet is the simulated fleet that all clients read: in shapes that the vendor's page documents, so that every
-// client can read it, and with something for each way to page and to be refused.
+// Package fleet provides the simulated fleet that all clients read. It has only responses that the vendor's page
+// documents, with cases for each paging and each rejection.
 package fleet
 
 import (
@@ -13,11 +13,11 @@ import (
 	"css_vpcep_exporter/simulator"
 )
 
-// The projects. In those from Tokenless on, what is asked for is refused.
+// The projects. Requests to those from Tokenless on are rejected.
 const (
 	Permanent   = "project-of-permanent-keys"
 	Temporary   = "project-of-temporary-keys"
-	Older       = "project-of-an-older-region" // read where connections are paged by start
+	Older       = "project-of-an-older-region" // connections paged by start
 	Tokenless   = "project-without-its-token"
 	OtherToken  = "project-with-another-token"
 	WrongSecret = "project-with-a-wrong-secret"
@@ -25,28 +25,28 @@ const (
 	Foreign     = "project-of-somebody-else"
 )
 
-// The clusters of Permanent that have something of their own.
+// Clusters of Permanent with a special case.
 const (
 	Sample  = "5c77b71c-5b35-4f50-8984-76387e42451a" // the vendor's example
 	Pages   = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f01" // 23 connections
 	Many    = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f02" // 1,203 connections
 	Empty   = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f03" // none
-	Plain   = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f04" // nothing that may be left out
+	Plain   = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f04" // no optional fields
 	Off     = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f05" // the VPC endpoint service is off
 	OddID   = "an odd ~id+1*(ü)"                     // needs escaping
-	Missing = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1fff" // is not there
+	Missing = "b5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1fff" // does not exist
 )
 
-// The clusters of Older: with few connections, and with more than a page holds.
+// Clusters of Older with less and more connections than a page.
 const (
 	OlderPages = "c5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f01"
 	OlderMany  = "c5b8fe7c-0c8e-4c3a-a4be-2f0f8a0f1f02"
 )
 
-// Clusters is how many Permanent has: more than a page of the list holds by default.
+// Clusters is the number of clusters of Permanent, more than a default page of the list.
 const Clusters = 13
 
-// New makes the fleet. Nothing in it changes.
+// New returns the fleet, which does not change.
 func New(o simulator.Options) *simulator.Simulator {
 	s := simulator.New(o)
 	for _, id := range Projects() {
@@ -67,12 +67,12 @@ func New(o simulator.Options) *simulator.Simulator {
 	return s
 }
 
-// Projects are all projects, Permanent first.
+// Projects returns all projects, Permanent first.
 func Projects() []string {
 	return []string{Permanent, Temporary, Older, Tokenless, OtherToken, WrongSecret, UnknownKey, Foreign}
 }
 
-// Key is the key of a project; it opens nothing but the simulator.
+// Key returns the valid key of a project, for the simulator only.
 func Key(project string) simulator.Key {
 	name := hash(project)[:16]
 	key := simulator.Key{Access: "AK" + name, Secret: "sk-that-opens-nothing-" + name}
@@ -85,7 +85,7 @@ func Key(project string) simulator.Key {
 	return key
 }
 
-// Given is the key that a client is given: not the right one where that is the point.
+// Given returns the key that clients use, which is invalid in some projects.
 func Given(project string) simulator.Key {
 	key := Key(project)
 	switch project {
@@ -101,7 +101,7 @@ func Given(project string) simulator.Key {
 	return key
 }
 
-// Of is the cluster of a project that has but one.
+// Of returns the only cluster of a project.
 func Of(project string) string { return uuid("cluster of " + project) }
 
 func clusters() []simulator.Cluster {
@@ -139,7 +139,7 @@ func clusters() []simulator.Cluster {
 	return all
 }
 
-// sample has the values of the vendor's example.
+// sample returns the vendor's example.
 func sample() simulator.Cluster {
 	const account = "db9b76a0d9ae431f8e85e89da2ca867c"
 	c := small(Sample, "sample", 2)
@@ -158,7 +158,7 @@ func sample() simulator.Cluster {
 	return c
 }
 
-// small has so many accepted connections.
+// small returns a cluster with accepted connections.
 func small(id, name string, connections int) simulator.Cluster {
 	account := hash("account")
 	c := simulator.Cluster{
@@ -187,7 +187,7 @@ func hash(name string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// uuid is the id that belongs to a name.
+// uuid returns a UUID derived from a name.
 func uuid(name string) string {
 	h := hash(name)
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command manifests holds Kubernetes objects to their types, for deploy/check. It is a module of its own, so that the exporter's
-// has nothing of Kubernetes.
+// Command manifests checks Kubernetes objects for deploy/check. It is a module of its own to keep Kubernetes out of the
+// exporter's dependencies.
 //
-//	manifests decode FILE…           decodes every object strictly into its Go type: an unknown or repeated field is an error
-//	manifests schemas SWAGGER DIR    makes strict JSON schemas for kubeconform of Kubernetes' OpenAPI file
-//	manifests data FILE KIND KEY DIR writes the key KEY of the data of every object of the kind to DIR/<name>; * is every
-//	                                 key, each to a file of its own name
-//	manifests rules FILE RULES…      compares the groups of the PrometheusRule in FILE with those of files of Prometheus
-//
-// It reads and writes the files it is given, and nothing else.
+//	manifests decode FILE…           decodes every object strictly: an unknown or repeated field is an error
+//	manifests schemas SWAGGER DIR    writes strict JSON schemas for kubeconform from Kubernetes' OpenAPI file
+//	manifests data FILE KIND KEY DIR writes data[KEY] of every object of the kind to DIR/<name>; the KEY * writes
+//	                                 every key to a file of that name
+//	manifests rules FILE RULES…      compares the groups of the PrometheusRules in FILE with those in Prometheus rule files
 package main
 
 import (
@@ -59,7 +57,7 @@ func run(args []string, out io.Writer) error {
 	return errUsage
 }
 
-// documents gives the objects of a file, empty ones left out.
+// documents returns the objects of a file as JSON, without empty documents.
 func documents(file string) ([][]byte, error) {
 	content, err := os.ReadFile(file) //nolint:gosec // the caller names the files
 	if err != nil {
@@ -85,7 +83,7 @@ func documents(file string) ([][]byte, error) {
 	}
 }
 
-// decodeAll decodes every object of the files, and goes on after a bad one.
+// decodeAll decodes every object of the files and returns all errors.
 func decodeAll(files []string, out io.Writer) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -97,7 +95,7 @@ func decodeAll(files []string, out io.Writer) error {
 		}
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	var bad []error
+	var invalid []error
 	count := 0
 	for _, file := range files {
 		objects, err := documents(file)
@@ -105,22 +103,22 @@ func decodeAll(files []string, out io.Writer) error {
 			return err
 		}
 		if len(objects) == 0 {
-			bad = append(bad, fmt.Errorf("%s: has no object", file))
+			invalid = append(invalid, fmt.Errorf("%s contains no objects", file))
 		}
 		for _, object := range objects {
 			count++
 			if _, kind, err := decoder.Decode(object, nil, nil); err != nil {
-				bad = append(bad, fmt.Errorf("%s: %v: %w", file, kind, err))
+				invalid = append(invalid, fmt.Errorf("%s: %v: %w", file, kind, err))
 			}
 		}
 	}
-	if len(bad) == 0 {
+	if len(invalid) == 0 {
 		fmt.Fprintf(out, "%d objects\n", count)
 	}
-	return errors.Join(bad...)
+	return errors.Join(invalid...)
 }
 
-// data takes texts out of ConfigMaps and the like.
+// data writes values of ConfigMaps or Secrets to files.
 func data(file, kind, key, dir string) error {
 	objects, err := documents(file)
 	if err != nil {
@@ -133,7 +131,7 @@ func data(file, kind, key, dir string) error {
 			Data     map[string]string
 		}
 		if err := json.Unmarshal(object, &o); err != nil || o.Kind != kind {
-			continue // a field of another type, such as in an object of another kind
+			continue // an object of another kind may not decode
 		}
 		if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // the caller names the files
 			return err
@@ -154,9 +152,9 @@ func data(file, kind, key, dir string) error {
 	return nil
 }
 
-var errOtherRules = errors.New("the rules are not those of the files")
+var errOtherRules = errors.New("the PrometheusRules differ from the rule files; run deploy/helm/sync")
 
-// rules fails unless the PrometheusRule of a file has all groups of the files of rules, in their order, and no other.
+// rules fails unless the PrometheusRules in a file have exactly the groups of the rule files, in order.
 func rules(file string, files []string) error {
 	type groups struct{ Groups []any }
 	var want, got groups
@@ -190,10 +188,10 @@ func rules(file string, files []string) error {
 	return nil
 }
 
-// definition is a part of a schema.
+// definition is a schema or a part of one.
 type definition = map[string]any
 
-// schemas writes DIR/<kind>-<group>-<version>.json for every kind, as kubeconform calls them, with all references resolved.
+// schemas writes DIR/<kind>-<group>-<version>.json for every kind, with references resolved, as kubeconform expects.
 func schemas(swagger, dir string) error {
 	content, err := os.ReadFile(swagger) //nolint:gosec // the caller names the files
 	if err != nil {
@@ -208,7 +206,7 @@ func schemas(swagger, dir string) error {
 	}
 	for name, d := range api.Definitions {
 		kinds, _ := d["x-kubernetes-group-version-kind"].([]any)
-		if len(kinds) != 1 || strings.Contains(name, "apiextensions") { // lists of options; schemas that hold themselves
+		if len(kinds) != 1 || strings.Contains(name, "apiextensions") { // query options, and recursive schemas
 			continue
 		}
 		kind, _ := kinds[0].(map[string]any)
@@ -229,7 +227,7 @@ func schemas(swagger, dir string) error {
 	return nil
 }
 
-// strict gives the definition without references, whose objects have no other fields than those that it names.
+// strict returns the definition with references resolved and unknown fields disallowed.
 func strict(d definition, all map[string]definition) definition {
 	if ref, ok := d["$ref"].(string); ok {
 		return strict(all[strings.TrimPrefix(ref, "#/definitions/")], all)

@@ -25,7 +25,7 @@ import java.util.Properties;
 import java.util.TreeMap;
 import java.util.function.Function;
 
-/** Does with the vendor's SDK for Java what ../go/client does with that for Go, line by line. */
+/** Does with the SDK for Java what ../go/client does with the SDK for Go. */
 public final class Client {
   private Client() {}
 
@@ -36,10 +36,10 @@ public final class Client {
     for (String line = in.readLine(); line != null; line = in.readLine()) {
       out.println(json.writeValueAsString(answer(json.readTree(line))));
     }
-    System.exit(0); // what the SDK keeps running would keep this from ending
+    System.exit(0); // threads of the SDK would prevent the exit
   }
 
-  /** Leaves the messages of errors out: a gateway echoes what was signed. */
+  /** Omits error messages, because a gateway echoes the signed request. */
   private static Map<String, Object> answer(JsonNode ask) throws IOException {
     try {
       return switch (ask.get("call").asText()) {
@@ -49,7 +49,7 @@ public final class Client {
       };
     } catch (ServiceResponseException e) {
       return object("error", object("status", e.getHttpStatusCode(), "code", e.getErrorCode()));
-    } catch (RuntimeException e) { // whatever the SDK fails with is an answer here
+    } catch (RuntimeException e) { // any failure of the SDK is a result
       System.err.println(e.getClass().getName());
       return object("error", object("status", null, "code", null));
     }
@@ -64,7 +64,7 @@ public final class Client {
     }
   }
 
-  /** Names the endpoint and the project, so that the SDK asks nobody else for them. */
+  /** Sets the endpoint and the project, so that the SDK does not look them up. */
   private static CssClient client(JsonNode ask) {
     BasicCredentials keys = new BasicCredentials()
         .withAk(System.getenv("CLOUD_SDK_AK"))
@@ -82,7 +82,7 @@ public final class Client {
         .build();
   }
 
-  /** Asks by start, which counts from 1: this SDK knows no offset. */
+  /** Pages by start, which counts from 1: this SDK does not support offset. */
   private static Map<String, Object> connections(JsonNode ask) {
     ShowVpcepConnectionResponse page = client(ask).showVpcepConnection(new ShowVpcepConnectionRequest()
         .withClusterId(ask.get("cluster").asText()).withStart(start(ask)).withLimit(number(ask, "limit")));
@@ -104,7 +104,7 @@ public final class Client {
         "vpcepDnsName", c.getVpcepDnsName());
   }
 
-  /** Asks by start too. */
+  /** Pages by start too. */
   private static Map<String, Object> clusters(JsonNode ask) {
     ListClustersDetailsResponse page = client(ask).listClustersDetails(
         new ListClustersDetailsRequest().withStart(start(ask)).withLimit(number(ask, "limit")));
@@ -129,7 +129,7 @@ public final class Client {
     return skip == null ? null : Integer.valueOf(skip + 1);
   }
 
-  /** Keeps an absent list apart from an empty one. */
+  /** Returns null for a missing list, but not for an empty one. */
   private static <T> List<Map<String, Object>> each(List<T> items, Function<T, Map<String, Object>> form) {
     return items == null ? null : items.stream().map(form).toList();
   }
