@@ -208,7 +208,7 @@ func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pai
 	for name, content := range map[string]string{
 		"css_vpcep.yml": file.String(), "server.crt": string(pair.certificate), "server.key": string(pair.key),
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
+			"basic_auth_users: {prometheus: " + testHash + "}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// passwordHash is the bcrypt hash of "test".
-const passwordHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
+// testHash is the bcrypt hash of the password "test".
+const testHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
 
 // certificate is a self-signed certificate for 127.0.0.1 and its key, in PEM.
 type certificate struct{ certificate, key []byte }

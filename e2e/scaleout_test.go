@@ -219,7 +219,7 @@ func testFleet(t *testing.T, program string, e edition, found *column) {
 	for name, content := range map[string]string{
 		"server.crt": string(pair.certificate), "server.key": string(pair.key),
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
+			"basic_auth_users: {prometheus: " + testHash + "}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
