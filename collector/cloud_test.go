@@ -46,7 +46,7 @@ func newCloud(t *testing.T) *testCloud {
 func (c *testCloud) limit(budget *rate.Limiter) {
 	c.client = css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: "p1", Endpoint: c.url, UserAgent: "test/1",
-		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Keys: css.NewKeys(),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Keys: css.NewKeys(),
 		Transport: c.transport, Budget: budget, Retry: css.Retry{Tries: 1},
 	})
 }

@@ -107,7 +107,7 @@ func BenchmarkConnections(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				client := NewClient(Options{
 					ProjectID: testProject, Endpoint: canned(b, bodies...), UserAgent: "test/1", Keys: NewKeys(),
-					Credentials: NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK}), Transport: NewTransport(nil, nil),
+					Credentials: NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK}, Credentials{}), Transport: NewTransport(nil, nil),
 				})
 				b.Cleanup(client.Close)
 				var last *ConnectionList

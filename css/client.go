@@ -14,7 +14,6 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -105,11 +104,6 @@ func NewClient(options Options) *Client {
 	}
 }
 
-// Format hides the credentials from every verb of fmt.
-func (c *Client) Format(state fmt.State, _ rune) {
-	_, _ = io.WriteString(state, "<client of "+c.options.Endpoint+">")
-}
-
 // Close closes idle connections now and the others as soon as they become idle. Calls in flight complete.
 func (c *Client) Close() {
 	c.closed.Store(true)
@@ -129,18 +123,6 @@ type request struct {
 	into *bytes.Buffer
 	// post, if not nil, makes the body of a POST. Such a request is not signed: its body holds the credentials.
 	post func(Credentials) []byte
-}
-
-func (r *request) method() string {
-	if r.post != nil {
-		return http.MethodPost
-	}
-	return http.MethodGet
-}
-
-// success reports whether an answer of that status holds what was asked for.
-func (r *request) success(status int) bool {
-	return status == http.StatusOK || (r.post != nil && status == http.StatusCreated)
 }
 
 // reply is the answer to a request.
@@ -313,7 +295,7 @@ func (c *Client) send(r request, req *http.Request, credentials Credentials) (re
 	defer resp.Body.Close()
 
 	a := reply{status: resp.StatusCode, header: resp.Header}
-	if !r.success(a.status) {
+	if a.status != http.StatusOK && (r.post == nil || a.status != http.StatusCreated) {
 		// What can be had of the error's body is enough; draining a little keeps the connection warm.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		return a, statusError(r.operation, resp, body, credentials)
@@ -330,7 +312,7 @@ func (c *Client) send(r request, req *http.Request, credentials Credentials) (re
 	return a, nil
 }
 
-// read reads a body, and one byte more than it may have.
+// read reads a body, up to one byte more than it may have.
 func (r *request) read(body io.Reader) ([]byte, error) {
 	to := r.into
 	if to == nil {
@@ -362,7 +344,11 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		path.WriteString("/" + segment)
 		escaped.WriteString("/" + escape(segment))
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method(), endpoint, nil)
+	method := http.MethodGet
+	if r.post != nil {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, endpoint, nil)
 	if err != nil {
 		return nil, transportError(r.operation, 0, err, Credentials{})
 	}

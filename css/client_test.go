@@ -77,7 +77,7 @@ func TestHeaders(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t, says(200, seedBody))
-			if _, err := newTestClient(t, f.URL, withCredentials(NewStatic(test.credentials))).Connections(soon(t), "c", nil); err != nil {
+			if _, err := newTestClient(t, f.URL, withCredentials(NewFiles(test.credentials, Credentials{}))).Connections(soon(t), "c", nil); err != nil {
 				t.Fatal(err)
 			}
 			header := f.seen()[0].header
@@ -432,7 +432,7 @@ func TestEchoedRequestIsNotShown(t *testing.T) {
 			"<html>" + echo + "</html>",
 		} {
 			f := newFake(t, says(status, body))
-			c := newTestClient(t, f.URL, withCredentials(NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken})))
+			c := newTestClient(t, f.URL, withCredentials(NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken}, Credentials{})))
 			_, err := c.Connections(soon(t), "c", nil)
 			noSecret(t, failure(t, err), secrets...)
 			for range maxRefusals { // the error of paused credentials repeats some of it
@@ -469,7 +469,7 @@ func TestErrorNeverHoldsTheCredentials(t *testing.T) {
 				w.WriteHeader(403)
 				fmt.Fprint(w, test.body)
 			})
-			c := newTestClient(t, f.URL, withCredentials(NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: test.token})))
+			c := newTestClient(t, f.URL, withCredentials(NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: test.token}, Credentials{})))
 			_, err := c.Connections(soon(t), "c", nil)
 			noSecret(t, failure(t, err), testAK, test.token, test.token[:6])
 		})
@@ -484,7 +484,7 @@ func TestErrorNeverHoldsTheCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newTestClient(t, "http://"+rawServer(t, raw),
-				withCredentials(NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken})))
+				withCredentials(NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken}, Credentials{})))
 			_, err := c.Connections(soon(t), "c", nil)
 			e := failure(t, err)
 			if e.Reason != ReasonTransport && e.Reason != ReasonDecode {
@@ -518,7 +518,7 @@ func TestUnsendableSecret(t *testing.T) {
 		{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken + "\r\nEvil: 1"},
 		{AuthToken: testAuth + "\x00"},
 	} {
-		_, err := newTestClient(t, f.URL, withCredentials(NewStatic(s)), withRetry(quick())).Connections(soon(t), "c", nil)
+		_, err := newTestClient(t, f.URL, withCredentials(NewFiles(s, Credentials{})), withRetry(quick())).Connections(soon(t), "c", nil)
 		noSecret(t, failure(t, err), testAK, testToken, testAuth)
 	}
 	if n := len(f.seen()); n != 0 {
@@ -1015,7 +1015,7 @@ func TestBudget(t *testing.T) {
 func TestNoCredentials(t *testing.T) {
 	f := newFake(t, says(200, seedBody))
 	for _, s := range []Credentials{{}, {AccessKey: testAK}, {SecretKey: testSK}, {SecurityToken: testToken}} {
-		c := newTestClient(t, f.URL, withCredentials(NewStatic(s)), withRetry(quick()))
+		c := newTestClient(t, f.URL, withCredentials(NewFiles(s, Credentials{})), withRetry(quick()))
 		_, err := c.Connections(soon(t), "c", nil)
 		if e := failure(t, err); e.Reason != ReasonAuth || e.Hint() == "" {
 			t.Errorf("error %v", err)

@@ -56,18 +56,6 @@ type CredentialSource interface {
 	Invalidate(rejected Credentials, certain bool) bool
 }
 
-// Static is a source that never changes.
-type Static func() Credentials
-
-// NewStatic returns a source of c.
-func NewStatic(c Credentials) Static { return func() Credentials { return c } }
-
-// Credentials implements CredentialSource.
-func (s Static) Credentials(context.Context) (Credentials, error) { return s(), nil }
-
-// Invalidate implements CredentialSource.
-func (Static) Invalidate(Credentials, bool) bool { return false }
-
 // Environment is a source that reads the variables of the vendor's SDKs (HUAWEICLOUD_SDK_AK, _SK, _SECURITY_TOKEN) or of
 // its documentation's samples (CLOUD_SDK_AK, _SK), in this order.
 type Environment func(key string) (value string, ok bool)
@@ -93,8 +81,8 @@ func (lookup Environment) Credentials(context.Context) (Credentials, error) {
 func (Environment) Invalidate(Credentials, bool) bool { return false }
 
 const (
-	// fileRefresh is how long the content of a secret's file is used: well below the two seconds within which a rotated
-	// secret takes effect, and yet one read for a scrape of a thousand clusters.
+	// fileRefresh is how long the content of a secret's file is used: a rotated secret takes effect within two seconds, and a
+	// scrape of a thousand clusters reads the file once.
 	fileRefresh = time.Second
 	// maxSecretFile bounds a secret's file in bytes, should it have become something else.
 	maxSecretFile = 1 << 20

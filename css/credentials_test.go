@@ -182,27 +182,21 @@ func TestFilesReachTheRequest(t *testing.T) {
 // TestCredentialsAreHidden prints credentials in every way that somebody might by mistake.
 func TestCredentialsAreHidden(t *testing.T) {
 	secret := Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: testToken, AuthToken: testAuth}
-	static := NewStatic(secret)
 	files := NewFiles(secret, Credentials{})
-	client := newTestClient(t, "http://css.invalid", withCredentials(static))
+	client := newTestClient(t, "http://css.invalid", withCredentials(files))
 	for name, value := range map[string]any{
 		"Credentials":           secret,
 		"*Credentials":          &secret,
-		"Static":                static,
-		"*Static":               &static,
 		"*Files":                files,
 		"struct of Credentials": struct{ C Credentials }{secret},
 		"struct of a pointer":   struct{ C *Credentials }{&secret},
-		"struct of Static":      struct{ C Static }{static},
-		"struct of *Static":     struct{ C *Static }{&static},
 		"struct of *Files":      struct{ F *Files }{files},
-		"struct of a source":    struct{ S CredentialSource }{static},
+		"struct of a source":    struct{ S CredentialSource }{files},
 		"embedded Credentials":  struct{ Credentials }{secret},
-		"embedded Static":       struct{ Static }{static},
 		"slice":                 []Credentials{secret},
-		"slice of sources":      []CredentialSource{static, files},
-		"map":                   map[string]Static{"x": static},
-		"Options":               Options{Credentials: static},
+		"slice of sources":      []CredentialSource{files, NewChain(files)},
+		"map":                   map[string]*Files{"x": files},
+		"Options":               Options{Credentials: files},
 		"*Options":              &Options{Credentials: files},
 		"*Client":               client, // keeps them where fmt finds no method
 		"struct of *Client":     struct{ C *Client }{client},

@@ -84,20 +84,14 @@ type Error struct {
 func (e *Error) Sent() bool { return e.sent }
 
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Operation)
-	b.WriteString(": ")
+	parts := []string{e.Operation}
 	if e.Status != 0 {
-		fmt.Fprintf(&b, "HTTP %d", e.Status)
-		if e.Code != "" {
-			b.WriteString(" " + e.Code)
-		}
-		if e.Message != "" {
-			b.WriteString(": ")
-		}
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, e.Code)))
 	}
-	b.WriteString(e.Message)
-	return b.String()
+	if e.Message != "" {
+		parts = append(parts, e.Message)
+	}
+	return strings.Join(parts, ": ")
 }
 
 // Unwrap returns Err.

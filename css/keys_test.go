@@ -386,7 +386,7 @@ func TestKeysHangingTryIsNotWaitedFor(t *testing.T) {
 			for range 10 {
 				c := gateClient(t, g, func(o *Options) {
 					o.Keys, o.IAMEndpoint = keys, "http://iam.invalid"
-					o.Credentials = NewIAMToken(*o, User{Name: "u", Domain: "d"}, NewStatic(Credentials{SecretKey: "wrong"}))
+					o.Credentials = NewIAMToken(*o, User{Name: "u", Domain: "d"}, NewFiles(Credentials{SecretKey: "wrong"}, Credentials{}))
 				})
 				group.Go(func() { expect(t, "ended", one(t, c), ReasonAuth) })
 			}

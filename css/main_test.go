@@ -92,7 +92,7 @@ func newTestClient(t *testing.T, endpoint string, change ...func(*Options)) *Cli
 	t.Helper()
 	options := Options{
 		Region: "cn-north-4", ProjectID: testProject, Endpoint: endpoint, UserAgent: "css_vpcep_exporter/test",
-		Credentials: NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK}), Keys: NewKeys(),
+		Credentials: NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK}, Credentials{}), Keys: NewKeys(),
 		Transport: NewTransport(nil, nil), Retry: Retry{Tries: 1},
 	}
 	for _, c := range change {

@@ -300,7 +300,7 @@ func TestSignOverTheWire(t *testing.T) {
 	f := newFake(t, says(200, `{"connections":[],"total_count":0}`))
 	for _, token := range []string{"", testToken, "a b  c/+=", " " + testToken + " "} {
 		c := newTestClient(t, f.URL,
-			withCredentials(NewStatic(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: token})))
+			withCredentials(NewFiles(Credentials{AccessKey: testAK, SecretKey: testSK, SecurityToken: token}, Credentials{})))
 		for _, id := range []string{
 			testCluster, "a b", "a+b", "a%2Fb", "ü", "a;b", "a?b", "a#b", "a:b@c", "~", "a!'()*$,b", "%", "%zz", "\xff", "...",
 			"a\nb", `a\b`, "a=b&c",

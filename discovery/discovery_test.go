@@ -58,7 +58,7 @@ func (c *cloud) project(t *testing.T, projectID string, search *Search, listed .
 	t.Helper()
 	client := css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: projectID, Endpoint: c.url, IAMEndpoint: c.url, UserAgent: "test/1",
-		Keys: css.NewKeys(), Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}),
+		Keys: css.NewKeys(), Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}),
 		Transport: css.NewTransport(nil, nil), Retry: css.Retry{Tries: 1},
 	})
 	t.Cleanup(client.Close)

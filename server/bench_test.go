@@ -39,7 +39,7 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	tb.Cleanup(cloud.Close)
 	client := css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: "p1", Endpoint: cloud.URL, UserAgent: "test/1", Keys: css.NewKeys(),
-		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Transport: css.NewTransport(nil, nil),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Transport: css.NewTransport(nil, nil),
 	})
 	tb.Cleanup(client.Close)
 	project := discovery.Project{

@@ -87,7 +87,7 @@ func labelsOf(id string) map[string]string {
 func (r *rig) project(name string) discovery.Project {
 	client := css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Keys: css.NewKeys(),
-		Credentials: css.NewStatic(css.Credentials{AccessKey: "AK", SecretKey: "SK"}), Transport: css.NewTransport(nil, nil),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Transport: css.NewTransport(nil, nil),
 	})
 	r.t.Cleanup(client.Close)
 	return discovery.Project{Name: name, Region: "cn-north-4", Client: client}

@@ -299,7 +299,7 @@ func ours(endpoint string) *css.Client {
 	key := fleet.Given(fleet.Permanent)
 	return css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Keys: css.NewKeys(),
-		Credentials: css.NewStatic(css.Credentials{AccessKey: key.Access, SecretKey: key.Secret}),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: key.Access, SecretKey: key.Secret}, css.Credentials{}),
 		Transport:   css.NewTransport(nil, nil), Retry: css.Retry{Tries: 1},
 	})
 }

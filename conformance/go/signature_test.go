@@ -91,7 +91,7 @@ func signed(t *testing.T, o odd) []*http.Request {
 	transport := &capture{}
 	client := css.NewClient(css.Options{
 		Region: o.region, ProjectID: o.project, Endpoint: "http://css.example", IAMEndpoint: "http://iam.example", UserAgent: "test",
-		Credentials: css.NewStatic(css.Credentials{AccessKey: o.access, SecretKey: o.secret, SecurityToken: o.token}), Keys: css.NewKeys(),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: o.access, SecretKey: o.secret, SecurityToken: o.token}, css.Credentials{}), Keys: css.NewKeys(),
 		Transport: transport, Retry: css.Retry{Tries: 1},
 	})
 	defer client.Close()
