@@ -82,59 +82,45 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 
 // parseClusters decodes one page. total is not set if the page has no valid totalSize.
 func parseClusters(body []byte) (clusters []Cluster, total Optional[float64], err error) {
-	var page struct {
-		Clusters list[object[struct {
-			ID        field[string] `json:"id"`
-			Name      field[string] `json:"name"`
-			Status    field[string] `json:"status"`
-			Datastore object[struct {
-				Type    field[string] `json:"type"`
-				Version field[string] `json:"version"`
-			}] `json:"datastore"`
-			EnterpriseProjectID field[string] `json:"enterpriseProjectId"`
-			VPCID               field[string] `json:"vpcId"`
-			Tags                tags          `json:"tags"`
-		}]] `json:"clusters"`
-		TotalSize field[float64] `json:"totalSize"`
-	}
-	if err := decode(body, &page); err != nil {
-		return nil, total, err
-	}
-	if kind := page.Clusters.kind; kind != jsontext.KindBeginArray && kind != jsontext.KindNull {
-		return nil, total, errors.New("the body has no list of clusters")
-	}
-	for i := range page.Clusters.items {
-		w := &page.Clusters.items[i].value
-		clusters = append(clusters, Cluster{
-			ID: w.ID.Value, Name: w.Name.Value, Status: w.Status.Value,
-			Engine: w.Datastore.value.Type.Value, EngineVersion: w.Datastore.value.Version.Value,
-			EnterpriseProjectID: w.EnterpriseProjectID.Value, VPCID: w.VPCID.Value, Tags: w.Tags,
-		})
-	}
-	if isCount(page.TotalSize.Value) {
-		total = page.TotalSize.Optional
-	}
-	return clusters, total, nil
-}
-
-// tags are a cluster's tags, which the API sends as a list. Tags without a key are skipped.
-type tags map[string]string
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (t *tags) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	var tag object[struct {
-		Key   field[string] `json:"key"`
-		Value field[string] `json:"value"`
-	}]
-	each := func(dec *jsontext.Decoder, _ *struct{}) error {
-		err := tag.UnmarshalJSONFrom(dec)
-		if key := tag.value.Key.Value; key != "" {
-			if *t == nil {
-				*t = make(tags)
+	var c Cluster
+	var key, value string
+	tag := object{"key": text(&key), "value": text(&value)}
+	cluster := object{
+		"id":                  text(&c.ID),
+		"name":                text(&c.Name),
+		"status":              text(&c.Status),
+		"datastore":           object{"type": text(&c.Engine), "version": text(&c.EngineVersion)}.decode,
+		"enterpriseProjectId": text(&c.EnterpriseProjectID),
+		"vpcId":               text(&c.VPCID),
+		"tags": list(func(d *decoder) error {
+			key, value = "", ""
+			err := tag.decode(d)
+			if key != "" {
+				if c.Tags == nil {
+					c.Tags = make(map[string]string)
+				}
+				c.Tags[key] = value
 			}
-			(*t)[key] = tag.value.Value.Value
-		}
-		return err
+			return err
+		}),
 	}
-	return (&list[struct{}]{decode: each}).UnmarshalJSONFrom(dec) // a list of nothing: each cluster may have a long one
+	listed := false
+	list := list(func(d *decoder) error {
+		c = Cluster{}
+		err := cluster.decode(d)
+		clusters = append(clusters, c)
+		return err
+	})
+	_, err = decode(body, object{
+		"totalSize": optional(&total, parseCount),
+		"clusters": func(d *decoder) error {
+			kind := d.PeekKind()
+			listed, clusters = kind == jsontext.KindBeginArray || kind == jsontext.KindNull, nil
+			return list(d)
+		},
+	})
+	if err == nil && !listed {
+		err = errors.New("the body has no list of clusters")
+	}
+	return clusters, total, err
 }

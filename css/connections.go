@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -50,6 +49,16 @@ func parseStatus(text string) Status {
 		}
 	}
 	return StatusUnknown
+}
+
+// status decodes the state of a connection; an empty text is none.
+func status(to *Status) value {
+	return scalar(func(content []byte) bool {
+		if len(content) > 0 {
+			*to = parseStatus(string(content))
+		}
+		return true
+	}, jsontext.KindString, jsontext.KindNumber)
 }
 
 // ConnectionList is the VPC endpoint connections of one cluster, all pages together.
@@ -251,97 +260,64 @@ func (l *ConnectionList) more(fresh int) bool {
 	return fresh > 0 && (!l.Reported.Set || float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// wireConnection is a connection as the API sends it.
-type wireConnection struct {
-	ID                field[string]    `json:"id"`
-	Status            field[Status]    `json:"status"`
-	MaxSessions       field[float64]   `json:"maxSession"`
-	SpecificationName field[string]    `json:"specificationName"`
-	CreatedAt         field[time.Time] `json:"created_at"`
-	UpdatedAt         field[time.Time] `json:"update_at"`
-	DomainID          field[string]    `json:"domain_id"`
-	IP                field[string]    `json:"vpcepIp"`
-	IPv6              field[string]    `json:"vpcepIpv6Address"`
-	DNSName           field[string]    `json:"vpcepDnsName"`
-}
-
-// take returns the connection and clears w.
-func (w *wireConnection) take(unparsable map[string]int) Connection {
-	return Connection{
-		ID:                w.ID.take("id", unparsable).Value,
-		Status:            w.Status.take("status", unparsable).Value,
-		MaxSessions:       w.MaxSessions.take("maxSession", unparsable),
-		SpecificationName: w.SpecificationName.take("specificationName", unparsable).Value,
-		CreatedAt:         w.CreatedAt.take("created_at", unparsable),
-		UpdatedAt:         w.UpdatedAt.take("update_at", unparsable),
-		DomainID:          w.DomainID.take("domain_id", unparsable).Value,
-		IP:                w.IP.take("vpcepIp", unparsable).Value,
-		IPv6:              w.IPv6.take("vpcepIpv6Address", unparsable).Value,
-		DNSName:           w.DNSName.take("vpcepDnsName", unparsable).Value,
-	}
-}
-
 // parseConnections decodes one page. It fails if the body is not a JSON object, has neither connections nor total_count, or
 // has connections that are not a list of objects.
 func parseConnections(body []byte) (*ConnectionList, error) {
-	var page struct {
-		Connections  list[Connection] `json:"connections"`
-		TotalCount   field[float64]   `json:"total_count"`
-		ServiceName  field[string]    `json:"vpcServiceName"`
-		UpdateSwitch field[bool]      `json:"vpcepUpdateSwitch"`
-		Permissions  list[Permission] `json:"permissions"`
+	l := &ConnectionList{Enabled: true}
+	var c Connection
+	connection := object{
+		"id":                text(&c.ID),
+		"status":            status(&c.Status),
+		"maxSession":        optional(&c.MaxSessions, parseNumber),
+		"specificationName": text(&c.SpecificationName),
+		"created_at":        optional(&c.CreatedAt, parseTime),
+		"update_at":         optional(&c.UpdatedAt, parseTime),
+		"domain_id":         text(&c.DomainID),
+		"vpcepIp":           text(&c.IP),
+		"vpcepIpv6Address":  text(&c.IPv6),
+		"vpcepDnsName":      text(&c.DNSName),
 	}
-	unparsable := make(map[string]int)
-	var connection wireConnection // each element is decoded into it: a list of them would double the memory
-	valid := true
-	page.Connections.items = make([]Connection, 0, min(len(body)/connectionBytes, pageLimit))
-	page.Connections.decode = func(dec *jsontext.Decoder, c *Connection) error {
-		if dec.PeekKind() != jsontext.KindBeginObject {
-			valid = false
-			return dec.SkipValue()
+	connections := list(func(d *decoder) error {
+		if d.PeekKind() != jsontext.KindBeginObject {
+			return errors.New("connections holds something that is not an object")
 		}
-		err := json.UnmarshalDecode(dec, &connection)
-		*c = connection.take(unparsable)
+		c = Connection{}
+		err := connection.decode(d)
+		l.Connections = append(l.Connections, c)
 		return err
-	}
-	var permission object[struct {
-		Text field[string] `json:"permission"`
-		Type field[string] `json:"permission_type"`
-	}]
-	page.Permissions.items = []Permission{}
-	page.Permissions.decode = func(dec *jsontext.Decoder, p *Permission) error {
-		if mistyped(dec.PeekKind(), jsontext.KindBeginObject) { // it stays an entry, though it names nobody
-			unparsable["permissions"]++
-		}
-		err := permission.UnmarshalJSONFrom(dec)
-		p.Text = permission.value.Text.take("permission", unparsable).Value
-		p.Type = permission.value.Type.take("permission_type", unparsable).Value
+	})
+	var p Permission
+	permission := object{"permission": text(&p.Text), "permission_type": text(&p.Type)}
+	permissions := list(func(d *decoder) error { // one of an unknown shape stays an entry, though it names nobody
+		p = Permission{}
+		err := permission.decode(d)
+		l.Permissions.Value = append(l.Permissions.Value, p)
 		return err
-	}
-	if err := decode(body, &page); err != nil {
-		return nil, err
-	}
-	if !isCount(page.TotalCount.Value) {
-		page.TotalCount = field[float64]{mistyped: true}
-	}
+	})
+	var err error
+	l.Unparsable, err = decode(body, object{
+		"connections": func(d *decoder) error {
+			if kind := d.PeekKind(); kind != jsontext.KindBeginArray && kind != jsontext.KindNull {
+				return errors.New("connections is not a list")
+			}
+			l.Connections = make([]Connection, 0, min(len(body)/connectionBytes, pageLimit)) // the last of duplicates counts
+			return connections(d)
+		},
+		"total_count":       optional(&l.Reported, parseCount),
+		"vpcServiceName":    text(&l.ServiceName),
+		"vpcepUpdateSwitch": optional(&l.UpdateSwitch, parseBool),
+		"permissions": func(d *decoder) error {
+			if d.PeekKind() == jsontext.KindBeginArray {
+				l.Permissions = some([]Permission{})
+			}
+			return permissions(d)
+		},
+	})
 	switch {
-	case !valid, mistyped(page.Connections.kind, jsontext.KindBeginArray):
-		return nil, errors.New("connections is not a list of objects")
-	case page.Connections.kind == 0 && !page.TotalCount.Set:
+	case err != nil:
+		return nil, err
+	case l.Connections == nil && !l.Reported.Set:
 		return nil, errors.New("the body has neither connections nor total_count")
-	case mistyped(page.Permissions.kind, jsontext.KindBeginArray):
-		unparsable["permissions"]++
-	}
-	l := &ConnectionList{
-		Enabled:      true,
-		Reported:     page.TotalCount.take("total_count", unparsable),
-		Connections:  page.Connections.items,
-		ServiceName:  page.ServiceName.take("vpcServiceName", unparsable).Value,
-		UpdateSwitch: page.UpdateSwitch.take("vpcepUpdateSwitch", unparsable),
-		Unparsable:   unparsable,
-	}
-	if page.Permissions.kind == jsontext.KindBeginArray {
-		l.Permissions = some(page.Permissions.items)
 	}
 	return l, nil
 }

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -22,8 +22,6 @@ const (
 	maxElements = 100_000
 )
 
-var errLongList = errors.New("a list has more than 100,000 elements")
-
 // Optional is a value that the API may not have sent: absent is not zero.
 type Optional[T any] struct {
 	Value T
@@ -32,83 +30,143 @@ type Optional[T any] struct {
 
 func some[T any](value T) Optional[T] { return Optional[T]{Value: value, Set: true} }
 
-// decode decodes a body, which must be one JSON object, into a struct of fields, objects and lists. They take what they
-// understand, so that one odd value does not lose the answer. The error does not quote the body.
-func decode(body []byte, to any) error {
+// decode decodes a body, which must be one JSON object. A value that is null or missing leaves its variable as it is. So
+// does one of another type than documented, which is counted by the API's name of the field. The error does not quote
+// the body.
+func decode(body []byte, to object) (unparsable map[string]int, err error) {
+	d := &decoder{unparsable: make(map[string]int), Decoder: jsontext.NewDecoder(bytes.NewBuffer(body),
+		jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))}
 	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
-		return errors.New("the body is no JSON object")
+		return nil, errors.New("the body is no JSON object")
 	}
-	err := json.Unmarshal(body, to, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	if err = to.decode(d); err == nil {
+		if _, err = d.ReadToken(); err == nil {
+			return nil, errors.New("something follows the JSON object")
+		} else if errors.Is(err, io.EOF) {
+			return d.unparsable, nil
+		}
+	}
 	switch syntax, broken := errors.AsType[*jsontext.SyntacticError](err); {
-	case errors.Is(err, errLongList):
-		return errLongList
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the JSON ends too early")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("the JSON ends too early")
 	case broken:
-		return fmt.Errorf("the JSON is broken near byte %d", syntax.ByteOffset)
+		return nil, fmt.Errorf("the JSON is broken near byte %d", syntax.ByteOffset)
 	}
+	return nil, err
+}
+
+type decoder struct {
+	*jsontext.Decoder
+	unparsable map[string]int
+}
+
+// value decodes the next value into a variable.
+type value func(*decoder) error
+
+// object decodes the members of a JSON object by their names, and skips the others.
+type object map[string]value
+
+func (o object) decode(d *decoder) error {
+	if d.PeekKind() != jsontext.KindBeginObject {
+		return mistyped(d)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != jsontext.KindEndObject {
+		name, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		member, known := o[string(unquote(name))]
+		if !known {
+			member = (*decoder).SkipValue
+		}
+		if err := member(d); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
 	return err
 }
 
-// field is a text of at most maxText bytes, a secret, a Status, a number, a boolean or a timestamp. A value that is
-// null is absent. So is one of another type or form than documented, which is mistyped.
-type field[T any] struct {
-	Optional[T]
-	mistyped bool
-}
-
-// secret is a text that can be the value of a header, of any length.
-type secret string
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (f *field[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	last := f.Value
-	*f = field[T]{} // the last of duplicate names counts
-	raw, err := dec.ReadValue()
-	if err != nil || raw.Kind() == jsontext.KindNull {
-		return err
-	}
-	content := unquote(raw)
-	trimmed := bytes.TrimSpace(content)
-	isString := raw.Kind() == jsontext.KindString
-	isText := isString || raw.Kind() == jsontext.KindNumber // IDs and versions have been both
-	switch to := any(&f.Value).(type) {
-	case *string:
-		if f.Set = isText; isText {
-			if *to, _ = any(last).(string); *to != string(content) { // elements of a list repeat some texts
-				*to = Clean(string(content), maxText)
+// list decodes each element of a list.
+func list(element value) value {
+	return func(d *decoder) error {
+		if d.PeekKind() != jsontext.KindBeginArray {
+			return mistyped(d)
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return err
+		}
+		for n := 0; d.PeekKind() != jsontext.KindEndArray; n++ {
+			if n == maxElements {
+				return errors.New("a list has more than 100,000 elements")
+			}
+			if err := element(d); err != nil {
+				return err
 			}
 		}
-	case *secret:
-		if f.Set = isString && validHeaderValue(string(content)); f.Set {
-			*to = secret(content)
-		}
-	case *Status:
-		if f.Set = isText && len(content) > 0; f.Set {
-			*to = parseStatus(string(content))
-		}
-	case *float64:
-		*to, f.Set = parseNumber(trimmed)
-	case *bool:
-		*to, f.Set = parseBool(trimmed)
-	case *time.Time:
-		*to, f.Set = parseTime(trimmed)
+		_, err := d.ReadToken()
+		return err
 	}
-	f.mistyped = !f.Set && len(trimmed) > 0
-	return nil
 }
 
-// take returns the value and counts a mistyped one under the API's name of the field. It clears the field, so that the
-// next element of a list can be decoded into it.
-func (f *field[T]) take(name string, unparsable map[string]int) (value Optional[T]) {
-	if f.Set {
-		value = f.Optional
+// scalar decodes a value of one of these kinds, by default of any, that parse takes.
+func scalar(parse func(content []byte) bool, kinds ...jsontext.Kind) value {
+	return func(d *decoder) error {
+		raw, err := d.ReadValue()
+		if err != nil || raw.Kind() == jsontext.KindNull {
+			return err
+		}
+		if (kinds == nil || slices.Contains(kinds, raw.Kind())) && parse(unquote(raw)) {
+			return nil
+		}
+		field := d.StackPointer()
+		if in, _ := d.StackIndex(d.StackDepth()); in == jsontext.KindBeginArray {
+			field = field.Parent() // an element counts for its list
+		}
+		d.unparsable[field.LastToken()]++
+		return nil
 	}
-	if f.mistyped {
-		unparsable[name]++
-	}
-	f.Set, f.mistyped = false, false
-	return value
+}
+
+// mistyped skips a value and, unless it is null, counts it.
+func mistyped(d *decoder) error { return scalar(func([]byte) bool { return false })(d) }
+
+// text decodes a string of at most maxText bytes, or a number: IDs and versions have been both.
+func text(to *string) value {
+	var last string // most elements of a list repeat some texts
+	return scalar(func(content []byte) bool {
+		if last != string(content) {
+			last = Clean(string(content), maxText)
+		}
+		*to = last
+		return true
+	}, jsontext.KindString, jsontext.KindNumber)
+}
+
+// secret decodes a string of any length that can be the value of a header.
+func secret(to *string) value {
+	return scalar(func(content []byte) bool {
+		valid := validHeaderValue(string(content))
+		if valid {
+			*to = string(content)
+		}
+		return valid
+	}, jsontext.KindString)
+}
+
+// optional decodes a value that parse understands. An empty string is absent.
+func optional[T any](to *Optional[T], parse func(content []byte) (T, bool)) value {
+	return scalar(func(content []byte) bool {
+		content = bytes.TrimSpace(content)
+		parsed, valid := parse(content)
+		if valid {
+			*to = some(parsed)
+		}
+		return valid || len(content) == 0
+	})
 }
 
 // unquote returns the content of a string, and any other value as it was sent. The result may alias raw.
@@ -132,8 +190,11 @@ func parseNumber(content []byte) (float64, bool) {
 	return value, true
 }
 
-// isCount reports whether a number can say how many there are of something.
-func isCount(value float64) bool { return value >= 0 && value == math.Trunc(value) }
+// parseCount parses a number that can say how many there are of something.
+func parseCount(content []byte) (float64, bool) {
+	value, ok := parseNumber(content)
+	return value, ok && value >= 0 && value == math.Trunc(value)
+}
 
 // parseBool parses true and false; an older example has them as strings.
 func parseBool(content []byte) (value, ok bool) {
@@ -150,55 +211,4 @@ func parseTime(content []byte) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-// object is a JSON object. Any other value is skipped.
-type object[T any] struct{ value T }
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (o *object[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	*o = object[T]{}
-	if dec.PeekKind() != jsontext.KindBeginObject {
-		return dec.SkipValue()
-	}
-	return json.UnmarshalDecode(dec, &o.value)
-}
-
-// list is a JSON array. Any other value is skipped.
-type list[T any] struct {
-	items  []T
-	kind   jsontext.Kind                     // of the value that was sent; 0 if there was none
-	decode func(*jsontext.Decoder, *T) error // decodes an element; nil if T does so itself
-}
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (l *list[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	l.items = l.items[:0] // the last of duplicate names counts
-	if l.kind = dec.PeekKind(); l.kind != jsontext.KindBeginArray {
-		return dec.SkipValue()
-	}
-	decode := l.decode
-	if decode == nil {
-		decode = func(dec *jsontext.Decoder, item *T) error { return json.UnmarshalDecode(dec, item) }
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != jsontext.KindEndArray {
-		n := len(l.items)
-		if n == maxElements {
-			return errLongList
-		}
-		l.items = append(l.items, *new(T))
-		if err := decode(dec, &l.items[n]); err != nil {
-			return err
-		}
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// mistyped reports whether a value of another kind than documented was sent.
-func mistyped(sent, documented jsontext.Kind) bool {
-	return sent != documented && sent != jsontext.KindNull && sent != 0
 }

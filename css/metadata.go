@@ -133,39 +133,32 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool,
 func (p *podIdentity) input(context.Context) (string, error) { return "", nil }
 func (p *podIdentity) backOff(error, int) time.Duration      { return metadataBackOff }
 
-// ecsKeys and podKeys are temporary keys as the metadata service and CCE pod identity write them.
-type ecsKeys struct {
-	AccessKey     field[secret]    `json:"access"`
-	SecretKey     field[secret]    `json:"secret"`
-	SecurityToken field[secret]    `json:"securitytoken"`
-	Expires       field[time.Time] `json:"expires_at"`
-}
-
-type podKeys struct {
-	AccessKey     field[secret]    `json:"accessKeyId"`
-	SecretKey     field[secret]    `json:"secretAccessKey"`
-	SecurityToken field[secret]    `json:"securityToken"`
-	Expires       field[time.Time] `json:"expiration"`
-}
-
-// parseKeys decodes temporary keys in either form, because that of pod identity is not documented.
+// parseKeys decodes temporary keys in the form of either service, because that of pod identity is not documented.
 func parseKeys(body []byte) (issued, error) {
-	var answer struct {
-		ECS object[ecsKeys] `json:"credential"`
-		Pod object[podKeys] `json:"credentials"`
-	}
-	if err := decode(body, &answer); err != nil {
+	var ecs, pod issued
+	var ecsExpires, podExpires Optional[time.Time]
+	_, err := decode(body, object{
+		"credential": object{
+			"access":        secret(&ecs.AccessKey),
+			"secret":        secret(&ecs.SecretKey),
+			"securitytoken": secret(&ecs.SecurityToken),
+			"expires_at":    optional(&ecsExpires, parseTime),
+		}.decode,
+		"credentials": object{
+			"accessKeyId":     secret(&pod.AccessKey),
+			"secretAccessKey": secret(&pod.SecretKey),
+			"securityToken":   secret(&pod.SecurityToken),
+			"expiration":      optional(&podExpires, parseTime),
+		}.decode,
+	})
+	ecs.expires, pod.expires = ecsExpires.Value, podExpires.Value
+	switch {
+	case err != nil:
 		return issued{}, err
-	}
-	for _, k := range []ecsKeys{ecsKeys(answer.Pod.value), answer.ECS.value} {
-		c := Credentials{
-			AccessKey:     string(k.AccessKey.Value),
-			SecretKey:     string(k.SecretKey.Value),
-			SecurityToken: string(k.SecurityToken.Value),
-		}
-		if c.usable() {
-			return issued{c, k.Expires.Value}, nil
-		}
+	case ecs.usable():
+		return ecs, nil
+	case pod.usable():
+		return pod, nil
 	}
 	return issued{}, errors.New("the answer holds no access key and secret key")
 }

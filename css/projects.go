@@ -4,12 +4,9 @@ package css
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 const opProjects = "projects"
@@ -88,22 +85,15 @@ func (c *Client) KnownProjectID() string {
 
 // parseProjects returns the IDs of the projects of that name.
 func parseProjects(body []byte, name string) (ids []string, err error) {
-	var page struct {
-		Projects list[object[struct {
-			ID   field[string] `json:"id"`
-			Name field[string] `json:"name"`
-		}]] `json:"projects"`
-	}
-	if err := decode(body, &page); err != nil {
-		return nil, err
-	}
-	if page.Projects.kind != jsontext.KindBeginArray {
-		return nil, errors.New("the body has no list of projects")
-	}
-	for _, item := range page.Projects.items {
-		if id := item.value.ID.Value; id != "" && item.value.Name.Value == name {
+	var id, called string
+	project := object{"id": text(&id), "name": text(&called)}
+	_, err = decode(body, object{"projects": list(func(d *decoder) error {
+		id, called = "", ""
+		err := project.decode(d)
+		if id != "" && called == name {
 			ids = append(ids, id)
 		}
-	}
-	return ids, nil
+		return err
+	})})
+	return ids, err
 }

@@ -103,13 +103,9 @@ func (t *tokenIssuer) body(c Credentials) []byte {
 // tokenExpiry returns token.expires_at, or zero if it is missing. An invalid body is no error: the token itself is in a
 // header.
 func tokenExpiry(body []byte) time.Time {
-	var answer struct {
-		Token object[struct {
-			ExpiresAt field[time.Time] `json:"expires_at"`
-		}] `json:"token"`
-	}
-	_ = decode(body, &answer)
-	return answer.Token.value.ExpiresAt.Value
+	var expires Optional[time.Time]
+	_, _ = decode(body, object{"token": object{"expires_at": optional(&expires, parseTime)}.decode})
+	return expires.Value
 }
 
 // input returns the password's fingerprint.
