@@ -11,14 +11,12 @@ import (
 )
 
 const (
-	// earlyPatience bounds how long a request waits for new credentials while the old ones are still valid; it waits for a
-	// quarter of the time that it has, if that is less.
+	// earlyPatience bounds the wait for new credentials while the old ones are valid; so does a quarter of a request's time.
 	earlyPatience = 2 * time.Second
 	// A failed early renewal is retried after a quarter of the remaining life, within these bounds.
 	earlyRetryFrom = time.Second
 	earlyRetryTo   = 30 * time.Second
-	// sameAgain is the shortest wait for other credentials after the same ones were issued again, as a metadata service does
-	// until it rotates them.
+	// sameAgain is the shortest wait after the same credentials were issued again: a metadata service rotates them by itself.
 	sameAgain = 10 * time.Second
 	// unknownLife is how long credentials are kept that came without an expiry.
 	unknownLife = 10 * time.Minute

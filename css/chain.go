@@ -6,16 +6,14 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
+	"sync/atomic"
 )
 
 // Chain is the source of projects that name none: the first of its sources that has credentials. A source whose credentials
 // are incomplete ends the search, because those of the next one may belong to another account.
 type Chain struct {
 	sources []CredentialSource
-
-	mu   sync.Mutex
-	last CredentialSource // that returned credentials
+	last    atomic.Pointer[CredentialSource] // that returned credentials; nil if none did
 }
 
 // NewChain returns a chain that asks the sources in this order.
@@ -23,10 +21,7 @@ func NewChain(sources ...CredentialSource) *Chain { return &Chain{sources: sourc
 
 // Credentials implements CredentialSource.
 func (c *Chain) Credentials(ctx context.Context) (Credentials, error) {
-	c.mu.Lock()
-	last := c.last
-	c.mu.Unlock()
-
+	last := c.returned()
 	var missing []string
 	for _, source := range c.sources {
 		if skip(source, last) {
@@ -36,38 +31,38 @@ func (c *Chain) Credentials(ctx context.Context) (Credentials, error) {
 		var none errNone
 		switch {
 		case err == nil:
-			c.setLast(source)
+			c.last.Store(&source)
 			return credentials, nil
 		case ctx.Err() != nil:
 			return Credentials{}, err
 		case !errors.As(err, &none):
-			c.setLast(nil)
+			c.last.Store(nil)
 			return Credentials{}, err
 		}
 		missing = append(missing, none.why)
 	}
-	c.setLast(nil)
+	c.last.Store(nil)
 	return Credentials{}, errNone{strings.Join(missing, "; ")}
+}
+
+// returned is the source that returned credentials last, nil if there is none.
+func (c *Chain) returned() CredentialSource {
+	if last := c.last.Load(); last != nil {
+		return *last
+	}
+	return nil
 }
 
 // skip reports whether source is a service of this machine while another one returns credentials already: asking takes a
 // while where there is none.
 func skip(source, last CredentialSource) bool {
-	_, service := source.(*cache)
-	_, served := last.(*cache)
-	return service && served && source != last
-}
-
-func (c *Chain) setLast(source CredentialSource) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last = source
+	service, ok := source.(*cache)
+	served, has := last.(*cache)
+	return ok && has && service != served
 }
 
 // Invalidate implements CredentialSource: it tells the source that the credentials came from.
 func (c *Chain) Invalidate(rejected Credentials, certain bool) bool {
-	c.mu.Lock()
-	last := c.last
-	c.mu.Unlock()
+	last := c.returned()
 	return last == nil || last.Invalidate(rejected, certain)
 }

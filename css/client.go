@@ -28,10 +28,8 @@ import (
 )
 
 const (
-	// maxBody is how many bytes of an answer are read: a full page of 1,000 connections has about a quarter of a megabyte.
-	maxBody = 16 << 20
-	// maxKept is how large a buffer may be to be used again.
-	maxKept = 1 << 20
+	maxBody = 16 << 20 // of an answer; a page of 1,000 connections has about a quarter of a megabyte
+	maxKept = 1 << 20  // of a buffer that is used again
 )
 
 // Exchange describes one request and its answer.
@@ -137,12 +135,6 @@ func background(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 30*time.Second)
 }
 
-// get sends a request and returns the body of its 200, retrying as Retry allows. Errors are of the type *Error.
-func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
-	a, err := c.call(ctx, r)
-	return a.body, err
-}
-
 // call sends a request and returns its answer, retrying as Retry allows, and once with other credentials if those that
 // were rejected can be replaced. Errors are of the type *Error.
 func (c *Client) call(ctx context.Context, r request) (reply, error) {
@@ -158,7 +150,7 @@ func (c *Client) call(ctx context.Context, r request) (reply, error) {
 			continue
 		}
 		wait, again := c.options.Retry.after(ctx, try, err)
-		if !again || !sleep(ctx, wait) {
+		if !again || !Sleep(ctx, wait) {
 			return reply{}, err // what went wrong, not that the wait was cut short
 		}
 	}
@@ -275,8 +267,10 @@ func (c *Client) exchange(ctx context.Context, r request, req *http.Request, cre
 		var wait time.Duration
 		wait, err.suspicious = c.throttle.recordThrottled(r, start, err.retryAfter)
 		err.retryAfter = some(wait)
-	case verdictOf(a.status, err) == accepted:
-		c.throttle.recordSuccess(r)
+	default:
+		if accepted, _ := verdict(a.status, err); accepted {
+			c.throttle.recordSuccess(r)
+		}
 	}
 	if err != nil {
 		err.sent = true

@@ -52,12 +52,12 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			query.Set("offset", strconv.Itoa(received+1))
 		}
 		bounded, cancel := background(ctx)
-		body, err := c.get(bounded, request{operation: opClusters, path: []string{"clusters"}, query: query})
+		answer, err := c.call(bounded, request{operation: opClusters, path: []string{"clusters"}, query: query})
 		cancel()
 		if err != nil {
 			return nil, err
 		}
-		page, total, err := parseClusters(body)
+		page, total, err := parseClusters(answer.body)
 		if err != nil {
 			return nil, decodeError(opClusters, err.Error())
 		}

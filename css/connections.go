@@ -72,7 +72,7 @@ type ConnectionList struct {
 	Permissions  Optional[[]Permission]
 	Unparsable   map[string]int // the number of mistyped values by the API's field name
 
-	answer [sha256.Size]byte // the hash of the answer, if there was only one page
+	hash [sha256.Size]byte // of the answer, if there was only one page
 }
 
 // Truncated reports whether fewer connections were listed than the API reports, or the list ends early.
@@ -182,7 +182,7 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		}
 		r := connectionsRequest(clusterID)
 		r.query, r.into, r.reserved = query, buffer, pages == 1
-		body, err := c.get(ctx, r)
+		answer, err := c.call(ctx, r)
 		switch e := (*Error)(nil); {
 		case err == nil:
 		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
@@ -194,22 +194,22 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			return nil, err
 		}
 
-		answer := sha256.Sum256(body)
-		if pages == 1 && last != nil && last.answer == answer {
+		hash := sha256.Sum256(answer.body)
+		if pages == 1 && last != nil && last.hash == hash {
 			return last, nil
 		}
-		page, err := parseConnections(body)
+		page, err := parseConnections(answer.body)
 		if err != nil {
 			failed := decodeError(opConnections, err.Error())
 			failed.sent = true
 			return nil, failed
 		}
 		received += len(page.Connections)
-		size += len(body)
+		size += len(answer.body)
 		fresh := list.add(page, seen)
 		if !list.more(fresh) {
 			if pages == 1 {
-				list.answer = answer
+				list.hash = hash
 			}
 			return list, nil
 		}

@@ -45,7 +45,7 @@ func Reasons() []Reason {
 	}
 }
 
-// Codes of the API that change what is done.
+// Codes of the API with a meaning of their own.
 const (
 	codeServiceOff    = "CSS.5182" // the cluster's VPC endpoint service is disabled
 	codeNoPermission  = "CSS.0051" // denied, arrives as 400
@@ -392,7 +392,7 @@ func timeoutError(operation, waitedFor string, cause error) *Error {
 	return &Error{Reason: ReasonTimeout, Operation: operation, Message: "timed out waiting for " + waitedFor, Err: cause}
 }
 
-// NewTimeoutError returns the error of a cluster that could not be read because a deadline passed while waiting.
+// NewTimeoutError returns the error of a cluster that was not read because a deadline passed while waiting.
 func NewTimeoutError(waitedFor string, cause error) *Error {
 	return timeoutError(opConnections, waitedFor, cause)
 }

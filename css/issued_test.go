@@ -310,9 +310,9 @@ func TestMachineWithoutProxy(t *testing.T) {
 func (l *cache) transport() *http.Transport {
 	switch i := l.issuer.(type) {
 	case *ecsAgency:
-		return i.machine.transport
+		return i.transport
 	case *podIdentity:
-		return i.machine.transport
+		return i.transport
 	}
 	return nil
 }

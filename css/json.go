@@ -16,10 +16,8 @@ import (
 )
 
 const (
-	// maxText is the maximum length of a string field in bytes; longer values are truncated.
-	maxText = 1024
-	// maxElements is the maximum length of a list, because tiny elements take many times their size in memory.
-	maxElements = 100_000
+	maxText     = 1024    // bytes of a text; longer ones are truncated
+	maxElements = 100_000 // of a list: tiny elements take many times their size in memory
 )
 
 // Optional is a value that the API may not have sent: absent is not zero.

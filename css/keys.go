@@ -14,8 +14,8 @@ import (
 const (
 	// trustFor is how long an accepted request vouches for its key.
 	trustFor = 3 * time.Second
-	// tryPatience is how long other requests wait for the answer to a single try. The gateway rejects a key within
-	// milliseconds, so a request without an answer after this time has passed it and hangs behind it.
+	// tryPatience is how long other requests wait for a single try. The gateway rejects a key within milliseconds, so a
+	// request without an answer after this time hangs behind it.
 	tryPatience = time.Second
 	// maxRefusals in a row pause a key. The cloud locks a key after five.
 	maxRefusals  = 3
@@ -30,8 +30,7 @@ const (
 //
 // A burst of requests with one key starts with a single try; the others follow once it was accepted, or has had no answer for
 // a second. After a refusal, requests are single tries again until one is accepted. The third refusal in a row pauses the key
-// for a minute, doubling up to 15. The same holds within each project, so that one whose requests are refused while those of
-// others with the same key are accepted is paused alone.
+// for a minute, doubling up to 15. The same holds within each project: one that is refused alone is paused alone.
 type Keys struct {
 	mu   sync.Mutex
 	keys map[[sha256.Size]byte]*key
@@ -50,7 +49,7 @@ type key struct {
 	usedAt    time.Time
 }
 
-// keyProject is what is known of a key within one project.
+// keyProject is the same within one project.
 type keyProject struct {
 	trust
 	waiting int
@@ -164,7 +163,7 @@ func (k *key) allowsTry(p *keyProject, now time.Time) bool {
 	return true
 }
 
-// startTry makes p the single try. Until it is sent, its connection may take as long as a dial.
+// startTry makes p the single try. Until it has a connection, that may take as long as a dial.
 func (t *trust) startTry(p *permit) {
 	t.try = p
 	if p.start.Sub(t.triesSince) >= tryPatience+trustFor {
@@ -230,15 +229,15 @@ func (p *permit) release(status int, err *Error) {
 			t.triesSince = now.Add(-tryPatience)
 		}
 	}
-	switch verdict := verdictOf(status, err); {
-	case verdict == refused:
+	switch accepted, refused := verdict(status, err); {
+	case refused:
 		k.refusedAt = now
 		k.refuse(p.start, now, err)
 		p.project.refuse(p.start, now, err)
 		for _, other := range k.projects {
 			other.acceptedAt, other.triesSince = time.Time{}, time.Time{}
 		}
-	case verdict == accepted && !p.start.Before(k.refusedAt): // an older request says nothing about the key as it is now
+	case accepted && !p.start.Before(k.refusedAt): // an older request says nothing about the key as it is now
 		k.trust = trust{acceptedAt: now, try: k.try}
 		p.project.trust = trust{acceptedAt: now, try: p.project.try}
 		k.proven = true
@@ -283,23 +282,11 @@ func (k *key) paused(operation string, p *keyProject, now time.Time) error {
 	return nil
 }
 
-// verdict is what an answer says about the credentials that its request was sent with.
-type verdict int
-
-const (
-	undecided verdict = iota // no answer, or one that may have been given before the credentials were checked
-	accepted
-	refused
-)
-
-// verdictOf judges an answer; err is nil after a success.
-func verdictOf(status int, err *Error) verdict {
-	switch {
-	case err != nil && err.Reason == ReasonAuth:
-		return refused
-	case status >= 200 && status < 300,
-		status >= 400 && status < 500 && status != http.StatusTooManyRequests:
-		return accepted
+// verdict judges the credentials of a request by its answer, whose err is nil after a success. It is neither accepted nor
+// refused if the answer may have been given before they were checked.
+func verdict(status int, err *Error) (accepted, refused bool) {
+	if err != nil && err.Reason == ReasonAuth {
+		return false, true
 	}
-	return undecided
+	return status >= 200 && status < 300 || status >= 400 && status < 500 && status != http.StatusTooManyRequests, false
 }

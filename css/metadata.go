@@ -21,10 +21,8 @@ const (
 	metadataTimeout   = 3 * time.Second
 	metadataTokenLife = 6 * time.Hour // the longest that the service allows
 	maxMetadata       = 64 << 10
-	// metadataBackOff is how long a machine's services are not asked again after they returned no credentials.
-	metadataBackOff = 15 * time.Second
-	// metadataPause is the wait before the second try.
-	metadataPause = 200 * time.Millisecond
+	metadataPause     = 200 * time.Millisecond // before the second try
+	metadataBackOff   = 15 * time.Second       // after both failed
 )
 
 // errNone is the error of a source without credentials, after which the next one is tried.
@@ -36,18 +34,18 @@ func (e errNone) Error() string { return "no credentials: " + e.why }
 // a metadata token (PUT /meta-data/latest/api/token), then GET /openstack/latest/securitykey. Older services know no such
 // tokens. No proxy is used.
 func NewECSAgency(address string) CredentialSource {
-	return newCache(&ecsAgency{address: address, machine: newMachine()})
+	return newCache(&ecsAgency{newMachine(), address})
 }
 
 type ecsAgency struct {
+	machine
 	address string
-	machine machine
 }
 
 func (e *ecsAgency) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, e.issueOnce) }
 
 func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, err error) {
-	status, token, err := e.machine.ask(ctx, http.MethodPut, e.address+"/meta-data/latest/api/token", "",
+	status, token, err := e.ask(ctx, http.MethodPut, e.address+"/meta-data/latest/api/token", "",
 		"X-Metadata-Token-Ttl-Seconds", strconv.Itoa(int(metadataTokenLife.Seconds())))
 	token = bytes.TrimSpace(token)
 	switch {
@@ -59,7 +57,7 @@ func (e *ecsAgency) issueOnce(ctx context.Context) (keys issued, passing bool, e
 	default:
 		return issued{}, busy(status), e.missing(fmt.Sprintf("gives no token: HTTP %d", status))
 	}
-	status, body, err := e.machine.ask(ctx, http.MethodGet, e.address+"/openstack/latest/securitykey", "",
+	status, body, err := e.ask(ctx, http.MethodGet, e.address+"/openstack/latest/securitykey", "",
 		"X-Metadata-Token", string(token))
 	switch {
 	case err != nil:
@@ -79,9 +77,6 @@ func (e *ecsAgency) missing(what string) error {
 	return errNone{"the metadata service at " + e.address + " " + what}
 }
 
-func (e *ecsAgency) input(context.Context) (string, error) { return "", nil }
-func (e *ecsAgency) backOff(error, int) time.Duration      { return metadataBackOff }
-
 // The variables of CCE pod identity.
 const (
 	podAddress   = "HC_CONTAINER_CREDENTIALS_FULL_URI"
@@ -92,12 +87,12 @@ const (
 // HC_CONTAINER_CREDENTIALS_FULL_URI, authorized by the content of the file that HC_CONTAINER_AUTHORIZATION_TOKEN_FILE
 // names, which is read again each time. No proxy is used.
 func NewPodIdentity(lookup func(key string) (value string, ok bool)) CredentialSource {
-	return newCache(&podIdentity{lookup: lookup, machine: newMachine()})
+	return newCache(&podIdentity{newMachine(), lookup})
 }
 
 type podIdentity struct {
-	lookup  func(key string) (string, bool)
-	machine machine
+	machine
+	lookup func(key string) (string, bool)
 }
 
 func (p *podIdentity) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, p.issueOnce) }
@@ -116,7 +111,7 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool,
 	case token == "" || !validHeaderValue(token):
 		return issued{}, false, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
 	}
-	status, body, err := p.machine.ask(ctx, http.MethodPost, address, "{}", "Authorization", token)
+	status, body, err := p.ask(ctx, http.MethodPost, address, "{}", "Authorization", token)
 	switch {
 	case err != nil:
 		return issued{}, errors.Is(err, errBroken), fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
@@ -129,9 +124,6 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, passing bool,
 	}
 	return keys, false, nil
 }
-
-func (p *podIdentity) input(context.Context) (string, error) { return "", nil }
-func (p *podIdentity) backOff(error, int) time.Duration      { return metadataBackOff }
 
 // parseKeys decodes temporary keys in the form of either service, because that of pod identity is not documented.
 func parseKeys(body []byte) (issued, error) {
@@ -166,7 +158,7 @@ func parseKeys(body []byte) (issued, error) {
 // retryOnce asks once more a moment later after a failure that may be temporary.
 func retryOnce(ctx context.Context, issue func(context.Context) (keys issued, passing bool, err error)) (issued, error) {
 	keys, passing, err := issue(ctx)
-	if passing && sleep(ctx, metadataPause) {
+	if passing && Sleep(ctx, metadataPause) {
 		keys, _, err = issue(ctx)
 	}
 	return keys, err
@@ -186,6 +178,9 @@ func newMachine() machine {
 		DisableKeepAlives: true, // once an hour
 	}}
 }
+
+func (machine) input(context.Context) (string, error) { return "", nil }
+func (machine) backOff(error, int) time.Duration      { return metadataBackOff }
 
 // ask sends a request with one header, if its value is not empty. Its error holds neither the address nor the header.
 func (m machine) ask(ctx context.Context, method, address, body, header, value string) (status int, answer []byte, err error) {

@@ -55,7 +55,7 @@ func (c *Client) lookupBackOff() time.Duration {
 func (c *Client) lookUp(ctx context.Context) (string, error) {
 	ctx, cancel := background(ctx)
 	defer cancel()
-	body, err := c.get(ctx, request{
+	answer, err := c.call(ctx, request{
 		operation: opProjects,
 		endpoint:  c.options.IAMEndpoint,
 		path:      []string{"v3", "projects"},
@@ -64,7 +64,7 @@ func (c *Client) lookUp(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ids, err := parseProjects(body, c.options.Region)
+	ids, err := parseProjects(answer.body, c.options.Region)
 	if err != nil {
 		return "", decodeError(opProjects, err.Error())
 	}

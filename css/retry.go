@@ -14,7 +14,7 @@ import (
 // passed; never after an answer that would be given again.
 type Retry struct {
 	Tries int           // at most, the first one included
-	Base  time.Duration // the wait before the second try, doubled for each further one; jittered to between half and all of it
+	Base  time.Duration // the wait before the second try, doubled for each further one, and jittered
 	Limit time.Duration // of one wait, unless the server asks for more
 }
 
@@ -47,8 +47,8 @@ func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bo
 	return wait, true
 }
 
-// sleep waits for d, and reports whether ctx has not ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d, and reports whether ctx has not ended meanwhile.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -14,8 +14,7 @@ const (
 	longestRetryAfter  = 15 * time.Minute
 	// longestBackOff bounds the back-off from a target whose 429s have no Retry-After; it starts at shortestRetryAfter.
 	longestBackOff = time.Minute
-	// maxThrottled targets in a row make the project suspect.
-	maxThrottled = 3
+	maxThrottled   = 3 // targets in a row make the project suspect
 )
 
 // throttle remembers what the gateway throttled within one project: the connections of a cluster, the cluster list, a

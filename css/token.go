@@ -100,8 +100,7 @@ func (t *tokenIssuer) body(c Credentials) []byte {
 	return body
 }
 
-// tokenExpiry returns token.expires_at, or zero if it is missing. An invalid body is no error: the token itself is in a
-// header.
+// tokenExpiry returns token.expires_at, or zero. An invalid body is ignored: the token itself is in a header.
 func tokenExpiry(body []byte) time.Time {
 	var expires Optional[time.Time]
 	_, _ = decode(body, object{"token": object{"expires_at": optional(&expires, parseTime)}.decode})

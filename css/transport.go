@@ -16,8 +16,7 @@ const (
 	// pingTimeout: a connection that died silently costs no more than one scrape.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
-	// idleTimeout outlasts the usual intervals between scrapes.
-	idleTimeout = 3 * time.Minute
+	idleTimeout = 3 * time.Minute // outlasts the usual intervals between scrapes
 	// maxFailures in a row close the idle connections, so that the endpoint's address is looked up again, but not more often
 	// than every closeInterval.
 	maxFailures   = 3

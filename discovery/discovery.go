@@ -187,11 +187,11 @@ func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 			return
 		case err == nil:
 			wait = p.firstRetry()
-			if !sleep(ctx, jitter(p.Search.RefreshInterval)) {
+			if !css.Sleep(ctx, jitter(p.Search.RefreshInterval)) {
 				return
 			}
 		default:
-			if !sleep(ctx, jitter(wait)) {
+			if !css.Sleep(ctx, jitter(wait)) {
 				return
 			}
 			wait = min(2*wait, p.interval())
@@ -307,16 +307,4 @@ func union(clusters, more []css.Cluster) []css.Cluster {
 // jitter returns d plus or minus 10%, so that refreshes spread.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
-}
-
-// sleep reports whether it has waited for d, false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
