@@ -214,7 +214,7 @@ func (c *Client) try(ctx context.Context, r request) (reply, Credentials, error)
 		err = timeoutError(r.operation, "other requests", context.DeadlineExceeded)
 	}
 	if err != nil {
-		permit.release(0, nil)
+		permit.release(notSent, nil)
 		return reply{}, credentials, err
 	}
 	if r.operation != opToken { // the check of a password may take longer than tryPatience

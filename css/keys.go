@@ -16,13 +16,12 @@ const (
 	trustFor = 3 * time.Second
 	// tryPatience is how long other requests wait for a single try. The gateway rejects a key within milliseconds, so a
 	// request without an answer after this time hangs behind it.
-	tryPatience = time.Second
-	// maxRefusals in a row pause a key. The cloud locks a key after five.
-	maxRefusals  = 3
+	tryPatience  = time.Second
+	maxRefusals  = 3 // in a row pause a key; the cloud locks it after five
 	firstPause   = time.Minute
 	longestPause = 15 * time.Minute
-	// keyMemory is how long an unused key is remembered: temporary keys change every hour.
-	keyMemory = 2 * time.Hour
+	keyMemory    = 2 * time.Hour // of an unused key: temporary ones change every hour
+	notSent      = -1            // the status of a request that was not sent after all
 )
 
 // Keys keeps the cloud from locking access keys, tokens and passwords. One Keys serves all clients of a process, because
