@@ -95,7 +95,7 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 		}
 	}
 	slices.SortFunc(clusters, func(a, b cluster) int { return slices.Compare(a.labels[:], b.labels[:]) })
-
+	sameID := len(slices.CompactFunc(slices.Clone(clusters), func(a, b cluster) bool { return a.labels[0] == b.labels[0] })) < len(clusters)
 	rows := make([][]*dto.Metric, len(table))
 	for i := range rows {
 		parts := make([][]*dto.Metric, len(clusters))
@@ -103,7 +103,9 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 			parts[j] = clusters[j].rows[i]
 		}
 		rows[i] = slices.Concat(parts...)
-		slices.SortFunc(rows[i], compareLabels)
+		if sameID || table[i].places[0] > 0 { // otherwise they are sorted by cluster_id already
+			slices.SortFunc(rows[i], compareLabels)
+		}
 	}
 	return rows
 }

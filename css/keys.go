@@ -246,7 +246,6 @@ func (p *permit) release(status int, err *Error) {
 	k.wake()
 }
 
-// wake lets all waiting requests look again.
 func (k *key) wake() {
 	close(k.changed)
 	k.changed = make(chan struct{})
