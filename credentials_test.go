@@ -64,7 +64,7 @@ func (v *vault) key(name string) simulator.Key {
 	return simulator.Key{Access: "ACCESS-KEY-" + name, Secret: "secret-key-of-" + name}
 }
 
-// accept makes the cloud accept only these keys.
+// accept configures the cloud to accept only these keys.
 func (v *vault) accept(names ...string) {
 	p := simulator.Project{Name: "production", Region: "cn-north-4", ID: "p1"}
 	for _, name := range names {

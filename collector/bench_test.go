@@ -63,7 +63,7 @@ func perSeries(b *testing.B, series int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
 }
 
-// BenchmarkFamilies makes the families of n clusters with m connections each, from unchanged or new lists.
+// BenchmarkFamilies builds the families of n clusters with m connections each, from unchanged or new lists.
 func BenchmarkFamilies(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
 		for _, lists := range []string{"unchanged", "changed"} {
@@ -83,7 +83,7 @@ func BenchmarkFamilies(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode makes the families of an unchanged list and encodes them.
+// BenchmarkEncode builds the families of an unchanged list and encodes them.
 func BenchmarkEncode(b *testing.B) {
 	c := shown(outcomesOf(1, 1000))
 	series := count(c)
@@ -103,7 +103,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkRegistry makes the families of an unchanged list through a registry, and encodes them as text.
+// BenchmarkRegistry gathers the families of an unchanged list from a registry and encodes them as text.
 func BenchmarkRegistry(b *testing.B) {
 	c := shown(outcomesOf(1, 1000))
 	series := count(c)

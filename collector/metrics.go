@@ -188,7 +188,7 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.fullName(), m.help, append(clusterLabels(), m.labels...), nil)
 }
 
-// perCluster makes one sample if there is a list to show and value returns true.
+// perCluster returns one sample if there is a list to show and value returns true.
 func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		if v.shown == nil {
@@ -201,7 +201,7 @@ func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	}
 }
 
-// perConnection makes one sample per connection for which value returns true.
+// perConnection returns one sample for each connection for which value returns true.
 func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		samples := make([]sample, 0, len(v.connections))

@@ -84,7 +84,7 @@ func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
 	return rows
 }
 
-// builder makes the metrics of one cluster, which share equal label pairs and values to save memory.
+// builder builds the metrics of one cluster; equal label pairs and values are shared to save memory.
 type builder struct {
 	cluster []*dto.LabelPair             // in the order of clusterLabels
 	pairs   map[[2]string]*dto.LabelPair // by name and value

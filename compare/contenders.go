@@ -179,7 +179,7 @@ func (b *bench) exporter(ctx context.Context, c *cloud, path string, ids ...stri
 	return start(ctx, listening, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 }
 
-// jsonConfig makes one series with six labels for each connection.
+// jsonConfig configures one series with six labels for each connection.
 const jsonConfig = `modules:
   default:
     headers: {X-Auth-Token: %s}

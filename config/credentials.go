@@ -176,7 +176,7 @@ func MetadataAddress(env Environment) string {
 	return "http://169.254.169.254"
 }
 
-// isPath tells the path of a profile file from the name of a section.
+// isPath reports whether a profile is the path of a file rather than the name of a section.
 func isPath(name Secret) bool {
 	return strings.ContainsAny(string(name), "/"+string(filepath.Separator))
 }

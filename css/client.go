@@ -115,7 +115,7 @@ type request struct {
 	endpoint  string   // if empty it is CSS's, where all paths begin with the version and the project ID
 	path      []string // segments, unescaped
 	query     url.Values
-	// reserved says that the caller has waited for the budget of the first try.
+	// reserved means that the caller has acquired the budget of the first try.
 	reserved bool
 	// into, if not nil, is what the answer's body is read into: the body is valid until it is used again.
 	into *bytes.Buffer
@@ -278,7 +278,7 @@ func (c *Client) exchange(ctx context.Context, r request, req *http.Request, cre
 	return a, err
 }
 
-// send makes the exchange. The answer's body is complete if there is no error.
+// send sends a request and reads its answer. The body is complete if there is no error.
 func (c *Client) send(r request, req *http.Request, credentials Credentials) (reply, *Error) {
 	// Not an http.Client, which follows redirects, or at least reads where they lead: a redirect would carry the signature
 	// elsewhere.

@@ -288,7 +288,7 @@ func parseConnections(body []byte) (*ConnectionList, error) {
 	})
 	var p Permission
 	permission := object{"permission": text(&p.Text), "permission_type": text(&p.Type)}
-	permissions := list(func(d *decoder) error { // one of an unknown shape stays an entry, though it names nobody
+	permissions := list(func(d *decoder) error { // one of an unknown shape is still an entry, although it names no account
 		p = Permission{}
 		err := permission.decode(d)
 		l.Permissions.Value = append(l.Permissions.Value, p)

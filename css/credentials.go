@@ -34,7 +34,7 @@ func (Credentials) LogValue() slog.Value { return slog.StringValue("<credentials
 // MarshalText hides the content from JSON and YAML.
 func (Credentials) MarshalText() ([]byte, error) { return []byte("<credentials>"), nil }
 
-// fingerprint tells credentials apart without keeping them.
+// fingerprint identifies credentials without storing them.
 func (c Credentials) fingerprint() [sha256.Size]byte {
 	text := make([]byte, 0, 512) // on the stack: it is called for each request
 	for _, part := range []string{c.AccessKey, c.SecretKey, c.SecurityToken, c.AuthToken} {

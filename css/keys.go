@@ -54,7 +54,7 @@ type keyProject struct {
 	waiting int
 }
 
-// trust says whether requests may be sent together.
+// trust is whether requests may be sent concurrently.
 type trust struct {
 	acceptedAt time.Time // zero after a refusal
 	try        *permit   // the single try under way, nil if there is none
@@ -170,7 +170,7 @@ func (t *trust) startTry(p *permit) {
 	}
 }
 
-// wait gives up the lock until the key's state changes, time changes what is allowed, or ctx ends.
+// wait releases the lock until the key's state changes, time changes what is allowed, or ctx ends.
 func (k *Keys) wait(ctx context.Context, key *key, p *keyProject, now time.Time) error {
 	changed, timer := key.changed, time.NewTimer(min(key.nextChange(now), p.nextChange(now)))
 	defer timer.Stop()

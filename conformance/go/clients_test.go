@@ -213,7 +213,7 @@ func (c *client) version(t *testing.T) string {
 	return strings.TrimPrefix(said.Version, "v")
 }
 
-// ask makes a call with the key for its project.
+// ask sends a request with the key for its project.
 func (c *client) ask(t *testing.T, r request) answer {
 	t.Helper()
 	line := c.line(t, fleet.Given(r.Project), r)
@@ -226,7 +226,7 @@ func (c *client) ask(t *testing.T, r request) answer {
 	return a
 }
 
-// line makes a call and returns the result as JSON.
+// line sends a request and returns the result as JSON.
 func (c *client) line(t *testing.T, key simulator.Key, r request) []byte {
 	t.Helper()
 	p := c.processes[key]
