@@ -60,19 +60,19 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint at it
 
 .PHONY: soak
 soak: ## Scrape a faulty fleet for SOAK (5m) and check for leaks
-	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^(TestSoak|TestPausedKeyRecovers)$$' -v .
+	CSS_VPCEP_SOAK=$(SOAK) go test -race -count=1 -timeout 1h -run '^(TestSoak|TestPausedKeyRecovers)$$' -v ./internal/app
 
 .PHONY: e2e
 e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run end-to-end tests with real Prometheus servers (needs Debian's prometheus, prometheus-alertmanager and chromium)
-	CSS_VPCEP_PROMETHEUS_DIRS=$(<D) go test -tags e2e -count=1 ./e2e
+	CSS_VPCEP_PROMETHEUS_DIRS=$(<D) go test -tags e2e -count=1 ./test/e2e
 
 .PHONY: conformance
 conformance: ## Compare the vendor's SDKs, the simulator and the exporter (needs python3, a JDK and mvn)
-	conformance/run
+	test/conformance/run
 
 .PHONY: conformance-page
 conformance-page: ## Update the tables of docs/conformance.md
-	CSS_VPCEP_CONFORMANCE_WRITE=1 conformance/run
+	CSS_VPCEP_CONFORMANCE_WRITE=1 test/conformance/run
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
@@ -101,7 +101,7 @@ benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks wit
 
 .PHONY: compare
 compare: ## Compare the exporter with json_exporter (if in PATH) and others, as processes; flags in COMPARE
-	go run ./compare $(COMPARE)
+	go run ./test/compare $(COMPARE)
 
 .PHONY: demo
 demo: ## Run the exporter against a simulated cloud on http://127.0.0.1:10247/

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/css"
-	"css_vpcep_exporter/simulator"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/simulator"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"

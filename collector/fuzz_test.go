@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 )
 
 // FuzzFamilies compares Families with a pedantic registry for any strings and numbers, in all formats.

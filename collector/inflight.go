@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 )
 
 // inflight is one read of a cluster, shared by the scrapes that wait for it. It is cancelled when the last one leaves.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
 )

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	"golang.org/x/sync/semaphore"
 )

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/css"
-	"css_vpcep_exporter/simulator"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/simulator"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
 )

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"

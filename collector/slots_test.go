@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
 )

@@ -6,7 +6,7 @@ import (
 	"context"
 	"time"
 
-	"css_vpcep_exporter/css"
+	"css_vpcep_exporter/internal/css"
 )
 
 // Reader reads a cluster's connections; css.Client implements it.

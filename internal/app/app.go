@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package app is the program: app.go parses the flags, exporter.go wires the packages together, and demo.go starts the
+// simulated cloud of --demo.
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	stdlog "log" //nolint:depguard // to silence it
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/server"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
+	sloggokit "github.com/tjhop/slog-gokit"
+)
+
+const (
+	name          = "css_vpcep_exporter"
+	listenAddress = ":10247"
+)
+
+// Main runs the program with the arguments of the process, and returns its exit code.
+func Main() int {
+	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
+	stdlog.SetOutput(io.Discard)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
+}
+
+// flags holds the values of the command line.
+type flags struct {
+	configFile  string
+	configCheck bool
+	once        bool
+	demo        bool
+	connections bool
+	logLevel    string
+	logFormat   string
+	web         *web.FlagConfig
+	webGiven    bool // the listen address was set by the user
+	lifecycle   bool
+	server      server.Options
+}
+
+// newApp returns the command line parser, which stores the values in f.
+func newApp(f *flags) *kingpin.Application {
+	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
+	app.Version(version.Print(name))
+	app.DefaultEnvars()
+	app.HelpFlag.Short('h').NoEnvar()
+	app.VersionFlag.NoEnvar() // a variable of that name is likely to hold a version
+	app.Flag("config.file", "Path to the configuration file.").
+		Default("css_vpcep.yml").StringVar(&f.configFile)
+	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
+		BoolVar(&f.configCheck)
+	app.Flag("once", "Scrape once, write the metrics to standard output and exit: 0 if everything was read, 1 if not.").
+		BoolVar(&f.once)
+	app.Flag("demo", "Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
+		BoolVar(&f.demo)
+	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
+		Default("/metrics").StringVar(&f.server.TelemetryPath)
+	app.Flag("web.enable-lifecycle", "Reload the configuration file on POST /-/reload, as on SIGHUP.").
+		BoolVar(&f.lifecycle)
+	app.Flag("scrape.timeout", "Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
+		Default("10s").DurationVar(&f.server.Timeout)
+	app.Flag("scrape.timeout-offset", "Offset to subtract from the timeout of a request, so that the answer arrives in time.").
+		Default("500ms").DurationVar(&f.server.TimeoutOffset)
+	app.Flag("collector.connections", "Expose per-connection metrics.").
+		Default("true").BoolVar(&f.connections)
+	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
+		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").
+		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	f.web = webflag.AddFlags(app, listenAddress)
+	app.GetFlag("web.listen-address").IsSetByUser(&f.webGiven)
+	return app
+}
+
+// run runs the program and returns its exit code.
+func run(ctx context.Context, args []string, env config.Environment, stdout, stderr io.Writer) int {
+	var f flags
+	app := newApp(&f)
+	exit := -1
+	app.UsageWriter(stdout).ErrorWriter(stderr).Terminate(func(code int) {
+		if exit < 0 { // kingpin goes on parsing after --help and --version
+			exit = code
+		}
+	})
+	_, err := app.Parse(args)
+	switch {
+	case exit >= 0:
+		return exit
+	case err == nil:
+		err = f.server.Validate()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %s, try --help\n", name, err)
+		return 1
+	}
+	logger := newLogger(stderr, f.logLevel, f.logFormat)
+
+	load := func() (*config.Config, error) { return config.Load(f.configFile, env) }
+	if f.demo {
+		cloud, err := startDemo(ctx)
+		if err != nil {
+			logger.Error("Starting the simulated cloud failed", "err", err)
+			return 1
+		}
+		defer cloud.stop()
+		load = cloud.config
+	}
+	if f.configCheck {
+		return check(f.configFile, load, stdout)
+	}
+
+	e := newExporter(&f, load, env, logger)
+	defer e.close()
+	if e.reload() != nil {
+		return 1 // logged by reload
+	}
+	if f.once {
+		return e.once(ctx, stdout)
+	}
+	return e.serve(ctx)
+}
+
+// check validates the file, writes the result to stdout and returns the exit code.
+func check(file string, load func() (*config.Config, error), stdout io.Writer) int {
+	cfg, err := load()
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return 1
+	}
+	noun := "projects"
+	if len(cfg.Projects) == 1 {
+		noun = "project"
+	}
+	fmt.Fprintf(stdout, "%s: configuration OK: %d %s\n", file, len(cfg.Projects), noun)
+	return 0
+}
+
+// newLogger returns a slog.Logger that writes through go-kit/log.
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	writer := log.NewLogfmtLogger(log.NewSyncWriter(w))
+	if format == "json" {
+		writer = log.NewJSONLogger(log.NewSyncWriter(w))
+	}
+	var threshold slog.Level
+	_ = threshold.UnmarshalText([]byte(level)) // valid: the flag is an enum
+	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
+}

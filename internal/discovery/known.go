@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"maps"
+	"slices"
+
+	"css_vpcep_exporter/internal/css"
+)
+
+// Target is a cluster to be scraped.
+type Target struct {
+	Project *Project
+	Cluster css.Cluster // only ID and name if discovery did not find it
+	Labels  map[string]string
+}
+
+// Known is an immutable snapshot of a Fleet's clusters.
+type Known struct {
+	Targets []Target // in the order of the file and then of the API
+	Labels  []string // names of all labels, sorted
+
+	byID, byName map[string][]int
+}
+
+// Known returns the current clusters: the same pointer until the next refresh or Apply.
+func (f *Fleet) Known() *Known {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known == nil {
+		var targets []Target
+		for _, p := range f.projects {
+			targets = append(targets, p.targets()...)
+		}
+		f.known = newKnown(targets)
+	}
+	return f.known
+}
+
+func newKnown(targets []Target) *Known {
+	k := &Known{Targets: targets, byID: make(map[string][]int), byName: make(map[string][]int)}
+	labels := make(map[string]struct{})
+	for i := range targets {
+		t := &targets[i]
+		k.byID[t.Cluster.ID] = append(k.byID[t.Cluster.ID], i)
+		if t.Cluster.Name != "" {
+			k.byName[t.Cluster.Name] = append(k.byName[t.Cluster.Name], i)
+		}
+		for name := range t.Labels {
+			labels[name] = struct{}{}
+		}
+	}
+	k.Labels = slices.Sorted(maps.Keys(labels))
+	return k
+}
+
+// Find returns the clusters with that ID or else with that name, in the named project or, if it is empty, in all.
+func (k *Known) Find(idOrName, project string) []*Target {
+	for _, index := range []map[string][]int{k.byID, k.byName} {
+		var found []*Target
+		for _, i := range index[idOrName] {
+			if t := &k.Targets[i]; project == "" || t.Project.Name == project {
+				found = append(found, t)
+			}
+		}
+		if len(found) > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// targets merges listed and discovered clusters. Names and labels of the file take precedence.
+func (p *project) targets() []Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := make(map[string]css.Cluster, len(p.found))
+	for _, c := range p.found {
+		known[c.ID] = c
+	}
+	targets := make([]Target, 0, len(p.Listed)+len(p.found))
+	for _, l := range p.Listed {
+		c := known[l.ID]
+		delete(known, l.ID)
+		labels := p.Search.labels(&c)
+		maps.Copy(labels, l.Labels)
+		c.ID = l.ID
+		if l.Name != "" {
+			c.Name = l.Name
+		}
+		targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: labels})
+	}
+	for _, c := range p.found {
+		if _, left := known[c.ID]; left {
+			targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: p.Search.labels(&c)})
+		}
+	}
+	return targets
+}
+
+func (s *Search) labels(c *css.Cluster) map[string]string {
+	labels := make(map[string]string)
+	if s == nil {
+		return labels
+	}
+	for _, key := range s.LabelsFromTags {
+		if value, ok := c.Tags[key]; ok {
+			labels[key] = value
+		}
+	}
+	return labels
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/discovery"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+
+// Once returns a gatherer that scrapes every cluster until ctx ends, and a function that then returns how many failed.
+// Unlike the HTTP path, it checks the consistency of the metrics.
+func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
+	count := 0
+	known := s.known()
+	c := collector.New(ctx, s.scraper, s.series, targets(known), known.Labels, *s.metrics.Load())
+	c.Each = func(o *collector.Outcome) {
+		if o.Err != nil {
+			count++
+		}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
+}
+
+// Values of collect[].
+const (
+	collectClusters = "clusters"
+	collectExporter = "exporter"
+)
+
+// scrape responds with the metrics of every cluster and of the exporter itself, or with those that collect[] selects.
+func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
+	parts := r.URL.Query()["collect[]"]
+	if len(parts) == 0 {
+		parts = []string{collectClusters, collectExporter}
+	}
+	var all []collector.Target
+	var exporter prometheus.Gatherers
+	known := s.known()
+	for _, part := range parts {
+		switch part {
+		case collectClusters:
+			all = targets(known)
+		case collectExporter:
+			exporter = prometheus.Gatherers{s.registry}
+		default:
+			text := fmt.Sprintf("invalid collect[] %s; it must be %s or %s", quote(part), collectClusters, collectExporter)
+			http.Error(w, text, http.StatusBadRequest)
+			return
+		}
+	}
+	s.serveMetrics(w, r, all, known.Labels, exporter)
+}
+
+// serveMetrics responds with the metrics of targets and of exporter. labels names the targets' labels that cluster_info
+// has.
+func (s *Server) serveMetrics(
+	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, exporter prometheus.Gatherers,
+) {
+	timeout, err := s.timeout(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	clusters := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
+	s.expose(w, r, gatherer{clusters, exporter})
+}
+
+// timeout returns the timeout of the request's header or else of the flag, minus the offset. If that leaves nothing, it
+// returns half of the timeout.
+func (s *Server) timeout(r *http.Request) (time.Duration, error) {
+	timeout := s.options.Timeout
+	if value := r.Header.Get(timeoutHeader); value != "" {
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+			return 0, fmt.Errorf("invalid %s %s; it must be a positive number of seconds", timeoutHeader, quote(value))
+		}
+		timeout = time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
+	}
+	if s.options.TimeoutOffset >= timeout {
+		return timeout / 2, nil
+	}
+	return timeout - s.options.TimeoutOffset, nil
+}
+
+// known returns the fleet's clusters. When they have changed, it first drops the data of removed ones.
+func (s *Server) known() *discovery.Known {
+	known := s.fleet.Known()
+	if s.retained.Swap(known) != known {
+		all := targets(known)
+		s.scraper.Retain(all)
+		s.series.Retain(all)
+	}
+	return known
+}
+
+func targets(known *discovery.Known) []collector.Target {
+	targets := make([]collector.Target, len(known.Targets))
+	for i := range known.Targets {
+		targets[i] = target(&known.Targets[i])
+	}
+	return targets
+}
+
+func target(t *discovery.Target) collector.Target {
+	return collector.Target{
+		Project:   t.Project.Name,
+		Region:    t.Project.Region,
+		ProjectID: t.Project.Client.KnownProjectID(),
+		Cluster:   t.Cluster,
+		Labels:    t.Labels,
+		Reader:    t.Project.Client,
+	}
+}

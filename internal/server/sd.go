@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/discovery"
+)
+
+// maxText is the maximum length in bytes of label values in /sd and of messages in /status.
+const maxText = 1024
+
+// sd responds with one http_sd target for each cluster, and with 503 until every project has been refreshed: Prometheus
+// would drop clusters that an early list lacks.
+func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
+	ready, known := s.fleet.Ready(), s.fleet.Known()
+	if !ready || !s.fleet.Ready() { // a reload may have added a project in between
+		http.Error(w, notReady+" Prometheus keeps its current targets.", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_ = writeSD(w, known.Targets) // fails only if the client has disconnected
+}
+
+type sdTarget struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// writeSD writes the targets in order, and a cluster that several projects of the file share once.
+func writeSD(w io.Writer, targets []discovery.Target) error {
+	type cluster struct{ project, region, projectID, id string }
+	written := make(map[cluster]struct{}, len(targets))
+	out := bufio.NewWriterSize(w, 64<<10)
+	separator := "[\n"
+	for i := range targets {
+		t := &targets[i]
+		projectID := t.Project.Client.KnownProjectID()
+		c := cluster{"", t.Project.Region, projectID, t.Cluster.ID}
+		if projectID == "" {
+			c.project = t.Project.Name // may or may not be another project of the cloud
+		}
+		if _, exists := written[c]; exists {
+			continue
+		}
+		written[c] = struct{}{}
+		line, err := json.Marshal(newSDTarget(t, projectID))
+		if err != nil {
+			return err
+		}
+		_, _ = out.WriteString(separator) // Flush returns the first error
+		_, _ = out.Write(line)
+		separator = ",\n"
+	}
+	if len(written) == 0 {
+		_, _ = out.WriteString("[")
+	}
+	_, _ = out.WriteString("]\n")
+	return out.Flush()
+}
+
+func newSDTarget(t *discovery.Target, projectID string) sdTarget {
+	labels := map[string]string{
+		"__meta_css_region":       t.Project.Region,
+		"__meta_css_project":      t.Project.Name,
+		"__meta_css_project_id":   projectID,
+		"__meta_css_cluster_id":   t.Cluster.ID,
+		"__meta_css_cluster_name": t.Cluster.Name,
+		"__meta_css_engine":       t.Cluster.Engine,
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.Cluster.Tags)) {
+		name := "__meta_css_tag_" + labelName(key)
+		if _, taken := labels[name]; !taken { // keys may differ in replaced characters alone
+			labels[name] = t.Cluster.Tags[key]
+		}
+	}
+	for name, value := range labels {
+		labels[name] = css.Clean(value, maxText)
+	}
+	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
+}
+
+// labelName replaces invalid characters by underscores, as the service discoveries of Prometheus do.
+func labelName(key string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, key)
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server serves HTTP: /metrics (scrape.go), /probe (probe.go), service discovery (sd.go) and the status page
+// (status.go). /sd and /status respond from memory alone.
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/discovery"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+const (
+	pathProbe   = "/probe"
+	pathSD      = "/sd"
+	pathStatus  = "/status"
+	pathHealthy = "/-/healthy"
+	pathReady   = "/-/ready"
+	pathReload  = "/-/reload"
+)
+
+const notReady = "css_vpcep_exporter is not ready: not every project has been refreshed yet."
+
+// Options configures a Server.
+type Options struct {
+	TelemetryPath string
+	Timeout       time.Duration // of requests without a timeout header
+	TimeoutOffset time.Duration // subtracted from every timeout
+	Version       string
+	Reload        func() error // nil disables /-/reload
+	// ConfigState returns whether the last reload succeeded and the time of the last success. It may be nil.
+	ConfigState func() (ok bool, at time.Time)
+}
+
+// Validate returns an error for values that cannot work.
+func (o *Options) Validate() error {
+	switch {
+	case o.Timeout <= 0:
+		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
+	case o.TimeoutOffset < 0:
+		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
+	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
+		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
+	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
+		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
+	case slices.Contains([]string{pathProbe, pathSD, pathStatus, pathHealthy, pathReady, pathReload}, o.TelemetryPath):
+		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
+	}
+	return nil
+}
+
+// Server serves HTTP requests. It is safe for concurrent use.
+type Server struct {
+	options  Options
+	fleet    *discovery.Fleet
+	scraper  *collector.Scraper
+	registry *prometheus.Registry // of the exporter itself
+	logger   *slog.Logger
+	metrics  atomic.Pointer[collector.Options]
+	series   *collector.Series
+	retained atomic.Pointer[discovery.Known] // last passed to Retain
+}
+
+// Configure sets the metrics options. It must be called before the first request.
+func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
+
+// New returns a Server. registry holds the exporter's own metrics.
+func New(
+	options Options, fleet *discovery.Fleet, scraper *collector.Scraper, registry *prometheus.Registry,
+	logger *slog.Logger,
+) *Server {
+	return &Server{
+		options: options, fleet: fleet, scraper: scraper, series: collector.NewSeries(), registry: registry, logger: logger,
+	}
+}
+
+// Handler returns the handler for all paths.
+func (s *Server) Handler() (http.Handler, error) {
+	landing, err := web.NewLandingPage(web.LandingConfig{
+		Name:        "CSS VPC Endpoint Exporter",
+		Description: "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters",
+		Version:     s.options.Version,
+		Profiling:   "false",
+		Links: []web.LandingLinks{
+			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Metrics of every cluster, read on request"},
+			{Address: pathStatus, Text: "Status", Description: "Last result of every cluster, and how to fix failures"},
+			{Address: pathSD, Text: "Service discovery", Description: "Every cluster as a target for http_sd_configs"},
+			{Address: pathHealthy, Text: "Healthy", Description: "Liveness"},
+			{Address: pathReady, Text: "Ready", Description: "Readiness: every project has been refreshed once"},
+		},
+		Form: web.LandingForm{
+			Action: pathProbe,
+			Inputs: []web.LandingFormInput{
+				{Label: "Cluster to read now, by ID or name", Type: "text", Name: "target"},
+				{Label: "Project, if several contain such a cluster", Type: "text", Name: "project"},
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	page, err := newStatusPage()
+	if err != nil {
+		return nil, err
+	}
+	scrape, err := s.instrument(s.scrape)
+	if err != nil {
+		return nil, err
+	}
+	probe, err := s.instrument(s.probe)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", landing)
+	mux.Handle("GET "+s.options.TelemetryPath, scrape)
+	mux.Handle("GET "+pathProbe, probe)
+	mux.HandleFunc("GET "+pathSD, s.sd)
+	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, r *http.Request) { s.status(w, r, page) })
+	mux.HandleFunc("GET "+pathHealthy, s.healthy)
+	mux.HandleFunc("GET "+pathReady, s.ready)
+	mux.HandleFunc("POST "+pathReload, s.reload)
+	mux.HandleFunc("PUT "+pathReload, s.reload)
+	return mux, nil
+}
+
+func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintln(w, "css_vpcep_exporter is healthy.")
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if !s.fleet.Ready() {
+		http.Error(w, notReady, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "css_vpcep_exporter is ready.")
+}
+
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	if s.options.Reload == nil {
+		http.Error(w, "Reload is disabled; start with --web.enable-lifecycle, or send SIGHUP.", http.StatusForbidden)
+		return
+	}
+	if err := s.options.Reload(); err != nil {
+		text := "Reload failed; the previous configuration remains in use:\n" + err.Error()
+		http.Error(w, text, http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(w, "Configuration reloaded.")
+}

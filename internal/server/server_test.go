@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/simulator"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a server with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+type rig struct {
+	t       testing.TB
+	url     string // of the cloud
+	cloud   *simulator.Simulator
+	fleet   *discovery.Fleet
+	scraper *collector.Scraper
+	server  *Server
+	http    *httptest.Server
+}
+
+func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
+	t.Helper()
+	cloud := simulator.New(simulator.Options{})
+	cloud.AddProject(simulator.Project{
+		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
+	})
+	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
+		cloud.AddCluster("p1", simulator.Cluster{
+			ID: id, Name: "name of " + id, Status: "200", Engine: "elasticsearch", ServiceOff: id == "off",
+			Connections: []simulator.Connection{
+				{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"},
+			},
+		})
+	}
+	for id, fault := range map[string]simulator.Fault{"nonsense": {Body: `{"nonsense": true}`}, "hangs": {Hang: true}} {
+		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, fault)
+	}
+	r := &rig{t: t, url: cloud.Serve(t), cloud: cloud}
+	project := r.project("production")
+	project.Search = search
+	for _, id := range listed {
+		project.Listed = append(project.Listed, discovery.Listed{ID: id, Name: "name of " + id, Labels: labelsOf(id)})
+	}
+	logger := slog.New(slog.DiscardHandler)
+	registry := prometheus.NewRegistry()
+	metrics := collector.NewExporterMetrics(registry)
+	r.fleet = discovery.NewFleet([]discovery.Project{project}, logger)
+	r.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger)
+	r.server = New(Options{
+		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Version: "test",
+	}, r.fleet, r.scraper, registry, logger)
+	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})
+	handler, err := r.server.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.http = httptest.NewServer(handler)
+	t.Cleanup(func() {
+		r.http.Close()
+		r.scraper.Wait()
+	})
+	return r
+}
+
+// labelsOf returns the labels of a cluster. Clusters have different ones.
+func labelsOf(id string) map[string]string {
+	return map[string]map[string]string{"good": {"team": "search"}, "off": {"stage": "prod"}}[id]
+}
+
+// project returns a project of that name without clusters. All of them read the same project of the cloud.
+func (r *rig) project(name string) discovery.Project {
+	client := css.NewClient(css.Options{
+		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Keys: css.NewKeys(),
+		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Transport: css.NewTransport(nil, nil),
+	})
+	r.t.Cleanup(client.Close)
+	return discovery.Project{Name: name, Region: "cn-north-4", Client: client}
+}
+
+// get sends a request, with a timeout header unless timeout is empty.
+func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
+	t.Helper()
+	header := http.Header{}
+	if timeout != "" {
+		header.Set(timeoutHeader, timeout)
+	}
+	resp, body := r.fetch(t, method, path, header)
+	return resp.StatusCode, body
+}
+
+// fetch sends a request.
+func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got http.Response, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.http.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := r.http.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	all, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *resp, string(all)
+}
+
+// linesOf returns the lines of metrics about one cluster.
+func linesOf(cluster, metrics string) []string {
+	var lines []string
+	for line := range strings.Lines(metrics) {
+		if strings.Contains(line, `cluster_id="`+cluster+`"`) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// TestMetrics checks that failing clusters show up 0 and no connections, and do not affect others.
+func TestMetrics(t *testing.T) {
+	r := newRig(t, nil, "good", "nonsense", "off", "missing")
+	status, body := r.get(t, http.MethodGet, "/metrics", "")
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	const labels = `project_id="p1",region="cn-north-4"`
+	for _, want := range []string{
+		`css_vpcep_up{cluster_id="good",cluster_name="name of good",` + labels + `} 1`,
+		`css_vpcep_connections{cluster_id="good",cluster_name="name of good",` + labels + `,status="accepted"} 1`,
+		`css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",` + labels + `} 0`,
+		`css_vpcep_up{cluster_id="off",cluster_name="name of off",` + labels + `} 1`,
+		`css_vpcep_enabled{cluster_id="off",cluster_name="name of off",` + labels + `} 0`,
+		`css_vpcep_up{cluster_id="missing",cluster_name="name of missing",` + labels + `} 0`,
+		`css_vpcep_exporter_scrape_failures_total{reason="decode"} 1`,
+		`css_vpcep_exporter_scrape_failures_total{reason="denied"} 1`,
+		`css_vpcep_exporter_scrape_failures_total{reason="auth"} 0`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	for cluster, want := range map[string]int{"nonsense": 3, "missing": 3, "off": 5} {
+		if lines := linesOf(cluster, body); len(lines) != want {
+			t.Errorf("%s has %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+// TestDeadline checks that the response is sent before the deadline, with the clusters that were read by then.
+func TestDeadline(t *testing.T) {
+	r := newRig(t, nil, "hangs", "good")
+	r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials; until then requests are sent one by one
+	start := time.Now()
+	status, body := r.get(t, http.MethodGet, "/metrics", "1")
+	took := time.Since(start)
+	if status != http.StatusOK || took < 400*time.Millisecond || took >= time.Second {
+		t.Errorf("status %d after %s", status, took)
+	}
+	for _, want := range []string{
+		`css_vpcep_up{cluster_id="good",cluster_name="name of good",project_id="p1",region="cn-north-4"} 1`,
+		`css_vpcep_up{cluster_id="hangs",cluster_name="name of hangs",project_id="p1",region="cn-north-4"} 0`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+}
+
+// TestCollect selects parts of the metrics.
+func TestCollect(t *testing.T) {
+	r := newRig(t, nil, "good")
+	for query, want := range map[string]struct {
+		status, calls      int
+		clusters, exporter bool
+	}{
+		"":                                       {200, 1, true, true},
+		"?collect[]=clusters":                    {200, 1, true, false},
+		"?collect[]=exporter":                    {200, 0, false, true},
+		"?collect%5B%5D=exporter":                {200, 0, false, true},
+		"?collect[]=exporter&collect[]=clusters": {200, 1, true, true},
+		"?collect[]=":                            {400, 0, false, false},
+		"?collect[]=go":                          {400, 0, false, false},
+		"?collect=exporter":                      {200, 1, true, true}, // ignored
+	} {
+		before := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections})
+		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
+		calls := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections}) - before
+		clusters := strings.Contains(body, "css_vpcep_up{")
+		exporter := strings.Contains(body, "css_vpcep_exporter_api_requests_total{") ||
+			strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")
+		if status != want.status || calls != want.calls || clusters != want.clusters || exporter != want.exporter {
+			t.Errorf("/metrics%s: %d with %d calls, clusters %t, exporter %t:\n%.200s",
+				query, status, calls, clusters, exporter, body)
+		}
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	s := &Server{options: Options{Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond}}
+	for header, want := range map[string]time.Duration{
+		"":     9500 * time.Millisecond,
+		"10":   9500 * time.Millisecond,
+		"2.5":  2 * time.Second,
+		"30":   29500 * time.Millisecond,
+		"0.5":  250 * time.Millisecond,
+		"0.1":  50 * time.Millisecond,
+		"1e99": time.Hour - 500*time.Millisecond,
+		"x":    0, "-1": 0, "0": 0, "NaN": 0,
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		if header != "" {
+			req.Header.Set(timeoutHeader, header)
+		}
+		got, err := s.timeout(req)
+		if got != want || (err != nil) != (want == 0) {
+			t.Errorf("%q: %s, %v; want %s", header, got, err, want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	valid := Options{TelemetryPath: "/metrics", Timeout: time.Second}
+	for _, path := range []string{"/metrics", "/a/b", "/metrics/", "/status/metrics"} {
+		valid.TelemetryPath = path
+		if err := valid.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	const below, clean = "it must be a path below /, such as /metrics", "it must not contain //, /./ or /../"
+	const taken = "this path is in use; choose another, such as /metrics"
+	for path, want := range map[string]string{
+		"metrics": below, "/": below, "/{x": below, "//m": clean, "/a/../m": clean,
+		"/probe": taken, "/sd": taken, "/status": taken, "/-/ready": taken,
+	} {
+		invalid := valid
+		invalid.TelemetryPath = path
+		want = fmt.Sprintf("--web.telemetry-path=%q: %s", path, want)
+		if err := invalid.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for want, change := range map[string]func(*Options){
+		"--scrape.timeout=0s: it must be more than 0s":         func(o *Options) { o.Timeout = 0 },
+		"--scrape.timeout-offset=-1s: it must not be negative": func(o *Options) { o.TimeoutOffset = -time.Second },
+	} {
+		invalid := valid
+		change(&invalid)
+		if err := invalid.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	r := newRig(t, nil, "good")
+	for _, tc := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{http.MethodGet, "/", 200, `href="/metrics"`},
+		{http.MethodGet, "/-/healthy", 200, "healthy"},
+		{http.MethodHead, "/-/healthy", 200, ""},
+		{http.MethodGet, "/", 200, `href="/status"`},
+		{http.MethodGet, "/", 200, `href="/sd"`},
+		{http.MethodGet, "/", 200, `<form action="/probe">`},
+		{http.MethodHead, "/probe?target=good", 200, ""},
+		{http.MethodHead, "/probe", 400, ""},
+		{http.MethodHead, "/sd", 503, ""},
+		{http.MethodHead, "/status", 200, ""},
+		{http.MethodPost, "/probe?target=good", 405, ""},
+		{http.MethodPost, "/sd", 405, ""},
+		{http.MethodPut, "/status", 405, ""},
+		{http.MethodGet, "/status/", 404, ""},
+		{http.MethodGet, "/nothing", 404, ""},
+		{http.MethodPost, "/metrics", 405, ""},
+		{http.MethodPost, "/-/reload", 403, "--web.enable-lifecycle"},
+		{http.MethodGet, "/-/reload", 405, ""},
+	} {
+		status, body := r.get(t, tc.method, tc.path, "")
+		if status != tc.status || !strings.Contains(body, tc.body) {
+			t.Errorf("%s %s: %d %s", tc.method, tc.path, status, body)
+		}
+	}
+	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
+		t.Error("the landing page links to profiles, which are not served")
+	}
+	status, body := r.get(t, http.MethodGet, "/metrics", "soon")
+	if status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// TestReady checks that the exporter is ready once every project has been refreshed, successfully or not.
+func TestReady(t *testing.T) {
+	for name, fault := range map[string][]simulator.Fault{"found": nil, "failed": {{Status: 500}}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, &discovery.Search{RefreshInterval: time.Hour})
+			r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, fault...)
+			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 503 {
+				t.Errorf("%d %s", status, body)
+			}
+			if err := r.fleet.Refresh(t.Context()); (err != nil) != (name == "failed") {
+				t.Error(err)
+			}
+			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 200 {
+				t.Errorf("%d %s", status, body)
+			}
+		})
+	}
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/discovery"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// noon returns the time of the views in these tests.
+func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+// list returns a list of connections with these statuses, all owned by account "a".
+func list(statuses ...css.Status) *css.ConnectionList {
+	l := &css.ConnectionList{Enabled: true}
+	for i, status := range statuses {
+		l.Connections = append(l.Connections, css.Connection{ID: fmt.Sprint("c", i), Status: status, DomainID: "a"})
+	}
+	return l
+}
+
+// reporting sets the reported total of l.
+func reporting(total float64, l *css.ConnectionList) *css.ConnectionList {
+	l.Reported = css.Optional[float64]{Value: total, Set: true}
+	return l
+}
+
+// permitting sets the whitelist of l.
+func permitting(l *css.ConnectionList, entries ...string) *css.ConnectionList {
+	l.Permissions.Set = true
+	for _, text := range entries {
+		l.Permissions.Value = append(l.Permissions.Value, css.Permission{Text: text})
+	}
+	return l
+}
+
+// TestCondition checks that the condition is the worst that applies.
+func TestCondition(t *testing.T) {
+	const accepted, waiting = css.StatusAccepted, css.StatusPendingAcceptance
+	stranger := func(statuses ...css.Status) *css.ConnectionList {
+		return permitting(list(statuses...), "iam:domain::b")
+	}
+	refused := list(accepted)
+	refused.Incomplete = true
+	for name, tc := range map[string]struct {
+		state collector.State
+		want  condition
+	}{
+		"nothing":              {collector.State{}, unread},
+		"good":                 {collector.State{List: reporting(1, list(accepted))}, ok},
+		"empty":                {collector.State{List: reporting(0, list())}, ok},
+		"in between":           {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, ok},
+		"listed":               {collector.State{List: permitting(list(accepted), "iam:domain::a")}, ok},
+		"off":                  {collector.State{List: &css.ConnectionList{}}, off},
+		"unlisted":             {collector.State{List: stranger(accepted)}, unlisted},
+		"pending, unlisted":    {collector.State{List: stranger(accepted, waiting)}, pending},
+		"truncated, pending":   {collector.State{List: reporting(3, list(accepted, waiting))}, truncated},
+		"a page refused":       {collector.State{List: refused}, truncated},
+		"rejected, truncated":  {collector.State{List: reporting(3, list(css.StatusRejected))}, rejected},
+		"failed":               {collector.State{List: list(css.StatusFailed)}, rejected},
+		"failing":              {collector.State{Err: &css.Error{}}, failing},
+		"failing, was good":    {collector.State{Err: &css.Error{}, List: list(accepted)}, failing},
+		"failing, was off":     {collector.State{Err: &css.Error{}, List: &css.ConnectionList{}}, failing},
+		"failing elsewhere":    {collector.State{Err: context.DeadlineExceeded}, failing},
+		"failing and rejected": {collector.State{Err: &css.Error{}, List: list(css.StatusRejected)}, failing},
+	} {
+		target := discovery.Target{Project: &discovery.Project{Client: css.NewClient(css.Options{})}}
+		if c := newClusterStatus(&target, &tc.state, noon()); c.State != tc.want {
+			t.Errorf("%s: %s, want %s", name, c.State, tc.want)
+		}
+	}
+}
+
+// reader is a collector.Reader with a fixed list.
+type reader struct{ list *css.ConnectionList }
+
+func (r reader) Connections(context.Context, string, *css.ConnectionList) (*css.ConnectionList, error) {
+	return r.list, nil
+}
+func (r reader) Reserve(context.Context, string) error { return nil }
+func (r reader) KnownProjectID() string                { return "p" }
+
+// TestCountsAsMetrics checks that the page and the metrics have the same counts.
+func TestCountsAsMetrics(t *testing.T) {
+	const accepted = css.StatusAccepted
+	orphan := permitting(list(accepted, accepted), "iam:domain::b")
+	orphan.Connections[1].DomainID = ""
+	waiting := permitting(list(accepted, css.StatusRejected), "iam:domain::b")
+	waiting.Connections[1].DomainID = ""
+	for name, l := range map[string]*css.ConnectionList{
+		"empty":           list(),
+		"off":             {},
+		"all statuses":    reporting(9, list(append(css.Statuses(), "", accepted)...)),
+		"truncated":       reporting(2, list(accepted)),
+		"more":            reporting(1, list(accepted, accepted)),
+		"no whitelist":    list(accepted),
+		"empty whitelist": permitting(list(accepted)),
+		"listed":          permitting(list(accepted), "iam:domain::a", "iam:domain::b"),
+		"unlisted":        permitting(list(accepted, accepted, css.StatusRejected), "iam:domain::b"),
+		"wildcard":        permitting(list(accepted), "iam:domain::b", "*"),
+		"wildcard, path":  permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::*"),
+		"path":            permitting(list(accepted), "iam:domain::b", "organizations:orgPath::o/*"),
+		"path first":      permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::b"),
+		"nonsense":        permitting(list(accepted), ""),
+		"no owner":        orphan,
+		"no owner, other": waiting,
+	} {
+		registry := prometheus.NewRegistry()
+		metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
+		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.DiscardHandler))
+		registry.MustRegister(collector.New(t.Context(), scraper, collector.NewSeries(), []collector.Target{
+			{Reader: reader{l}},
+		}, nil, collector.Options{}))
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make(map[string]float64)
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				series := strings.TrimPrefix(family.GetName(), "css_vpcep_")
+				for _, label := range m.GetLabel() {
+					if label.GetName() == "status" {
+						series += " " + label.GetValue()
+					}
+				}
+				want[series] = m.GetGauge().GetValue()
+			}
+		}
+		for _, other := range []string{
+			"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions",
+			"permissions_wildcard", "connections_limited",
+		} {
+			delete(want, other)
+		}
+
+		target := discovery.Target{Project: &discovery.Project{Client: css.NewClient(css.Options{})}}
+		c := newClusterStatus(&target, &collector.State{List: l}, noon())
+		got := map[string]float64{"enabled": boolValue(*c.Enabled)}
+		for status, n := range c.Connections {
+			got["connections "+string(status)] = float64(n)
+		}
+		if c.Reported != nil {
+			got["reported_connections"] = *c.Reported
+		}
+		if c.Truncated != nil {
+			got["connections_truncated"] = boolValue(*c.Truncated)
+		}
+		if c.Unlisted != nil {
+			got["unlisted_connections"] = float64(*c.Unlisted)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: -metrics +view\n%s", name, diff)
+		}
+		scraper.Wait()
+	}
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// TestStatusView checks the whole JSON document.
+func TestStatusView(t *testing.T) {
+	project := func(name, id string, search *discovery.Search) *discovery.Project {
+		client := css.NewClient(css.Options{ProjectID: id})
+		return &discovery.Project{Name: name, Region: "r-" + name, Client: client, Search: search}
+	}
+	search := &discovery.Search{}
+	production, lost, listed := project("production", "p1", search), project("lost", "", search), project("listed", "p3", nil)
+	partial, fresh := project("partial", "p4", search), project("fresh", "p5", search)
+	projects := []discovery.State{
+		{Project: production, Tried: true, LastSuccess: noon().Add(-90500 * time.Millisecond), Found: 0},
+		{Project: lost, Tried: true, Err: &css.Error{
+			Reason: css.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1",
+			Message: "the credentials were not accepted",
+		}},
+		{Project: listed, Tried: true},
+		{Project: partial, Tried: true, Found: 3, LastSuccess: time.Time{}, Err: fmt.Errorf("%w: 3 of 5", css.ErrIncomplete)},
+		{Project: fresh},
+	}
+	var targets []discovery.Target
+	var states []collector.State
+	add := func(p *discovery.Project, c css.Cluster, s collector.State) {
+		targets, states = append(targets, discovery.Target{Project: p, Cluster: c}), append(states, s)
+	}
+	add(listed, css.Cluster{ID: "new"}, collector.State{})
+	add(production, css.Cluster{ID: "good", Name: "z", Engine: "opensearch", EngineVersion: "2.19.0"},
+		collector.State{
+			List:   reporting(2, permitting(list(css.StatusAccepted, css.StatusAccepted), "*")),
+			ReadAt: noon().Add(time.Second),
+		})
+	add(production, css.Cluster{ID: "off"}, collector.State{List: &css.ConnectionList{}, ReadAt: noon()})
+	add(production, css.Cluster{ID: "bad"}, collector.State{
+		List: list(css.StatusRejected), ReadAt: noon().Add(-time.Hour),
+		Err:     &css.Error{Reason: css.ReasonThrottled, Status: 429, Message: "too many"},
+		Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
+	})
+	v := newStatusView(projects, targets, states, noon())
+	v.Version = "test"
+	v.arrange(statusQuery{sort: sortTrouble, show: showAll})
+	got, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{
+ "version": "test",
+ "ready": false,
+ "time": "2026-11-23T12:00:00Z",
+ "totals": {
+  "projects": 5,
+  "failing_projects": 2,
+  "clusters": 4,
+  "states": {"failing": 1, "off": 1, "ok": 1, "pending": 0, "rejected": 0, "truncated": 0, "unlisted": 0, "unread": 1},
+  "connections": {"accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0}
+ },
+ "projects": [
+  {"name": "lost", "region": "r-lost", "state": "failing", "discovery": {"enabled": true}, "error": {
+   "reason": "auth", "http_status": 401, "code": "APIGW.0307", "request_id": "r1", "message": "the credentials were not accepted",
+   "hint": "the token has expired: check whatever renews it"
+  }},
+  {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing", "discovery": {"enabled": true, "clusters": 3}, "error": {
+   "message": "the cluster list is incomplete: 3 of 5",
+   "hint": "clusters may be missing here; those found before are kept, and the next refresh tries again"
+  }},
+  {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
+  {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
+  {"name": "production", "region": "r-production", "project_id": "p1", "state": "ok",
+   "discovery": {"enabled": true, "last_success": "2026-11-23T11:58:29.5Z", "age_seconds": 90, "clusters": 0}}
+ ],
+ "clusters": [
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "bad", "state": "failing", "enabled": true,
+   "connections": {"accepted": 0, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0},
+   "truncated": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
+   "error": {"reason": "throttled", "http_status": 429, "message": "too many",
+    "hint": "lower requests_per_second, scrape less often, or set scrape.min_interval",
+    "since": "2026-11-23T11:30:00Z", "last": "2026-11-23T11:59:59.999Z"}},
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "off", "state": "off", "enabled": false,
+   "last_success": "2026-11-23T12:00:00Z", "age_seconds": 0},
+  {"project": "listed", "region": "r-listed", "project_id": "p3", "id": "new", "state": "unread"},
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "good", "name": "z", "engine": "opensearch",
+   "engine_version": "2.19.0", "state": "ok", "enabled": true, "reported_connections": 2,
+   "connections": {"accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 0, "unknown": 0},
+   "truncated": false, "unlisted_connections": 0, "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
+ ]
+}`
+	if diff := cmp.Diff(document(t, want), document(t, string(got))); diff != "" {
+		t.Error(diff)
+	}
+	empty, err := json.Marshal(newStatusView(nil, nil, nil, noon()))
+	if err != nil || !strings.Contains(string(empty), `"projects":[],"clusters":[]}`) {
+		t.Errorf("%v %s", err, empty)
+	}
+}
+
+// document returns the decoded JSON text.
+func document(t *testing.T, text string) (value any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatal(err, text)
+	}
+	return value
+}
+
+// TestNewFailure checks API errors, wrapped errors and errors from elsewhere.
+func TestNewFailure(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want failure
+	}{
+		{fmt.Errorf("wrapped: %w", &css.Error{Reason: css.ReasonNotFound, Status: 404}),
+			failure{Reason: css.ReasonNotFound, HTTPStatus: 404, Hint: "check endpoint, project_id and the cluster ID"}},
+		{context.DeadlineExceeded, failure{Reason: css.ReasonTimeout, Message: "context deadline exceeded"}},
+		{errors.New("odd\x00"), failure{Reason: css.ReasonTransport, Message: "odd�"}},
+	} {
+		if diff := cmp.Diff(&tc.want, newFailure(tc.err)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestArrange(t *testing.T) {
+	v := func() *statusView {
+		return &statusView{
+			Projects: []projectStatus{
+				{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing},
+			},
+			Clusters: []clusterStatus{
+				{Project: "p", Name: "a", ID: "1", State: ok}, {Project: "p", Name: "b", ID: "2", State: unread},
+				{Project: "p", Name: "c", ID: "3", State: off}, {Project: "p", Name: "e", ID: "4", State: pending},
+				{Project: "p", Name: "d", ID: "5", State: unlisted}, {Project: "p", Name: "f", ID: "6", State: truncated},
+				{Project: "p", Name: "a", ID: "7", State: rejected}, {Project: "q", Name: "a", ID: "8", State: failing},
+				{Project: "p", Name: "z", ID: "9", State: failing}, {Project: "p", Name: "a", ID: "0", State: rejected},
+			},
+		}
+	}
+	for _, tc := range []struct {
+		query              statusQuery
+		projects, clusters string
+	}{
+		{statusQuery{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
+		{statusQuery{sort: sortName, show: showAll}, "abcd", "0178235469"},
+		{statusQuery{sort: sortTrouble, show: showFailing}, "ac", "98"},
+		{statusQuery{sort: sortName, show: showFailing}, "ac", "89"},
+	} {
+		view := v()
+		view.arrange(tc.query)
+		projects, clusters := "", ""
+		for _, p := range view.Projects {
+			projects += p.Name
+		}
+		for i := range view.Clusters {
+			clusters += view.Clusters[i].ID
+		}
+		if projects != tc.projects || clusters != tc.clusters {
+			t.Errorf("%+v: %s %s, want %s %s", tc.query, projects, clusters, tc.projects, tc.clusters)
+		}
+	}
+}
