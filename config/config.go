@@ -22,9 +22,14 @@ import (
 	promconfig "github.com/prometheus/common/config"
 )
 
+// MaxConcurrency is the highest valid Scrape.Concurrency.
+const MaxConcurrency = 1024
+
+// Bounds in bytes.
 const (
-	maxFileSize   = 10 << 20 // bytes
+	maxFileSize   = 10 << 20
 	maxSecretSize = 1 << 20
+	maxLabelValue = 1024
 )
 
 // Config is the whole file.
@@ -35,7 +40,7 @@ type Config struct {
 
 // Scrape holds what applies to the clusters of all projects.
 type Scrape struct {
-	Concurrency    int           // clusters read at once, 1 to 1024
+	Concurrency    int           // clusters read at once, 1 to MaxConcurrency
 	MinInterval    time.Duration // a list younger than this is served again
 	MaxStaleness   time.Duration // a list up to this age replaces one that cannot be read
 	MaxConnections int           // a cluster with more shows no per-connection series

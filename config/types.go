@@ -5,6 +5,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -172,8 +173,8 @@ func secretFault(s string) string {
 }
 
 func labelValueFault(s string) string {
-	if len(s) > 1024 {
-		return "invalid label value: " + strconv.Itoa(len(s)) + " bytes; shorten it to 1024"
+	if len(s) > maxLabelValue {
+		return fmt.Sprintf("invalid label value: %d bytes; shorten it to %d", len(s), maxLabelValue)
 	}
 	return ""
 }
