@@ -336,9 +336,9 @@ func TestEndpoints(t *testing.T) {
 		{"", "", ""},
 	}
 	for _, tt := range tests {
-		css, iam, ok := endpoints(tt.region)
+		css, iam, ok := regionEndpoints(tt.region)
 		if css != tt.css || iam != tt.iam || ok != (tt.css != "") {
-			t.Errorf("endpoints(%q) = %q, %q, %t", tt.region, css, iam, ok)
+			t.Errorf("regionEndpoints(%q) = %q, %q, %t", tt.region, css, iam, ok)
 		}
 	}
 	if n := len(knownRegions()); n != 33 {

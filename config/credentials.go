@@ -30,16 +30,16 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 		ECSAgency:         bool(keys.ECSAgency.value),
 		Profile:           d.profile(&keys.Profile),
 	}
-	accessKey := d.oneOf("access_key", &keys.AccessKey, &keys.AccessKeyFile)
-	secretKey := d.oneOf("secret_key", &keys.SecretKey, &keys.SecretKeyFile)
-	token := d.oneOf("security_token", &keys.SecurityToken, &keys.SecurityTokenFile)
+	accessKey := d.inlineOrFile("access_key", &keys.AccessKey, &keys.AccessKeyFile)
+	secretKey := d.inlineOrFile("secret_key", &keys.SecretKey, &keys.SecretKeyFile)
+	token := d.inlineOrFile("security_token", &keys.SecurityToken, &keys.SecurityTokenFile)
 	switch {
 	case accessKey && !secretKey:
-		d.reportf(d.within(f.node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
+		d.reportf(d.placeIn(f.node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
 	case secretKey && !accessKey:
-		d.reportf(d.within(f.node, "access_key"), "missing; secret_key needs access_key or access_key_file")
+		d.reportf(d.placeIn(f.node, "access_key"), "missing; secret_key needs access_key or access_key_file")
 	case token && !accessKey:
-		d.reportf(d.within(f.node, "access_key"), "missing; security_token needs access_key and secret_key")
+		d.reportf(d.placeIn(f.node, "access_key"), "missing; security_token needs access_key and secret_key")
 	}
 	var kinds []string
 	count := func(used bool, kind string) {
@@ -58,8 +58,8 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 	return c, len(kinds) == 0 && (f.ok || !f.isSet())
 }
 
-// oneOf reports whether a secret is set, inline or as a file.
-func (d *decoder) oneOf(name string, inline *field[Secret], file *field[text]) bool {
+// inlineOrFile reports whether a secret is set, inline or as a file.
+func (d *decoder) inlineOrFile(name string, inline *field[Secret], file *field[text]) bool {
 	if inline.isSet() && file.isSet() {
 		d.reportf(d.places[file.node], "conflicts with %s; keep one of them", name)
 	}
@@ -72,13 +72,13 @@ func (d *decoder) user(f *field[userKeys]) *User {
 	}
 	keys := &f.value
 	if !keys.Name.isSet() {
-		d.reportf(d.within(f.node, "name"), "missing; set the name of the IAM user")
+		d.reportf(d.placeIn(f.node, "name"), "missing; set the name of the IAM user")
 	}
 	if !keys.Domain.isSet() {
-		d.reportf(d.within(f.node, "domain"), "missing; set the name of the account that the user belongs to")
+		d.reportf(d.placeIn(f.node, "domain"), "missing; set the name of the account that the user belongs to")
 	}
-	if !d.oneOf("password", &keys.Password, &keys.PasswordFile) {
-		d.reportf(d.within(f.node, "password"), "missing; set password or password_file")
+	if !d.inlineOrFile("password", &keys.Password, &keys.PasswordFile) {
+		d.reportf(d.placeIn(f.node, "password"), "missing; set password or password_file")
 	}
 	return &User{
 		Name:         string(keys.Name.value),
@@ -90,7 +90,7 @@ func (d *decoder) user(f *field[userKeys]) *User {
 
 // secretFile returns the path of a file that holds a valid secret now.
 func (d *decoder) secretFile(f *field[text]) string {
-	path, content, ok := d.namedFile(f)
+	path, content, ok := d.readFile(f)
 	secret := strings.TrimSpace(string(content))
 	switch fault := secretFault(secret); {
 	case !ok:
@@ -102,8 +102,8 @@ func (d *decoder) secretFile(f *field[text]) string {
 	return path
 }
 
-// namedFile returns a path, joined with the directory of the configuration file, and what is there now.
-func (d *decoder) namedFile(f *field[text]) (path string, content []byte, ok bool) {
+// readFile returns a path, joined with the directory of the configuration file, and what is there now.
+func (d *decoder) readFile(f *field[text]) (path string, content []byte, ok bool) {
 	if !f.ok {
 		return "", nil, false
 	}
@@ -119,9 +119,9 @@ func (d *decoder) namedFile(f *field[text]) (path string, content []byte, ok boo
 func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	before := len(d.mistakes)
 	keys := &f.value
-	caFile, ca, hasCA := d.namedFile(&keys.CAFile)
-	certFile, _, _ := d.namedFile(&keys.CertFile)
-	keyFile, _, _ := d.namedFile(&keys.KeyFile)
+	caFile, ca, hasCA := d.readFile(&keys.CAFile)
+	certFile, _, _ := d.readFile(&keys.CertFile)
+	keyFile, _, _ := d.readFile(&keys.KeyFile)
 	if hasCA && !x509.NewCertPool().AppendCertsFromPEM(ca) {
 		d.reportf(d.places[keys.CAFile.node], "no PEM certificate in the file; name a bundle of CA certificates")
 	}
@@ -197,8 +197,8 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 	return &Profile{file, string(f.value)}
 }
 
-// section is what comes with credentials, from a profile file or the environment.
-type section struct {
+// source is what comes with credentials, from a profile file or the environment.
+type source struct {
 	profile.Section
 
 	err    error
@@ -207,13 +207,13 @@ type section struct {
 
 // checkSources checks profiles and the default chain, and sets what comes with their credentials.
 func (d *decoder) checkSources(projects []*project) {
-	sections := map[Profile]*section{}
-	read := func(p Profile) *section {
-		if sections[p] == nil {
+	sources := map[Profile]*source{}
+	read := func(p Profile) *source {
+		if sources[p] == nil {
 			s, err := profile.Read(p.File, p.Section)
-			sections[p] = &section{Section: s, err: err}
+			sources[p] = &source{Section: s, err: err}
 		}
-		return sections[p]
+		return sources[p]
 	}
 	var chain []*project
 	for _, p := range projects {
@@ -223,9 +223,9 @@ func (d *decoder) checkSources(projects []*project) {
 			chain = append(chain, p)
 		case p.Credentials.Profile == nil:
 		case isPath(named.value):
-			d.take(p, read(*p.Credentials.Profile), d.places[named.node], "section [basic] of the profile file")
+			d.applySource(p, read(*p.Credentials.Profile), d.places[named.node], "section [basic] of the profile file")
 		default:
-			d.take(p, read(*p.Credentials.Profile), d.places[named.node], "this section of "+d.defaultProfileFile())
+			d.applySource(p, read(*p.Credentials.Profile), d.places[named.node], "this section of "+d.defaultProfileFile())
 		}
 	}
 	if len(chain) > 0 {
@@ -234,18 +234,18 @@ func (d *decoder) checkSources(projects []*project) {
 	_, fault := parseEndpoint(d.env.get(metadataVariable))
 	agency := slices.IndexFunc(projects, func(p *project) bool { return p.chain || p.Credentials.ECSAgency })
 	if fault != "" && d.env.get(metadataVariable) != "" && agency >= 0 {
-		at := d.within(projects[agency].node, "credentials")
+		at := d.placeIn(projects[agency].node, "credentials")
 		d.reportf(at, "variable %s, needed for the ECS agency: %s", metadataVariable, fault)
 	}
 }
 
 // checkChain uses the first source of the default chain that is there.
-func (d *decoder) checkChain(chain []*project, read func(Profile) *section) {
+func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	before := len(d.mistakes)
-	at := d.within(chain[0].node, "credentials")
+	at := d.placeIn(chain[0].node, "credentials")
 	found := d.checkVariables(at)
-	var source *section
-	var from string
+	var used *source
+	var origin string
 	switch file := DefaultProfile(d.env); {
 	case len(d.mistakes) > before:
 		for _, p := range chain {
@@ -253,16 +253,16 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *section) {
 		}
 		return
 	case found:
-		source, from = &section{}, "the environment ("+projectIDVariable+")"
-		source.ProjectID = d.env.get(projectIDVariable)
+		used, origin = &source{}, "the environment ("+projectIDVariable+")"
+		used.ProjectID = d.env.get(projectIDVariable)
 	case file.File != "" && !profile.Absent(read(file).err):
-		source, from = read(file), "section [basic] of "+d.defaultProfileFile()
+		used, origin = read(file), "section [basic] of "+d.defaultProfileFile()
 	default:
 		d.checkContainer(at)
 		return
 	}
 	for _, p := range chain {
-		d.take(p, source, d.within(p.node, "credentials"), from)
+		d.applySource(p, used, d.placeIn(p.node, "credentials"), origin)
 	}
 }
 
@@ -274,9 +274,9 @@ func (d *decoder) defaultProfileFile() string {
 	return "$HOME/.huaweicloud/credentials"
 }
 
-// take sets what comes with the credentials and is not in the configuration file. A project ID belongs to one region:
-// that of the first project which takes it.
-func (d *decoder) take(p *project, s *section, at place, from string) {
+// applySource sets what comes with the credentials and is not in the configuration file. A project ID belongs to one
+// region: that of the first project which takes it.
+func (d *decoder) applySource(p *project, s *source, at place, origin string) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.isSet()
 	needsID := s.ProjectID != "" && !p.keys.ProjectID.isSet()
@@ -286,16 +286,17 @@ func (d *decoder) take(p *project, s *section, at place, from string) {
 	p.incomplete = true
 	switch {
 	case errors.Is(s.err, profile.ErrNoSection):
-		d.reportf(at, "cannot use %s: no such section; add it, or correct its name (the path of a file needs a slash)", from)
+		d.reportf(at, "cannot use %s: no such section; add it, or correct its name (the path of a file needs a slash)",
+			origin)
 	case s.err != nil:
-		d.reportf(at, "cannot use %s: %s", from, s.err)
+		d.reportf(at, "cannot use %s: %s", origin, s.err)
 	case needsAddress && fault != "":
-		d.reportf(at, "cannot use %s: iam_endpoint: %s", from, fault)
+		d.reportf(at, "cannot use %s: iam_endpoint: %s", origin, fault)
 	case needsID && projectIDFault(s.ProjectID) != "":
-		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", from)
+		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", origin)
 	case needsID && s.region != p.Region:
-		d.reportf(d.within(p.node, "project_id"),
-			"missing; the one in %s already applies to region %s; set project_id in both projects", from, quote(s.region))
+		d.reportf(d.placeIn(p.node, "project_id"),
+			"missing; the one in %s already applies to region %s; set project_id in both projects", origin, quote(s.region))
 	default:
 		p.incomplete = false
 		if needsAddress {

@@ -33,10 +33,10 @@ func (d *decoder) reportf(at place, format string, args ...any) {
 	d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.key, fmt.Sprintf(format, args...)})
 }
 
-// within returns the place of a key that a mapping may not have.
-func (d *decoder) within(mapping *yaml.Node, key string) place {
+// placeIn returns the place of a key that a mapping may not have.
+func (d *decoder) placeIn(mapping *yaml.Node, key string) place {
 	at := d.places[mapping]
-	return place{at.line, join(at.key, key)}
+	return place{at.line, joinKey(at.key, key)}
 }
 
 // problem is a mistake at a node, returned by UnmarshalYAML methods.
@@ -57,7 +57,7 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 		d.reportf(place{}, "the file is larger than 10 MiB; split it and run one exporter for each part")
 		return nil
 	}
-	if line, text := unreadable(content); text != "" {
+	if line, text := invalidLine(content); text != "" {
 		d.reportf(place{line: line}, "%s", text)
 		return nil
 	}
@@ -78,8 +78,8 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 	return documents[0].Content[0]
 }
 
-// unreadable finds the first line that YAML does not allow. The library would not tell which one.
-func unreadable(content []byte) (line int, text string) {
+// invalidLine finds the first line that YAML does not allow. The library would not tell which one.
+func invalidLine(content []byte) (line int, text string) {
 	invalid := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r) }
 	for b := range bytes.Lines(content) {
 		line++
@@ -94,9 +94,9 @@ func unreadable(content []byte) (line int, text string) {
 }
 
 const (
-	sharing = "anchors (&), aliases (*) and merge keys (<<) are not supported; write the value out, " +
+	noAnchors = "anchors (&), aliases (*) and merge keys (<<) are not supported; write the value out, " +
 		"and put text that begins with one of these in quotes"
-	tagged = "unsupported tag; put text that begins with ! in quotes"
+	unsupportedTag = "unsupported tag; put text that begins with ! in quotes"
 )
 
 // syntaxError returns the line and the message for an error of the YAML library, whose own text may quote the file.
@@ -108,9 +108,9 @@ func syntaxError(err error) (line int, text string) {
 		return 1, text
 	}
 	for _, known := range []struct{ part, text string }{
-		{"unknown anchor", sharing},
-		{"YAML tag", tagged},
-		{"undefined tag handle", tagged},
+		{"unknown anchor", noAnchors},
+		{"YAML tag", unsupportedTag},
+		{"undefined tag handle", unsupportedTag},
 		{"tab character", "tab in the indentation; indent with spaces"},
 		{"cannot start any token", "indent with spaces only, and put text that begins with @, % or ` in quotes"},
 		{"unknown escape character", `unknown escape after \ in double quotes; use single quotes`},
@@ -155,8 +155,8 @@ const reported yaml.Kind = 1 << 31
 func (d *decoder) inspect(n *yaml.Node, at place) {
 	d.places[n] = at
 	switch {
-	case isShared(n):
-		d.reportf(at, sharing)
+	case usesAnchors(n):
+		d.reportf(at, noAnchors)
 	case isNull(n) && strings.HasSuffix(at.key, ".discovery"):
 		d.reportf(at, "no value; write discovery: {} to discover all clusters, or remove the key")
 	case isNull(n):
@@ -181,11 +181,11 @@ func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 	first := map[string]int{} // lines
 	for i := 0; i+1 < len(content); i += 2 {
 		key, value := content[i], content[i+1]
-		here := place{key.Line, join(at.key, key.Value)}
+		here := place{key.Line, joinKey(at.key, key.Value)}
 		_, err := scalar(key)
 		switch line, twice := first[key.Value]; {
-		case isShared(key):
-			d.reportf(place{key.Line, at.key}, sharing)
+		case usesAnchors(key):
+			d.reportf(place{key.Line, at.key}, noAnchors)
 		case err != nil && key.ShortTag() != "!!bool":
 			d.reportf(place{key.Line, at.key}, "key that is not text; write key: value, and put text with braces in quotes")
 		case twice:
@@ -200,18 +200,18 @@ func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 	return kept
 }
 
-// isShared reports whether a node uses an anchor, an alias or a merge key.
-func isShared(n *yaml.Node) bool {
+// usesAnchors reports whether a node uses an anchor, an alias or a merge key.
+func usesAnchors(n *yaml.Node) bool {
 	return n.Anchor != "" || n.Kind == yaml.AliasNode || (n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge")
 }
 
-// join returns the path of a key in a mapping. It hides what may be a secret in the place of a key.
-func join(path, key string) string {
-	misspelled := len(key) <= 32 && only(key, lowerCase+"_") // rather than a secret
+// joinKey returns the path of a key in a mapping. It hides what may be a secret in the place of a key.
+func joinKey(path, key string) string {
+	misspelled := len(key) <= 32 && consistsOf(key, lowerCase+"_") // rather than a secret
 	switch {
 	case looksSecret(key), strings.Contains(path, "credentials") && !misspelled:
 		key = "(not shown)"
-	case key == "" || len(key) > 60 || !only(key, letters+digits+"_-"):
+	case key == "" || len(key) > 60 || !consistsOf(key, letters+digits+"_-"):
 		key = quote(key)
 	}
 	if path == "" {
@@ -230,12 +230,12 @@ type field[T any] struct {
 func (f *field[T]) isSet() bool     { return f.node != nil }
 func (f *field[T]) isMapping() bool { return f.isSet() && f.node.Kind == yaml.MappingNode }
 
-// or returns the value if it is valid, or else the default.
-func (f *field[T]) or(byDefault T) T {
+// valueOr returns the value if it is valid, or else the default.
+func (f *field[T]) valueOr(defaultValue T) T {
 	if f.ok {
 		return f.value
 	}
-	return byDefault
+	return defaultValue
 }
 
 // UnmarshalYAML decodes the value. Its error holds a problem for each mistake.

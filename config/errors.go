@@ -47,8 +47,8 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// only reports whether s consists of the characters.
-func only(s, characters string) bool { return strings.Trim(s, characters) == "" }
+// consistsOf reports whether s consists of the characters.
+func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
 // quote returns text that is safe to show: quoted, shortened, and hidden if it may be a secret.
 func quote(s string) string {

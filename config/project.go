@@ -34,7 +34,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	}}
 	switch {
 	case f.isMapping() && !list.isSet():
-		d.reportf(d.within(f.node, "projects"), "missing; list at least one project")
+		d.reportf(d.placeIn(f.node, "projects"), "missing; list at least one project")
 	case list.ok && len(list.value) == 0:
 		d.reportf(d.places[list.node], "empty; list at least one project")
 	}
@@ -48,7 +48,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	d.checkIAM(projects)
 	d.checkNames(projects)
 	d.checkClusters(projects)
-	d.checkDiscovery(projects)
+	d.checkOverlaps(projects)
 	for _, p := range projects {
 		c.Projects = append(c.Projects, p.Project)
 	}
@@ -56,11 +56,11 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 }
 
 // integer returns a whole number within limits.
-func (d *decoder) integer(f *field[number], byDefault, least, most int) int {
-	n := float64(f.or(number(byDefault)))
-	if n != math.Trunc(n) || n < float64(least) || n > float64(most) {
-		d.reportf(d.places[f.node], "must be a whole number from %d to %d, not %s", least, most, quote(f.node.Value))
-		return byDefault
+func (d *decoder) integer(f *field[number], defaultValue, minimum, maximum int) int {
+	n := float64(f.valueOr(number(defaultValue)))
+	if n != math.Trunc(n) || n < float64(minimum) || n > float64(maximum) {
+		d.reportf(d.places[f.node], "must be a whole number from %d to %d, not %s", minimum, maximum, quote(f.node.Value))
+		return defaultValue
 	}
 	return int(n)
 }
@@ -69,10 +69,10 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 	keys := &f.value
 	p := &project{node: f.node, keys: keys}
 	p.Region = string(keys.Region.value)
-	p.Name = string(keys.Name.or(labelValue(p.Region)))
+	p.Name = string(keys.Name.valueOr(labelValue(p.Region)))
 	p.ProjectID = string(keys.ProjectID.value)
-	d.addresses(p)
-	p.RequestsPerSecond = float64(keys.RequestsPerSecond.or(20))
+	d.setEndpoints(p)
+	p.RequestsPerSecond = float64(keys.RequestsPerSecond.valueOr(20))
 	if r := p.RequestsPerSecond; !(r > 0 && r <= 10_000) { // NaN fails both
 		node := keys.RequestsPerSecond.node
 		d.reportf(d.places[node], "must be above 0 and at most 10000, not %s", quote(node.Value))
@@ -85,22 +85,22 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 	return p
 }
 
-// addresses sets the addresses of CSS and IAM, by default those of the region.
-func (d *decoder) addresses(p *project) {
-	css, iam, known := endpoints(p.Region)
+// setEndpoints sets the addresses of CSS and IAM, by default those of the region.
+func (d *decoder) setEndpoints(p *project) {
+	css, iam, known := regionEndpoints(p.Region)
 	switch {
 	case !p.keys.Region.isSet():
-		d.reportf(d.within(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
+		d.reportf(d.placeIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
 	case p.keys.Region.ok && !known && !p.keys.Endpoint.isSet():
 		hint := "."
-		if near := nearRegions(p.Region); len(near) > 0 {
+		if near := similarRegions(p.Region); len(near) > 0 {
 			hint = "; did you mean " + strings.Join(near, " or ") + "?"
 		}
 		d.reportf(d.places[p.keys.Region.node], `unknown region %s%s To use a region that is not built in, set "endpoint"`,
 			quote(p.Region), hint)
 	}
-	p.Endpoint = string(p.keys.Endpoint.or(endpoint(css)))
-	p.IAMEndpoint = string(p.keys.IAMEndpoint.or(endpoint(iam)))
+	p.Endpoint = string(p.keys.Endpoint.valueOr(endpoint(css)))
+	p.IAMEndpoint = string(p.keys.IAMEndpoint.valueOr(endpoint(iam)))
 }
 
 func (d *decoder) clusters(keys *projectKeys) []Cluster {
@@ -112,7 +112,7 @@ func (d *decoder) clusters(keys *projectKeys) []Cluster {
 	for _, item := range list.value {
 		c := Cluster{ID: string(item.value.ID.value), Name: string(item.value.Name.value)}
 		if item.isMapping() && !item.value.ID.isSet() {
-			d.reportf(d.within(item.node, "id"), "missing; copy the cluster's ID from the console")
+			d.reportf(d.placeIn(item.node, "id"), "missing; copy the cluster's ID from the console")
 		}
 		labels := item.value.Labels.value
 		if len(labels) > 0 {
@@ -136,7 +136,7 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 	}
 	keys := &project.Discovery.value
 	search := &Discovery{
-		RefreshInterval:     time.Duration(keys.RefreshInterval.or(duration(5 * time.Minute))),
+		RefreshInterval:     time.Duration(keys.RefreshInterval.valueOr(duration(5 * time.Minute))),
 		Name:                keys.Name.value.Regexp,
 		Engine:              keys.Engine.value.Regexp,
 		EnterpriseProjectID: keys.EnterpriseProjectID.value.Regexp,
@@ -165,8 +165,8 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 	return search
 }
 
-// everything reports whether all clusters of the project are discovered, as far as its file is valid.
-func (p *project) everything() bool {
+// discoversAll reports whether all clusters of the project are discovered, as far as its file is valid.
+func (p *project) discoversAll() bool {
 	s := p.Discovery
 	return s != nil && s.Name == nil && s.Engine == nil && s.EnterpriseProjectID == nil && len(s.Tags) == 0 &&
 		(p.keys.Discovery.ok || !p.keys.Discovery.isSet())
@@ -179,7 +179,7 @@ func (d *decoder) checkIAM(projects []*project) {
 		if p.IAMEndpoint != "" || p.incomplete || keys.IAMEndpoint.isSet() || !keys.Region.ok || !keys.Endpoint.isSet() {
 			continue // without "endpoint", the unknown region is reported
 		}
-		at := d.within(p.node, "iam_endpoint")
+		at := d.placeIn(p.node, "iam_endpoint")
 		switch {
 		case p.Credentials.User != nil:
 			d.reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
@@ -201,7 +201,7 @@ func (d *decoder) checkNames(projects []*project) {
 			d.reportf(d.places[p.keys.Name.node], "duplicate name %s, also of the project on line %d; names must be unique",
 				quote(p.Name), line)
 		default:
-			d.reportf(d.within(p.node, "name"), "missing; the default %s is also the name of the project on line %d; name both",
+			d.reportf(d.placeIn(p.node, "name"), "missing; the default %s is also the name of the project on line %d; name both",
 				quote(p.Region), line)
 		}
 	}
@@ -236,15 +236,15 @@ func (d *decoder) checkClusters(projects []*project) {
 	}
 }
 
-// checkDiscovery reports projects that overlap because one of them discovers everything.
-func (d *decoder) checkDiscovery(projects []*project) {
+// checkOverlaps reports projects that overlap because one of them discovers everything.
+func (d *decoder) checkOverlaps(projects []*project) {
 	known := map[[3]string][]*project{} // by what is the same of them
 	for _, p := range projects {
 		if p.ProjectID == "" || !p.keys.Region.ok {
 			continue // may be two accounts
 		}
 		at := [3]string{p.Region, p.ProjectID, p.Endpoint}
-		overlap := slices.IndexFunc(known[at], func(other *project) bool { return p.everything() || other.everything() })
+		overlap := slices.IndexFunc(known[at], func(other *project) bool { return p.discoversAll() || other.discoversAll() })
 		if overlap >= 0 {
 			d.reportf(d.places[p.node], "same region and project_id as the project on line %d, and one of them discovers "+
 				"all clusters; merge them, or set a filter in discovery", known[at][overlap].node.Line)

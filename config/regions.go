@@ -21,9 +21,9 @@ func knownRegions() []string {
 	}
 }
 
-// endpoints returns the addresses of CSS and IAM in a known region. The two oldest regions of Huawei Cloud serve CSS
-// as "es".
-func endpoints(region string) (css, iam string, known bool) {
+// regionEndpoints returns the addresses of CSS and IAM in a known region. The two oldest regions of Huawei Cloud serve
+// CSS as "es".
+func regionEndpoints(region string) (css, iam string, known bool) {
 	service := "css"
 	switch {
 	case !slices.Contains(knownRegions(), region):
@@ -36,8 +36,9 @@ func endpoints(region string) (css, iam string, known bool) {
 	return "https://" + service + "." + region + ".myhuaweicloud.com", "https://iam." + region + ".myhuaweicloud.com", true
 }
 
-// nearRegions returns, in quotes, the known region with the most similar spelling, or else up to four of the same area.
-func nearRegions(region string) []string {
+// similarRegions returns, in quotes, the known region with the most similar spelling, or else up to four of the same
+// area.
+func similarRegions(region string) []string {
 	if near := nearest(region, knownRegions()); near != "" {
 		return []string{quote(near)}
 	}

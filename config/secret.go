@@ -11,12 +11,12 @@ import (
 // Secret is text that is printed and encoded as "<secret>", or as nothing if it is empty. Only string(s) returns it.
 type Secret string
 
-const hidden = "<secret>"
+const redacted = "<secret>"
 
 // Format hides the value from every verb.
 func (s Secret) Format(f fmt.State, _ rune) {
 	if s != "" {
-		_, _ = io.WriteString(f, hidden)
+		_, _ = io.WriteString(f, redacted)
 	}
 }
 
@@ -25,38 +25,38 @@ func (s Secret) MarshalText() ([]byte, error) {
 	if s == "" {
 		return nil, nil
 	}
-	return []byte(hidden), nil
+	return []byte(redacted), nil
 }
 
 // The types that contain secrets, without their Format methods. They need these because fmt ignores the methods of
 // fields when a verb does not fit a pointer.
 type (
-	shownConfig      Config
-	shownProject     Project
-	shownCredentials Credentials
-	shownUser        User
+	rawConfig      Config
+	rawProject     Project
+	rawCredentials Credentials
+	rawUser        User
 )
 
 func format(f fmt.State, verb rune, v any) { _, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), v) }
 
 // Format prints the configuration without secrets.
-func (c Config) Format(f fmt.State, verb rune) { format(f, verb, shownConfig(c)) }
+func (c Config) Format(f fmt.State, verb rune) { format(f, verb, rawConfig(c)) }
 
 // Format prints the project without secrets, also those of types that would show them.
 func (p Project) Format(f fmt.State, verb rune) {
 	if p.TLSConfig.Key != "" {
-		p.TLSConfig.Key = hidden
+		p.TLSConfig.Key = redacted
 	}
 	if p.ProxyURL != nil && p.ProxyURL.User != nil {
 		u := *p.ProxyURL
 		u.User = url.User("secret")
 		p.ProxyURL = &u
 	}
-	format(f, verb, shownProject(p))
+	format(f, verb, rawProject(p))
 }
 
 // Format prints the credentials without secrets.
-func (c Credentials) Format(f fmt.State, verb rune) { format(f, verb, shownCredentials(c)) }
+func (c Credentials) Format(f fmt.State, verb rune) { format(f, verb, rawCredentials(c)) }
 
 // Format prints the user without the password.
-func (u User) Format(f fmt.State, verb rune) { format(f, verb, shownUser(u)) }
+func (u User) Format(f fmt.State, verb rune) { format(f, verb, rawUser(u)) }

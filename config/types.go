@@ -111,16 +111,18 @@ type (
 	tlsVersion promconfig.TLSVersion
 )
 
-func (t *text) UnmarshalYAML(n *yaml.Node) error       { return set(n, t, func(string) string { return "" }) }
-func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return set(n, l, labelValueFault) }
-func (l *labelName) UnmarshalYAML(n *yaml.Node) error  { return set(n, l, labelNameFault) }
-func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return set(n, r, regionFault) }
-func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return set(n, p, projectIDFault) }
-func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return set(n, c, clusterIDFault) }
+func (t *text) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, t, func(string) string { return "" })
+}
+func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, l, labelValueFault) }
+func (l *labelName) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, l, labelNameFault) }
+func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, regionFault) }
+func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, projectIDFault) }
+func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
 
 // UnmarshalYAML decodes a secret without showing it.
 func (s *Secret) UnmarshalYAML(n *yaml.Node) error {
-	return set(n, s, func(s string) string {
+	return decodeText(n, s, func(s string) string {
 		if fault := secretFault(s); fault != "" {
 			return "invalid text: " + fault + "; put the bare text in quotes on one line"
 		}
@@ -128,8 +130,8 @@ func (s *Secret) UnmarshalYAML(n *yaml.Node) error {
 	})
 }
 
-// set decodes text that is not empty and has no fault.
-func set[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
+// decodeText decodes text that is not empty and has no fault.
+func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
 	s, err := scalar(n)
 	switch {
 	case err != nil:
@@ -154,7 +156,7 @@ func scalar(n *yaml.Node) (string, error) {
 	case "!!bool":
 		return "", problemf(n, "expected text; put true and false in quotes")
 	}
-	return "", problemf(n, tagged)
+	return "", problemf(n, unsupportedTag)
 }
 
 // secretFault returns why a secret cannot be sent, or "".
@@ -181,15 +183,15 @@ func labelValueFault(s string) string {
 
 func labelNameFault(s string) string {
 	fault := ""
-	switch own := []string{ // of css_vpcep_cluster_info
+	switch infoLabels := []string{ // of css_vpcep_cluster_info
 		"region", "project_id", "cluster_id", "cluster_name", "project",
 		"engine", "engine_version", "enterprise_project_id", "vpc_id",
 	}; {
-	case s == "" || !only(s, letters+digits+"_") || only(s[:1], digits):
+	case s == "" || !consistsOf(s, letters+digits+"_") || consistsOf(s[:1], digits):
 		fault = "use letters, digits and underscores, and begin with a letter"
 	case strings.HasPrefix(s, "__"):
 		fault = "names that begin with __ are reserved by Prometheus"
-	case slices.Contains(own, s):
+	case slices.Contains(infoLabels, s):
 		fault = "css_vpcep_cluster_info already has this label"
 	case s == "le" || s == "quantile":
 		fault = "reserved for histograms and summaries"
@@ -200,21 +202,21 @@ func labelNameFault(s string) string {
 }
 
 func regionFault(s string) string {
-	if only(s, lowerCase+digits+"-") && len(s) <= 63 && strings.Trim(s, "-") == s {
+	if consistsOf(s, lowerCase+digits+"-") && len(s) <= 63 && strings.Trim(s, "-") == s {
 		return ""
 	}
 	return "invalid region " + quote(s) + "; use up to 63 lower-case letters, digits and inner dashes, such as cn-north-4"
 }
 
 func projectIDFault(s string) string {
-	if len(s) <= 64 && only(s, letters+digits+"_-") {
+	if len(s) <= 64 && consistsOf(s, letters+digits+"_-") {
 		return ""
 	}
 	return "invalid project ID " + quote(s) + "; copy it from the console"
 }
 
 func clusterIDFault(s string) string {
-	if len(s) <= 128 && only(s, letters+digits+"_.-") && s != "." && s != ".." {
+	if len(s) <= 128 && consistsOf(s, letters+digits+"_.-") && s != "." && s != ".." {
 		return ""
 	}
 	return "invalid cluster ID " + quote(s) + "; copy it from the console"
@@ -230,7 +232,7 @@ func (l *label) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
-	err := set(n, e, func(s string) string { _, fault := parseEndpoint(s); return fault })
+	err := decodeText(n, e, func(s string) string { _, fault := parseEndpoint(s); return fault })
 	address, _ := parseEndpoint(string(*e))
 	*e = endpoint(address)
 	return err
@@ -255,7 +257,7 @@ func parseEndpoint(s string) (address, fault string) {
 // validHost reports whether the URL has a valid name or IP address, and a valid port if any.
 func validHost(u *url.URL) bool {
 	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err != nil && (host == "" || !only(host, letters+digits+"._-")) {
+	if _, err := netip.ParseAddr(host); err != nil && (host == "" || !consistsOf(host, letters+digits+"._-")) {
 		return false
 	}
 	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
@@ -296,8 +298,8 @@ func (p *tagPattern) UnmarshalYAML(n *yaml.Node) error {
 
 // Only plain digits mean the same to people and to all versions of YAML. With a zero in front, they may be octal.
 func (f *number) UnmarshalYAML(n *yaml.Node) error {
-	digitsOnly := strings.TrimLeft(n.Value, "+-")
-	octal := len(digitsOnly) > 1 && digitsOnly[0] == '0' && only(digitsOnly[1:2], digits)
+	unsigned := strings.TrimLeft(n.Value, "+-")
+	octal := len(unsigned) > 1 && unsigned[0] == '0' && consistsOf(unsigned[1:2], digits)
 	v, err := strconv.ParseFloat(n.Value, 64)
 	if tag := n.ShortTag(); (tag != "!!int" && tag != "!!float") || octal || errors.Is(err, strconv.ErrSyntax) {
 		return problemf(n, "invalid number %s; write plain digits without quotes, such as 16", quote(n.Value))

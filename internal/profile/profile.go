@@ -53,7 +53,7 @@ func Absent(err error) bool {
 
 // Read returns a section of the file at path.
 func Read(path, section string) (Section, error) {
-	content, err := read(path)
+	content, err := readFile(path)
 	if err != nil {
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
 			err = p.Err // without the path
@@ -63,8 +63,8 @@ func Read(path, section string) (Section, error) {
 	return parse(content, section)
 }
 
-// read opens regular files only: a pipe would block.
-func read(path string) ([]byte, error) {
+// readFile opens regular files only: a pipe would block.
+func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -98,7 +98,7 @@ func parse(content []byte, name string) (Section, error) {
 		"ak": &s.AccessKey, "sk": &s.SecretKey, "security_token": &s.SecurityToken,
 		"project_id": &s.ProjectID, "iam_endpoint": &s.IAMEndpoint,
 	}
-	found, within := false, false
+	found, inSection := false, false
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if isComment(line) {
@@ -109,8 +109,8 @@ func parse(content []byte, name string) (Section, error) {
 			if !closed || !isComment(strings.TrimSpace(rest)) {
 				return Section{}, fmt.Errorf(`line %d: "[section]" expected`, i+1)
 			}
-			within = strings.TrimSpace(section) == name
-			found = found || within
+			inSection = strings.TrimSpace(section) == name
+			found = found || inSection
 			continue
 		}
 		at := strings.IndexAny(line, "=:")
@@ -118,9 +118,9 @@ func parse(content []byte, name string) (Section, error) {
 			return Section{}, fmt.Errorf(`line %d: "[section]" or "key = value" expected`, i+1)
 		}
 		key := strings.TrimSpace(line[:at])
-		if field := fields[key]; within && field != nil {
+		if field := fields[key]; inSection && field != nil {
 			var problem string
-			if *field, problem = value(strings.TrimSpace(line[at+1:])); problem != "" {
+			if *field, problem = parseValue(strings.TrimSpace(line[at+1:])); problem != "" {
 				return Section{}, fmt.Errorf("line %d: %s %s", i+1, key, problem)
 			}
 		}
@@ -140,8 +140,8 @@ func parse(content []byte, name string) (Section, error) {
 
 func isComment(line string) bool { return line == "" || line[0] == '#' || line[0] == ';' }
 
-// value returns a value without quotes and comment, or what is wrong with it.
-func value(s string) (bare, problem string) {
+// parseValue returns a value without quotes and comment, or what is wrong with it.
+func parseValue(s string) (bare, problem string) {
 	if quoted := strings.HasPrefix(s, `"`) || strings.HasPrefix(s, "'") || strings.HasPrefix(s, "`"); quoted {
 		var rest string
 		var closed bool
