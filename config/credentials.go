@@ -5,7 +5,6 @@ package config
 import (
 	"crypto/x509"
 	"errors"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -152,9 +151,9 @@ const (
 	metadataVariable        = "CSS_VPCEP_EXPORTER_METADATA_ADDRESS"
 	containerURIVariable    = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 	containerTokensVariable = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE" //nolint:gosec // the name of a variable
-)
 
-const defaultSection = "basic"
+	defaultSection = "basic"
+)
 
 // DefaultProfile returns the profile of the default chain, as in the vendor's SDKs: section "basic" of the file named
 // by HUAWEICLOUD_SDK_CREDENTIALS_FILE, or of .huaweicloud/credentials in HOME. File is empty if neither is set, and
@@ -201,6 +200,7 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 type source struct {
 	profile.Section
 
+	name   string
 	err    error
 	region string // of the first project that took the project ID
 }
@@ -211,21 +211,18 @@ func (d *decoder) checkSources(projects []*project) {
 	read := func(p Profile) *source {
 		if sources[p] == nil {
 			s, err := profile.Read(p.File, p.Section)
-			sources[p] = &source{Section: s, err: err}
+			sources[p] = &source{Section: s, name: d.profileName(p), err: err}
 		}
 		return sources[p]
 	}
 	var chain []*project
 	for _, p := range projects {
-		named := &p.keys.Credentials.value.Profile
 		switch {
 		case p.chain:
+			p.incomplete = true
 			chain = append(chain, p)
-		case p.Credentials.Profile == nil:
-		case isPath(named.value):
-			d.applySource(p, read(*p.Credentials.Profile), d.places[named.node], "section [basic] of the profile file")
-		default:
-			d.applySource(p, read(*p.Credentials.Profile), d.places[named.node], "this section of "+d.defaultProfileFile())
+		case p.Credentials.Profile != nil:
+			d.applySource(p, read(*p.Credentials.Profile), d.places[p.keys.Credentials.value.Profile.node])
 		}
 	}
 	if len(chain) > 0 {
@@ -244,39 +241,42 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	before := len(d.mistakes)
 	at := d.placeIn(chain[0].node, "credentials")
 	found := d.checkVariables(at)
-	var used *source
-	var origin string
+	used := &source{}
 	switch file := DefaultProfile(d.env); {
 	case len(d.mistakes) > before:
-		for _, p := range chain {
-			p.incomplete = true
-		}
 		return
 	case found:
-		used, origin = &source{}, "the environment ("+projectIDVariable+")"
+		used.name = "the environment (" + projectIDVariable + ")"
 		used.ProjectID = d.env.get(projectIDVariable)
 	case file.File != "" && !profile.Absent(read(file).err):
-		used, origin = read(file), "section [basic] of "+d.defaultProfileFile()
+		used = read(file)
 	default:
 		d.checkContainer(at)
-		return
 	}
 	for _, p := range chain {
-		d.applySource(p, used, d.placeIn(p.node, "credentials"), origin)
+		d.applySource(p, used, d.placeIn(p.node, "credentials"))
 	}
 }
 
-// defaultProfileFile describes DefaultProfile's file without the values of variables.
-func (d *decoder) defaultProfileFile() string {
-	if d.env.get(profileVariable) != "" {
-		return "the file in " + profileVariable
+// profileName describes a profile without its path and section, which may be secrets in the wrong place.
+func (d *decoder) profileName(p Profile) string {
+	section, file := "this section", "the profile file"
+	if p.Section == defaultSection {
+		section = "section [basic]"
 	}
-	return "$HOME/.huaweicloud/credentials"
+	switch {
+	case p.File != DefaultProfile(d.env).File:
+	case d.env.get(profileVariable) != "":
+		file = "the file in " + profileVariable
+	default:
+		file = "$HOME/.huaweicloud/credentials"
+	}
+	return section + " of " + file
 }
 
 // applySource sets what comes with the credentials and is not in the configuration file. A project ID belongs to one
 // region: that of the first project which takes it.
-func (d *decoder) applySource(p *project, s *source, at place, origin string) {
+func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.isSet()
 	needsID := s.ProjectID != "" && !p.keys.ProjectID.isSet()
@@ -287,16 +287,16 @@ func (d *decoder) applySource(p *project, s *source, at place, origin string) {
 	switch {
 	case errors.Is(s.err, profile.ErrNoSection):
 		d.reportf(at, "cannot use %s: no such section; add it, or correct its name (the path of a file needs a slash)",
-			origin)
+			s.name)
 	case s.err != nil:
-		d.reportf(at, "cannot use %s: %s", origin, s.err)
+		d.reportf(at, "cannot use %s: %s", s.name, s.err)
 	case needsAddress && fault != "":
-		d.reportf(at, "cannot use %s: iam_endpoint: %s", origin, fault)
+		d.reportf(at, "cannot use %s: iam_endpoint: %s", s.name, fault)
 	case needsID && projectIDFault(s.ProjectID) != "":
-		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", origin)
+		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", s.name)
 	case needsID && s.region != p.Region:
 		d.reportf(d.placeIn(p.node, "project_id"),
-			"missing; the one in %s already applies to region %s; set project_id in both projects", origin, quote(s.region))
+			"missing; the one in %s already applies to region %s; set project_id in both projects", s.name, quote(s.region))
 	default:
 		p.incomplete = false
 		if needsAddress {
@@ -326,8 +326,7 @@ func (d *decoder) checkContainer(at place) {
 	if !d.checkPair(at, containerURIVariable, containerTokensVariable) {
 		return
 	}
-	u, err := url.Parse(d.env.get(containerURIVariable))
-	if err != nil || u.User != nil || !validHost(u) || (u.Scheme != "http" && u.Scheme != "https") {
+	if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
 		d.reportf(at, "variable %s (not shown) must be an http or https URL without user and password", containerURIVariable)
 	}
 }

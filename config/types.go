@@ -182,11 +182,12 @@ func labelValueFault(s string) string {
 }
 
 func labelNameFault(s string) string {
-	fault := ""
-	switch infoLabels := []string{ // of css_vpcep_cluster_info
+	infoLabels := []string{ // of css_vpcep_cluster_info
 		"region", "project_id", "cluster_id", "cluster_name", "project",
 		"engine", "engine_version", "enterprise_project_id", "vpc_id",
-	}; {
+	}
+	fault := ""
+	switch {
 	case s == "" || !consistsOf(s, letters+digits+"_") || consistsOf(s[:1], digits):
 		fault = "use letters, digits and underscores, and begin with a letter"
 	case strings.HasPrefix(s, "__"):
@@ -208,18 +209,14 @@ func regionFault(s string) string {
 	return "invalid region " + quote(s) + "; use up to 63 lower-case letters, digits and inner dashes, such as cn-north-4"
 }
 
-func projectIDFault(s string) string {
-	if len(s) <= 64 && consistsOf(s, letters+digits+"_-") {
-		return ""
-	}
-	return "invalid project ID " + quote(s) + "; copy it from the console"
-}
+func projectIDFault(s string) string { return idFault("project ID", s, 64, letters+digits+"_-") }
+func clusterIDFault(s string) string { return idFault("cluster ID", s, 128, letters+digits+"_-.") }
 
-func clusterIDFault(s string) string {
-	if len(s) <= 128 && consistsOf(s, letters+digits+"_.-") && s != "." && s != ".." {
+func idFault(name, s string, longest int, characters string) string {
+	if len(s) <= longest && consistsOf(s, characters) && s != "." && s != ".." {
 		return ""
 	}
-	return "invalid cluster ID " + quote(s) + "; copy it from the console"
+	return "invalid " + name + " " + quote(s) + "; copy it from the console"
 }
 
 func (l *label) UnmarshalYAML(n *yaml.Node) error {
@@ -240,11 +237,11 @@ func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
 
 // parseEndpoint returns an http or https URL without a closing slash. The fault shows nothing that may be a password.
 func parseEndpoint(s string) (address, fault string) {
-	u, err := url.Parse(s)
+	u := parseURL(s, "http", "https")
 	switch {
 	case strings.Contains(s, "@"):
 		return "", "invalid URL (not shown): user or password; use credentials instead"
-	case err != nil || !validHost(u) || (u.Scheme != "http" && u.Scheme != "https"):
+	case u == nil:
 		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
 	}
 	address = (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
@@ -254,23 +251,27 @@ func parseEndpoint(s string) (address, fault string) {
 	return address, ""
 }
 
-// validHost reports whether the URL has a valid name or IP address, and a valid port if any.
-func validHost(u *url.URL) bool {
+// parseURL returns nil unless s has one of the schemes, a valid host name or IP address, and a valid port if any.
+func parseURL(s string, schemes ...string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil || u.Opaque != "" || strings.HasSuffix(u.Host, ":") || !slices.Contains(schemes, u.Scheme) {
+		return nil
+	}
 	host := u.Hostname()
 	if _, err := netip.ParseAddr(host); err != nil && (host == "" || !consistsOf(host, letters+digits+"._-")) {
-		return false
+		return nil
 	}
-	port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
-	return u.Opaque == "" && err == nil && port > 0 && !strings.HasSuffix(u.Host, ":")
+	if port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16); err != nil || port == 0 {
+		return nil
+	}
+	return u
 }
 
 func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
-	u, err := url.Parse(n.Value)
-	if err != nil || !validHost(u) || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+	if p.URL = parseURL(n.Value, "http", "https", "socks5"); p.URL == nil {
 		return problemf(n, "invalid proxy URL (not shown); write it like http://proxy.example.com:3128, https://… "+
 			"or socks5://…")
 	}
-	p.URL = u
 	return nil
 }
 
