@@ -278,7 +278,7 @@ func TestLoadUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Load(large, nil)
-	checkError(t, err, large+": the file is larger than 10 MiB; split it and run one exporter for each part")
+	checkError(t, err, large+": the file is larger than 10 MiB; split it, and run one exporter for each part")
 }
 
 // TestClientCertificate loads a certificate with its key, and with another's.

@@ -94,9 +94,9 @@ func (d *decoder) secretFile(f *field[text]) string {
 	switch fault := secretFault(secret); {
 	case !ok:
 	case secret == "":
-		d.reportf(d.places[f.node], "empty file; write the secret into it")
+		d.reportf(d.places[f.node], "the file is empty; write the secret into it")
 	case fault != "":
-		d.reportf(d.places[f.node], "invalid secret in the file: %s; write the secret alone, on one line", fault)
+		d.reportf(d.places[f.node], "the file holds an %s", fault)
 	}
 	return path
 }
@@ -122,7 +122,7 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	certFile, _, _ := d.readFile(&keys.CertFile)
 	keyFile, _, _ := d.readFile(&keys.KeyFile)
 	if hasCA && !x509.NewCertPool().AppendCertsFromPEM(ca) {
-		d.reportf(d.places[keys.CAFile.node], "no PEM certificate in the file; name a bundle of CA certificates")
+		d.reportf(d.places[keys.CAFile.node], "the file has no PEM certificate; set a file with CA certificates")
 	}
 	c := promconfig.TLSConfig{
 		CA:                 string(keys.CA.value),
@@ -190,7 +190,7 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 		return &Profile{promconfig.JoinDir(d.dir, string(f.value)), defaultSection}
 	case file == "":
 		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME is set; "+
-			"set one of them, or write the path of a file with a slash", profileVariable)
+			"set one of them, or set profile to the path of a file (with a slash)", profileVariable)
 		return nil
 	}
 	return &Profile{file, string(f.value)}
@@ -232,7 +232,7 @@ func (d *decoder) checkSources(projects []*project) {
 	agency := slices.IndexFunc(projects, func(p *project) bool { return p.chain || p.Credentials.ECSAgency })
 	if fault != "" && d.env.get(metadataVariable) != "" && agency >= 0 {
 		at := d.placeIn(projects[agency].node, "credentials")
-		d.reportf(at, "variable %s, needed for the ECS agency: %s", metadataVariable, fault)
+		d.reportf(at, "variable %s, needed for the ECS agency, has an %s", metadataVariable, fault)
 	}
 }
 
@@ -286,17 +286,18 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 	p.incomplete = true
 	switch {
 	case errors.Is(s.err, profile.ErrNoSection):
-		d.reportf(at, "cannot use %s: no such section; add it, or correct its name (the path of a file needs a slash)",
+		d.reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)",
 			s.name)
 	case s.err != nil:
 		d.reportf(at, "cannot use %s: %s", s.name, s.err)
 	case needsAddress && fault != "":
 		d.reportf(at, "cannot use %s: iam_endpoint: %s", s.name, fault)
 	case needsID && projectIDFault(s.ProjectID) != "":
-		d.reportf(at, "cannot use %s: invalid project_id; copy it from the console", s.name)
+		d.reportf(at, "cannot use %s: invalid project ID (not shown); copy it from the console", s.name)
 	case needsID && s.region != p.Region:
 		d.reportf(d.placeIn(p.node, "project_id"),
-			"missing; the one in %s already applies to region %s; set project_id in both projects", s.name, quote(s.region))
+			"missing; the project ID in %s is already used for region %s; set project_id in both projects",
+			s.name, quote(s.region))
 	default:
 		p.incomplete = false
 		if needsAddress {
@@ -314,7 +315,7 @@ func (d *decoder) checkVariables(at place) (found bool) {
 		"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CLOUD_SDK_AK", "CLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN",
 	} {
 		if fault := secretFault(d.env.get(name)); fault != "" {
-			d.reportf(at, "invalid variable %s: %s", name, fault)
+			d.reportf(at, "variable %s has an %s", name, fault)
 		}
 	}
 	vendor := d.checkPair(at, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
@@ -327,7 +328,8 @@ func (d *decoder) checkContainer(at place) {
 		return
 	}
 	if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
-		d.reportf(at, "variable %s (not shown) must be an http or https URL without user and password", containerURIVariable)
+		d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
+			containerURIVariable)
 	}
 }
 
@@ -338,7 +340,7 @@ func (d *decoder) checkPair(at place, a, b string) bool {
 		a, b = b, a
 	}
 	if hasA != hasB {
-		d.reportf(at, "variable %s is set without %s; set both or none", a, b)
+		d.reportf(at, "variable %s is set without %s; set both or neither", a, b)
 	}
 	return hasA && hasB
 }

@@ -54,7 +54,7 @@ func problemf(n *yaml.Node, format string, args ...any) error {
 // parse returns the root of the file's only document, or nil after a mistake.
 func (d *decoder) parse(content []byte) *yaml.Node {
 	if len(content) > maxFileSize {
-		d.reportf(place{}, "the file is larger than 10 MiB; split it and run one exporter for each part")
+		d.reportf(place{}, "the file is larger than 10 MiB; split it, and run one exporter for each part")
 		return nil
 	}
 	if line, text := invalidLine(content); text != "" {
@@ -69,10 +69,10 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 		d.reportf(place{line: line}, "invalid YAML here or just above: %s", text)
 		return nil
 	case len(documents) == 0 || isNull(documents[0].Content[0]):
-		d.reportf(place{}, `the file is empty; it must have "projects"`)
+		d.reportf(place{}, `the file is empty; list at least one project in "projects"`)
 		return nil
 	case len(documents) > 1:
-		d.reportf(place{line: documents[1].Line}, "a second YAML document begins here; use only one")
+		d.reportf(place{line: documents[1].Line}, "a second YAML document begins here; keep only one")
 		return nil
 	}
 	return documents[0].Content[0]
@@ -85,7 +85,7 @@ func invalidLine(content []byte) (line int, text string) {
 		line++
 		switch {
 		case !utf8.Valid(b):
-			return line, "the file is not in UTF-8; save it in this encoding"
+			return line, "the file is not in UTF-8; save it as UTF-8"
 		case bytes.ContainsFunc(b, invalid):
 			return line, `control character; remove it, or write it as \x and two digits in double quotes`
 		}
@@ -94,14 +94,15 @@ func invalidLine(content []byte) (line int, text string) {
 }
 
 const (
-	noAnchors = "anchors (&), aliases (*) and merge keys (<<) are not supported; write the value out, " +
+	empty     = "empty; set a value, or remove the key"
+	noAnchors = "anchors (&), aliases (*) and merge keys (<<) are not supported; repeat the value, " +
 		"and put text that begins with one of these in quotes"
 	unsupportedTag = "unsupported tag; put text that begins with ! in quotes"
 )
 
 // syntaxError returns the line and the message for an error of the YAML library, whose own text may quote the file.
 func syntaxError(err error) (line int, text string) {
-	const unclosed = "unclosed quote; close it"
+	const unclosed = "unclosed quote; add the closing one"
 	text = "align the keys of a mapping and the dashes of a list, close brackets, and put special characters in quotes"
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
@@ -117,7 +118,7 @@ func syntaxError(err error) (line int, text string) {
 		{"unexpected end of stream", unclosed},
 		{"expected ':'", "key without a colon; write key: value"},
 		{"mapping values are not", "unexpected colon; put text with a colon in quotes, and align the keys of a mapping"},
-		{"exceeded max depth", "brackets or mappings are nested too deeply"},
+		{"exceeded max depth", "nested too deeply; close brackets, and check the indentation"},
 	} {
 		if strings.Contains(e.Message, known.part) {
 			text = known.text
@@ -158,9 +159,9 @@ func (d *decoder) inspect(n *yaml.Node, at place) {
 	case usesAnchors(n):
 		d.reportf(at, noAnchors)
 	case isNull(n) && strings.HasSuffix(at.key, ".discovery"):
-		d.reportf(at, "no value; write discovery: {} to discover all clusters, or remove the key")
+		d.reportf(at, "empty; write discovery: {} to discover all clusters, or remove the key")
 	case isNull(n):
-		d.reportf(at, "no value; set one, or remove the key")
+		d.reportf(at, empty)
 	}
 	if isNull(n) || n.Kind == yaml.AliasNode || n.ShortTag() == "!!merge" {
 		*n = yaml.Node{Kind: reported, Line: n.Line}
@@ -187,7 +188,7 @@ func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 		case usesAnchors(key):
 			d.reportf(place{key.Line, at.key}, noAnchors)
 		case err != nil && key.ShortTag() != "!!bool":
-			d.reportf(place{key.Line, at.key}, "key that is not text; write key: value, and put text with braces in quotes")
+			d.reportf(place{key.Line, at.key}, "expected text as the key; write key: value, and put text with braces in quotes")
 		case twice:
 			d.reportf(here, "duplicate key, first set on line %d; remove one", line)
 		default:
@@ -251,7 +252,8 @@ func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 	}
 	errs, ok := errors.AsType[*yaml.LoadErrors](err)
 	if !ok { // the library gave up
-		failure := yaml.NewLoadError(yaml.ConstructorStage, "", yaml.Mark{}, problemf(n, "invalid value"))
+		p := problemf(n, "invalid value (not shown); remove tags (!), and put text in quotes")
+		failure := yaml.NewLoadError(yaml.ConstructorStage, "", yaml.Mark{}, p)
 		errs = &yaml.LoadErrors{Errors: []*yaml.LoadError{failure}}
 	}
 	keys := n.Content
@@ -260,7 +262,7 @@ func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 			continue
 		}
 		// All values but mappings return problems, so this is about the mapping or its keys. Its text may show a secret.
-		p := problemf(n, "expected a mapping of key: value")
+		p := problemf(n, "expected a mapping (key: value)")
 		if n.Kind == yaml.MappingNode && len(keys) > 0 {
 			for len(keys) > 2 && (keys[0].Line != e.Mark.Line || keys[0].Column != e.Mark.Column) {
 				keys = keys[2:] // the errors are in the order of the keys
@@ -281,7 +283,7 @@ func unknownKey(key string, mapping reflect.Type) string {
 	if near := nearest(key, known); near != "" {
 		return "unknown key; did you mean " + quote(near) + "?"
 	}
-	return "unknown key; the keys are " + strings.Join(known, ", ")
+	return "unknown key; the valid keys are " + strings.Join(known, ", ")
 }
 
 // list is a list of values. Unlike a slice, it keeps items with mistakes, so that further ones can be found in them.
@@ -290,7 +292,7 @@ type list[T any] []field[T]
 // UnmarshalYAML decodes the items.
 func (l *list[T]) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.SequenceNode {
-		return problemf(n, "expected a list, with a dash before each item")
+		return problemf(n, "expected a list (a dash before each item)")
 	}
 	*l = make(list[T], len(n.Content))
 	var all yaml.LoadErrors

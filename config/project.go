@@ -143,7 +143,7 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 	}
 	if search.RefreshInterval < time.Second {
 		node := keys.RefreshInterval.node
-		d.reportf(d.places[node], "must be at least 1s, not %s", node.Value)
+		d.reportf(d.places[node], "must be at least 1s, not %s", quote(node.Value))
 	}
 	if keys.Tags.isSet() {
 		search.Tags = map[string]*regexp.Regexp{}
@@ -157,7 +157,7 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 	lines := map[labelName]int{}
 	for _, item := range keys.LabelsFromTags.value {
 		if line, twice := lines[item.value]; twice && item.ok {
-			d.reportf(d.places[item.node], "duplicate label %q, first set on line %d; remove one", item.value, line)
+			d.reportf(d.places[item.node], "duplicate label %q, first listed on line %d; remove one", item.value, line)
 		}
 		lines[item.value] = item.node.Line
 		search.LabelsFromTags = append(search.LabelsFromTags, string(item.value))
@@ -198,11 +198,11 @@ func (d *decoder) checkNames(projects []*project) {
 		case !twice:
 			lines[p.Name] = p.node.Line
 		case p.keys.Name.isSet():
-			d.reportf(d.places[p.keys.Name.node], "duplicate name %s, also of the project on line %d; names must be unique",
+			d.reportf(d.places[p.keys.Name.node], "duplicate name %s, first used by the project on line %d; choose another",
 				quote(p.Name), line)
 		default:
-			d.reportf(d.placeIn(p.node, "name"), "missing; the default %s is also the name of the project on line %d; name both",
-				quote(p.Region), line)
+			d.reportf(d.placeIn(p.node, "name"), "missing; the default, region %s, is already the name of the project on "+
+				"line %d; name both", quote(p.Region), line)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (d *decoder) checkClusters(projects []*project) {
 			})
 			if same >= 0 {
 				line := known[at][same].line
-				d.reportf(d.places[id.node], "duplicate cluster %s, also on line %d; list it once", quote(c.ID), line)
+				d.reportf(d.places[id.node], "duplicate cluster %s, first listed on line %d; remove one", quote(c.ID), line)
 				continue
 			}
 			known[at] = append(known[at], listed{p.ProjectID, p.Endpoint, id.node.Line})

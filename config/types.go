@@ -121,14 +121,7 @@ func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p,
 func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
 
 // UnmarshalYAML decodes a secret without showing it.
-func (s *Secret) UnmarshalYAML(n *yaml.Node) error {
-	return decodeText(n, s, func(s string) string {
-		if fault := secretFault(s); fault != "" {
-			return "invalid text: " + fault + "; put the bare text in quotes on one line"
-		}
-		return ""
-	})
-}
+func (s *Secret) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, s, secretFault) }
 
 // decodeText decodes text that is not empty and has no fault.
 func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
@@ -137,7 +130,7 @@ func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) erro
 	case err != nil:
 		return err
 	case s == "":
-		return problemf(n, "empty; set a value, or remove the key")
+		return problemf(n, empty)
 	case fault(s) != "":
 		return problemf(n, "%s", fault(s))
 	}
@@ -148,7 +141,7 @@ func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) erro
 // scalar returns text as it is written: 0123 stays 0123.
 func scalar(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {
-		return "", problemf(n, "expected text")
+		return "", problemf(n, "expected text, not a list or a mapping")
 	}
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!timestamp":
@@ -161,17 +154,20 @@ func scalar(n *yaml.Node) (string, error) {
 
 // secretFault returns why a secret cannot be sent, or "".
 func secretFault(s string) string {
+	fault := ""
 	switch {
 	case !utf8.ValidString(s):
-		return "not in UTF-8"
+		fault = "not in UTF-8"
 	case s != "" && strings.TrimSpace(s) == "":
-		return "only white space"
+		fault = "only white space"
 	case strings.ContainsAny(s, "\r\n"):
-		return "more than one line"
+		fault = "more than one line"
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return "control character"
+		fault = "control character"
+	default:
+		return ""
 	}
-	return ""
+	return "invalid value (not shown): " + fault + "; write only the value, on one line"
 }
 
 func labelValueFault(s string) string {
@@ -191,11 +187,11 @@ func labelNameFault(s string) string {
 	case s == "" || !consistsOf(s, letters+digits+"_") || consistsOf(s[:1], digits):
 		fault = "use letters, digits and underscores, and begin with a letter"
 	case strings.HasPrefix(s, "__"):
-		fault = "names that begin with __ are reserved by Prometheus"
+		fault = "names that begin with __ are reserved by Prometheus; choose another"
 	case slices.Contains(infoLabels, s):
-		fault = "css_vpcep_cluster_info already has this label"
+		fault = "css_vpcep_cluster_info already has this label; choose another"
 	case s == "le" || s == "quantile":
-		fault = "reserved for histograms and summaries"
+		fault = "reserved for histograms and summaries; choose another"
 	default:
 		return ""
 	}
@@ -240,7 +236,7 @@ func parseEndpoint(s string) (address, fault string) {
 	u := parseURL(s, "http", "https")
 	switch {
 	case strings.Contains(s, "@"):
-		return "", "invalid URL (not shown): user or password; use credentials instead"
+		return "", "invalid URL (not shown): user or password before the host; remove it"
 	case u == nil:
 		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
 	}

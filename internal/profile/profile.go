@@ -21,12 +21,12 @@ const maxSize = 64 << 10
 // of the file, because either may be a secret in the wrong place.
 var (
 	ErrNoSection = errors.New("no such section")
-	ErrNoKeys    = errors.New("neither ak nor sk is set in the section")
+	ErrNoKeys    = errors.New("neither ak nor sk is set in the section; set both")
 
 	errNoAccess   = errors.New("permission denied for its directory")
 	errNotRegular = errors.New("not a regular file")
 	errTooLarge   = errors.New("larger than 64 KiB")
-	errNotText    = errors.New("not a text file in UTF-8")
+	errNotText    = errors.New("not a text file in UTF-8; save it as UTF-8")
 	errNoSK       = errors.New("ak is set without sk in the section; set both")
 	errNoAK       = errors.New("sk is set without ak in the section; set both")
 )
@@ -121,7 +121,7 @@ func parse(content []byte, name string) (Section, error) {
 		if field := fields[key]; inSection && field != nil {
 			var problem string
 			if *field, problem = parseValue(strings.TrimSpace(line[at+1:])); problem != "" {
-				return Section{}, fmt.Errorf("line %d: %s %s", i+1, key, problem)
+				return Section{}, fmt.Errorf("line %d: invalid %s: %s", i+1, key, problem)
 			}
 		}
 	}
@@ -146,7 +146,7 @@ func parseValue(s string) (bare, problem string) {
 		var rest string
 		var closed bool
 		if bare, rest, closed = strings.Cut(s[1:], s[:1]); !closed || !isComment(strings.TrimSpace(rest)) {
-			return "", "must be a single text on one line, with one quote on either side or none"
+			return "", "unclosed quote, or text after the closing one; write the value on one line"
 		}
 	} else if bare = s; strings.ContainsAny(s, "#;") {
 		bare = s[:strings.IndexAny(s, "#;")]
@@ -154,7 +154,7 @@ func parseValue(s string) (bare, problem string) {
 	bare = strings.TrimSpace(bare)
 	switch {
 	case strings.ContainsFunc(bare, unicode.IsControl):
-		return "", "has a control character"
+		return "", "control character; remove it"
 	case strings.Contains(bare, "%("): // other readers replace it
 		return "", "refers to another key by %(...); write the value itself"
 	case strings.HasSuffix(bare, `\`):

@@ -79,8 +79,11 @@ func TestReadErrors(t *testing.T) {
 		{"empty", "", "no such section", true},
 		{"no section", "[" + marker + "]\nak = A\nsk = B\n", "no such section", true},
 		{"child section", "[basic.child]\nak = A\nsk = B\n", "no such section", true},
-		{"neither key", "[basic]\nproject_id = " + marker, "neither ak nor sk is set in the section", true},
-		{"other letters", "[basic]\nAK = " + marker + "\nSK = " + marker, "neither ak nor sk is set in the section", true},
+		{"neither key", "[basic]\nproject_id = " + marker, "neither ak nor sk is set in the section; set both", true},
+		{
+			"other letters", "[basic]\nAK = " + marker + "\nSK = " + marker,
+			"neither ak nor sk is set in the section; set both", true,
+		},
 		{"ak alone", "[basic]\nak = " + marker, "ak is set without sk in the section; set both", false},
 		{"sk alone", "[basic]\nak = ''\nsk = " + marker, "sk is set without ak in the section; set both", false},
 		{"space in quotes", "[basic]\nak = \"  \"\nsk = " + marker, "sk is set without ak in the section; set both", false},
@@ -89,28 +92,34 @@ func TestReadErrors(t *testing.T) {
 		{"no delimiter", "[basic]\nak = A\nsk " + marker, "line 3: " + syntax, false},
 		{"no delimiter elsewhere", bare + "[other]\n" + marker, "line 5: " + syntax, false},
 		{"no key", "[basic]\n= " + marker, "line 2: " + syntax, false},
-		{"continued", "[basic]\nak = " + marker + "\\\n2\n", `line 2: ak ends with a \; write the value on one line`, false},
+		{
+			"continued", "[basic]\nak = " + marker + "\\\n2\n",
+			`line 2: invalid ak: ends with a \; write the value on one line`, false,
+		},
 		{
 			"several lines", "[basic]\nak = A\nsk = \"\"\"" + marker + "\nx\"\"\"\n",
-			"line 3: sk must be a single text on one line, with one quote on either side or none", false,
+			"line 3: invalid sk: unclosed quote, or text after the closing one; write the value on one line", false,
 		},
 		{
 			"open quote", "[basic]\nak = A\nsk = '" + marker + "\n",
-			"line 3: sk must be a single text on one line, with one quote on either side or none", false,
+			"line 3: invalid sk: unclosed quote, or text after the closing one; write the value on one line", false,
 		},
 		{
 			"text behind a quote", "[basic]\nak = 'A'" + marker + "\n",
-			"line 2: ak must be a single text on one line, with one quote on either side or none", false,
+			"line 2: invalid ak: unclosed quote, or text after the closing one; write the value on one line", false,
 		},
-		{"control character", bare + "security_token = \x01x", "line 4: security_token has a control character", false},
-		{"tab", bare + "sk = " + marker + "\tx", "line 4: sk has a control character", false},
+		{
+			"control character", bare + "security_token = \x01x",
+			"line 4: invalid security_token: control character; remove it", false,
+		},
+		{"tab", bare + "sk = " + marker + "\tx", "line 4: invalid sk: control character; remove it", false},
 		{
 			"reference", bare + "sk = %(ak)s-" + marker,
-			"line 4: sk refers to another key by %(...); write the value itself", false,
+			"line 4: invalid sk: refers to another key by %(...); write the value itself", false,
 		},
-		{"UTF-16", "\xff\xfe[\x00b\x00", "not a text file in UTF-8", false},
-		{"UTF-16 without a mark", "[\x00b\x00", "not a text file in UTF-8", false},
-		{"no UTF-8", bare + "project_id = \xe9", "not a text file in UTF-8", false},
+		{"UTF-16", "\xff\xfe[\x00b\x00", "not a text file in UTF-8; save it as UTF-8", false},
+		{"UTF-16 without a mark", "[\x00b\x00", "not a text file in UTF-8; save it as UTF-8", false},
+		{"no UTF-8", bare + "project_id = \xe9", "not a text file in UTF-8; save it as UTF-8", false},
 		{"large", bare + strings.Repeat("#", maxSize-len(bare)+1), "larger than 64 KiB", false},
 	}
 	for _, tt := range tests {
