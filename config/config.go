@@ -20,6 +20,7 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
+	"go.yaml.in/yaml/v4"
 )
 
 // MaxConcurrency is the highest valid Scrape.Concurrency.
@@ -130,10 +131,12 @@ func Load(path string, env Environment) (*Config, error) {
 
 // Parse validates content like Load, without reading the file itself. Relative paths start at the directory of name.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
-	d := &decoder{file: name, dir: filepath.Dir(name), env: env}
+	d := &decoder{file: name, dir: filepath.Dir(name), env: env, places: map[*yaml.Node]place{}}
 	var c *Config
-	if root := d.parse(content); root != nil {
+	if root, line, text := parse(content); root != nil {
 		c = d.config(d.decode(root))
+	} else {
+		d.reportf(place{line: line}, "%s", text)
 	}
 	if len(d.mistakes) > 0 {
 		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })

@@ -175,18 +175,13 @@ func MetadataAddress(env Environment) string {
 	return "http://169.254.169.254"
 }
 
-// isPath reports whether a profile is the path of a file rather than the name of a section.
-func isPath(name Secret) bool {
-	return strings.ContainsAny(string(name), "/"+string(filepath.Separator))
-}
-
 // profile returns the named profile, or nil.
 func (d *decoder) profile(f *field[Secret]) *Profile {
 	file := DefaultProfile(d.env).File
 	switch {
 	case !f.ok:
 		return nil
-	case isPath(f.value):
+	case strings.ContainsAny(string(f.value), "/"+string(filepath.Separator)):
 		return &Profile{promconfig.JoinDir(d.dir, string(f.value)), defaultSection}
 	case file == "":
 		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME is set; "+
@@ -250,8 +245,11 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 		used.ProjectID = d.env.get(projectIDVariable)
 	case file.File != "" && !profile.Absent(read(file).err):
 		used = read(file)
-	default:
-		d.checkContainer(at)
+	case d.checkPair(at, containerURIVariable, containerTokensVariable):
+		if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
+			d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
+				containerURIVariable)
+		}
 	}
 	for _, p := range chain {
 		d.applySource(p, used, d.placeIn(p.node, "credentials"))
@@ -286,8 +284,7 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 	p.incomplete = true
 	switch {
 	case errors.Is(s.err, profile.ErrNoSection):
-		d.reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)",
-			s.name)
+		d.reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)", s.name)
 	case s.err != nil:
 		d.reportf(at, "cannot use %s: %s", s.name, s.err)
 	case needsAddress && fault != "":
@@ -320,17 +317,6 @@ func (d *decoder) checkVariables(at place) (found bool) {
 	}
 	vendor := d.checkPair(at, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
 	return d.checkPair(at, "CLOUD_SDK_AK", "CLOUD_SDK_SK") || vendor
-}
-
-// checkContainer checks the variables of a pod's identity.
-func (d *decoder) checkContainer(at place) {
-	if !d.checkPair(at, containerURIVariable, containerTokensVariable) {
-		return
-	}
-	if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
-		d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
-			containerURIVariable)
-	}
 }
 
 // checkPair reports a variable that is set without the other, and returns whether both are.

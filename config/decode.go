@@ -51,31 +51,26 @@ func problemf(n *yaml.Node, format string, args ...any) error {
 	return &problem{n, fmt.Sprintf(format, args...)}
 }
 
-// parse returns the root of the file's only document, or nil after a mistake.
-func (d *decoder) parse(content []byte) *yaml.Node {
+// parse returns the root of the file's only document, or a mistake and its line.
+func parse(content []byte) (root *yaml.Node, line int, text string) {
 	if len(content) > maxFileSize {
-		d.reportf(place{}, "the file is larger than 10 MiB; split it, and run one exporter for each part")
-		return nil
+		return nil, 0, "the file is larger than 10 MiB; split it, and run one exporter for each part"
 	}
-	if line, text := invalidLine(content); text != "" {
-		d.reportf(place{line: line}, "%s", text)
-		return nil
+	if line, text = invalidLine(content); text != "" {
+		return nil, line, text
 	}
 	var documents []yaml.Node
 	err := yaml.Load(bytes.TrimPrefix(content, []byte("\uFEFF")), &documents, yaml.WithAllDocuments())
 	switch {
 	case err != nil:
-		line, text := syntaxError(err)
-		d.reportf(place{line: line}, "invalid YAML here or just above: %s", text)
-		return nil
+		line, text = syntaxError(err)
+		return nil, line, "invalid YAML here or just above: " + text
 	case len(documents) == 0 || isNull(documents[0].Content[0]):
-		d.reportf(place{}, `the file is empty; list at least one project in "projects"`)
-		return nil
+		return nil, 0, `the file is empty; list at least one project in "projects"`
 	case len(documents) > 1:
-		d.reportf(place{line: documents[1].Line}, "a second YAML document begins here; keep only one")
-		return nil
+		return nil, documents[1].Line, "a second YAML document begins here; keep only one"
 	}
-	return documents[0].Content[0]
+	return documents[0].Content[0], 0, ""
 }
 
 // invalidLine finds the first line that YAML does not allow. The library would not tell which one.
@@ -135,7 +130,6 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 // decode decodes the document. The library finds unknown keys, and calls UnmarshalYAML methods, which find wrong types;
 // inspect finds what the library would accept, or stop at.
 func (d *decoder) decode(root *yaml.Node) *field[fileKeys] {
-	d.places = map[*yaml.Node]place{}
 	d.inspect(root, place{line: root.Line})
 	var f field[fileKeys]
 	if errs, ok := errors.AsType[*yaml.LoadErrors](f.UnmarshalYAML(root)); ok {

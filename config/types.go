@@ -182,20 +182,18 @@ func labelNameFault(s string) string {
 		"region", "project_id", "cluster_id", "cluster_name", "project",
 		"engine", "engine_version", "enterprise_project_id", "vpc_id",
 	}
-	fault := ""
+	invalid := "invalid label name " + quote(s) + ": "
 	switch {
 	case s == "" || !consistsOf(s, letters+digits+"_") || consistsOf(s[:1], digits):
-		fault = "use letters, digits and underscores, and begin with a letter"
+		return invalid + "use letters, digits and underscores, and begin with a letter"
 	case strings.HasPrefix(s, "__"):
-		fault = "names that begin with __ are reserved by Prometheus; choose another"
+		return invalid + "names that begin with __ are reserved by Prometheus; choose another"
 	case slices.Contains(infoLabels, s):
-		fault = "css_vpcep_cluster_info already has this label; choose another"
+		return invalid + "css_vpcep_cluster_info already has this label; choose another"
 	case s == "le" || s == "quantile":
-		fault = "reserved for histograms and summaries; choose another"
-	default:
-		return ""
+		return invalid + "reserved for histograms and summaries; choose another"
 	}
-	return "invalid label name " + quote(s) + ": " + fault
+	return ""
 }
 
 func regionFault(s string) string {
@@ -272,8 +270,7 @@ func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (p *pattern) UnmarshalYAML(n *yaml.Node) error {
-	var s text
-	if err := s.UnmarshalYAML(n); err != nil {
+	if err := new(text).UnmarshalYAML(n); err != nil {
 		return err
 	}
 	return (*tagPattern)(p).UnmarshalYAML(n)
