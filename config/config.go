@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config reads the exporter's YAML file into plain, validated values.
-//
-// It reads that file, the files that it names, the vendor's default profile and the environment, and sends nothing over
-// the network. All mistakes of a file are reported together, each with its line and key. No mistake and no dump of a
-// value contains a secret.
+// Package config reads the exporter's YAML file, and checks it together with the files and variables that it needs. All
+// mistakes are reported at once, without secrets.
 package config
 
 import (
@@ -23,37 +20,36 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// MaxConcurrency is the highest valid Scrape.Concurrency.
+// MaxConcurrency is the maximum of Scrape.Concurrency.
 const MaxConcurrency = 1024
 
-// Bounds in bytes.
 const (
-	maxFileSize   = 10 << 20
+	maxFileSize   = 10 << 20 // bytes
 	maxSecretSize = 1 << 20
 	maxLabelValue = 1024
 )
 
-// Config is the whole file.
+// Config is the content of a configuration file.
 type Config struct {
 	Scrape   Scrape
 	Projects []Project // at least one
 }
 
-// Scrape holds what applies to the clusters of all projects.
+// Scrape holds the settings for all projects.
 type Scrape struct {
-	Concurrency    int           // clusters read at once, 1 to MaxConcurrency
-	MinInterval    time.Duration // a list younger than this is served again
+	Concurrency    int           // clusters read at once
+	MinInterval    time.Duration // a younger list is served again
 	MaxStaleness   time.Duration // a list up to this age replaces one that cannot be read
-	MaxConnections int           // a cluster with more shows no per-connection series
+	MaxConnections int           // a cluster with more has no per-connection series
 }
 
 // Project is a project in one region.
 type Project struct {
 	Name      string // unique; default: the region
 	Region    string
-	ProjectID string // empty: to be looked up in IAM
-	// Endpoint and IAMEndpoint are URLs without a path. IAMEndpoint is empty if it is unknown and not needed.
-	Endpoint, IAMEndpoint string
+	ProjectID string // empty: looked up in IAM
+
+	Endpoint, IAMEndpoint string // URLs without a path; IAMEndpoint may be empty
 	RequestsPerSecond     float64
 	Credentials           Credentials
 	Clusters              []Cluster
@@ -62,8 +58,7 @@ type Project struct {
 	ProxyURL              *url.URL // nil: the environment's proxy
 }
 
-// Credentials holds one kind of credentials. The zero value means the default chain. File names are joined with the
-// directory of the configuration file.
+// Credentials holds one kind of credentials, or none for the default chain.
 type Credentials struct {
 	AccessKey, SecretKey, SecurityToken             Secret
 	AccessKeyFile, SecretKeyFile, SecurityTokenFile string
@@ -74,14 +69,10 @@ type Credentials struct {
 	Profile   *Profile
 }
 
-// Profile is a section of a profile file of the vendor's SDKs, with the keys ak, sk, security_token, project_id and
-// iam_endpoint. When the configuration was loaded, it had ak and sk.
-type Profile struct {
-	File    string // joined with the directory of the configuration file
-	Section string
-}
+// Profile is a section of a profile file of the vendor's SDKs.
+type Profile struct{ File, Section string }
 
-// User is an IAM user with either Password or PasswordFile.
+// User is an IAM user.
 type User struct {
 	Name, Domain string
 	Password     Secret
@@ -95,18 +86,17 @@ type Cluster struct {
 	Labels map[string]string
 }
 
-// Discovery selects clusters listed by the API. Its regular expressions are anchored; nil matches all clusters.
+// Discovery selects clusters that the API lists. A nil expression matches everything.
 type Discovery struct {
 	RefreshInterval                   time.Duration
 	Name, Engine, EnterpriseProjectID *regexp.Regexp
-	Tags                              map[string]*regexp.Regexp // by key; no value is nil
-	LabelsFromTags                    []string                  // tag keys that become labels
+	Tags                              map[string]*regexp.Regexp
+	LabelsFromTags                    []string
 }
 
-// Environment looks up a variable like os.LookupEnv.
+// Environment looks up a variable, like os.LookupEnv.
 type Environment func(key string) (string, bool)
 
-// get returns the variable, or "" if it is not set.
 func (env Environment) get(key string) string {
 	if env == nil {
 		return ""
@@ -121,7 +111,7 @@ func Load(path string, env Environment) (*Config, error) {
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
-	defer func() { _ = f.Close() }()                             // only read
+	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse reports the excess
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
@@ -129,7 +119,7 @@ func Load(path string, env Environment) (*Config, error) {
 	return Parse(path, content, env)
 }
 
-// Parse validates content like Load, without reading the file itself. Relative paths start at the directory of name.
+// Parse validates content like Load. Relative paths start at the directory of name.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
 	d := &decoder{file: name, dir: filepath.Dir(name), env: env, places: map[*yaml.Node]place{}}
 	var c *Config
@@ -145,7 +135,7 @@ func Parse(name string, content []byte, env Environment) (*Config, error) {
 	return c, nil
 }
 
-// readSmallFile reads regular files only: a pipe would block, and a device may never end.
+// readSmallFile reads regular files only: pipes may block, and devices may never end.
 func readSmallFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -159,7 +149,7 @@ func readSmallFile(path string) ([]byte, error) {
 	return os.ReadFile(path) //nolint:gosec // the operator names the file
 }
 
-// withoutPath returns the error's text without a path, because a secret may stand where a path belongs.
+// withoutPath returns the error's text without the path, which may be a misplaced secret.
 func withoutPath(err error) string {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()

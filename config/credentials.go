@@ -14,7 +14,6 @@ import (
 	promconfig "github.com/prometheus/common/config"
 )
 
-// credentials returns the credentials of a project, and whether it uses the default chain. No mistake shows a value.
 func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain bool) {
 	keys := &f.value
 	c = Credentials{
@@ -57,7 +56,6 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 	return c, len(kinds) == 0 && (f.ok || !f.isSet())
 }
 
-// inlineOrFile reports whether a secret is set, inline or as a file.
 func (d *decoder) inlineOrFile(name string, inline *field[Secret], file *field[text]) bool {
 	if inline.isSet() && file.isSet() {
 		d.reportf(d.places[file.node], "conflicts with %s; keep one of them", name)
@@ -87,7 +85,6 @@ func (d *decoder) user(f *field[userKeys]) *User {
 	}
 }
 
-// secretFile returns the path of a file that holds a valid secret now.
 func (d *decoder) secretFile(f *field[text]) string {
 	path, content, ok := d.readFile(f)
 	secret := strings.TrimSpace(string(content))
@@ -101,7 +98,6 @@ func (d *decoder) secretFile(f *field[text]) string {
 	return path
 }
 
-// readFile returns a path, joined with the directory of the configuration file, and what is there now.
 func (d *decoder) readFile(f *field[text]) (path string, content []byte, ok bool) {
 	if !f.ok {
 		return "", nil, false
@@ -114,7 +110,6 @@ func (d *decoder) readFile(f *field[text]) (path string, content []byte, ok bool
 	return path, content, err == nil
 }
 
-// tls returns the TLS settings of a client. Its files must be valid now; they are read again whenever they change.
 func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	before := len(d.mistakes)
 	keys := &f.value
@@ -144,7 +139,6 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	return c
 }
 
-// Variables of the environment.
 const (
 	profileVariable         = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 	projectIDVariable       = "HUAWEICLOUD_SDK_PROJECT_ID"
@@ -155,9 +149,7 @@ const (
 	defaultSection = "basic"
 )
 
-// DefaultProfile returns the profile of the default chain, as in the vendor's SDKs: section "basic" of the file named
-// by HUAWEICLOUD_SDK_CREDENTIALS_FILE, or of .huaweicloud/credentials in HOME. File is empty if neither is set, and
-// need not exist.
+// DefaultProfile returns the default profile of the vendor's SDKs. File may be empty.
 func DefaultProfile(env Environment) Profile {
 	file := env.get(profileVariable)
 	if home := env.get("HOME"); file == "" && home != "" {
@@ -166,8 +158,7 @@ func DefaultProfile(env Environment) Profile {
 	return Profile{file, defaultSection}
 }
 
-// MetadataAddress returns the address of the metadata service, without a closing slash, from
-// CSS_VPCEP_EXPORTER_METADATA_ADDRESS or http://169.254.169.254. Load reports an invalid one where it would be used.
+// MetadataAddress returns the URL of the metadata service. Load reports an invalid variable if a project needs it.
 func MetadataAddress(env Environment) string {
 	if address, fault := parseEndpoint(env.get(metadataVariable)); fault == "" {
 		return address
@@ -175,7 +166,6 @@ func MetadataAddress(env Environment) string {
 	return "http://169.254.169.254"
 }
 
-// profile returns the named profile, or nil.
 func (d *decoder) profile(f *field[Secret]) *Profile {
 	file := DefaultProfile(d.env).File
 	switch {
@@ -191,16 +181,16 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 	return &Profile{file, string(f.value)}
 }
 
-// source is what comes with credentials, from a profile file or the environment.
+// source holds the values that come with credentials.
 type source struct {
 	profile.Section
 
 	name   string
 	err    error
-	region string // of the first project that took the project ID
+	region string // of the first project that uses the project ID
 }
 
-// checkSources checks profiles and the default chain, and sets what comes with their credentials.
+// checkSources adds the values that come with profiles and the default chain.
 func (d *decoder) checkSources(projects []*project) {
 	sources := map[Profile]*source{}
 	read := func(p Profile) *source {
@@ -231,7 +221,6 @@ func (d *decoder) checkSources(projects []*project) {
 	}
 }
 
-// checkChain uses the first source of the default chain that is there.
 func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	before := len(d.mistakes)
 	at := d.placeIn(chain[0].node, "credentials")
@@ -256,7 +245,7 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	}
 }
 
-// profileName describes a profile without its path and section, which may be secrets in the wrong place.
+// profileName describes a profile without its path and section, which may be misplaced secrets.
 func (d *decoder) profileName(p Profile) string {
 	section, file := "this section", "the profile file"
 	if p.Section == defaultSection {
@@ -272,8 +261,7 @@ func (d *decoder) profileName(p Profile) string {
 	return section + " of " + file
 }
 
-// applySource sets what comes with the credentials and is not in the configuration file. A project ID belongs to one
-// region: that of the first project which takes it.
+// applySource sets missing values of a project. A project ID is valid in one region only.
 func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.isSet()
@@ -306,7 +294,6 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 	}
 }
 
-// checkVariables checks the access keys of the environment, and reports whether there are any.
 func (d *decoder) checkVariables(at place) (found bool) {
 	for _, name := range []string{
 		"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CLOUD_SDK_AK", "CLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN",
@@ -319,7 +306,6 @@ func (d *decoder) checkVariables(at place) (found bool) {
 	return d.checkPair(at, "CLOUD_SDK_AK", "CLOUD_SDK_SK") || vendor
 }
 
-// checkPair reports a variable that is set without the other, and returns whether both are.
 func (d *decoder) checkPair(at place, a, b string) bool {
 	hasA, hasB := d.env.get(a) != "", d.env.get(b) != ""
 	if hasB && !hasA {

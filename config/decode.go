@@ -14,7 +14,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// decoder decodes one file and collects its mistakes.
 type decoder struct {
 	file, dir string
 	env       Environment
@@ -22,24 +21,22 @@ type decoder struct {
 	mistakes  Errors
 }
 
-// place is where a mistake is reported. A value is reported on the line of its key.
+// place locates a mistake. A value has the line of its key.
 type place struct {
 	line int
 	key  string
 }
 
-// reportf adds a mistake.
 func (d *decoder) reportf(at place, format string, args ...any) {
 	d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.key, fmt.Sprintf(format, args...)})
 }
 
-// placeIn returns the place of a key that a mapping may not have.
 func (d *decoder) placeIn(mapping *yaml.Node, key string) place {
 	at := d.places[mapping]
 	return place{at.line, joinKey(at.key, key)}
 }
 
-// problem is a mistake at a node, returned by UnmarshalYAML methods.
+// problem is an error of UnmarshalYAML methods.
 type problem struct {
 	node *yaml.Node
 	text string
@@ -51,20 +48,19 @@ func problemf(n *yaml.Node, format string, args ...any) error {
 	return &problem{n, fmt.Sprintf(format, args...)}
 }
 
-// parse returns the root of the file's only document, or a mistake and its line.
-func parse(content []byte) (root *yaml.Node, line int, text string) {
+func parse(content []byte) (root *yaml.Node, line int, mistake string) {
 	if len(content) > maxFileSize {
 		return nil, 0, "the file is larger than 10 MiB; split it, and run one exporter for each part"
 	}
-	if line, text = invalidLine(content); text != "" {
-		return nil, line, text
+	if line, mistake = invalidLine(content); mistake != "" {
+		return nil, line, mistake
 	}
 	var documents []yaml.Node
 	err := yaml.Load(bytes.TrimPrefix(content, []byte("\uFEFF")), &documents, yaml.WithAllDocuments())
 	switch {
 	case err != nil:
-		line, text = syntaxError(err)
-		return nil, line, "invalid YAML here or just above: " + text
+		line, mistake = syntaxError(err)
+		return nil, line, "invalid YAML here or just above: " + mistake
 	case len(documents) == 0 || isNull(documents[0].Content[0]):
 		return nil, 0, `the file is empty; list at least one project in "projects"`
 	case len(documents) > 1:
@@ -73,8 +69,8 @@ func parse(content []byte) (root *yaml.Node, line int, text string) {
 	return documents[0].Content[0], 0, ""
 }
 
-// invalidLine finds the first line that YAML does not allow. The library would not tell which one.
-func invalidLine(content []byte) (line int, text string) {
+// invalidLine finds invalid characters, because the library does not report their line.
+func invalidLine(content []byte) (line int, mistake string) {
 	invalid := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r) }
 	for b := range bytes.Lines(content) {
 		line++
@@ -95,7 +91,7 @@ const (
 	unsupportedTag = "unsupported tag; put text that begins with ! in quotes"
 )
 
-// syntaxError returns the line and the message for an error of the YAML library, whose own text may quote the file.
+// syntaxError replaces the library's text, which may quote a secret.
 func syntaxError(err error) (line int, text string) {
 	const unclosed = "unclosed quote; add the closing one"
 	text = "align the keys of a mapping and the dashes of a list, close brackets, and put special characters in quotes"
@@ -120,15 +116,13 @@ func syntaxError(err error) (line int, text string) {
 		}
 	}
 	if text == unclosed {
-		return max(e.ContextMark.Line, 1), text // where the quote opens
+		return max(e.ContextMark.Line, 1), text // the line of the opening quote
 	}
 	return max(e.Mark.Line, 1), text
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// decode decodes the document. The library finds unknown keys, and calls UnmarshalYAML methods, which find wrong types;
-// inspect finds what the library would accept, or stop at.
 func (d *decoder) decode(root *yaml.Node) *field[fileKeys] {
 	d.inspect(root, place{line: root.Line})
 	var f field[fileKeys]
@@ -142,11 +136,10 @@ func (d *decoder) decode(root *yaml.Node) *field[fileKeys] {
 	return &f
 }
 
-// reported is the kind of a node with a mistake that was reported. It is not decoded.
+// reported is the kind of nodes whose mistake is already reported. They are not decoded.
 const reported yaml.Kind = 1 << 31
 
-// inspect records the places of a node and of all below it. It reports, and takes out of the document, aliases, merge
-// keys, keys that are not text, duplicate keys, and missing values.
+// inspect records the places of n and its descendants, and removes what the library would accept or stop at.
 func (d *decoder) inspect(n *yaml.Node, at place) {
 	d.places[n] = at
 	switch {
@@ -170,15 +163,14 @@ func (d *decoder) inspect(n *yaml.Node, at place) {
 	}
 }
 
-// inspectKeys inspects the keys and values of a mapping, and returns those to be decoded.
 func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 	kept := content[:0]
-	first := map[string]int{} // lines
+	lines := map[string]int{}
 	for i := 0; i+1 < len(content); i += 2 {
 		key, value := content[i], content[i+1]
 		here := place{key.Line, joinKey(at.key, key.Value)}
 		_, err := scalar(key)
-		switch line, twice := first[key.Value]; {
+		switch line, twice := lines[key.Value]; {
 		case usesAnchors(key):
 			d.reportf(place{key.Line, at.key}, noAnchors)
 		case err != nil && key.ShortTag() != "!!bool":
@@ -186,7 +178,7 @@ func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 		case twice:
 			d.reportf(here, "duplicate key, first set on line %d; remove one", line)
 		default:
-			first[key.Value] = key.Line
+			lines[key.Value] = key.Line
 			d.places[key] = here
 			d.inspect(value, here)
 			kept = append(kept, key, value)
@@ -195,14 +187,13 @@ func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
 	return kept
 }
 
-// usesAnchors reports whether a node uses an anchor, an alias or a merge key.
 func usesAnchors(n *yaml.Node) bool {
 	return n.Anchor != "" || n.Kind == yaml.AliasNode || (n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge")
 }
 
-// joinKey returns the path of a key in a mapping. It hides what may be a secret in the place of a key.
+// joinKey appends a key to a path, unless it may be a misplaced secret.
 func joinKey(path, key string) string {
-	misspelled := len(key) <= 32 && consistsOf(key, lowerCase+"_") // rather than a secret
+	misspelled := len(key) <= 32 && consistsOf(key, lowerCase+"_") // not a secret
 	switch {
 	case looksSecret(key), strings.Contains(path, "credentials") && !misspelled:
 		key = "(not shown)"
@@ -215,17 +206,15 @@ func joinKey(path, key string) string {
 	return path + "." + key
 }
 
-// field is the value of a key.
 type field[T any] struct {
 	value T
-	node  *yaml.Node // nil: the key is missing
-	ok    bool       // the value is there and valid
+	node  *yaml.Node
+	ok    bool // set and valid
 }
 
 func (f *field[T]) isSet() bool     { return f.node != nil }
 func (f *field[T]) isMapping() bool { return f.isSet() && f.node.Kind == yaml.MappingNode }
 
-// valueOr returns the value if it is valid, or else the default.
 func (f *field[T]) valueOr(defaultValue T) T {
 	if f.ok {
 		return f.value
@@ -233,19 +222,18 @@ func (f *field[T]) valueOr(defaultValue T) T {
 	return defaultValue
 }
 
-// UnmarshalYAML decodes the value. Its error holds a problem for each mistake.
+// UnmarshalYAML returns a *yaml.LoadErrors with a problem for each mistake.
 func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 	f.node = n
 	if n.Kind == reported {
 		return nil
 	}
-	// Duplicate keys are found by inspect: the library would stop decoding their mapping.
 	err := n.Load(&f.value, yaml.WithKnownFields(), yaml.WithUniqueKeys(false))
 	if f.ok = err == nil; f.ok {
 		return nil
 	}
 	errs, ok := errors.AsType[*yaml.LoadErrors](err)
-	if !ok { // the library gave up
+	if !ok { // for example, a key has an invalid tag
 		p := problemf(n, "invalid value (not shown); remove tags (!), and put text in quotes")
 		failure := yaml.NewLoadError(yaml.ConstructorStage, "", yaml.Mark{}, p)
 		errs = &yaml.LoadErrors{Errors: []*yaml.LoadError{failure}}
@@ -255,7 +243,7 @@ func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 		if _, ok := errors.AsType[*problem](e); ok {
 			continue
 		}
-		// All values but mappings return problems, so this is about the mapping or its keys. Its text may show a secret.
+		// Only mappings have other errors: a wrong type, or an unknown key. The text may show a secret.
 		p := problemf(n, "expected a mapping (key: value)")
 		if n.Kind == yaml.MappingNode && len(keys) > 0 {
 			for len(keys) > 2 && (keys[0].Line != e.Mark.Line || keys[0].Column != e.Mark.Column) {
@@ -268,7 +256,6 @@ func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 	return errs
 }
 
-// unknownKey returns the message for a key that the mapping type does not have.
 func unknownKey(key string, mapping reflect.Type) string {
 	var known []string
 	for f := range mapping.Fields() {
@@ -280,10 +267,9 @@ func unknownKey(key string, mapping reflect.Type) string {
 	return "unknown key; the valid keys are " + strings.Join(known, ", ")
 }
 
-// list is a list of values. Unlike a slice, it keeps items with mistakes, so that further ones can be found in them.
+// list is a slice that keeps invalid items, so that further mistakes are found in them.
 type list[T any] []field[T]
 
-// UnmarshalYAML decodes the items.
 func (l *list[T]) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.SequenceNode {
 		return problemf(n, "expected a list (a dash before each item)")

@@ -17,13 +17,13 @@ const (
 
 // Mistake is one mistake in a file.
 type Mistake struct {
-	File    string // as passed to Load or Parse
-	Line    int    // from 1; 0: the file as a whole
-	Key     string // such as projects[0].region; empty: the file as a whole
-	Message string // the problem and its remedy, without secrets
+	File    string
+	Line    int    // 0: the whole file
+	Key     string // such as projects[0].region; empty: the whole file
+	Message string // the problem and its remedy
 }
 
-// Error returns the mistake as one line.
+// Error returns one line.
 func (m Mistake) Error() string {
 	at := m.File
 	if m.Line > 0 {
@@ -35,7 +35,7 @@ func (m Mistake) Error() string {
 	return at + ": " + m.Message
 }
 
-// Errors holds all mistakes of a file, sorted by line. It is the error of Load and Parse, and never empty there.
+// Errors holds all mistakes of a file, sorted by line.
 type Errors []Mistake
 
 // Error returns one mistake per line.
@@ -47,10 +47,9 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// consistsOf reports whether s consists of the characters.
 func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
-// quote returns text that is safe to show: quoted, shortened, and hidden if it may be a secret.
+// quote returns text in quotes, shortened, and hidden if it may be a secret.
 func quote(s string) string {
 	const longest = 60
 	if looksSecret(s) {
@@ -62,8 +61,8 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// looksSecret recognizes access keys, secret keys and tokens in a wrong place: 20 or more characters of base64 in a row
-// with capitals and digits. IDs of projects and clusters have no capitals.
+// looksSecret recognizes misplaced keys and tokens: 20 or more characters of base64 with capitals and digits. IDs of
+// projects and clusters have no capitals.
 func looksSecret(s string) bool {
 	runs := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters+digits+"+/=", r) })
 	return slices.ContainsFunc(runs, func(run string) bool {
@@ -71,12 +70,12 @@ func looksSecret(s string) bool {
 	})
 }
 
-// nearest returns the candidate with the smallest edit distance from s, or "" if that is above 2.
+// nearest returns the candidate with the smallest edit distance up to 2, or "".
 func nearest(s string, candidates []string) string {
 	found, least := "", 3
 	for _, c := range candidates {
 		if abs := max(len(c)-len(s), len(s)-len(c)); abs >= least {
-			continue // the distance is at least this
+			continue // the distance is at least abs
 		}
 		if n := distance(s, c); n < least && n < len(c) {
 			found, least = c, n

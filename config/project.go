@@ -13,17 +13,15 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// project is a Project with what the checks across projects need.
 type project struct {
 	Project
 
 	node       *yaml.Node
 	keys       *projectKeys
-	chain      bool // credentials come from the default chain
-	incomplete bool // a mistake hides what comes with the credentials
+	chain      bool
+	incomplete bool // the source of its credentials is invalid
 }
 
-// config checks what concerns more than one value, and returns the configuration.
 func (d *decoder) config(f *field[fileKeys]) *Config {
 	scrape, list := &f.value.Scrape.value, &f.value.Projects
 	c := &Config{Scrape: Scrape{
@@ -45,7 +43,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 		}
 	}
 	d.checkSources(projects)
-	d.checkIAM(projects)
+	d.checkIAMEndpoints(projects)
 	d.checkNames(projects)
 	d.checkClusters(projects)
 	d.checkOverlaps(projects)
@@ -55,7 +53,6 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	return c
 }
 
-// integer returns a whole number within limits.
 func (d *decoder) integer(f *field[number], defaultValue, minimum, maximum int) int {
 	n := float64(f.valueOr(number(defaultValue)))
 	if n != math.Trunc(n) || n < float64(minimum) || n > float64(maximum) {
@@ -85,7 +82,6 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 	return p
 }
 
-// setEndpoints sets the addresses of CSS and IAM, by default those of the region.
 func (d *decoder) setEndpoints(p *project) {
 	css, iam, known := regionEndpoints(p.Region)
 	switch {
@@ -129,7 +125,6 @@ func (d *decoder) clusters(keys *projectKeys) []Cluster {
 	return clusters
 }
 
-// discovery returns nil if only listed clusters are wanted.
 func (d *decoder) discovery(project *projectKeys) *Discovery {
 	if !project.Discovery.isSet() && project.Clusters.isSet() {
 		return nil
@@ -165,19 +160,18 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 	return search
 }
 
-// discoversAll reports whether all clusters of the project are discovered, as far as its file is valid.
+// discoversAll reports whether discovery is valid and has no filter.
 func (p *project) discoversAll() bool {
 	s := p.Discovery
 	return s != nil && s.Name == nil && s.Engine == nil && s.EnterpriseProjectID == nil && len(s.Tags) == 0 &&
 		(p.keys.Discovery.ok || !p.keys.Discovery.isSet())
 }
 
-// checkIAM reports projects that need IAM but have no address for it.
-func (d *decoder) checkIAM(projects []*project) {
+func (d *decoder) checkIAMEndpoints(projects []*project) {
 	for _, p := range projects {
 		keys := p.keys
 		if p.IAMEndpoint != "" || p.incomplete || keys.IAMEndpoint.isSet() || !keys.Region.ok || !keys.Endpoint.isSet() {
-			continue // without "endpoint", the unknown region is reported
+			continue // without "endpoint", the unknown region is already reported
 		}
 		at := d.placeIn(p.node, "iam_endpoint")
 		switch {
@@ -194,7 +188,7 @@ func (d *decoder) checkNames(projects []*project) {
 	for _, p := range projects {
 		line, twice := lines[p.Name]
 		switch {
-		case p.Name == "": // a mistake was reported
+		case p.Name == "": // already reported
 		case !twice:
 			lines[p.Name] = p.node.Line
 		case p.keys.Name.isSet():
@@ -207,8 +201,8 @@ func (d *decoder) checkNames(projects []*project) {
 	}
 }
 
-// checkClusters reports clusters that are listed twice. The same ID in the same region is the same cluster if the
-// project ID is the same, or if one project ID is not known yet and the endpoint is the same.
+// checkClusters reports clusters with the same ID, region and project ID. If a project ID is unknown, the endpoints are
+// compared instead.
 func (d *decoder) checkClusters(projects []*project) {
 	type listed struct {
 		projectID, endpoint string
@@ -236,12 +230,11 @@ func (d *decoder) checkClusters(projects []*project) {
 	}
 }
 
-// checkOverlaps reports projects that overlap because one of them discovers everything.
 func (d *decoder) checkOverlaps(projects []*project) {
-	known := map[[3]string][]*project{} // by what is the same of them
+	known := map[[3]string][]*project{}
 	for _, p := range projects {
 		if p.ProjectID == "" || !p.keys.Region.ok {
-			continue // may be two accounts
+			continue // these may be two accounts
 		}
 		at := [3]string{p.Region, p.ProjectID, p.Endpoint}
 		overlap := slices.IndexFunc(known[at], func(other *project) bool { return p.discoversAll() || other.discoversAll() })

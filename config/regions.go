@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// knownRegions returns the regions whose addresses follow from their names: those of Huawei Cloud, and eu-de of Open
-// Telekom Cloud.
+// knownRegions returns the regions of Huawei Cloud, and eu-de of Open Telekom Cloud.
 func knownRegions() []string {
 	return []string{
 		"ae-ad-1", "af-north-1", "af-south-1",
@@ -21,8 +20,6 @@ func knownRegions() []string {
 	}
 }
 
-// regionEndpoints returns the addresses of CSS and IAM in a known region. The two oldest regions of Huawei Cloud serve
-// CSS as "es".
 func regionEndpoints(region string) (css, iam string, known bool) {
 	service := "css"
 	switch {
@@ -31,13 +28,12 @@ func regionEndpoints(region string) (css, iam string, known bool) {
 	case region == "eu-de":
 		return "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com", true
 	case region == "cn-north-1" || region == "cn-east-2":
-		service = "es"
+		service = "es" // in the two oldest regions
 	}
 	return "https://" + service + "." + region + ".myhuaweicloud.com", "https://iam." + region + ".myhuaweicloud.com", true
 }
 
-// similarRegions returns, in quotes, the known region with the most similar spelling, or else up to four of the same
-// area.
+// similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
 func similarRegions(region string) []string {
 	if near := nearest(region, knownRegions()); near != "" {
 		return []string{quote(near)}

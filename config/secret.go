@@ -8,7 +8,7 @@ import (
 	"net/url"
 )
 
-// Secret is text that is printed and encoded as "<secret>", or as nothing if it is empty. Only string(s) returns it.
+// Secret is text that is printed and encoded as "<secret>", or as "" if it is empty. Only string(s) returns it.
 type Secret string
 
 const redacted = "<secret>"
@@ -28,8 +28,7 @@ func (s Secret) MarshalText() ([]byte, error) {
 	return []byte(redacted), nil
 }
 
-// The types that contain secrets, without their Format methods. They need these because fmt ignores the methods of
-// fields when a verb does not fit a pointer.
+// Types without the Format methods below. These are needed because fmt ignores those of fields behind pointers.
 type (
 	rawConfig      Config
 	rawProject     Project
@@ -42,7 +41,7 @@ func format(f fmt.State, verb rune, v any) { _, _ = fmt.Fprintf(f, fmt.FormatStr
 // Format prints the configuration without secrets.
 func (c Config) Format(f fmt.State, verb rune) { format(f, verb, rawConfig(c)) }
 
-// Format prints the project without secrets, also those of types that would show them.
+// Format prints the project without secrets.
 func (p Project) Format(f fmt.State, verb rune) {
 	if p.TLSConfig.Key != "" {
 		p.TLSConfig.Key = redacted

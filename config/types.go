@@ -22,7 +22,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The keys of the file, and the types of their values.
+// The keys of the file.
 type (
 	fileKeys struct {
 		Scrape   field[scrapeKeys]        `yaml:"scrape"`
@@ -92,19 +92,19 @@ type (
 	}
 )
 
-// The types of single values. Each finds its own mistakes, and is zero after one.
+// The types of single values. An invalid value is zero.
 type (
 	text       string // not empty, like the next six
 	labelValue string
 	labelName  string
-	regionName string // becomes part of a host name
-	projectID  string // becomes part of a path, as does a cluster's
-	clusterID  string
+	regionName string // part of a host name
+	projectID  string // part of a path
+	clusterID  string // part of a path
 	endpoint   string // a URL without a path
 	label      string // may be empty
 	proxyURL   struct{ *url.URL }
 	pattern    struct{ *regexp.Regexp } // anchored
-	tagPattern struct{ *regexp.Regexp } // anchored; may be empty, for tags without a value
+	tagPattern struct{ *regexp.Regexp } // anchored; may be empty
 	number     float64
 	duration   time.Duration
 	boolean    bool
@@ -120,10 +120,9 @@ func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r,
 func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, projectIDFault) }
 func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
 
-// UnmarshalYAML decodes a secret without showing it.
+// UnmarshalYAML decodes a secret.
 func (s *Secret) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, s, secretFault) }
 
-// decodeText decodes text that is not empty and has no fault.
 func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
 	s, err := scalar(n)
 	switch {
@@ -138,7 +137,7 @@ func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) erro
 	return nil
 }
 
-// scalar returns text as it is written: 0123 stays 0123.
+// scalar returns text as it is in the file: 0123 stays 0123.
 func scalar(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {
 		return "", problemf(n, "expected text, not a list or a mapping")
@@ -229,7 +228,7 @@ func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
 	return err
 }
 
-// parseEndpoint returns an http or https URL without a closing slash. The fault shows nothing that may be a password.
+// parseEndpoint returns a URL without a trailing slash. The fault shows no password.
 func parseEndpoint(s string) (address, fault string) {
 	u := parseURL(s, "http", "https")
 	switch {
@@ -245,7 +244,6 @@ func parseEndpoint(s string) (address, fault string) {
 	return address, ""
 }
 
-// parseURL returns nil unless s has one of the schemes, a valid host name or IP address, and a valid port if any.
 func parseURL(s string, schemes ...string) *url.URL {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || strings.HasSuffix(u.Host, ":") || !slices.Contains(schemes, u.Scheme) {
@@ -290,7 +288,7 @@ func (p *tagPattern) UnmarshalYAML(n *yaml.Node) error {
 	return err
 }
 
-// Only plain digits mean the same to people and to all versions of YAML. With a zero in front, they may be octal.
+// With a leading zero, some versions of YAML read an octal number.
 func (f *number) UnmarshalYAML(n *yaml.Node) error {
 	unsigned := strings.TrimLeft(n.Value, "+-")
 	octal := len(unsigned) > 1 && unsigned[0] == '0' && consistsOf(unsigned[1:2], digits)
@@ -311,7 +309,7 @@ func (d *duration) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// Words that older versions of YAML take for true or false are invalid.
+// Words such as yes and off are booleans in some versions of YAML only.
 func (b *boolean) UnmarshalYAML(n *yaml.Node) error {
 	v, err := strconv.ParseBool(n.Value)
 	if n.ShortTag() != "!!bool" || err != nil {
