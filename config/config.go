@@ -86,7 +86,7 @@ type Cluster struct {
 	Labels map[string]string
 }
 
-// Discovery selects clusters that the API lists. A nil expression matches everything.
+// Discovery selects clusters that the API lists. Expressions are anchored; nil matches everything.
 type Discovery struct {
 	RefreshInterval                   time.Duration
 	Name, Engine, EnterpriseProjectID *regexp.Regexp

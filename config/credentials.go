@@ -149,7 +149,7 @@ const (
 	defaultSection = "basic"
 )
 
-// DefaultProfile returns the default profile of the vendor's SDKs. File may be empty.
+// DefaultProfile returns the default profile of the vendor's SDKs. File is empty if HOME is unknown.
 func DefaultProfile(env Environment) Profile {
 	file := env.get(profileVariable)
 	if home := env.get("HOME"); file == "" && home != "" {
@@ -158,7 +158,8 @@ func DefaultProfile(env Environment) Profile {
 	return Profile{file, defaultSection}
 }
 
-// MetadataAddress returns the URL of the metadata service. Load reports an invalid variable if a project needs it.
+// MetadataAddress returns the URL of the metadata service, without a trailing slash. It ignores an invalid variable,
+// which Load reports if a project needs it.
 func MetadataAddress(env Environment) string {
 	if address, fault := parseEndpoint(env.get(metadataVariable)); fault == "" {
 		return address

@@ -111,9 +111,7 @@ type (
 	tlsVersion promconfig.TLSVersion
 )
 
-func (t *text) UnmarshalYAML(n *yaml.Node) error {
-	return decodeText(n, t, func(string) string { return "" })
-}
+func (t *text) UnmarshalYAML(n *yaml.Node) error       { return decodeText(n, t, noFault) }
 func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, l, labelValueFault) }
 func (l *labelName) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, l, labelNameFault) }
 func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, regionFault) }
@@ -168,6 +166,8 @@ func secretFault(s string) string {
 	}
 	return "invalid value (not shown): " + fault + "; write only the value, on one line"
 }
+
+func noFault(string) string { return "" }
 
 func labelValueFault(s string) string {
 	if len(s) > maxLabelValue {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package profile reads the profile file that the vendor's SDKs share: an INI file whose sections hold access keys.
+// Package profile reads the profile file of the vendor's SDKs.
 package profile
 
 import (
@@ -14,11 +14,9 @@ import (
 	"unicode/utf8"
 )
 
-// maxSize is the largest file that is read, in bytes. A profile has a few lines.
-const maxSize = 64 << 10
+const maxSize = 64 << 10 // bytes
 
-// Errors of Read beside those of the file system. Like all errors of this package, they name no path and quote nothing
-// of the file, because either may be a secret in the wrong place.
+// Errors of Read. None shows a path or content, which may be misplaced secrets.
 var (
 	ErrNoSection = errors.New("no such section")
 	ErrNoKeys    = errors.New("neither ak nor sk is set in the section; set both")
@@ -37,11 +35,10 @@ type Section struct {
 	ProjectID, IAMEndpoint              string
 }
 
-// Format hides the values from every verb of fmt.
+// Format hides the values.
 func (Section) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "<profile>") }
 
-// Absent reports whether an error of Read means that there is no profile, so that another source of credentials may be
-// used. Any other error is a mistake in the profile.
+// Absent reports whether err means that the profile does not exist.
 func Absent(err error) bool {
 	for _, absent := range []error{fs.ErrNotExist, errNoAccess, ErrNoSection, ErrNoKeys} {
 		if errors.Is(err, absent) {
@@ -56,19 +53,19 @@ func Read(path, section string) (Section, error) {
 	content, err := readFile(path)
 	if err != nil {
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
-			err = p.Err // without the path
+			err = p.Err
 		}
 		return Section{}, err
 	}
 	return parse(content, section)
 }
 
-// readFile opens regular files only: a pipe would block.
+// readFile reads regular files only, because pipes may block.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, errNoAccess // such as another user's home
+		return nil, errNoAccess
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
@@ -78,7 +75,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // only read
+	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err == nil && len(content) > maxSize {
 		return nil, errTooLarge
@@ -86,8 +83,7 @@ func readFile(path string) ([]byte, error) {
 	return content, err
 }
 
-// parse reads comments that begin with # or ;, sections, and keys that end at = or :. The last value of a key wins. All
-// lines must be valid, values only where they are used.
+// parse checks all lines, but values only in the named section.
 func parse(content []byte, name string) (Section, error) {
 	text := strings.TrimPrefix(string(content), "\uFEFF")
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -140,7 +136,6 @@ func parse(content []byte, name string) (Section, error) {
 
 func isComment(line string) bool { return line == "" || line[0] == '#' || line[0] == ';' }
 
-// parseValue returns a value without quotes and comment, or what is wrong with it.
 func parseValue(s string) (bare, problem string) {
 	if quoted := strings.HasPrefix(s, `"`) || strings.HasPrefix(s, "'") || strings.HasPrefix(s, "`"); quoted {
 		var rest string
