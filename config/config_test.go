@@ -24,12 +24,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Bool("update", false, "write testdata/bad/*.err; read all of them afterwards")
+	flag.Bool("update", false, "rewrite testdata/bad/*.err; review the changes")
 	goleak.VerifyTestMain(m)
 }
 
-// compare reports differences between two configurations.
-func compare(t *testing.T, want, got *Config) {
+func checkConfig(t *testing.T, want, got *Config) {
 	t.Helper()
 	regex := cmp.Comparer(func(a, b *regexp.Regexp) bool {
 		return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
@@ -42,15 +41,14 @@ func compare(t *testing.T, want, got *Config) {
 	}
 }
 
-// checkError compares all mistakes with the wanted ones.
-func checkError(t *testing.T, err error, want ...string) {
+func checkMistakes(t *testing.T, err error, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(strings.Join(want, "\n"), messages(t, err)); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
 }
 
-func mustLoad(t *testing.T, name string, env vars) *Config {
+func loadValid(t *testing.T, name string, env vars) *Config {
 	t.Helper()
 	c, err := Load(filepath.Join("testdata", "good", name), env.lookup)
 	if err != nil {
@@ -60,7 +58,7 @@ func mustLoad(t *testing.T, name string, env vars) *Config {
 }
 
 func TestLoadMinimal(t *testing.T) {
-	compare(t, &Config{
+	checkConfig(t, &Config{
 		Scrape: Scrape{Concurrency: 16, MaxConnections: 2000},
 		Projects: []Project{{
 			Name:              "cn-north-4",
@@ -70,12 +68,12 @@ func TestLoadMinimal(t *testing.T) {
 			RequestsPerSecond: 20,
 			Discovery:         &Discovery{RefreshInterval: 5 * time.Minute},
 		}},
-	}, mustLoad(t, "minimal.yml", nil))
+	}, loadValid(t, "minimal.yml", nil))
 }
 
 func TestLoadTwoRegions(t *testing.T) {
 	clusters := []Cluster{{ID: "5c77b71c-5b35-4f50-8984-76387e42451a"}}
-	compare(t, &Config{
+	checkConfig(t, &Config{
 		Scrape: Scrape{Concurrency: 16, MaxConnections: 2000},
 		Projects: []Project{{
 			Name:              "cn-north-1",
@@ -96,57 +94,75 @@ func TestLoadTwoRegions(t *testing.T) {
 			Credentials:       Credentials{ECSAgency: true},
 			Clusters:          clusters,
 		}},
-	}, mustLoad(t, "two_regions.yml", nil))
+	}, loadValid(t, "two_regions.yml", nil))
 }
 
-func TestLoadFull(t *testing.T) {
-	everything := &Discovery{RefreshInterval: 5 * time.Minute}
+// loadFull loads a file that sets every key.
+func loadFull(t *testing.T) *Config {
+	t.Helper()
+	return loadValid(t, "full.yml", vars{
+		"HUAWEICLOUD_SDK_CREDENTIALS_FILE": profilePath("good.ini"), "CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s",
+	})
+}
+
+func TestLoadAllKeys(t *testing.T) {
+	got := loadFull(t)
+	got.Projects = got.Projects[:1]
+	checkConfig(t, &Config{
+		Scrape: Scrape{Concurrency: 8, MinInterval: 20 * time.Second, MaxStaleness: 90 * time.Minute, MaxConnections: 500},
+		Projects: []Project{{
+			Name:              "production",
+			Region:            "cn-north-4",
+			ProjectID:         "0123456789abcdef0123456789abcdef",
+			Endpoint:          "https://css.example.com:8443",
+			IAMEndpoint:       "http://iam.example.com",
+			RequestsPerSecond: 2.5,
+			Credentials: Credentials{ //nolint:gosec // made up
+				AccessKey: "AKINLINE", SecretKey: "sk-inline-value", SecurityToken: "token-inline-value",
+			},
+			Clusters: []Cluster{{
+				ID:     "5c77b71c-5b35-4f50-8984-76387e42451a",
+				Name:   "search-prod",
+				Labels: map[string]string{"team": "search", "tier": "1"},
+			}},
+			Discovery: &Discovery{
+				RefreshInterval:     90 * time.Second,
+				Name:                regexp.MustCompile(`^(?:search-.*)$`),
+				Engine:              regexp.MustCompile(`^(?:elasticsearch|opensearch)$`),
+				EnterpriseProjectID: regexp.MustCompile(`^(?:0)$`), //nolint:gocritic // as the program writes it
+				Tags: map[string]*regexp.Regexp{
+					"team": regexp.MustCompile(`^(?:search)$`), "empty": regexp.MustCompile(`^(?:)$`),
+				},
+				LabelsFromTags: []string{"team", "cost_centre"},
+			},
+			TLSConfig: promconfig.TLSConfig{
+				CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
+				ServerName:         "css.internal",
+				InsecureSkipVerify: true,
+				MinVersion:         promconfig.TLSVersions["TLS12"],
+				MaxVersion:         promconfig.TLSVersions["TLS13"],
+			},
+			ProxyURL: &url.URL{Scheme: "socks5", Host: "127.0.0.1:1080", User: url.UserPassword("proxyuser", "proxypassword")},
+		}},
+	}, got)
+}
+
+func TestLoadCredentials(t *testing.T) {
+	discoverAll := &Discovery{RefreshInterval: 5 * time.Minute}
 	derived := func(p Project, service string) Project {
 		p.Endpoint = "https://" + service + "." + p.Region + ".myhuaweicloud.com"
 		p.IAMEndpoint = "https://iam." + p.Region + ".myhuaweicloud.com"
 		p.RequestsPerSecond = 20
-		p.Discovery = everything
+		p.Discovery = discoverAll
 		return p
 	}
 	secrets := filepath.Join("testdata", "secrets")
-	profileFile := filepath.Join("testdata", "profiles", "good.ini")
-	compare(t, &Config{
-		Scrape: Scrape{Concurrency: 8, MinInterval: 20 * time.Second, MaxStaleness: 90 * time.Minute, MaxConnections: 500},
+	profileFile := profilePath("good.ini")
+	got := loadFull(t)
+	got.Projects = got.Projects[1:]
+	checkConfig(t, &Config{
+		Scrape: got.Scrape,
 		Projects: []Project{
-			{
-				Name:              "production",
-				Region:            "cn-north-4",
-				ProjectID:         "0123456789abcdef0123456789abcdef",
-				Endpoint:          "https://css.example.com:8443",
-				IAMEndpoint:       "http://iam.example.com",
-				RequestsPerSecond: 2.5,
-				Credentials: Credentials{ //nolint:gosec // made up
-					AccessKey: "AKINLINE", SecretKey: "sk-inline-value", SecurityToken: "token-inline-value",
-				},
-				Clusters: []Cluster{{
-					ID:     "5c77b71c-5b35-4f50-8984-76387e42451a",
-					Name:   "search-prod",
-					Labels: map[string]string{"team": "search", "tier": "1"},
-				}},
-				Discovery: &Discovery{
-					RefreshInterval:     90 * time.Second,
-					Name:                regexp.MustCompile(`^(?:search-.*)$`),
-					Engine:              regexp.MustCompile(`^(?:elasticsearch|opensearch)$`),
-					EnterpriseProjectID: regexp.MustCompile(`^(?:0)$`), //nolint:gocritic // as the program writes it
-					Tags: map[string]*regexp.Regexp{
-						"team": regexp.MustCompile(`^(?:search)$`), "empty": regexp.MustCompile(`^(?:)$`),
-					},
-					LabelsFromTags: []string{"team", "cost_centre"},
-				},
-				TLSConfig: promconfig.TLSConfig{
-					CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
-					ServerName:         "css.internal",
-					InsecureSkipVerify: true,
-					MinVersion:         promconfig.TLSVersions["TLS12"],
-					MaxVersion:         promconfig.TLSVersions["TLS13"],
-				},
-				ProxyURL: &url.URL{Scheme: "socks5", Host: "127.0.0.1:1080", User: url.UserPassword("proxyuser", "proxypassword")},
-			},
 			derived(Project{Name: "files", Region: "cn-east-2", ProjectID: "p-files", Credentials: Credentials{
 				AccessKeyFile:     filepath.Join(secrets, "ak"),
 				SecretKeyFile:     filepath.Join(secrets, "sk"),
@@ -157,7 +173,7 @@ func TestLoadFull(t *testing.T) {
 			}}, "css"),
 			{
 				Name: "user", Region: "any-region-9", Endpoint: "http://127.0.0.1:8080", IAMEndpoint: "http://127.0.0.1:8081",
-				RequestsPerSecond: 20, Discovery: everything,
+				RequestsPerSecond: 20, Discovery: discoverAll,
 				Credentials: Credentials{User: &User{Name: "reader", Domain: "company", Password: "user-password"}},
 			},
 			derived(Project{Name: "user-file", Region: "cn-south-1", Credentials: Credentials{
@@ -170,24 +186,22 @@ func TestLoadFull(t *testing.T) {
 			{
 				Name: "profile-file", Region: "cn-southwest-2", ProjectID: "p-profile",
 				Endpoint: "https://css.cn-southwest-2.myhuaweicloud.com", IAMEndpoint: "https://iam.profile.example",
-				RequestsPerSecond: 20, Discovery: everything,
+				RequestsPerSecond: 20, Discovery: discoverAll,
 				Credentials: Credentials{Profile: &Profile{profileFile, "basic"}},
 			},
 			derived(Project{Name: "default chain", Region: "tr-west-1"}, "css"),
 		},
-	}, mustLoad(t, "full.yml", vars{
-		"HUAWEICLOUD_SDK_CREDENTIALS_FILE": profileFile, "CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s",
-	}))
+	}, got)
 }
 
-// TestProjectIDFromEnvironment checks that only projects with credentials from the environment use its project ID.
+// TestProjectIDFromEnvironment shows that only projects with credentials from the environment use its project ID.
 func TestProjectIDFromEnvironment(t *testing.T) {
 	const content = `
 projects:
-  - {name: takes, region: cn-north-4}
-  - {name: takes too, region: cn-north-4, clusters: [{id: a}]}
-  - {name: has one, region: cn-north-1, project_id: own}
-  - {name: has credentials, region: cn-north-1, credentials: {ecs_agency: true}}
+  - {name: from the environment, region: cn-north-4, discovery: {name: b}}
+  - {name: from the environment too, region: cn-north-4, clusters: [{id: a}]}
+  - {name: own project ID, region: cn-north-1, project_id: own}
+  - {name: own credentials, region: cn-north-1, credentials: {ecs_agency: true}}
 `
 	tests := []struct {
 		name string
@@ -205,12 +219,9 @@ projects:
 			[]string{"p1", "p1", "own", ""},
 		},
 	}
-	// With the variable, the first two are the same project. Only with a filter do they not overlap.
-	filtered := strings.Replace(content, "{name: takes, region: cn-north-4}",
-		"{name: takes, region: cn-north-4, discovery: {name: b}}", 1)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Parse("x.yml", []byte(filtered), tt.env.lookup)
+			c, err := Parse("x.yml", []byte(content), tt.env.lookup)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,26 +230,33 @@ projects:
 				got = append(got, p.ProjectID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("project ids (-want +got):\n%s", diff)
+				t.Errorf("project IDs (-want +got):\n%s", diff)
 			}
 		})
 	}
-	_, err := Parse("x.yml", []byte(content), tests[2].env.lookup)
-	checkError(t, err, "x.yml:4: projects[1]: same region and project_id as the project on line 3, "+
+}
+
+func TestProjectIDFromEnvironmentOverlaps(t *testing.T) {
+	const content = `
+projects:
+  - {name: a, region: cn-north-4}
+  - {name: b, region: cn-north-4, clusters: [{id: a}]}
+`
+	env := vars{"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s", "HUAWEICLOUD_SDK_PROJECT_ID": "p1"}
+	_, err := Parse("x.yml", []byte(content), env.lookup)
+	checkMistakes(t, err, "x.yml:4: projects[1]: same region and project_id as the project on line 3, "+
 		"and one of them discovers all clusters; merge them, or set a filter in discovery")
 }
 
-// TestEnvironmentUnused checks that the environment is not validated where no project uses it.
-func TestEnvironmentUnused(t *testing.T) {
-	half := vars{"CLOUD_SDK_AK": marker, "HUAWEICLOUD_SDK_PROJECT_ID": "/"}
-	_, err := Parse("x.yml", []byte("projects: [{region: cn-north-4, credentials: {ecs_agency: true}}]"), half.lookup)
+func TestUnusedEnvironmentIsNotValidated(t *testing.T) {
+	invalid := vars{"CLOUD_SDK_AK": marker, "HUAWEICLOUD_SDK_PROJECT_ID": "/"}
+	_, err := Parse("x.yml", []byte("projects: [{region: cn-north-4, credentials: {ecs_agency: true}}]"), invalid.lookup)
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-// TestParseAccepts parses unusual, valid files.
-func TestParseAccepts(t *testing.T) {
+func TestParseUnusualFiles(t *testing.T) {
 	tests := []struct{ name, content string }{
 		{"byte order mark", "\uFEFFprojects: [{region: cn-north-4}]\n"},
 		{"one document with markers", "---\nprojects: [{region: cn-north-4}]\n...\n"},
@@ -266,23 +284,26 @@ func TestParseAccepts(t *testing.T) {
 	}
 }
 
-func TestLoadUnreadable(t *testing.T) {
+func TestLoadMissingFile(t *testing.T) {
 	_, err := Load("testdata/none.yml", nil)
-	checkError(t, err, "testdata/none.yml: cannot read the file: no such file or directory")
+	checkMistakes(t, err, "testdata/none.yml: cannot read the file: no such file or directory")
+}
 
-	_, err = Load("testdata", nil)
-	checkError(t, err, "testdata: cannot read the file: is a directory")
+func TestLoadDirectory(t *testing.T) {
+	_, err := Load("testdata", nil)
+	checkMistakes(t, err, "testdata: cannot read the file: is a directory")
+}
 
+func TestLoadLargeFile(t *testing.T) {
 	large := filepath.Join(t.TempDir(), "large.yml")
 	if err := os.WriteFile(large, make([]byte, maxFileSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Load(large, nil)
-	checkError(t, err, large+": the file is larger than 10 MiB; split it, and run one exporter for each part")
+	_, err := Load(large, nil)
+	checkMistakes(t, err, large+": the file is larger than 10 MiB; split it, and run one exporter for each part")
 }
 
-// TestClientCertificate loads a certificate with its key, and with another's.
-func TestClientCertificate(t *testing.T) {
+func TestClientCertificateNeedsItsKey(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"one", "two"} {
 		writePair(t, dir, name)
@@ -295,7 +316,7 @@ func TestClientCertificate(t *testing.T) {
 	if err := parse("one.key"); err != nil {
 		t.Error(err)
 	}
-	checkError(t, parse("two.key"), filepath.Join(dir, "x.yml")+":1: projects[0].tls_config: invalid TLS settings: "+
+	checkMistakes(t, parse("two.key"), filepath.Join(dir, "x.yml")+":1: projects[0].tls_config: invalid TLS settings: "+
 		"unable to use specified client cert (file "+filepath.Join(dir, "one.pem")+") & key (file "+
 		filepath.Join(dir, "two.key")+"): tls: private key does not match public key")
 }
@@ -325,8 +346,7 @@ func writePair(t *testing.T, dir, name string) {
 	}
 }
 
-// TestEndpoints checks one address of each form, and the number of regions.
-func TestEndpoints(t *testing.T) {
+func TestRegionEndpoints(t *testing.T) {
 	tests := []struct{ region, css, iam string }{
 		{"cn-north-4", "https://css.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"},
 		{"cn-north-1", "https://es.cn-north-1.myhuaweicloud.com", "https://iam.cn-north-1.myhuaweicloud.com"},
@@ -338,10 +358,10 @@ func TestEndpoints(t *testing.T) {
 	for _, tt := range tests {
 		css, iam, ok := regionEndpoints(tt.region)
 		if css != tt.css || iam != tt.iam || ok != (tt.css != "") {
-			t.Errorf("regionEndpoints(%q) = %q, %q, %t", tt.region, css, iam, ok)
+			t.Errorf("regionEndpoints(%q): got %q, %q, %t, want %q, %q", tt.region, css, iam, ok, tt.css, tt.iam)
 		}
 	}
 	if n := len(knownRegions()); n != 33 {
-		t.Errorf("%d regions are known, not 33", n)
+		t.Errorf("got %d known regions, want 33", n)
 	}
 }

@@ -4,6 +4,7 @@ package config
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,11 +31,11 @@ func TestDefaultProfile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := DefaultProfile(tt.env.lookup); got != tt.want {
-			t.Errorf("%s: %+v, not %+v", tt.name, got, tt.want)
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
 	if got := DefaultProfile(nil); got != (Profile{"", "basic"}) {
-		t.Errorf("no environment: %+v", got)
+		t.Errorf("nil environment: got %+v, want section basic without a file", got)
 	}
 }
 
@@ -53,21 +54,21 @@ func TestMetadataAddress(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := MetadataAddress(tt.env.lookup); got != tt.want {
-			t.Errorf("%v: %s, not %s", tt.env, got, tt.want)
+			t.Errorf("%v: got %s, want %s", tt.env, got, tt.want)
 		}
 	}
 }
 
 const derivedIAM = "https://iam.cn-north-4.myhuaweicloud.com"
 
-// used is what a project uses of a profile.
-type used struct {
+// sourceValues are the values of a project that may come with its credentials.
+type sourceValues struct {
 	ProjectID, IAMEndpoint string
 	Profile                *Profile
 }
 
-// checkUsed parses a project in cn-north-4.
-func checkUsed(t *testing.T, project string, env vars, want used) {
+// checkSourceValues parses a project in cn-north-4.
+func checkSourceValues(t *testing.T, project string, env vars, want sourceValues) {
 	t.Helper()
 	content := "projects: [{region: cn-north-4, " + project + "}]"
 	c, err := Parse(filepath.Join("testdata", "x.yml"), []byte(content), env.lookup)
@@ -75,11 +76,11 @@ func checkUsed(t *testing.T, project string, env vars, want used) {
 		t.Fatal(err)
 	}
 	p := c.Projects[0]
-	if diff := cmp.Diff(want, used{p.ProjectID, p.IAMEndpoint, p.Credentials.Profile}); diff != "" {
-		t.Errorf("used of the profile (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, sourceValues{p.ProjectID, p.IAMEndpoint, p.Credentials.Profile}); diff != "" {
+		t.Errorf("values of the source (-want +got):\n%s", diff)
 	}
-	if named := strings.Contains(project, "credentials"); named == (p.Credentials == Credentials{}) {
-		t.Errorf("credentials: %+v", p.Credentials)
+	if set := (p.Credentials != Credentials{}); set != strings.Contains(project, "credentials") {
+		t.Errorf("got credentials %+v for project {%s}", p.Credentials, project)
 	}
 }
 
@@ -93,65 +94,69 @@ func TestProfileValues(t *testing.T) {
 	tests := []struct {
 		name, project string
 		env           vars
-		want          used
+		want          sourceValues
 	}{
 		{
 			"path", "credentials: {profile: profiles/good.ini}", nil,
-			used{"p-profile", "https://iam.profile.example", file("good.ini", "basic")},
+			sourceValues{"p-profile", "https://iam.profile.example", file("good.ini", "basic")},
 		},
 		{
 			"section", "credentials: {profile: basic}", good,
-			used{"p-profile", "https://iam.profile.example", file("good.ini", "basic")},
+			sourceValues{"p-profile", "https://iam.profile.example", file("good.ini", "basic")},
 		},
-		{"section without them", "credentials: {profile: keys}", good, used{"", derivedIAM, file("good.ini", "keys")}},
+		{
+			"section without values", "credentials: {profile: keys}", good,
+			sourceValues{"", derivedIAM, file("good.ini", "keys")},
+		},
 		{
 			"section in HOME", "credentials: {profile: other}", vars{"HOME": "testdata/home2"},
-			used{"p-home", derivedIAM, &Profile{"testdata/home2/.huaweicloud/credentials", "other"}},
+			sourceValues{"p-home", derivedIAM, &Profile{"testdata/home2/.huaweicloud/credentials", "other"}},
 		},
 		{
-			"the file has priority", "project_id: own, iam_endpoint: 'http://own', credentials: {profile: profiles/good.ini}",
-			nil, used{"own", "http://own", file("good.ini", "basic")},
+			"values of the file win", "project_id: own, iam_endpoint: 'http://own', credentials: {profile: profiles/good.ini}",
+			nil, sourceValues{"own", "http://own", file("good.ini", "basic")},
 		},
 		{
 			"unused values may be invalid",
 			"project_id: own, iam_endpoint: 'http://own', credentials: {profile: profiles/iam_path.ini}",
-			nil, used{"own", "http://own", file("iam_path.ini", "basic")},
+			nil, sourceValues{"own", "http://own", file("iam_path.ini", "basic")},
 		},
 		{
-			"unused broken profile", "credentials: {token_file: secrets/token}", profileVars("broken.ini"),
-			used{"", derivedIAM, nil},
+			"unused invalid profile", "credentials: {token_file: secrets/token}", profileVars("broken.ini"),
+			sourceValues{"", derivedIAM, nil},
 		},
 		{
 			"unused invalid metadata address", "credentials: {token_file: secrets/token}",
-			vars{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": "x"}, used{"", derivedIAM, nil},
+			vars{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": "x"}, sourceValues{"", derivedIAM, nil},
 		},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { checkUsed(t, tt.project, tt.env, tt.want) })
+		t.Run(tt.name, func(t *testing.T) { checkSourceValues(t, tt.project, tt.env, tt.want) })
 	}
 }
 
 func TestChainValues(t *testing.T) {
-	with := func(env vars, more vars) vars {
-		all := maps.Clone(env)
-		maps.Copy(all, more)
-		return all
+	merge := func(env, more vars) vars {
+		merged := maps.Clone(env)
+		maps.Copy(merged, more)
+		return merged
 	}
 	good := profileVars("good.ini")
 	keys := vars{"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "s"}
-	fromProfile, derived := used{"p-profile", "https://iam.profile.example", nil}, used{"", derivedIAM, nil}
+	fromProfile := sourceValues{"p-profile", "https://iam.profile.example", nil}
+	derived := sourceValues{"", derivedIAM, nil}
 	tests := []struct {
 		name, project string
 		env           vars
-		want          used
+		want          sourceValues
 	}{
 		{"profile", "name: a", good, fromProfile},
-		{"the file has priority", "project_id: own", good, used{"own", "https://iam.profile.example", nil}},
-		{"environment first", "name: a", with(good, keys), derived},
-		{"environment before a broken profile", "name: a", with(profileVars("broken.ini"), keys), derived},
+		{"values of the file win", "project_id: own", good, sourceValues{"own", "https://iam.profile.example", nil}},
+		{"environment first", "name: a", merge(good, keys), derived},
+		{"environment before an invalid profile", "name: a", merge(profileVars("broken.ini"), keys), derived},
 		{
 			"project ID of the environment without its keys", "name: a",
-			with(good, vars{"HUAWEICLOUD_SDK_PROJECT_ID": "p-env"}), fromProfile,
+			merge(good, vars{"HUAWEICLOUD_SDK_PROJECT_ID": "p-env"}), fromProfile,
 		},
 		{"no file", "name: a", vars{"HOME": "testdata/none"}, derived},
 		{"no section", "name: a", profileVars("no_basic.ini"), derived},
@@ -161,21 +166,20 @@ func TestChainValues(t *testing.T) {
 			"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/token",
 		}, derived},
 		{
-			"half a pod after a profile", "project_id: own", with(good, vars{"HC_CONTAINER_CREDENTIALS_FULL_URI": "x"}),
-			used{"own", "https://iam.profile.example", nil},
+			"half a pod after a profile", "project_id: own", merge(good, vars{"HC_CONTAINER_CREDENTIALS_FULL_URI": "x"}),
+			sourceValues{"own", "https://iam.profile.example", nil},
 		},
 		{
 			"half a pod after the environment", "name: a",
-			with(keys, vars{"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "x"}), derived,
+			merge(keys, vars{"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "x"}), derived,
 		},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { checkUsed(t, tt.project, tt.env, tt.want) })
+		t.Run(tt.name, func(t *testing.T) { checkSourceValues(t, tt.project, tt.env, tt.want) })
 	}
 }
 
-// TestProfileIAM uses the address of IAM from a profile, in a region that is not built in.
-func TestProfileIAM(t *testing.T) {
+func TestProfileIAMEndpointForUnknownRegion(t *testing.T) {
 	content := "projects: [{region: my-cloud-1, endpoint: 'https://css.example.com', " +
 		"credentials: {profile: profiles/iam.ini}}]"
 	c, err := Parse(filepath.Join("testdata", "x.yml"), []byte(content), nil)
@@ -183,6 +187,16 @@ func TestProfileIAM(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := c.Projects[0].IAMEndpoint; got != "http://127.0.0.1:8081" {
-		t.Errorf("IAM endpoint %q", got)
+		t.Errorf("got IAM endpoint %q, want that of the profile", got)
 	}
+}
+
+func TestSecretFileTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), make([]byte, maxSecretSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x.yml")
+	_, err := Parse(file, []byte("projects: [{region: cn-north-4, credentials: {token_file: token}}]"), nil)
+	checkMistakes(t, err, file+":1: projects[0].credentials.token_file: cannot read the file: larger than 1 MiB")
 }

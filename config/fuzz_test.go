@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// FuzzParse checks that any file makes a complete configuration, or mistakes in order and without secrets.
+// FuzzParse shows that Parse returns a complete configuration, or mistakes in order and without secrets.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.yml")
 	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds: %v", err)
+		f.Fatalf("got %d seeds and error %v, want some seeds", len(files), err)
 	}
 	for _, file := range files {
 		content, err := os.ReadFile(file) //nolint:gosec // a seed
@@ -29,51 +29,49 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		c, err := Parse("testdata/good/fuzz.yml", content, nil)
 		if err == nil {
-			checkWhole(t, c)
+			checkComplete(t, c)
 			return
 		}
 		errs, ok := errors.AsType[Errors](err)
 		if !ok || len(errs) == 0 || c != nil {
-			t.Fatalf("%T with %d mistakes, beside the configuration %v", err, len(errs), c)
+			t.Fatalf("got %T with %d mistakes and configuration %v, want mistakes alone", err, len(errs), c)
 		}
-		hidden := isHidden(content)
+		onlySecret := markerOnlySecret(content)
 		last := 0
 		for _, m := range errs {
 			if m.Line < last || m.Message == "" || strings.ContainsAny(m.Error(), "\r\n") {
-				t.Errorf("invalid mistake after line %d: %+v", last, m)
+				t.Errorf("got %+v after line %d, want a one-line mistake in order", m, last)
 			}
 			last = m.Line
-			if hidden && strings.Contains(m.Error(), marker) {
+			if onlySecret && strings.Contains(m.Error(), marker) {
 				t.Errorf("a mistake shows a secret: %s", m)
 			}
 		}
 	})
 }
 
-// checkWhole reports what is missing in a configuration.
-func checkWhole(t *testing.T, c *Config) {
+func checkComplete(t *testing.T, c *Config) {
 	t.Helper()
 	if len(c.Projects) == 0 || c.Scrape.Concurrency < 1 || c.Scrape.MinInterval < 0 || c.Scrape.MaxStaleness < 0 {
-		t.Errorf("incomplete: %+v", c)
+		t.Errorf("incomplete configuration: %+v", c)
 	}
 	for _, p := range c.Projects {
 		if p.Name == "" || p.Region == "" || p.Endpoint == "" || p.RequestsPerSecond <= 0 {
-			t.Errorf("incomplete: %+v", p)
+			t.Errorf("incomplete project: %+v", p)
 		}
 		if len(p.Clusters) == 0 && p.Discovery == nil {
-			t.Errorf("no clusters: %+v", p)
+			t.Errorf("project without clusters and discovery: %+v", p)
 		}
 		for _, cluster := range p.Clusters {
 			if clusterIDFault(cluster.ID) != "" || cluster.ID == "" {
-				t.Errorf("cluster id %q", cluster.ID)
+				t.Errorf("invalid cluster ID %q", cluster.ID)
 			}
 		}
 	}
 }
 
-// isHidden reports whether the marker is only where secrets are: in credentials and the like, and anywhere in invalid
-// YAML.
-func isHidden(content []byte) bool {
+// markerOnlySecret reports whether the marker occurs only in values that are never shown, or the YAML is invalid.
+func markerOnlySecret(content []byte) bool {
 	var doc yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&doc); err != nil {
 		return true

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// marker stands for the secrets in the test files.
+// marker is the value of the secrets in the test files.
 const marker = "S3CRET"
 
-// vars is an environment.
+// vars holds environment variables.
 type vars map[string]string
 
 func (v vars) lookup(key string) (string, bool) {
@@ -26,13 +26,13 @@ func (v vars) lookup(key string) (string, bool) {
 	return s, ok
 }
 
-// TestBadFiles loads each testdata/bad/x.yml and compares its mistakes with those in x.err. There is a file for each
-// rule. Comments "# env: NAME=value" at the top of a file set the environment.
-func TestBadFiles(t *testing.T) {
+// TestInvalidFiles loads each testdata/bad/x.yml and compares its mistakes with x.err. Comments "# env: NAME=value" at
+// the top of a file set the environment.
+func TestInvalidFiles(t *testing.T) {
 	dir := filepath.Join("testdata", "bad")
 	files, err := filepath.Glob(filepath.Join(dir, "*.yml"))
 	if err != nil || len(files) < 100 {
-		t.Fatalf("%d files, %v", len(files), err)
+		t.Fatalf("got %d files and error %v, want at least 100 files", len(files), err)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".yml")
@@ -43,7 +43,7 @@ func TestBadFiles(t *testing.T) {
 			}
 			c, err := Load(file, environment(t, string(content)).lookup)
 			if c != nil {
-				t.Error("a bad file has a configuration")
+				t.Errorf("got %+v beside the error, want no configuration", c)
 			}
 			got := strings.ReplaceAll("\n"+messages(t, err), "\n"+dir+string(filepath.Separator), "\n")[1:] + "\n"
 			expected := filepath.Join(dir, name+".err")
@@ -67,7 +67,7 @@ func TestBadFiles(t *testing.T) {
 	}
 	for _, file := range all {
 		if !slices.Contains(files, file) && !slices.Contains(files, strings.TrimSuffix(file, ".err")+".yml") {
-			t.Errorf("%s belongs to no .yml file", file)
+			t.Errorf("%s has no .yml file", file)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func environment(t *testing.T, content string) vars {
 		}
 		name, value, ok := strings.Cut(strings.TrimSuffix(setting, "\n"), "=")
 		if !ok {
-			t.Fatalf("no value: %s", line)
+			t.Fatalf("got %q, want NAME=value", setting)
 		}
 		if strings.HasPrefix(value, `"`) {
 			unquoted, err := strconv.Unquote(value)
@@ -97,12 +97,12 @@ func environment(t *testing.T, content string) vars {
 	return env
 }
 
-// messages returns the text of an error of Load or Parse, which must be an Errors without secrets.
+// messages returns the text of an error of Load or Parse. It must be an Errors and show no secret.
 func messages(t *testing.T, err error) string {
 	t.Helper()
 	errs, ok := errors.AsType[Errors](err)
 	if !ok || len(errs) == 0 {
-		t.Fatalf("the error is %T, not Errors", err)
+		t.Fatalf("got error %T (%v), want Errors", err, err)
 	}
 	if strings.Contains(errs.Error(), marker) {
 		t.Errorf("a mistake shows a secret: %s", errs)
