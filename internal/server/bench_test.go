@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
-	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/simulator/simtest"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,13 +37,8 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 		_, _ = w.Write(bodies[n%2])
 	}))
 	tb.Cleanup(cloud.Close)
-	client := css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: "p1", Endpoint: cloud.URL, UserAgent: "test/1", Keys: css.NewKeys(),
-		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Transport: css.NewTransport(nil, nil),
-	})
-	tb.Cleanup(client.Close)
 	project := discovery.Project{
-		Name: "production", Region: "cn-north-4", Client: client,
+		Name: "production", Region: simtest.Region, Client: newClient(tb, cloud.URL, simtest.ProjectID, nil),
 	}
 	for i := range clusters {
 		project.Listed = append(project.Listed, discovery.Listed{

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"weak"
 
@@ -66,25 +67,32 @@ func withoutTimes(series []string) []string {
 	return lines
 }
 
-// TestProbeForms checks that a probe has the negotiation, deadline and methods of a scrape.
+// TestProbeForms checks that a probe has the negotiation and methods of a scrape.
 func TestProbeForms(t *testing.T) {
-	r := newRig(t, nil, "good", "hangs")
+	r := newRig(t, nil, "good")
 	accept := http.Header{"Accept": {"application/openmetrics-text;version=1.0.0"}}
 	resp, _ := r.fetch(t, http.MethodHead, "/probe?target=good", accept)
 	got := resp.Header.Get("Content-Type")
 	if resp.StatusCode != 200 || !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
 		t.Error(resp.StatusCode, got)
 	}
-	start := time.Now()
-	status, body := r.get(t, http.MethodGet, "/probe?target=hangs", "1")
-	took, down := time.Since(start), strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`)
-	if status != 200 || took >= time.Second || !down {
-		t.Error(took, status, body)
-	}
 	const invalid = "invalid " + timeoutHeader + ` "soon"; it must be a positive number of seconds` + "\n"
 	if status, body := r.get(t, http.MethodGet, "/probe?target=good", "soon"); status != 400 || body != invalid {
 		t.Error(status, body)
 	}
+}
+
+// TestProbeDeadline checks that a probe has the deadline of a scrape.
+func TestProbeDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newOfflineRig(t, nil, "hangs")
+		start := time.Now()
+		status, body := r.get(t, http.MethodGet, "/probe?target=hangs", "1")
+		took, down := time.Since(start), strings.Contains(body, `project_id="p1",region="cn-north-4"} 0`)
+		if status != 200 || took != 500*time.Millisecond || !down {
+			t.Error(took, status, body)
+		}
+	})
 }
 
 // TestProbeInvalid checks the errors of invalid probes, which send no API request.
@@ -190,22 +198,23 @@ func TestAmbiguousBounded(t *testing.T) {
 
 // TestProbeShares checks that concurrent probes and scrapes share one API request.
 func TestProbeShares(t *testing.T) {
-	r := newRig(t, nil, "good")
-	good := simulator.Target{Endpoint: simulator.Connections, ID: "good"}
-	r.cloud.SetFault(good, simulator.Fault{Latency: 300 * time.Millisecond})
-	var wg sync.WaitGroup
-	for _, path := range []string{"/metrics", "/probe?target=good", "/probe?target=name+of+good"} {
-		wg.Go(func() {
-			status, body := r.get(t, http.MethodGet, path, "")
-			if status != 200 || !strings.Contains(body, `region="cn-north-4"} 1`) {
-				t.Error(path, status, body)
-			}
-		})
-	}
-	wg.Wait()
-	if n := r.cloud.Count(good); n != 1 {
-		t.Errorf("%d API requests, want 1", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newOfflineRig(t, nil, "good")
+		r.cloud.FailReads("good", simulator.Fault{Latency: time.Second})
+		var wg sync.WaitGroup
+		for _, path := range []string{"/metrics", "/probe?target=good", "/probe?target=name+of+good"} {
+			wg.Go(func() {
+				status, body := r.get(t, http.MethodGet, path, "")
+				if status != 200 || !strings.Contains(body, `region="cn-north-4"} 1`) {
+					t.Error(path, status, body)
+				}
+			})
+		}
+		wg.Wait()
+		if n := r.cloud.Reads("good"); n != 1 {
+			t.Errorf("%d API requests, want 1", n)
+		}
+	})
 }
 
 // BenchmarkProbe must not depend on the number of other clusters. min_interval keeps it from sending requests.

@@ -56,7 +56,7 @@ func TestSD(t *testing.T) {
 // TestWriteSD checks that shared clusters are written once, and that hostile text gives valid JSON.
 func TestWriteSD(t *testing.T) {
 	project := func(name, id string) *discovery.Project {
-		return &discovery.Project{Name: name, Region: "r", Client: css.NewClient(css.Options{ProjectID: id})}
+		return &discovery.Project{Name: name, Region: "r", Client: newClient(t, "", id, nil)}
 	}
 	one := project("one", "p1")
 	var targets []discovery.Target
@@ -111,7 +111,7 @@ func TestWriteSD(t *testing.T) {
 
 // BenchmarkSD writes the largest cluster list that discovery accepts.
 func BenchmarkSD(b *testing.B) {
-	client := css.NewClient(css.Options{ProjectID: "fbefa356da790ed7bdde940502998f3e"})
+	client := newClient(b, "", "fbefa356da790ed7bdde940502998f3e", nil)
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	for i, id := range clusterIDs(100_000) {

@@ -10,12 +10,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"css_vpcep_exporter/collector"
-	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -25,33 +26,51 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a server with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
 type rig struct {
-	t       testing.TB
-	url     string // of the cloud
-	cloud   *simulator.Simulator
-	fleet   *discovery.Fleet
-	scraper *collector.Scraper
-	server  *Server
-	http    *httptest.Server
+	t         testing.TB
+	cloud     *simtest.Cloud
+	transport http.RoundTripper // to the cloud; nil for that of the exporter
+	fleet     *discovery.Fleet
+	scraper   *collector.Scraper
+	server    *Server
+	handler   http.Handler
+	url       string
+	http      *http.Client
 }
 
+// newRig returns a rig whose server and cloud listen on loopback.
 func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	t.Helper()
-	cloud := simulator.New(simulator.Options{})
-	cloud.AddProject(simulator.Project{
-		Name: "production", Region: "cn-north-4", ID: "p1", Keys: []simulator.Key{{Access: "AK", Secret: "SK"}},
-	})
+	r := &rig{t: t, cloud: simtest.New(t, simulator.Options{})}
+	r.start(search, listed)
+	server := httptest.NewServer(r.handler)
+	t.Cleanup(server.Close)
+	r.url, r.http = server.URL, server.Client()
+	return r
+}
+
+// newOfflineRig returns a rig without a network, for tests in virtual time.
+func newOfflineRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, cloud: simtest.NewUnserved(simulator.Options{})}
+	r.cloud.URL, r.transport = "http://cloud.invalid", &simtest.RoundTripper{Handler: r.cloud}
+	r.start(search, listed)
+	r.url, r.http = "http://exporter.invalid", &http.Client{Transport: &simtest.RoundTripper{Handler: r.handler}}
+	return r
+}
+
+// start adds the clusters to the cloud and creates the server.
+func (r *rig) start(search *discovery.Search, listed []string) {
+	r.t.Helper()
 	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
-		cloud.AddCluster("p1", simulator.Cluster{
-			ID: id, Name: "name of " + id, Status: "200", Engine: "elasticsearch", ServiceOff: id == "off",
-			Connections: []simulator.Connection{
+		r.cloud.Add(id, func(c *simulator.Cluster) {
+			c.ServiceOff = id == "off"
+			c.Connections = []simulator.Connection{
 				{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"},
-			},
+			}
 		})
 	}
-	for id, fault := range map[string]simulator.Fault{"nonsense": {Body: `{"nonsense": true}`}, "hangs": {Hang: true}} {
-		cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, fault)
-	}
-	r := &rig{t: t, url: cloud.Serve(t), cloud: cloud}
+	r.cloud.FailReads("nonsense", simulator.Fault{Body: `{"nonsense": true}`})
+	r.cloud.FailReads("hangs", simulator.Fault{Hang: true})
 	project := r.project("production")
 	project.Search = search
 	for _, id := range listed {
@@ -66,16 +85,11 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Version: "test",
 	}, r.fleet, r.scraper, registry, logger)
 	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})
-	handler, err := r.server.Handler()
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	if r.handler, err = r.server.Handler(); err != nil {
+		r.t.Fatal(err)
 	}
-	r.http = httptest.NewServer(handler)
-	t.Cleanup(func() {
-		r.http.Close()
-		r.scraper.Wait()
-	})
-	return r
+	r.t.Cleanup(r.scraper.Wait)
 }
 
 // labelsOf returns the labels of a cluster. Clusters have different ones.
@@ -85,12 +99,8 @@ func labelsOf(id string) map[string]string {
 
 // project returns a project of that name without clusters. All of them read the same project of the cloud.
 func (r *rig) project(name string) discovery.Project {
-	client := css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: "p1", Endpoint: r.url, IAMEndpoint: r.url, UserAgent: "test/1", Keys: css.NewKeys(),
-		Credentials: css.NewFiles(css.Credentials{AccessKey: "AK", SecretKey: "SK"}, css.Credentials{}), Transport: css.NewTransport(nil, nil),
-	})
-	r.t.Cleanup(client.Close)
-	return discovery.Project{Name: name, Region: "cn-north-4", Client: client}
+	client := newClient(r.t, r.cloud.URL, simtest.ProjectID, r.transport)
+	return discovery.Project{Name: name, Region: simtest.Region, Client: client}
 }
 
 // get sends a request, with a timeout header unless timeout is empty.
@@ -107,12 +117,12 @@ func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
 // fetch sends a request.
 func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got http.Response, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, r.http.URL+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header = header
-	resp, err := r.http.Client().Do(req)
+	resp, err := r.http.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,22 +177,23 @@ func TestMetrics(t *testing.T) {
 
 // TestDeadline checks that the response is sent before the deadline, with the clusters that were read by then.
 func TestDeadline(t *testing.T) {
-	r := newRig(t, nil, "hangs", "good")
-	r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials; until then requests are sent one by one
-	start := time.Now()
-	status, body := r.get(t, http.MethodGet, "/metrics", "1")
-	took := time.Since(start)
-	if status != http.StatusOK || took < 400*time.Millisecond || took >= time.Second {
-		t.Errorf("status %d after %s", status, took)
-	}
-	for _, want := range []string{
-		`css_vpcep_up{cluster_id="good",cluster_name="name of good",project_id="p1",region="cn-north-4"} 1`,
-		`css_vpcep_up{cluster_id="hangs",cluster_name="name of hangs",project_id="p1",region="cn-north-4"} 0`,
-	} {
-		if !strings.Contains(body, want+"\n") {
-			t.Errorf("missing: %s", want)
+	synctest.Test(t, func(t *testing.T) {
+		r := newOfflineRig(t, nil, "hangs", "good")
+		r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials; until then requests are sent one by one
+		start := time.Now()
+		status, body := r.get(t, http.MethodGet, "/metrics", "1")
+		if took := time.Since(start); status != http.StatusOK || took != 500*time.Millisecond {
+			t.Errorf("got status %d after %s, want 200 after 500ms", status, took)
 		}
-	}
+		for _, want := range []string{
+			`css_vpcep_up{cluster_id="good",cluster_name="name of good",project_id="p1",region="cn-north-4"} 1`,
+			`css_vpcep_up{cluster_id="hangs",cluster_name="name of hangs",project_id="p1",region="cn-north-4"} 0`,
+		} {
+			if !strings.Contains(body, want+"\n") {
+				t.Errorf("missing: %s", want)
+			}
+		}
+	})
 }
 
 // TestCollect selects parts of the metrics.
@@ -201,9 +212,9 @@ func TestCollect(t *testing.T) {
 		"?collect[]=go":                          {400, 0, false, false},
 		"?collect=exporter":                      {200, 1, true, true}, // ignored
 	} {
-		before := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections})
+		before := r.cloud.Reads("")
 		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
-		calls := r.cloud.Count(simulator.Target{Endpoint: simulator.Connections}) - before
+		calls := r.cloud.Reads("") - before
 		clusters := strings.Contains(body, "css_vpcep_up{")
 		exporter := strings.Contains(body, "css_vpcep_exporter_api_requests_total{") ||
 			strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")

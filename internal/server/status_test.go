@@ -169,7 +169,7 @@ func TestStatusNames(t *testing.T) {
 
 // BenchmarkStatus renders HTML and JSON for 10,000 clusters with 50 connections each.
 func BenchmarkStatus(b *testing.B) {
-	client := css.NewClient(css.Options{ProjectID: "p1"})
+	client := newClient(b, "", "p1", nil)
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	var states []collector.State

@@ -77,7 +77,7 @@ func TestCondition(t *testing.T) {
 		"failing elsewhere":    {collector.State{Err: context.DeadlineExceeded}, failing},
 		"failing and rejected": {collector.State{Err: &css.Error{}, List: list(css.StatusRejected)}, failing},
 	} {
-		target := discovery.Target{Project: &discovery.Project{Client: css.NewClient(css.Options{})}}
+		target := discovery.Target{Project: &discovery.Project{Client: newClient(t, "", "", nil)}}
 		if c := newClusterStatus(&target, &tc.state, noon()); c.State != tc.want {
 			t.Errorf("%s: %s, want %s", name, c.State, tc.want)
 		}
@@ -147,7 +147,7 @@ func TestCountsAsMetrics(t *testing.T) {
 			delete(want, other)
 		}
 
-		target := discovery.Target{Project: &discovery.Project{Client: css.NewClient(css.Options{})}}
+		target := discovery.Target{Project: &discovery.Project{Client: newClient(t, "", "", nil)}}
 		c := newClusterStatus(&target, &collector.State{List: l}, noon())
 		got := map[string]float64{"enabled": boolValue(*c.Enabled)}
 		for status, n := range c.Connections {
@@ -179,7 +179,7 @@ func boolValue(b bool) float64 {
 // TestStatusView checks the whole JSON document.
 func TestStatusView(t *testing.T) {
 	project := func(name, id string, search *discovery.Search) *discovery.Project {
-		client := css.NewClient(css.Options{ProjectID: id})
+		client := newClient(t, "", id, nil)
 		return &discovery.Project{Name: name, Region: "r-" + name, Client: client, Search: search}
 	}
 	search := &discovery.Search{}
