@@ -15,7 +15,7 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-// maxText is the maximum length in bytes of label values in /sd and of messages in /status.
+// maxText is the maximum length in bytes of label values in /sd.
 const maxText = 1024
 
 // sd responds with one http_sd target for each cluster, and with 503 until every project has been refreshed: Prometheus

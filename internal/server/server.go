@@ -24,7 +24,6 @@ import (
 const (
 	pathProbe   = "/probe"
 	pathSD      = "/sd"
-	pathStatus  = "/status"
 	pathHealthy = "/-/healthy"
 	pathReady   = "/-/ready"
 	pathReload  = "/-/reload"
@@ -110,7 +109,9 @@ func (s *Server) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := newStatusPage()
+	status, err := newStatusHandler(statusOptions{
+		TelemetryPath: s.options.TelemetryPath, Version: s.options.Version, ConfigState: s.options.ConfigState,
+	}, s.fleet, s.scraper, s.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.Handle("GET "+s.options.TelemetryPath, scrape)
 	mux.Handle("GET "+pathProbe, probe)
 	mux.HandleFunc("GET "+pathSD, s.sd)
-	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, r *http.Request) { s.status(w, r, page) })
+	mux.Handle("GET "+pathStatus, status)
 	mux.HandleFunc("GET "+pathHealthy, s.healthy)
 	mux.HandleFunc("GET "+pathReady, s.ready)
 	mux.HandleFunc("POST "+pathReload, s.reload)

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,6 +84,7 @@ func (r *rig) start(search *discovery.Search, listed []string) {
 	r.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger)
 	r.server = New(Options{
 		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Version: "test",
+		ConfigState: func() (bool, time.Time) { return true, time.Time{} },
 	}, r.fleet, r.scraper, registry, logger)
 	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})
 	var err error
@@ -337,5 +339,33 @@ func TestReady(t *testing.T) {
 				t.Errorf("%d %s", status, body)
 			}
 		})
+	}
+}
+
+// TestStatusShowsProbesAndScrapes checks that /status has the results of /probe and /metrics.
+func TestStatusShowsProbesAndScrapes(t *testing.T) {
+	r := newRig(t, nil, "good", "nonsense")
+	for _, step := range []struct{ path, clusters string }{
+		{"/probe?target=good", "[{nonsense unread} {good ok}]"},
+		{"/metrics", "[{nonsense failing} {good ok}]"},
+	} {
+		r.get(t, http.MethodGet, step.path, "")
+		var view struct {
+			Version string
+			Config  struct {
+				OK bool `json:"last_reload_successful"`
+			}
+			Clusters []struct{ ID, State string }
+		}
+		_, text := r.get(t, http.MethodGet, "/status?format=json", "")
+		if err := json.Unmarshal([]byte(text), &view); err != nil {
+			t.Fatal(err, text)
+		}
+		if got, want := fmt.Sprint(view), "{test {true} "+step.clusters+"}"; got != want {
+			t.Errorf("after %s: got %s, want %s", step.path, got, want)
+		}
+	}
+	if _, page := r.get(t, http.MethodGet, "/status", ""); !strings.Contains(page, `<a href="./metrics">Metrics</a>`) {
+		t.Errorf("no link to the metrics in:\n%s", page)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,7 +15,11 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/discovery"
 )
+
+const pathStatus = "/status"
 
 // The values of /status' parameters. The first of each kind is the default.
 const (
@@ -26,19 +31,58 @@ const (
 	formatJSON  = "json"
 )
 
+// statusOptions configures a statusHandler.
+type statusOptions struct {
+	TelemetryPath string
+	Version       string
+	// ConfigState returns whether the last reload succeeded and the time of the last success. It may be nil.
+	ConfigState func() (ok bool, at time.Time)
+}
+
+// statusFleet returns the projects and clusters; *discovery.Fleet implements it.
+type statusFleet interface {
+	Known() *discovery.Known
+	States() []discovery.State
+	Ready() bool
+}
+
+// statusScraper returns the results of clusters; *collector.Scraper implements it.
+type statusScraper interface {
+	State(project, clusterID string) collector.State
+}
+
+// statusHandler serves the page and its JSON form.
+type statusHandler struct {
+	options statusOptions
+	fleet   statusFleet
+	scraper statusScraper
+	logger  *slog.Logger
+	page    *statusPage
+}
+
+func newStatusHandler(
+	options statusOptions, fleet statusFleet, scraper statusScraper, logger *slog.Logger,
+) (*statusHandler, error) {
+	page, err := newStatusPage()
+	if err != nil {
+		return nil, err
+	}
+	return &statusHandler{options: options, fleet: fleet, scraper: scraper, logger: logger, page: page}, nil
+}
+
 type statusQuery struct {
 	sort, show, format string
 	page               int // from 1
 }
 
-// status responds with the last results of all projects and clusters, and sends no API request.
-func (s *Server) status(w http.ResponseWriter, r *http.Request, page *statusPage) {
+// ServeHTTP responds with the last results of all projects and clusters, and sends no API request.
+func (h *statusHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, err := parseStatusQuery(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := s.snapshot(time.Now())
+	v := h.snapshot(time.Now())
 	v.arrange(q)
 
 	w.Header().Set("Cache-Control", "no-store")
@@ -48,27 +92,27 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, page *statusPage
 		_ = json.NewEncoder(w).Encode(v) // fails only if the client has disconnected
 		return
 	}
-	body, err := page.render(v, q, s.options.TelemetryPath)
+	body, err := h.page.render(v, q, h.options.TelemetryPath)
 	if err != nil {
-		s.logger.Error("Status page failed", "err", err)
+		h.logger.Error("Status page failed", "err", err)
 		http.Error(w, "Failed to render the status page; see the exporter's log.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", page.policy)
+	w.Header().Set("Content-Security-Policy", h.page.policy)
 	_, _ = body.WriteTo(w)
 }
 
-func (s *Server) snapshot(now time.Time) *statusView {
-	targets := s.fleet.Known().Targets
+func (h *statusHandler) snapshot(now time.Time) *statusView {
+	targets := h.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
 	for i := range targets {
-		states[i] = s.scraper.State(targets[i].Project.Name, targets[i].Cluster.ID)
+		states[i] = h.scraper.State(targets[i].Project.Name, targets[i].Cluster.ID)
 	}
-	v := newStatusView(s.fleet.States(), targets, states, now)
-	v.Version, v.Ready = s.options.Version, s.fleet.Ready()
-	if s.options.ConfigState != nil {
-		loaded, at := s.options.ConfigState()
+	v := newStatusView(h.fleet.States(), targets, states, now)
+	v.Version, v.Ready = h.options.Version, h.fleet.Ready()
+	if h.options.ConfigState != nil {
+		loaded, at := h.options.ConfigState()
 		v.Config = &configStatus{OK: loaded, At: utc(at)}
 	}
 	return v
@@ -85,7 +129,7 @@ func parseStatusQuery(values url.Values) (statusQuery, error) {
 	if text := values.Get("page"); text != "" {
 		page, err := strconv.Atoi(text)
 		if err != nil || page < 1 {
-			errs[3] = fmt.Errorf("invalid page %s; it must be a positive number", quote(text))
+			errs[3] = fmt.Errorf("invalid page %s; it must be a positive number", quoteParameter(text))
 		}
 		q.page = page
 	}
@@ -101,5 +145,8 @@ func choice(values url.Values, name string, valid ...string) (string, error) {
 	case slices.Contains(valid, value):
 		return value, nil
 	}
-	return "", fmt.Errorf("invalid %s %s; it must be %s", name, quote(value), strings.Join(valid, " or "))
+	return "", fmt.Errorf("invalid %s %s; it must be %s", name, quoteParameter(value), strings.Join(valid, " or "))
 }
+
+// quoteParameter returns untrusted text quoted, printable and truncated.
+func quoteParameter(s string) string { return strconv.Quote(css.Clean(s, 200)) }

@@ -4,95 +4,182 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
+
+// statusRig is a statusHandler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+type statusRig struct {
+	handler *statusHandler
+	cloud   *simtest.Cloud
+	fleet   *discovery.Fleet
+	scraper *collector.Scraper
+}
+
+func newStatusRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) *statusRig {
+	t.Helper()
+	cloud := simtest.NewUnserved(simulator.Options{})
+	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
+		cloud.Add(id, func(c *simulator.Cluster) {
+			c.ServiceOff = id == "off"
+			c.Connections = []simulator.Connection{
+				{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"},
+			}
+		})
+	}
+	cloud.FailReads("nonsense", simulator.Fault{Body: `{"nonsense": true}`})
+	cloud.FailReads("hangs", simulator.Fault{Hang: true})
+	client := newClient(t, "http://cloud.invalid", simtest.ProjectID, &simtest.RoundTripper{Handler: cloud})
+	project := discovery.Project{
+		Name: "production", Region: simtest.Region, Client: client, Search: search, Listed: listed,
+	}
+	logger := slog.New(slog.DiscardHandler)
+	metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
+	r := &statusRig{
+		cloud:   cloud,
+		fleet:   discovery.NewFleet([]discovery.Project{project}, logger),
+		scraper: collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
+	}
+	t.Cleanup(r.scraper.Wait)
+	var err error
+	r.handler, err = newStatusHandler(statusOptions{
+		TelemetryPath: "/metrics", Version: "test",
+		ConfigState: func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) },
+	}, r.fleet, r.scraper, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// scrape reads the clusters with these IDs, or all.
+func (r *statusRig) scrape(ctx context.Context, ids ...string) {
+	var targets []collector.Target
+	for _, known := range r.fleet.Known().Targets {
+		if len(ids) == 0 || slices.Contains(ids, known.Cluster.ID) {
+			targets = append(targets, collector.Target{
+				Project: known.Project.Name, Region: known.Project.Region, ProjectID: simtest.ProjectID,
+				Cluster: known.Cluster, Reader: known.Project.Client,
+			})
+		}
+	}
+	for range r.scraper.Scrape(ctx, targets) { //nolint:revive // for its effect
+	}
+}
+
+// get returns the response to a GET request with that query.
+func (r *statusRig) get(t *testing.T, query string) (status int, body string) {
+	t.Helper()
+	w := r.request(t, http.MethodGet, query)
+	return w.Code, w.Body.String()
+}
+
+func (r *statusRig) request(t *testing.T, method, query string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, pathStatus+"?"+query, nil))
+	return w
+}
+
+// view returns the JSON form of the page.
+func (r *statusRig) view(t *testing.T, query string) (v statusView, text string) {
+	t.Helper()
+	_, text = r.get(t, "format=json&"+query)
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err, text)
+	}
+	return v, text
+}
+
+// summary returns the states of a view in one line.
+func summary(v *statusView) string {
+	line := fmt.Sprint(v.Ready, v.Config.OK, v.Config.At.Format(time.RFC3339), " ")
+	for _, p := range v.Projects {
+		line += p.Name + ":" + string(p.State) + " "
+	}
+	for i := range v.Clusters {
+		line += v.Clusters[i].ID + ":" + string(v.Clusters[i].State) + " "
+		if e := v.Clusters[i].Error; e != nil {
+			line += fmt.Sprint("(", e.Reason, " ", e.HTTPStatus, ") ")
+		}
+	}
+	return strings.TrimSpace(line)
+}
 
 // TestStatus checks /status from the start through scrapes to a failed refresh. It sends no API request itself.
 func TestStatus(t *testing.T) {
-	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
-	r.server.options.ConfigState = func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) }
-	calls := func() int { return r.cloud.Count(simulator.Target{}) }
-	summary := func(query string) string {
-		before := calls()
-		_, page := r.get(t, http.MethodGet, "/status?"+query, "")
-		_, text := r.get(t, http.MethodGet, "/status?format=json&"+query, "")
-		if n := calls() - before; n != 0 {
-			t.Errorf("%d API requests were sent", n)
-		}
-		wellFormed(t, page)
-		var view statusView
-		if err := json.Unmarshal([]byte(text), &view); err != nil {
-			t.Fatal(err)
-		}
-		line := fmt.Sprint(view.Ready, view.Config.OK, view.Config.At.Format(time.RFC3339), " ")
-		for _, p := range view.Projects {
-			line += p.Name + ":" + string(p.State) + " "
-		}
-		for i := range view.Clusters {
-			line += view.Clusters[i].ID + ":" + string(view.Clusters[i].State) + " "
-			if e := view.Clusters[i].Error; e != nil {
-				line += fmt.Sprint("(", e.Reason, " ", e.HTTPStatus, ") ")
+	synctest.Test(t, func(t *testing.T) {
+		r := newStatusRig(t, &discovery.Search{RefreshInterval: time.Hour}, discovery.Listed{ID: "listed", Name: "name of listed"})
+		expect := func(query, want string) {
+			t.Helper()
+			before := r.cloud.Count(simulator.Target{})
+			_, page := r.get(t, query)
+			view, _ := r.view(t, query)
+			if n := r.cloud.Count(simulator.Target{}) - before; n != 0 {
+				t.Errorf("%d API requests were sent", n)
+			}
+			wellFormed(t, page)
+			if got := summary(&view); got != want {
+				t.Errorf("%s:\n got %s\nwant %s", query, got, want)
 			}
 		}
-		return strings.TrimSpace(line)
-	}
-	expect := func(query, want string) {
-		t.Helper()
-		if got := summary(query); got != want {
-			t.Errorf("%s:\n got %s\nwant %s", query, got, want)
+		const top = "true true2026-11-23T12:00:00Z "
+		expect("", "false true2026-11-23T12:00:00Z production:unread listed:unread")
+		if err := r.fleet.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	const top = "true true2026-11-23T12:00:00Z "
-	expect("", "false true2026-11-23T12:00:00Z production:unread listed:unread")
-	if err := r.fleet.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	expect("", top+"production:ok good:unread hangs:unread listed:unread nonsense:unread off:unread")
-	r.get(t, http.MethodGet, "/probe?target=good", "")
-	r.get(t, http.MethodGet, "/metrics", "1.2")
-	const after = "production:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) "
-	expect("", top+after+"off:off good:ok")
-	failing := strings.TrimPrefix(strings.TrimSpace(after), "production:ok ")
-	expect("sort=name", top+"production:ok good:ok "+failing+" off:off")
-	expect("show=failing", top+failing)
+		expect("", top+"production:ok good:unread hangs:unread listed:unread nonsense:unread off:unread")
+		r.scrape(t.Context(), "good")
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		defer cancel()
+		r.scrape(ctx)
+		const after = "production:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) "
+		expect("", top+after+"off:off good:ok")
+		failing := strings.TrimPrefix(strings.TrimSpace(after), "production:ok ")
+		expect("sort=name", top+"production:ok good:ok "+failing+" off:off")
+		expect("show=failing", top+failing)
 
-	r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
-	if err := r.fleet.Refresh(t.Context()); err == nil {
-		t.Error("a refresh succeeded despite HTTP 403")
-	}
-	expect("show=failing&sort=trouble", top+"production:failing "+failing)
+		r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
+		if err := r.fleet.Refresh(t.Context()); err == nil {
+			t.Error("a refresh succeeded despite HTTP 403")
+		}
+		expect("show=failing&sort=trouble", top+"production:failing "+failing)
+	})
 }
 
 // TestStatusHeaders checks the headers that restrict the page and its caching.
 func TestStatusHeaders(t *testing.T) {
-	r := newRig(t, nil, "good")
-	page, err := newStatusPage()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := newStatusRig(t, nil, discovery.Listed{ID: "good"})
+	policy := r.handler.page.policy
 	for query, want := range map[string]map[string]string{
-		"":             {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy},
-		"?format=html": {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy},
-		"?format=json": {"Content-Type": "application/json"},
+		"":            {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},
+		"format=html": {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},
+		"format=json": {"Content-Type": "application/json"},
 	} {
 		want["Cache-Control"], want["X-Content-Type-Options"] = "no-store", "nosniff"
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
-			resp, _ := r.fetch(t, method, "/status"+query, nil)
+			resp := r.request(t, method, query)
 			for name, value := range want {
-				if got := resp.Header.Get(name); resp.StatusCode != 200 || got != value {
-					t.Errorf("%s %s: %d %s: %s", method, query, resp.StatusCode, name, got)
+				if got := resp.Header().Get(name); resp.Code != 200 || got != value {
+					t.Errorf("%s %s: %d %s: %s", method, query, resp.Code, name, got)
 				}
 			}
 		}
@@ -100,7 +187,7 @@ func TestStatusHeaders(t *testing.T) {
 }
 
 func TestStatusQuery(t *testing.T) {
-	r := newRig(t, nil, "good")
+	r := newStatusRig(t, nil, discovery.Listed{ID: "good"})
 	for query, want := range map[string]string{
 		"sort=age":                           `invalid sort "age"; it must be trouble or name`,
 		"show=ok":                            `invalid show "ok"; it must be all or failing`,
@@ -112,7 +199,7 @@ func TestStatusQuery(t *testing.T) {
 		"sort=x&page=y":                      `invalid sort "x"; it must be trouble or name` + "\n" + `invalid page "y"; it must be a positive number`,
 		"sort=" + strings.Repeat("z", 9_000): `invalid sort "` + strings.Repeat("z", 200) + `"; it must be trouble or name`,
 	} {
-		if status, body := r.get(t, http.MethodGet, "/status?"+query, ""); status != 400 || body != want+"\n" {
+		if status, body := r.get(t, query); status != 400 || body != want+"\n" {
 			t.Errorf("%.40s: %d %s", query, status, body)
 		}
 	}
@@ -135,13 +222,12 @@ func TestStatusQuery(t *testing.T) {
 
 // TestStatusNames checks that hostile cluster names are escaped on the page and kept in JSON.
 func TestStatusNames(t *testing.T) {
-	r := newRig(t, nil)
-	project := r.project("production")
+	var listed []discovery.Listed
 	for i, name := range hostile() {
-		project.Listed = append(project.Listed, discovery.Listed{ID: fmt.Sprint("id", i), Name: name})
+		listed = append(listed, discovery.Listed{ID: fmt.Sprint("id", i), Name: name})
 	}
-	r.fleet.Apply([]discovery.Project{project})
-	_, page := r.get(t, http.MethodGet, "/status", "")
+	r := newStatusRig(t, nil, listed...)
+	_, page := r.get(t, "")
 	wellFormed(t, page)
 	for _, want := range []string{
 		"<b><bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi></b>",
@@ -153,10 +239,9 @@ func TestStatusNames(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	_, text := r.get(t, http.MethodGet, "/status?format=json&sort=name", "")
-	var view statusView
-	if err := json.Unmarshal([]byte(text), &view); err != nil || strings.Contains(text, "<script>") {
-		t.Fatal(err, text)
+	view, text := r.view(t, "sort=name")
+	if strings.Contains(text, "<script>") {
+		t.Fatal(text)
 	}
 	names := make(map[string]string)
 	for i := range view.Clusters {

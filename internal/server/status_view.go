@@ -13,6 +13,9 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
+// maxMessage is the maximum length of an error message in bytes.
+const maxMessage = 1024
+
 // condition is the state of a cluster or project. If several apply, it is the worst of them.
 type condition string
 
@@ -222,7 +225,7 @@ func newFailure(err error) *failure {
 			Reason: e.Reason, HTTPStatus: e.Status, Code: e.Code, RequestID: e.RequestID, Message: e.Message, Hint: e.Hint(),
 		}
 	}
-	f := &failure{Message: css.Clean(err.Error(), maxText)}
+	f := &failure{Message: css.Clean(err.Error(), maxMessage)}
 	if errors.Is(err, css.ErrIncomplete) {
 		f.Hint = "clusters may be missing here; those found before are kept, and the next refresh tries again"
 	} else {
