@@ -14,6 +14,7 @@ import (
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/server/status"
 )
 
 // probe reads one cluster and responds with its metrics.
@@ -57,7 +58,7 @@ func (s *Server) unknownTarget(target, project string) error {
 	if !s.fleet.Ready() {
 		return errors.New(text + "; discovery has not finished, try again in a few seconds")
 	}
-	return errors.New(text + "; " + pathStatus + " shows the known clusters")
+	return errors.New(text + "; " + status.Path + " shows the known clusters")
 }
 
 func ambiguousTarget(target string, clusters []*discovery.Target) error {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package server serves HTTP: /metrics (scrape.go), /probe (probe.go), service discovery (sd.go) and the status page
-// (status.go). /sd and /status respond from memory alone.
+// (package status). /sd and /status respond from memory alone.
 package server
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/server/status"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/exporter-toolkit/web"
@@ -53,7 +54,7 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
 	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
 		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
-	case slices.Contains([]string{pathProbe, pathSD, pathStatus, pathHealthy, pathReady, pathReload}, o.TelemetryPath):
+	case slices.Contains([]string{pathProbe, pathSD, status.Path, pathHealthy, pathReady, pathReload}, o.TelemetryPath):
 		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
 	}
 	return nil
@@ -93,7 +94,7 @@ func (s *Server) Handler() (http.Handler, error) {
 		Profiling:   "false",
 		Links: []web.LandingLinks{
 			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Metrics of every cluster, read on request"},
-			{Address: pathStatus, Text: "Status", Description: "Last result of every cluster, and how to fix failures"},
+			{Address: status.Path, Text: "Status", Description: "Last result of every cluster, and how to fix failures"},
 			{Address: pathSD, Text: "Service discovery", Description: "Every cluster as a target for http_sd_configs"},
 			{Address: pathHealthy, Text: "Healthy", Description: "Liveness"},
 			{Address: pathReady, Text: "Ready", Description: "Readiness: every project has been refreshed once"},
@@ -109,7 +110,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := newStatusHandler(statusOptions{
+	statusPage, err := status.NewHandler(status.Options{
 		TelemetryPath: s.options.TelemetryPath, Version: s.options.Version, ConfigState: s.options.ConfigState,
 	}, s.fleet, s.scraper, s.logger)
 	if err != nil {
@@ -128,7 +129,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.Handle("GET "+s.options.TelemetryPath, scrape)
 	mux.Handle("GET "+pathProbe, probe)
 	mux.HandleFunc("GET "+pathSD, s.sd)
-	mux.Handle("GET "+pathStatus, status)
+	mux.Handle("GET "+status.Path, statusPage)
 	mux.HandleFunc("GET "+pathHealthy, s.healthy)
 	mux.HandleFunc("GET "+pathReady, s.ready)
 	mux.HandleFunc("POST "+pathReload, s.reload)

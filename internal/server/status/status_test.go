@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package status
 
 import (
 	"bytes"
@@ -24,11 +24,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 )
 
-// statusRig is a statusHandler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+// statusRig is a Handler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
 type statusRig struct {
-	handler *statusHandler
+	handler *Handler
 	cloud   *simtest.Cloud
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
@@ -60,7 +61,7 @@ func newStatusRig(t *testing.T, search *discovery.Search, listed ...discovery.Li
 	}
 	t.Cleanup(r.scraper.Wait)
 	var err error
-	r.handler, err = newStatusHandler(statusOptions{
+	r.handler, err = NewHandler(Options{
 		TelemetryPath: "/metrics", Version: "test",
 		ConfigState: func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) },
 	}, r.fleet, r.scraper, logger)
@@ -95,7 +96,7 @@ func (r *statusRig) get(t *testing.T, query string) (status int, body string) {
 func (r *statusRig) request(t *testing.T, method, query string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, pathStatus+"?"+query, nil))
+	r.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, Path+"?"+query, nil))
 	return w
 }
 
@@ -252,15 +253,17 @@ func TestStatusNames(t *testing.T) {
 	}
 }
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // BenchmarkStatus renders HTML and JSON for 10,000 clusters with 50 connections each.
 func BenchmarkStatus(b *testing.B) {
 	client := newClient(b, "", "p1", nil)
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	var states []collector.State
-	for i, id := range clusterIDs(10_000) {
+	for i := range 10_000 {
 		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{
-			ID: id, Name: fmt.Sprint("search-", (i*7919)%10_000), Engine: "elasticsearch",
+			ID: fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i), Name: fmt.Sprint("search-", (i*7919)%10_000), Engine: "elasticsearch",
 		}})
 		statuses := make([]css.Status, 50)
 		for j := range statuses {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+// Package status serves the status page: the last results of all projects and clusters, from memory alone.
+package status
 
 import (
 	"encoding/json"
@@ -19,7 +20,8 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-const pathStatus = "/status"
+// Path is the path of the page.
+const Path = "/status"
 
 // The values of /status' parameters. The first of each kind is the default.
 const (
@@ -31,43 +33,42 @@ const (
 	formatJSON  = "json"
 )
 
-// statusOptions configures a statusHandler.
-type statusOptions struct {
+// Options configures a Handler.
+type Options struct {
 	TelemetryPath string
 	Version       string
 	// ConfigState returns whether the last reload succeeded and the time of the last success. It may be nil.
 	ConfigState func() (ok bool, at time.Time)
 }
 
-// statusFleet returns the projects and clusters; *discovery.Fleet implements it.
-type statusFleet interface {
+// Fleet returns the projects and clusters; *discovery.Fleet implements it.
+type Fleet interface {
 	Known() *discovery.Known
 	States() []discovery.State
 	Ready() bool
 }
 
-// statusScraper returns the results of clusters; *collector.Scraper implements it.
-type statusScraper interface {
+// Scraper returns the results of clusters; *collector.Scraper implements it.
+type Scraper interface {
 	State(project, clusterID string) collector.State
 }
 
-// statusHandler serves the page and its JSON form.
-type statusHandler struct {
-	options statusOptions
-	fleet   statusFleet
-	scraper statusScraper
+// Handler serves the page and its JSON form.
+type Handler struct {
+	options Options
+	fleet   Fleet
+	scraper Scraper
 	logger  *slog.Logger
 	page    *statusPage
 }
 
-func newStatusHandler(
-	options statusOptions, fleet statusFleet, scraper statusScraper, logger *slog.Logger,
-) (*statusHandler, error) {
+// NewHandler returns a Handler.
+func NewHandler(options Options, fleet Fleet, scraper Scraper, logger *slog.Logger) (*Handler, error) {
 	page, err := newStatusPage()
 	if err != nil {
 		return nil, err
 	}
-	return &statusHandler{options: options, fleet: fleet, scraper: scraper, logger: logger, page: page}, nil
+	return &Handler{options: options, fleet: fleet, scraper: scraper, logger: logger, page: page}, nil
 }
 
 type statusQuery struct {
@@ -76,7 +77,7 @@ type statusQuery struct {
 }
 
 // ServeHTTP responds with the last results of all projects and clusters, and sends no API request.
-func (h *statusHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, err := parseStatusQuery(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -103,7 +104,7 @@ func (h *statusHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = body.WriteTo(w)
 }
 
-func (h *statusHandler) snapshot(now time.Time) *statusView {
+func (h *Handler) snapshot(now time.Time) *statusView {
 	targets := h.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
 	for i := range targets {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package status
 
 import (
 	"bytes"
@@ -123,7 +123,7 @@ func (q statusQuery) address() string {
 	if q.page > 1 {
 		values.Set("page", strconv.Itoa(q.page))
 	}
-	return strings.TrimSuffix("."+pathStatus+"?"+values.Encode(), "?")
+	return strings.TrimSuffix("."+Path+"?"+values.Encode(), "?")
 }
 
 // verdict summarizes v.
