@@ -12,6 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path"
+	"slices"
+	"strings"
 	"syscall"
 
 	"css_vpcep_exporter/config"
@@ -88,6 +91,24 @@ func newApp(f *flags) *kingpin.Application {
 	return app
 }
 
+// validate returns an error for values that cannot work.
+func (f *flags) validate() error {
+	o := &f.server
+	switch {
+	case o.Timeout <= 0:
+		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
+	case o.TimeoutOffset < 0:
+		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
+	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
+		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
+	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
+		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
+	case slices.Contains(server.Paths(), o.TelemetryPath):
+		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
+	}
+	return nil
+}
+
 // run runs the program and returns its exit code.
 func run(ctx context.Context, args []string, env config.Environment, stdout, stderr io.Writer) int {
 	var f flags
@@ -103,7 +124,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	case exit >= 0:
 		return exit
 	case err == nil:
-		err = f.server.Validate()
+		err = f.validate()
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %s, try --help\n", name, err)

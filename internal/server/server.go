@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,21 +40,9 @@ type Options struct {
 	ConfigState func() (ok bool, at time.Time)
 }
 
-// Validate returns an error for values that cannot work.
-func (o *Options) Validate() error {
-	switch {
-	case o.Timeout <= 0:
-		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
-	case o.TimeoutOffset < 0:
-		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
-	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
-		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
-	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
-		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
-	case slices.Contains([]string{pathProbe, pathSD, status.Path, pathHealthy, pathReady, pathReload}, o.TelemetryPath):
-		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
-	}
-	return nil
+// Paths returns the paths that are served besides the landing page and the metrics.
+func Paths() []string {
+	return []string{pathProbe, pathSD, status.Path, pathHealthy, pathReady, pathReload}
 }
 
 // Server serves HTTP requests. It is safe for concurrent use.

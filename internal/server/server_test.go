@@ -250,39 +250,6 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
-	valid := Options{TelemetryPath: "/metrics", Timeout: time.Second}
-	for _, path := range []string{"/metrics", "/a/b", "/metrics/", "/status/metrics"} {
-		valid.TelemetryPath = path
-		if err := valid.Validate(); err != nil {
-			t.Error(err)
-		}
-	}
-	const below, clean = "it must be a path below /, such as /metrics", "it must not contain //, /./ or /../"
-	const taken = "this path is in use; choose another, such as /metrics"
-	for path, want := range map[string]string{
-		"metrics": below, "/": below, "/{x": below, "//m": clean, "/a/../m": clean,
-		"/probe": taken, "/sd": taken, "/status": taken, "/-/ready": taken,
-	} {
-		invalid := valid
-		invalid.TelemetryPath = path
-		want = fmt.Sprintf("--web.telemetry-path=%q: %s", path, want)
-		if err := invalid.Validate(); err == nil || err.Error() != want {
-			t.Errorf("%v, want %s", err, want)
-		}
-	}
-	for want, change := range map[string]func(*Options){
-		"--scrape.timeout=0s: it must be more than 0s":         func(o *Options) { o.Timeout = 0 },
-		"--scrape.timeout-offset=-1s: it must not be negative": func(o *Options) { o.TimeoutOffset = -time.Second },
-	} {
-		invalid := valid
-		change(&invalid)
-		if err := invalid.Validate(); err == nil || err.Error() != want {
-			t.Errorf("%v, want %s", err, want)
-		}
-	}
-}
-
 func TestRoutes(t *testing.T) {
 	r := newRig(t, nil, "good")
 	for _, tc := range []struct {
