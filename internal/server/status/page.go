@@ -25,12 +25,12 @@ const clustersPerPage = 500
 //go:embed status.html
 var statusHTML string
 
-type statusPage struct {
+type renderer struct {
 	template *template.Template
 	policy   string // Content-Security-Policy
 }
 
-func newStatusPage() (*statusPage, error) {
+func newRenderer() (*renderer, error) {
 	_, style, _ := strings.Cut(statusHTML, "<style>")
 	style, _, found := strings.Cut(style, "</style>")
 	if !found {
@@ -40,18 +40,18 @@ func newStatusPage() (*statusPage, error) {
 	t, err := template.New("status").Funcs(template.FuncMap{
 		"text": escapeUnprintable, "counts": nonzeroCounts, "sentence": sentence,
 	}).Parse(statusHTML)
-	return &statusPage{
+	return &renderer{
 		template: t,
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; " +
 			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}, err
 }
 
-// statusData is the input of status.html.
-type statusData struct {
-	*statusView
-	Title, Verdict string
-	Tone           string // of Verdict: bad, warn, good or idle
+// pageData is the input of status.html.
+type pageData struct {
+	*view
+	Title, Summary string
+	Tone           string // of Summary: bad, warn, good or idle
 	TelemetryPath  string
 	Telemetry      string // as a relative link, which works behind a path prefix
 	Unread         bool   // there are clusters, and none has been read
@@ -68,7 +68,7 @@ type link struct {
 }
 
 // render renders page q.page, or the last page if there are fewer.
-func (p *statusPage) render(v *statusView, q statusQuery, telemetryPath string) (*bytes.Buffer, error) {
+func (p *renderer) render(v *view, q parameters, telemetryPath string) (*bytes.Buffer, error) {
 	matching := len(v.Clusters)
 	pages := max((matching+clustersPerPage-1)/clustersPerPage, 1)
 	q.page = min(q.page, pages)
@@ -76,40 +76,40 @@ func (p *statusPage) render(v *statusView, q statusQuery, telemetryPath string) 
 	shown := *v
 	shown.Clusters = v.Clusters[first:min(first+clustersPerPage, matching)]
 
-	data := statusData{
-		statusView: &shown, TelemetryPath: telemetryPath, Telemetry: "./" + strings.TrimPrefix(telemetryPath, "/"),
+	data := pageData{
+		view: &shown, TelemetryPath: telemetryPath, Telemetry: "./" + strings.TrimPrefix(telemetryPath, "/"),
 		Unread: v.Totals.Clusters > 0 && v.Totals.Unread() == v.Totals.Clusters,
-		Self:   q.address(), JSON: q.with(func(q *statusQuery) { q.format, q.page = formatJSON, 1 }),
+		Self:   q.address(), JSON: q.with(func(q *parameters) { q.format, q.page = formatJSON, 1 }),
 		Matching: matching, Page: q.page, Pages: pages,
 	}
-	data.Title, data.Verdict, data.Tone = verdict(v)
+	data.Title, data.Summary, data.Tone = summarize(v)
 	for _, by := range []struct{ value, text string }{{sortTrouble, "Trouble first"}, {sortName, "By name"}} {
 		data.Sorts = append(data.Sorts, link{
-			by.text, q.with(func(q *statusQuery) { q.sort, q.page = by.value, 1 }), q.sort == by.value,
+			by.text, q.with(func(q *parameters) { q.sort, q.page = by.value, 1 }), q.sort == by.value,
 		})
 	}
 	for _, what := range []struct{ value, text string }{{showAll, "All"}, {showFailing, "Failing only"}} {
 		data.Shows = append(data.Shows, link{
-			what.text, q.with(func(q *statusQuery) { q.show, q.page = what.value, 1 }), q.show == what.value,
+			what.text, q.with(func(q *parameters) { q.show, q.page = what.value, 1 }), q.show == what.value,
 		})
 	}
 	if q.page > 1 {
-		data.Previous = q.with(func(q *statusQuery) { q.page-- })
+		data.Previous = q.with(func(q *parameters) { q.page-- })
 	}
 	if q.page < pages {
-		data.Next = q.with(func(q *statusQuery) { q.page++ })
+		data.Next = q.with(func(q *parameters) { q.page++ })
 	}
 	body := new(bytes.Buffer)
 	return body, p.template.Execute(body, data)
 }
 
-func (q statusQuery) with(change func(*statusQuery)) string {
+func (q parameters) with(change func(*parameters)) string {
 	change(&q)
 	return q.address()
 }
 
 // address omits parameters that have their default.
-func (q statusQuery) address() string {
+func (q parameters) address() string {
 	values := url.Values{}
 	if q.sort != sortTrouble {
 		values.Set("sort", q.sort)
@@ -126,9 +126,9 @@ func (q statusQuery) address() string {
 	return strings.TrimSuffix("."+Path+"?"+values.Encode(), "?")
 }
 
-// verdict summarizes v.
-func verdict(v *statusView) (title, sentences, tone string) {
-	short, long := troubles(v)
+// summarize summarizes v.
+func summarize(v *view) (title, sentences, tone string) {
+	short, long := problems(v)
 	tone = "warn"
 	if v.Totals.FailingProjects+v.Totals.Failing() > 0 {
 		tone = "bad"
@@ -153,8 +153,8 @@ func verdict(v *statusView) (title, sentences, tone string) {
 	return strings.Join(short, ", "), strings.Join(long, " "), tone
 }
 
-// troubles lists the problems, worst first, as keywords and as sentences.
-func troubles(v *statusView) (short, long []string) {
+// problems lists the problems, worst first, as keywords and as sentences.
+func problems(v *view) (short, long []string) {
 	if n := v.Totals.FailingProjects; n > 0 {
 		short = append(short, plural(n, "failing project", "failing projects"))
 		long = append(long, plural(n, "project cannot be read.", "projects cannot be read."))
@@ -315,7 +315,7 @@ func ago(age time.Duration) string {
 
 type timestamp struct{ At, Ago string }
 
-func (v *statusView) When(t time.Time) timestamp {
+func (v *view) When(t time.Time) timestamp {
 	return timestamp{At: t.UTC().Format(time.RFC3339), Ago: ago(v.Time.Sub(t))}
 }
 

@@ -21,14 +21,14 @@ import (
 )
 
 // firstPage returns the default query.
-func firstPage() statusQuery {
-	return statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
+func firstPage() parameters {
+	return parameters{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
 }
 
 // rendered returns the page of a view, after checking that it is well-formed and that its policy allows only its style.
-func rendered(t *testing.T, v *statusView, q statusQuery) string {
+func rendered(t *testing.T, v *view, q parameters) string {
 	t.Helper()
-	page, err := newStatusPage()
+	page, err := newRenderer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestPageEscapes(t *testing.T) {
 				Since: noon(), Last: noon(),
 			}
 		}
-		v := newStatusView(nil, nil, nil, noon())
+		v := newView(nil, nil, nil, noon())
 		v.Version, v.Ready = text, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: failed()}}
 		v.Clusters = []clusterStatus{{
@@ -193,7 +193,7 @@ func TestVerdict(t *testing.T) {
 				"2 clusters have accepted connections of accounts not in their whitelists.",
 		},
 	} {
-		title, sentences, tone := verdict(&statusView{Totals: tc.totals, Ready: tc.ready, Config: tc.config})
+		title, sentences, tone := summarize(&view{Totals: tc.totals, Ready: tc.ready, Config: tc.config})
 		if got := tone + "|" + title + "|" + sentences; got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
@@ -202,7 +202,7 @@ func TestVerdict(t *testing.T) {
 
 // TestPagePages checks that a page shows 500 clusters, and that its links keep the order and the filter.
 func TestPagePages(t *testing.T) {
-	v := newStatusView(nil, nil, nil, noon())
+	v := newView(nil, nil, nil, noon())
 	for i := range 1001 {
 		v.Clusters = append(v.Clusters, clusterStatus{ID: fmt.Sprintf("id%04d", i), State: unread})
 	}
@@ -219,7 +219,7 @@ func TestPagePages(t *testing.T) {
 		{3, "id1000", "id1000", 1, "[./status?page=2&amp;show=failing&amp;sort=name Previous]", "Page 3 of 3, 1001 clusters"},
 		{1 << 62, "id1000", "id1000", 1, "[./status?page=2&amp;show=failing&amp;sort=name Previous]", "Page 3 of 3, 1001 clusters"},
 	} {
-		page := rendered(t, v, statusQuery{sort: sortName, show: showFailing, format: formatHTML, page: tc.page})
+		page := rendered(t, v, parameters{sort: sortName, show: showFailing, format: formatHTML, page: tc.page})
 		shown := rows.FindAllStringSubmatch(page, -1)
 		if len(shown) != tc.rows || shown[0][1] != tc.first || shown[len(shown)-1][1] != tc.last {
 			t.Errorf("page %d has %d clusters from %s", tc.page, len(shown), shown[0][1])
@@ -238,7 +238,7 @@ func TestPagePages(t *testing.T) {
 	}
 	q := firstPage()
 	q.page = 7
-	if page := rendered(t, newStatusView(nil, nil, nil, noon()), q); strings.Contains(page, `aria-label="Pages"`) {
+	if page := rendered(t, newView(nil, nil, nil, noon()), q); strings.Contains(page, `aria-label="Pages"`) {
 		t.Error("a single page has links to other pages")
 	}
 }
@@ -279,7 +279,7 @@ func TestPageTexts(t *testing.T) {
 		}}), "failing" + about + "denied HTTP 403 CSS.0015 No. Request ID r1 What to do: Ask for it. First failed 3 h ago 2026-11-23T09:00:00Z, " +
 			"last failed just now 2026-11-23T12:00:00Z From the last successful read: 2 accepted 2 listed" + when},
 	} {
-		v := newStatusView(nil, nil, nil, noon())
+		v := newView(nil, nil, nil, noon())
 		v.Clusters = []clusterStatus{tc.cluster}
 		if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, "Last successful read "+tc.want) {
 			t.Errorf("%s:\nwant %s\ngot  %s", tc.cluster.State, tc.want, got)
@@ -296,7 +296,7 @@ func TestPageTexts(t *testing.T) {
 			Discovery: discoveryStatus{Enabled: true, LastSuccess: noon().Add(-2 * time.Minute), Clusters: new(0)}},
 			"failing n r p1 auth HTTP 401 no What to do: Check. Discovery is on, clusters found: 0. Last success 2 min ago 2026-11-23T11:58:00Z"},
 	} {
-		v := newStatusView(nil, nil, nil, noon())
+		v := newView(nil, nil, nil, noon())
 		v.Projects = []projectStatus{tc.project}
 		if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
@@ -306,8 +306,8 @@ func TestPageTexts(t *testing.T) {
 
 // TestPageTop checks the head of the page, which says what to do at first.
 func TestPageTop(t *testing.T) {
-	allUnread := func() *statusView {
-		v := newStatusView(nil, nil, nil, noon())
+	allUnread := func() *view {
+		v := newView(nil, nil, nil, noon())
 		v.Ready, v.Version = true, "1.2.3"
 		v.Totals.Clusters, v.Totals.States[unread] = 1, 1
 		return v
@@ -318,11 +318,11 @@ func TestPageTop(t *testing.T) {
 	kept.Config = &configStatus{At: noon().Add(-time.Hour)}
 	never := allUnread()
 	never.Config = &configStatus{}
-	starting := newStatusView(nil, nil, nil, noon())
-	none := newStatusView(nil, nil, nil, noon())
+	starting := newView(nil, nil, nil, noon())
+	none := newView(nil, nil, nil, noon())
 	none.Ready = true
 	for _, tc := range []struct {
-		view *statusView
+		view *view
 		want string
 	}{
 		{allUnread(), "CSS VPC endpoints Reload JSON Metrics Start page No cluster has been read yet. Configure Prometheus to scrape /metrics. This page shows the results of scrapes and sends no request to the API. " +

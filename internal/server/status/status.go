@@ -59,32 +59,32 @@ type Handler struct {
 	fleet   Fleet
 	scraper Scraper
 	logger  *slog.Logger
-	page    *statusPage
+	page    *renderer
 }
 
 // NewHandler returns a Handler.
 func NewHandler(options Options, fleet Fleet, scraper Scraper, logger *slog.Logger) (*Handler, error) {
-	page, err := newStatusPage()
+	page, err := newRenderer()
 	if err != nil {
 		return nil, err
 	}
 	return &Handler{options: options, fleet: fleet, scraper: scraper, logger: logger, page: page}, nil
 }
 
-type statusQuery struct {
+type parameters struct {
 	sort, show, format string
 	page               int // from 1
 }
 
 // ServeHTTP responds with the last results of all projects and clusters, and sends no API request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q, err := parseStatusQuery(r.URL.Query())
+	q, err := parseParameters(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	v := h.snapshot(time.Now())
-	v.arrange(q)
+	v.filterAndSort(q)
 
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -104,13 +104,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = body.WriteTo(w)
 }
 
-func (h *Handler) snapshot(now time.Time) *statusView {
+func (h *Handler) snapshot(now time.Time) *view {
 	targets := h.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
 	for i := range targets {
 		states[i] = h.scraper.State(targets[i].Project.Name, targets[i].Cluster.ID)
 	}
-	v := newStatusView(h.fleet.States(), targets, states, now)
+	v := newView(h.fleet.States(), targets, states, now)
 	v.Version, v.Ready = h.options.Version, h.fleet.Ready()
 	if h.options.ConfigState != nil {
 		loaded, at := h.options.ConfigState()
@@ -119,9 +119,9 @@ func (h *Handler) snapshot(now time.Time) *statusView {
 	return v
 }
 
-// parseStatusQuery rejects unknown values, so that a typing error is not mistaken for an empty result.
-func parseStatusQuery(values url.Values) (statusQuery, error) {
-	var q statusQuery
+// parseParameters rejects unknown values, so that a typing error is not mistaken for an empty result.
+func parseParameters(values url.Values) (parameters, error) {
+	var q parameters
 	var errs [4]error
 	q.sort, errs[0] = choice(values, "sort", sortTrouble, sortName)
 	q.show, errs[1] = choice(values, "show", showAll, showFailing)

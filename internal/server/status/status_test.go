@@ -27,15 +27,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// statusRig is a Handler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
-type statusRig struct {
+// rig is a Handler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+type rig struct {
 	handler *Handler
 	cloud   *simtest.Cloud
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
 }
 
-func newStatusRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) *statusRig {
+func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) *rig {
 	t.Helper()
 	cloud := simtest.NewUnserved(simulator.Options{})
 	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
@@ -54,7 +54,7 @@ func newStatusRig(t *testing.T, search *discovery.Search, listed ...discovery.Li
 	}
 	logger := slog.New(slog.DiscardHandler)
 	metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
-	r := &statusRig{
+	r := &rig{
 		cloud:   cloud,
 		fleet:   discovery.NewFleet([]discovery.Project{project}, logger),
 		scraper: collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
@@ -72,7 +72,7 @@ func newStatusRig(t *testing.T, search *discovery.Search, listed ...discovery.Li
 }
 
 // scrape reads the clusters with these IDs, or all.
-func (r *statusRig) scrape(ctx context.Context, ids ...string) {
+func (r *rig) scrape(ctx context.Context, ids ...string) {
 	var targets []collector.Target
 	for _, known := range r.fleet.Known().Targets {
 		if len(ids) == 0 || slices.Contains(ids, known.Cluster.ID) {
@@ -87,13 +87,13 @@ func (r *statusRig) scrape(ctx context.Context, ids ...string) {
 }
 
 // get returns the response to a GET request with that query.
-func (r *statusRig) get(t *testing.T, query string) (status int, body string) {
+func (r *rig) get(t *testing.T, query string) (status int, body string) {
 	t.Helper()
 	w := r.request(t, http.MethodGet, query)
 	return w.Code, w.Body.String()
 }
 
-func (r *statusRig) request(t *testing.T, method, query string) *httptest.ResponseRecorder {
+func (r *rig) request(t *testing.T, method, query string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, Path+"?"+query, nil))
@@ -101,7 +101,7 @@ func (r *statusRig) request(t *testing.T, method, query string) *httptest.Respon
 }
 
 // view returns the JSON form of the page.
-func (r *statusRig) view(t *testing.T, query string) (v statusView, text string) {
+func (r *rig) view(t *testing.T, query string) (v view, text string) {
 	t.Helper()
 	_, text = r.get(t, "format=json&"+query)
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -111,7 +111,7 @@ func (r *statusRig) view(t *testing.T, query string) (v statusView, text string)
 }
 
 // summary returns the states of a view in one line.
-func summary(v *statusView) string {
+func summary(v *view) string {
 	line := fmt.Sprint(v.Ready, v.Config.OK, v.Config.At.Format(time.RFC3339), " ")
 	for _, p := range v.Projects {
 		line += p.Name + ":" + string(p.State) + " "
@@ -128,7 +128,7 @@ func summary(v *statusView) string {
 // TestStatus checks /status from the start through scrapes to a failed refresh. It sends no API request itself.
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newStatusRig(t, &discovery.Search{RefreshInterval: time.Hour}, discovery.Listed{ID: "listed", Name: "name of listed"})
+		r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, discovery.Listed{ID: "listed", Name: "name of listed"})
 		expect := func(query, want string) {
 			t.Helper()
 			before := r.cloud.Count(simulator.Target{})
@@ -168,7 +168,7 @@ func TestStatus(t *testing.T) {
 
 // TestStatusHeaders checks the headers that restrict the page and its caching.
 func TestStatusHeaders(t *testing.T) {
-	r := newStatusRig(t, nil, discovery.Listed{ID: "good"})
+	r := newRig(t, nil, discovery.Listed{ID: "good"})
 	policy := r.handler.page.policy
 	for query, want := range map[string]map[string]string{
 		"":            {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},
@@ -188,7 +188,7 @@ func TestStatusHeaders(t *testing.T) {
 }
 
 func TestStatusQuery(t *testing.T) {
-	r := newStatusRig(t, nil, discovery.Listed{ID: "good"})
+	r := newRig(t, nil, discovery.Listed{ID: "good"})
 	for query, want := range map[string]string{
 		"sort=age":                           `invalid sort "age"; it must be trouble or name`,
 		"show=ok":                            `invalid show "ok"; it must be all or failing`,
@@ -204,7 +204,7 @@ func TestStatusQuery(t *testing.T) {
 			t.Errorf("%.40s: %d %s", query, status, body)
 		}
 	}
-	for query, want := range map[string]statusQuery{
+	for query, want := range map[string]parameters{
 		"":                            {sortTrouble, showAll, formatHTML, 1},
 		"sort=&show=&format=&page=":   {sortTrouble, showAll, formatHTML, 1},
 		"sort=name&show=failing":      {sortName, showFailing, formatHTML, 1},
@@ -214,7 +214,7 @@ func TestStatusQuery(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := parseStatusQuery(req.URL.Query())
+		got, err := parseParameters(req.URL.Query())
 		if err != nil || got != want {
 			t.Errorf("%s: %+v %v", query, got, err)
 		}
@@ -227,7 +227,7 @@ func TestStatusNames(t *testing.T) {
 	for i, name := range hostile() {
 		listed = append(listed, discovery.Listed{ID: fmt.Sprint("id", i), Name: name})
 	}
-	r := newStatusRig(t, nil, listed...)
+	r := newRig(t, nil, listed...)
 	_, page := r.get(t, "")
 	wellFormed(t, page)
 	for _, want := range []string{
@@ -279,14 +279,14 @@ func BenchmarkStatus(b *testing.B) {
 		}
 		states = append(states, state)
 	}
-	page, err := newStatusPage()
+	page, err := newRenderer()
 	if err != nil {
 		b.Fatal(err)
 	}
-	q := statusQuery{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
-	for format, write := range map[string]func(v *statusView, to *bytes.Buffer) error{
-		formatJSON: func(v *statusView, to *bytes.Buffer) error { return json.NewEncoder(to).Encode(v) },
-		formatHTML: func(v *statusView, to *bytes.Buffer) error {
+	q := parameters{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
+	for format, write := range map[string]func(v *view, to *bytes.Buffer) error{
+		formatJSON: func(v *view, to *bytes.Buffer) error { return json.NewEncoder(to).Encode(v) },
+		formatHTML: func(v *view, to *bytes.Buffer) error {
 			body, err := page.render(v, q, "/metrics")
 			*to = *body
 			return err
@@ -297,8 +297,8 @@ func BenchmarkStatus(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				out.Reset()
-				v := newStatusView(nil, targets, states, noon())
-				v.arrange(q)
+				v := newView(nil, targets, states, noon())
+				v.filterAndSort(q)
 				if err := write(v, &out); err != nil {
 					b.Fatal(err)
 				}

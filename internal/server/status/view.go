@@ -38,9 +38,9 @@ func (c condition) rank() int {
 	return slices.Index([]condition{failing, rejected, truncated, pending, off, unread, ok}, c)
 }
 
-// statusView is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, times
+// view is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, times
 // are UTC, totals ignore the filter, and the counts of a failing cluster are those of its last successful read.
-type statusView struct {
+type view struct {
 	Version  string          `json:"version"`
 	Ready    bool            `json:"ready"`
 	Time     time.Time       `json:"time"`
@@ -109,11 +109,11 @@ type failure struct {
 	Last       time.Time  `json:"last,omitzero"`  // last failure
 }
 
-// newStatusView returns a view; states[i] is the state of targets[i].
-func newStatusView(
+// newView returns a view; states[i] is the state of targets[i].
+func newView(
 	projects []discovery.State, targets []discovery.Target, states []collector.State, now time.Time,
-) *statusView {
-	v := &statusView{
+) *view {
+	v := &view{
 		Time:     utc(now),
 		Projects: make([]projectStatus, 0, len(projects)),
 		Clusters: make([]clusterStatus, 0, len(targets)),
@@ -234,7 +234,7 @@ func newFailure(err error) *failure {
 	return f
 }
 
-func (v *statusView) arrange(q statusQuery) {
+func (v *view) filterAndSort(q parameters) {
 	if q.show == showFailing {
 		v.Projects = slices.DeleteFunc(v.Projects, func(p projectStatus) bool { return p.State != failing })
 		v.Clusters = slices.DeleteFunc(v.Clusters, func(c clusterStatus) bool { return c.State != failing })

@@ -212,9 +212,9 @@ func TestStatusView(t *testing.T) {
 		Err:     &css.Error{Reason: css.ReasonThrottled, Status: 429, Message: "too many"},
 		Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
 	})
-	v := newStatusView(projects, targets, states, noon())
+	v := newView(projects, targets, states, noon())
 	v.Version = "test"
-	v.arrange(statusQuery{sort: sortTrouble, show: showAll})
+	v.filterAndSort(parameters{sort: sortTrouble, show: showAll})
 	got, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestStatusView(t *testing.T) {
 	if diff := cmp.Diff(document(t, want), document(t, string(got))); diff != "" {
 		t.Error(diff)
 	}
-	empty, err := json.Marshal(newStatusView(nil, nil, nil, noon()))
+	empty, err := json.Marshal(newView(nil, nil, nil, noon()))
 	if err != nil || !strings.Contains(string(empty), `"projects":[],"clusters":[]}`) {
 		t.Errorf("%v %s", err, empty)
 	}
@@ -296,8 +296,8 @@ func TestNewFailure(t *testing.T) {
 }
 
 func TestArrange(t *testing.T) {
-	v := func() *statusView {
-		return &statusView{
+	v := func() *view {
+		return &view{
 			Projects: []projectStatus{
 				{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing},
 			},
@@ -311,16 +311,16 @@ func TestArrange(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		query              statusQuery
+		query              parameters
 		projects, clusters string
 	}{
-		{statusQuery{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
-		{statusQuery{sort: sortName, show: showAll}, "abcd", "0178235469"},
-		{statusQuery{sort: sortTrouble, show: showFailing}, "ac", "98"},
-		{statusQuery{sort: sortName, show: showFailing}, "ac", "89"},
+		{parameters{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
+		{parameters{sort: sortName, show: showAll}, "abcd", "0178235469"},
+		{parameters{sort: sortTrouble, show: showFailing}, "ac", "98"},
+		{parameters{sort: sortName, show: showFailing}, "ac", "89"},
 	} {
 		view := v()
-		view.arrange(tc.query)
+		view.filterAndSort(tc.query)
 		projects, clusters := "", ""
 		for _, p := range view.Projects {
 			projects += p.Name
