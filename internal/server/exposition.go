@@ -20,14 +20,12 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// gatherer is the TransactionalGatherer of one request.
 type gatherer struct {
 	clusters *collector.Collector
 	exporter prometheus.Gatherer
 }
 
-// Gather reads the clusters first, so that the exporter's metrics include this scrape. done does nothing: metrics are
-// immutable.
+// Gather reads the clusters first, so that the exporter's metrics include this scrape.
 func (g gatherer) Gather() (families []*dto.MetricFamily, done func(), err error) {
 	families = g.clusters.Families()
 	exporter, err := g.exporter.Gather()
@@ -36,8 +34,7 @@ func (g gatherer) Gather() (families []*dto.MetricFamily, done func(), err error
 	return families, func() {}, err
 }
 
-// instrument returns a handler that counts requests to h and compresses responses. The fastest level of gzip takes half
-// the time of the default level, and responses are hardly larger.
+// instrument counts and compresses responses. The fastest level takes half the time of the default.
 func (s *Server) instrument(h http.HandlerFunc) (http.Handler, error) {
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
@@ -46,7 +43,7 @@ func (s *Server) instrument(h http.HandlerFunc) (http.Handler, error) {
 	return promhttp.InstrumentMetricHandler(s.registry, compress(h)), nil
 }
 
-// expose responds with the metrics of g in a format that r accepts. HEAD gathers nothing and sends no API request.
+// expose responds with the metrics of g; HEAD gathers nothing.
 func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	if r.Method == http.MethodHead {
 		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
@@ -56,7 +53,7 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	}
 	buffered := bufferedWriter{w, bufio.NewWriterSize(w, 64<<10)}
 	promhttp.HandlerForTransactional(g, promhttp.HandlerOpts{
-		Registry: s.registry, // for the error counter, registered once
+		Registry: s.registry, // for the error counter
 		ErrorLog: errorLog(func(text string) {
 			if r.Context().Err() == nil { // after a disconnect, all remaining families fail
 				s.logger.Error("Exposition failed", "err", text)
@@ -66,11 +63,10 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 		DisableCompression: true, // instrument compresses
 		EnableOpenMetrics:  true,
 	}).ServeHTTP(buffered, r)
-	_ = buffered.Flush() // fails only if the client has disconnected
+	_ = buffered.Flush() // fails only after a disconnect
 }
 
-// bufferedWriter adds a bufio.Writer, which the text encoders use directly. Their own small buffers would cost an
-// eighth more CPU for an uncompressed response.
+// bufferedWriter replaces the text encoders' own small buffers, which cost an eighth more CPU.
 type bufferedWriter struct {
 	http.ResponseWriter
 	*bufio.Writer
@@ -78,7 +74,6 @@ type bufferedWriter struct {
 
 func (w bufferedWriter) Write(p []byte) (int, error) { return w.Writer.Write(p) }
 
-// errorLog is a promhttp.Logger.
 type errorLog func(text string)
 
 func (l errorLog) Println(v ...any) { l(strings.TrimSpace(fmt.Sprintln(v...))) }

@@ -17,18 +17,17 @@ import (
 	"css_vpcep_exporter/internal/server/status"
 )
 
-// probe reads one cluster and responds with its metrics.
 func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 	known := s.known()
-	found, status, err := s.find(known, r.URL.Query())
+	found, code, err := s.find(known, r.URL.Query())
 	if err != nil {
-		http.Error(w, err.Error(), status)
+		http.Error(w, err.Error(), code)
 		return
 	}
-	s.serveMetrics(w, r, []collector.Target{target(found)}, known.Labels, nil)
+	s.serveMetrics(w, r, []collector.Target{newTarget(found)}, known.Labels, nil)
 }
 
-// find returns the cluster that query selects, or else an HTTP status and an error.
+// find returns the cluster that query selects, or an HTTP status and an error.
 func (s *Server) find(known *discovery.Known, query url.Values) (*discovery.Target, int, error) {
 	values := query["target"]
 	if len(values) != 1 || values[0] == "" {
@@ -56,7 +55,7 @@ func (s *Server) unknownTarget(target, project string) error {
 		text += " in project " + quote(project)
 	}
 	if !s.fleet.Ready() {
-		return errors.New(text + "; discovery has not finished, try again in a few seconds")
+		return errors.New(text + "; discovery has not finished yet: try again in a few seconds")
 	}
 	return errors.New(text + "; " + status.Path + " shows the known clusters")
 }
@@ -90,5 +89,5 @@ func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	return fmt.Errorf("%s matches %d clusters in %s; %s", quote(target), len(clusters), where, remedy)
 }
 
-// quote returns untrusted text quoted, printable and truncated.
+// quote returns untrusted text quoted and truncated.
 func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }

@@ -100,7 +100,7 @@ func TestProbeInvalid(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "good")
 	const which = `parameter "target" must be given once, with a cluster ID or name: /probe?target=…`
 	const help = "; /status shows the known clusters"
-	const early = `unknown cluster "bad"; discovery has not finished, try again in a few seconds`
+	const early = `unknown cluster "bad"; discovery has not finished yet: try again in a few seconds`
 	if status, body := r.get(t, http.MethodGet, "/probe?target=bad", ""); status != 404 || body != early+"\n" {
 		t.Error(status, body)
 	}
@@ -163,7 +163,7 @@ func TestDropRemoved(t *testing.T) {
 		}
 	}
 	known, options := r.server.known(), *r.server.metrics.Load()
-	families := collector.New(t.Context(), r.scraper, r.server.series, targets(known), known.Labels, options).Families()
+	families := collector.New(t.Context(), r.scraper, r.server.series, newTargets(known), known.Labels, options).Families()
 	info := families[0].GetMetric()
 	if len(info) != 2 || info[0].GetLabel()[0].GetValue() != "good" {
 		t.Fatal(families[0])

@@ -18,18 +18,17 @@ import (
 
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
-// Once returns a gatherer that scrapes every cluster until ctx ends, and a function that then returns how many failed.
-// Unlike the HTTP path, it checks the consistency of the metrics.
+// Once returns a gatherer of all metrics. After it has gathered, failed returns how many clusters failed.
 func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
 	count := 0
 	known := s.known()
-	c := collector.New(ctx, s.scraper, s.series, targets(known), known.Labels, *s.metrics.Load())
+	c := collector.New(ctx, s.scraper, s.series, newTargets(known), known.Labels, *s.metrics.Load())
 	c.Each = func(o *collector.Outcome) {
 		if o.Err != nil {
 			count++
 		}
 	}
-	registry := prometheus.NewRegistry()
+	registry := prometheus.NewRegistry() // checks consistency
 	registry.MustRegister(c)
 	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
 }
@@ -40,19 +39,18 @@ const (
 	collectExporter = "exporter"
 )
 
-// scrape responds with the metrics of every cluster and of the exporter itself, or with those that collect[] selects.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	parts := r.URL.Query()["collect[]"]
 	if len(parts) == 0 {
 		parts = []string{collectClusters, collectExporter}
 	}
-	var all []collector.Target
+	var clusters []collector.Target
 	var exporter prometheus.Gatherers
 	known := s.known()
 	for _, part := range parts {
 		switch part {
 		case collectClusters:
-			all = targets(known)
+			clusters = newTargets(known)
 		case collectExporter:
 			exporter = prometheus.Gatherers{s.registry}
 		default:
@@ -61,11 +59,10 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.serveMetrics(w, r, all, known.Labels, exporter)
+	s.serveMetrics(w, r, clusters, known.Labels, exporter)
 }
 
-// serveMetrics responds with the metrics of targets and of exporter. labels names the targets' labels that cluster_info
-// has.
+// serveMetrics responds with the metrics of targets and exporter. labels are cluster_info's configured labels.
 func (s *Server) serveMetrics(
 	w http.ResponseWriter, r *http.Request, targets []collector.Target, labels []string, exporter prometheus.Gatherers,
 ) {
@@ -80,8 +77,7 @@ func (s *Server) serveMetrics(
 	s.expose(w, r, gatherer{clusters, exporter})
 }
 
-// timeout returns the timeout of the request's header or else of the flag, minus the offset. If that leaves nothing, it
-// returns half of the timeout.
+// timeout returns r's timeout minus the offset, or half of it if nothing would remain.
 func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	timeout := s.options.Timeout
 	if value := r.Header.Get(timeoutHeader); value != "" {
@@ -97,26 +93,26 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	return timeout - s.options.TimeoutOffset, nil
 }
 
-// known returns the fleet's clusters. When they have changed, it first drops the data of removed ones.
+// known returns the fleet's clusters and drops the data of removed ones.
 func (s *Server) known() *discovery.Known {
 	known := s.fleet.Known()
 	if s.retained.Swap(known) != known {
-		all := targets(known)
-		s.scraper.Retain(all)
-		s.series.Retain(all)
+		targets := newTargets(known)
+		s.scraper.Retain(targets)
+		s.series.Retain(targets)
 	}
 	return known
 }
 
-func targets(known *discovery.Known) []collector.Target {
+func newTargets(known *discovery.Known) []collector.Target {
 	targets := make([]collector.Target, len(known.Targets))
 	for i := range known.Targets {
-		targets[i] = target(&known.Targets[i])
+		targets[i] = newTarget(&known.Targets[i])
 	}
 	return targets
 }
 
-func target(t *discovery.Target) collector.Target {
+func newTarget(t *discovery.Target) collector.Target {
 	return collector.Target{
 		Project:   t.Project.Name,
 		Region:    t.Project.Region,

@@ -15,20 +15,18 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-// maxText is the maximum length in bytes of label values in /sd.
-const maxText = 1024
+const maxLabelValue = 1024 // bytes
 
-// sd responds with one http_sd target for each cluster, and with 503 until every project has been refreshed: Prometheus
-// would drop clusters that an early list lacks.
+// sd responds with 503 until every project has been refreshed: Prometheus would drop the clusters that are missing.
 func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
 	ready, known := s.fleet.Ready(), s.fleet.Known()
-	if !ready || !s.fleet.Ready() { // a reload may have added a project in between
+	if !ready || !s.fleet.Ready() { // a reload may have added a project
 		http.Error(w, notReady+" Prometheus keeps its current targets.", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = writeSD(w, known.Targets) // fails only if the client has disconnected
+	_ = writeSD(w, known.Targets) // fails only after a disconnect
 }
 
 type sdTarget struct {
@@ -36,7 +34,7 @@ type sdTarget struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// writeSD writes the targets in order, and a cluster that several projects of the file share once.
+// writeSD writes each cluster once, even if several projects share it.
 func writeSD(w io.Writer, targets []discovery.Target) error {
 	type cluster struct{ project, region, projectID, id string }
 	written := make(map[cluster]struct{}, len(targets))
@@ -47,7 +45,7 @@ func writeSD(w io.Writer, targets []discovery.Target) error {
 		projectID := t.Project.Client.KnownProjectID()
 		c := cluster{"", t.Project.Region, projectID, t.Cluster.ID}
 		if projectID == "" {
-			c.project = t.Project.Name // may or may not be another project of the cloud
+			c.project = t.Project.Name // projects of unknown ID may differ
 		}
 		if _, exists := written[c]; exists {
 			continue
@@ -79,17 +77,17 @@ func newSDTarget(t *discovery.Target, projectID string) sdTarget {
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.Cluster.Tags)) {
 		name := "__meta_css_tag_" + labelName(key)
-		if _, taken := labels[name]; !taken { // keys may differ in replaced characters alone
+		if _, taken := labels[name]; !taken { // keys may differ only in replaced characters
 			labels[name] = t.Cluster.Tags[key]
 		}
 	}
 	for name, value := range labels {
-		labels[name] = css.Clean(value, maxText)
+		labels[name] = css.Clean(value, maxLabelValue)
 	}
 	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
 }
 
-// labelName replaces invalid characters by underscores, as the service discoveries of Prometheus do.
+// labelName replaces invalid characters as Prometheus' own discoveries do.
 func labelName(key string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package server serves HTTP: /metrics (scrape.go), /probe (probe.go), service discovery (sd.go) and the status page
-// (package status). /sd and /status respond from memory alone.
+// Package server serves HTTP: metrics, probes, service discovery and the status page.
 package server
 
 import (
@@ -32,35 +31,34 @@ const notReady = "css_vpcep_exporter is not ready: not every project has been re
 // Options configures a Server.
 type Options struct {
 	TelemetryPath string
-	Timeout       time.Duration // of requests without a timeout header
+	Timeout       time.Duration // without a timeout header
 	TimeoutOffset time.Duration // subtracted from every timeout
 	Version       string
-	Reload        func() error // nil disables /-/reload
-	// ConfigState returns whether the last reload succeeded and the time of the last success. It may be nil.
-	ConfigState func() (ok bool, at time.Time)
+	Reload        func() error                            // nil disables /-/reload
+	ConfigState   func() (ok bool, lastSuccess time.Time) // of reloads; may be nil
 }
 
-// Paths returns the paths that are served besides the landing page and the metrics.
+// Paths returns the served paths other than / and the telemetry path.
 func Paths() []string {
 	return []string{pathProbe, pathSD, status.Path, pathHealthy, pathReady, pathReload}
 }
 
-// Server serves HTTP requests. It is safe for concurrent use.
+// Server is safe for concurrent use.
 type Server struct {
 	options  Options
 	fleet    *discovery.Fleet
 	scraper  *collector.Scraper
-	registry *prometheus.Registry // of the exporter itself
+	registry *prometheus.Registry
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	series   *collector.Series
 	retained atomic.Pointer[discovery.Known] // last passed to Retain
 }
 
-// Configure sets the metrics options. It must be called before the first request.
+// Configure sets the metrics options; call it before the first request.
 func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
 
-// New returns a Server. registry holds the exporter's own metrics.
+// New returns a Server; registry holds the exporter's own metrics.
 func New(
 	options Options, fleet *discovery.Fleet, scraper *collector.Scraper, registry *prometheus.Registry,
 	logger *slog.Logger,
@@ -70,7 +68,7 @@ func New(
 	}
 }
 
-// Handler returns the handler for all paths.
+// Handler returns the handler of all paths.
 func (s *Server) Handler() (http.Handler, error) {
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "CSS VPC Endpoint Exporter",
@@ -88,7 +86,7 @@ func (s *Server) Handler() (http.Handler, error) {
 			Action: pathProbe,
 			Inputs: []web.LandingFormInput{
 				{Label: "Cluster to read now, by ID or name", Type: "text", Name: "target"},
-				{Label: "Project, if several contain such a cluster", Type: "text", Name: "project"},
+				{Label: "Project, if several have this cluster", Type: "text", Name: "project"},
 			},
 		},
 	})

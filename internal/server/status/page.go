@@ -53,8 +53,8 @@ type pageData struct {
 	Title, Summary string
 	Tone           string // of Summary: bad, warn, good or idle
 	TelemetryPath  string
-	Telemetry      string // as a relative link, which works behind a path prefix
-	Unread         bool   // there are clusters, and none has been read
+	Telemetry      string // relative, to work behind a path prefix
+	Unread         bool   // there are clusters, but none has been read
 	Sorts, Shows   []link
 	JSON, Self     string
 	Page, Pages    int
@@ -67,67 +67,68 @@ type link struct {
 	Current       bool
 }
 
-// render renders page q.page, or the last page if there are fewer.
-func (p *renderer) render(v *view, q parameters, telemetryPath string) (*bytes.Buffer, error) {
+// render renders page p.page, or the last page if there are fewer.
+func (r *renderer) render(v *view, p parameters, telemetryPath string) (*bytes.Buffer, error) {
 	matching := len(v.Clusters)
 	pages := max((matching+clustersPerPage-1)/clustersPerPage, 1)
-	q.page = min(q.page, pages)
-	first := (q.page - 1) * clustersPerPage
+	p.page = min(p.page, pages)
+	first := (p.page - 1) * clustersPerPage
 	shown := *v
 	shown.Clusters = v.Clusters[first:min(first+clustersPerPage, matching)]
 
 	data := pageData{
 		view: &shown, TelemetryPath: telemetryPath, Telemetry: "./" + strings.TrimPrefix(telemetryPath, "/"),
 		Unread: v.Totals.Clusters > 0 && v.Totals.Unread() == v.Totals.Clusters,
-		Self:   q.address(), JSON: q.with(func(q *parameters) { q.format, q.page = formatJSON, 1 }),
-		Matching: matching, Page: q.page, Pages: pages,
+		Self:   p.address(), JSON: p.with(func(p *parameters) { p.format, p.page = formatJSON, 1 }),
+		Matching: matching, Page: p.page, Pages: pages,
 	}
 	data.Title, data.Summary, data.Tone = summarize(v)
 	for _, by := range []struct{ value, text string }{{sortTrouble, "Trouble first"}, {sortName, "By name"}} {
 		data.Sorts = append(data.Sorts, link{
-			by.text, q.with(func(q *parameters) { q.sort, q.page = by.value, 1 }), q.sort == by.value,
+			by.text, p.with(func(p *parameters) { p.sort, p.page = by.value, 1 }), p.sort == by.value,
 		})
 	}
 	for _, what := range []struct{ value, text string }{{showAll, "All"}, {showFailing, "Failing only"}} {
 		data.Shows = append(data.Shows, link{
-			what.text, q.with(func(q *parameters) { q.show, q.page = what.value, 1 }), q.show == what.value,
+			what.text, p.with(func(p *parameters) { p.show, p.page = what.value, 1 }), p.show == what.value,
 		})
 	}
-	if q.page > 1 {
-		data.Previous = q.with(func(q *parameters) { q.page-- })
+	if p.page > 1 {
+		data.Previous = p.with(func(p *parameters) { p.page-- })
 	}
-	if q.page < pages {
-		data.Next = q.with(func(q *parameters) { q.page++ })
+	if p.page < pages {
+		data.Next = p.with(func(p *parameters) { p.page++ })
 	}
 	body := new(bytes.Buffer)
-	return body, p.template.Execute(body, data)
+	return body, r.template.Execute(body, data)
 }
 
-func (q parameters) with(change func(*parameters)) string {
-	change(&q)
-	return q.address()
+// with returns the address of the page with changed parameters.
+func (p parameters) with(change func(*parameters)) string {
+	change(&p)
+	return p.address()
 }
 
-// address omits parameters that have their default.
-func (q parameters) address() string {
+// address returns a relative link to the page.
+func (p parameters) address() string {
 	values := url.Values{}
-	if q.sort != sortTrouble {
-		values.Set("sort", q.sort)
+	if p.sort != sortTrouble {
+		values.Set("sort", p.sort)
 	}
-	if q.show != showAll {
-		values.Set("show", q.show)
+	if p.show != showAll {
+		values.Set("show", p.show)
 	}
-	if q.format != formatHTML {
-		values.Set("format", q.format)
+	if p.format != formatHTML {
+		values.Set("format", p.format)
 	}
-	if q.page > 1 {
-		values.Set("page", strconv.Itoa(q.page))
+	if p.page > 1 {
+		values.Set("page", strconv.Itoa(p.page))
 	}
 	return strings.TrimSuffix("."+Path+"?"+values.Encode(), "?")
 }
 
-// summarize summarizes v.
-func summarize(v *view) (title, sentences, tone string) {
+// summarize returns the title and the summary of the page.
+func summarize(v *view) (title, summary, tone string) {
 	short, long := problems(v)
 	tone = "warn"
 	if v.Totals.FailingProjects+v.Totals.Failing() > 0 {
@@ -153,7 +154,7 @@ func summarize(v *view) (title, sentences, tone string) {
 	return strings.Join(short, ", "), strings.Join(long, " "), tone
 }
 
-// problems lists the problems, worst first, as keywords and as sentences.
+// problems returns the problems, worst first, as keywords and as sentences.
 func problems(v *view) (short, long []string) {
 	if n := v.Totals.FailingProjects; n > 0 {
 		short = append(short, plural(n, "failing project", "failing projects"))
@@ -220,7 +221,7 @@ func (c clusterStatus) Badges() []string {
 	return []string{string(c.State)}
 }
 
-// Note explains the cluster's state and the remedy, where the badge does not suffice.
+// Note explains the state and how to fix it.
 func (c clusterStatus) Note() string {
 	switch c.State {
 	case rejected:
@@ -274,7 +275,7 @@ func (c clusterStatus) Listing() string {
 		sum += n
 	}
 	text := strconv.Itoa(sum) + " listed"
-	if c.Reported != nil { // as sent by the API: not necessarily an integer
+	if c.Reported != nil { // the API may send a fraction
 		text += ", " + strconv.FormatFloat(*c.Reported, 'f', -1, 64) + " reported"
 	}
 	if c.Truncated != nil && *c.Truncated {
@@ -286,7 +287,7 @@ func (c clusterStatus) Listing() string {
 	return text
 }
 
-// Tone returns the CSS class of the condition's color.
+// Tone returns a CSS class.
 func (c condition) Tone() string {
 	switch c {
 	case failing, rejected:
@@ -328,8 +329,7 @@ func sentence(hint string) string {
 	return string(unicode.ToUpper(first)) + hint[size:] + "."
 }
 
-// escapeUnprintable returns untrusted text truncated, with code points in place of characters that are invisible or
-// change the direction of text.
+// escapeUnprintable truncates untrusted text and replaces invisible characters by their code points.
 func escapeUnprintable(s string) string {
 	const maxBytes = 300 // more than the longest hint
 	var b strings.Builder

@@ -313,9 +313,9 @@ func TestPageTop(t *testing.T) {
 		return v
 	}
 	reloaded := allUnread()
-	reloaded.Config = &configStatus{OK: true, At: noon().Add(-time.Hour)}
+	reloaded.Config = &configStatus{OK: true, LastSuccess: noon().Add(-time.Hour)}
 	kept := allUnread()
-	kept.Config = &configStatus{At: noon().Add(-time.Hour)}
+	kept.Config = &configStatus{LastSuccess: noon().Add(-time.Hour)}
 	never := allUnread()
 	never.Config = &configStatus{}
 	starting := newView(nil, nil, nil, noon())

@@ -112,7 +112,7 @@ func (r *rig) view(t *testing.T, query string) (v view, text string) {
 
 // summary returns the states of a view in one line.
 func summary(v *view) string {
-	line := fmt.Sprint(v.Ready, v.Config.OK, v.Config.At.Format(time.RFC3339), " ")
+	line := fmt.Sprint(v.Ready, v.Config.OK, v.Config.LastSuccess.Format(time.RFC3339), " ")
 	for _, p := range v.Projects {
 		line += p.Name + ":" + string(p.State) + " "
 	}
@@ -169,7 +169,7 @@ func TestStatus(t *testing.T) {
 // TestStatusHeaders checks the headers that restrict the page and its caching.
 func TestStatusHeaders(t *testing.T) {
 	r := newRig(t, nil, discovery.Listed{ID: "good"})
-	policy := r.handler.page.policy
+	policy := r.handler.renderer.policy
 	for query, want := range map[string]map[string]string{
 		"":            {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},
 		"format=html": {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},

@@ -13,33 +13,32 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-// maxMessage is the maximum length of an error message in bytes.
-const maxMessage = 1024
+const maxMessage = 1024 // bytes
 
-// condition is the state of a cluster or project. If several apply, it is the worst of them.
+// condition is the state of a cluster or project: the worst that applies.
 type condition string
 
 const (
-	failing   condition = "failing"   // the last scrape (of a project: refresh) failed
-	rejected  condition = "rejected"  // or failed connections
-	truncated condition = "truncated" // the API lists fewer connections than it reports
-	pending   condition = "pending"   // pending acceptance
+	failing   condition = "failing"   // the last scrape of a cluster, or refresh of a project, failed
+	rejected  condition = "rejected"  // rejected or failed connections
+	truncated condition = "truncated" // fewer connections are listed than reported
+	pending   condition = "pending"   // connections pending acceptance
 	unlisted  condition = "unlisted"  // accepted connections of accounts not in the whitelist
 	off       condition = "off"       // the VPC endpoint service is switched off
 	unread    condition = "unread"    // no scrape or refresh has finished
 	ok        condition = "ok"
 )
 
-// rank returns the position of c in the order from worst to best.
+// rank orders conditions from worst to best.
 func (c condition) rank() int {
-	if c == unlisted {
-		c = pending // the same rank
+	if c == unlisted { // ranks as pending
+		c = pending
 	}
 	return slices.Index([]condition{failing, rejected, truncated, pending, off, unread, ok}, c)
 }
 
-// view is the content of /status. Its JSON form is an interface for programs: unknown values are omitted, times
-// are UTC, totals ignore the filter, and the counts of a failing cluster are those of its last successful read.
+// view is the content of the page. Programs read it as JSON. Unknown values are omitted, totals ignore the filter,
+// and the counts of a failing cluster are those of its last successful read.
 type view struct {
 	Version  string          `json:"version"`
 	Ready    bool            `json:"ready"`
@@ -51,8 +50,8 @@ type view struct {
 }
 
 type configStatus struct {
-	OK bool      `json:"last_reload_successful"`
-	At time.Time `json:"last_reload_success_time,omitzero"`
+	OK          bool      `json:"last_reload_successful"`
+	LastSuccess time.Time `json:"last_reload_success_time,omitzero"`
 }
 
 type totals struct {
@@ -76,7 +75,7 @@ type discoveryStatus struct {
 	Enabled     bool      `json:"enabled"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	Age         *int64    `json:"age_seconds,omitempty"`
-	Clusters    *int      `json:"clusters,omitempty"` // found by discovery
+	Clusters    *int      `json:"clusters,omitempty"`
 }
 
 type clusterStatus struct {
@@ -105,8 +104,8 @@ type failure struct {
 	RequestID  string     `json:"request_id,omitempty"`
 	Message    string     `json:"message,omitempty"`
 	Hint       string     `json:"hint,omitempty"`
-	Since      time.Time  `json:"since,omitzero"` // first failure since the last success
-	Last       time.Time  `json:"last,omitzero"`  // last failure
+	Since      time.Time  `json:"since,omitzero"` // first failure in a row
+	Last       time.Time  `json:"last,omitzero"`
 }
 
 // newView returns a view; states[i] is the state of targets[i].
@@ -160,7 +159,7 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 	if !s.LastSuccess.IsZero() {
 		p.Discovery.LastSuccess, p.Discovery.Age = utc(s.LastSuccess), seconds(now.Sub(s.LastSuccess))
 	}
-	if !s.LastSuccess.IsZero() || s.Found > 0 { // an incomplete list counts too
+	if !s.LastSuccess.IsZero() || s.Found > 0 { // an incomplete list counts
 		p.Discovery.Clusters = new(s.Found)
 	}
 	return p
@@ -185,6 +184,7 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 	return c
 }
 
+// addList sets the values of a cluster whose service is enabled.
 func (c *clusterStatus) addList(list *css.ConnectionList) {
 	if list.Reported.Set {
 		c.Reported = new(list.Reported.Value)
@@ -234,12 +234,12 @@ func newFailure(err error) *failure {
 	return f
 }
 
-func (v *view) filterAndSort(q parameters) {
-	if q.show == showFailing {
+func (v *view) filterAndSort(p parameters) {
+	if p.show == showFailing {
 		v.Projects = slices.DeleteFunc(v.Projects, func(p projectStatus) bool { return p.State != failing })
 		v.Clusters = slices.DeleteFunc(v.Clusters, func(c clusterStatus) bool { return c.State != failing })
 	}
-	byName := q.sort == sortName
+	byName := p.sort == sortName
 	slices.SortFunc(v.Projects, func(a, b projectStatus) int {
 		if byName {
 			return cmp.Compare(a.Name, b.Name)
@@ -257,5 +257,5 @@ func (v *view) filterAndSort(q parameters) {
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// seconds returns d in seconds, or 0 if the clock was set back and d is negative.
+// seconds returns 0 if the clock was set back.
 func seconds(d time.Duration) *int64 { return new(int64(max(d, 0) / time.Second)) }
