@@ -19,22 +19,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapes is a server with a cloud that responds with prepared bodies, which may change at each scrape.
+// scrapes is a server with a cloud whose prepared responses may change at each scrape.
 type scrapes struct {
-	handler http.Handler
-	calls   atomic.Int64
+	handler  http.Handler
+	requests atomic.Int64 // received by the cloud
 }
 
 func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrapes {
 	tb.Helper()
 	s := &scrapes{}
-	bodies := [2][]byte{bodyOf(connections, "accepted"), bodyOf(connections, "rejected")}
+	bodies := [2][]byte{connectionsBody(connections, "accepted"), connectionsBody(connections, "rejected")}
 	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		n := int(s.calls.Add(1)-1) / clusters // the number of the scrape
+		scrape := int(s.requests.Add(1)-1) / clusters
 		if !changing {
-			n = 0
+			scrape = 0
 		}
-		_, _ = w.Write(bodies[n%2])
+		_, _ = w.Write(bodies[scrape%2])
 	}))
 	tb.Cleanup(cloud.Close)
 	project := discovery.Project{
@@ -61,8 +61,8 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	return s
 }
 
-// bodyOf returns a page of connections, every second of which has been updated.
-func bodyOf(connections int, firstStatus string) []byte {
+// connectionsBody returns a response with connections, every second of which has been updated.
+func connectionsBody(connections int, firstStatus string) []byte {
 	items := make([]string, connections)
 	for i := range items {
 		status, updated := "accepted", "null"
@@ -83,7 +83,7 @@ func bodyOf(connections int, firstStatus string) []byte {
 		strings.Join(items, ","), connections)
 }
 
-// responseForms returns request headers for different response formats. Prometheus requests gzip by default, and
+// responseForms returns request headers by response format and encoding. Prometheus requests gzip by default, and
 // protobuf if it scrapes native histograms.
 func responseForms() map[string]http.Header {
 	const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
@@ -95,38 +95,37 @@ func responseForms() map[string]http.Header {
 	}
 }
 
-// scrape requests the metrics of the clusters and discards the response.
+// scrape requests the metrics of the clusters.
 func (s *scrapes) scrape(tb testing.TB, form http.Header) {
 	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, "/metrics?collect[]=clusters", nil)
 	r.Header = form
-	w := &nowhere{header: http.Header{}}
+	w := &discardingWriter{header: http.Header{}}
 	s.handler.ServeHTTP(w, r)
 	if w.status != http.StatusOK || w.bytes == 0 {
-		tb.Fatalf("status %d, %d bytes", w.status, w.bytes)
+		tb.Fatalf("got status %d and %d bytes, want 200 and some", w.status, w.bytes)
 	}
 }
 
-// nowhere is a ResponseWriter that discards everything.
-type nowhere struct {
+type discardingWriter struct {
 	header        http.Header
 	status, bytes int
 }
 
-func (w *nowhere) Header() http.Header    { return w.header }
-func (w *nowhere) WriteHeader(status int) { w.status = status }
-func (w *nowhere) Write(p []byte) (int, error) {
+func (w *discardingWriter) Header() http.Header    { return w.header }
+func (w *discardingWriter) WriteHeader(status int) { w.status = status }
+func (w *discardingWriter) Write(p []byte) (int, error) {
 	w.bytes += len(p)
 	return len(p), nil
 }
 
-// BenchmarkScrape measures a scrape from request to last byte. Allocations include those of the simulated cloud.
+// BenchmarkScrape measures a scrape from request to last byte, including the work of the simulated cloud.
 func BenchmarkScrape(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
-		for _, answers := range []string{"unchanged", "changed"} {
+		for _, responses := range []string{"unchanged", "changed"} {
 			for name, form := range responseForms() {
-				b.Run(fmt.Sprintf("%dx%d/%s/%s", size[0], size[1], answers, name), func(b *testing.B) {
-					s := newScrapes(b, size[0], size[1], answers == "changed")
+				b.Run(fmt.Sprintf("%dx%d/%s/%s", size[0], size[1], responses, name), func(b *testing.B) {
+					s := newScrapes(b, size[0], size[1], responses == "changed")
 					b.ReportAllocs()
 					for b.Loop() {
 						s.scrape(b, form)

@@ -24,9 +24,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// TestEncodings checks the choice of the encoding, the headers, and that the content is the same in all encodings.
-func TestEncodings(t *testing.T) {
-	r := newRig(t, nil, "good")
+func TestNegotiatedEncodingsHaveTheSameContent(t *testing.T) {
+	r := newRig(t, nil, "healthy")
 	_, plain := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {"identity"}})
 	if !strings.Contains(plain, "css_vpcep_up{") {
 		t.Fatal(plain)
@@ -59,11 +58,11 @@ func TestEncodings(t *testing.T) {
 		for range 2 { // the second time with a reused compressor
 			resp, body := r.fetch(t, http.MethodGet, "/metrics?collect[]=clusters", http.Header{"Accept-Encoding": {accepted}})
 			if got := resp.Header.Get("Content-Encoding"); got != want {
-				t.Errorf("%q: Content-Encoding %q, want %q", accepted, got, want)
+				t.Errorf("%q: got Content-Encoding %q, want %q", accepted, got, want)
 			}
 			vary := resp.Header.Values("Vary")
 			if !slices.Contains(vary, "Accept-Encoding") || !slices.Contains(vary, "Accept") {
-				t.Errorf("%q: Vary %q", accepted, vary)
+				t.Errorf("%q: got Vary %q, want Accept-Encoding and Accept", accepted, vary)
 			}
 			body = decompressed(t, resp.Header.Get("Content-Encoding"), body)
 			if diff := cmp.Diff(withoutTimes(strings.Split(plain, "\n")), withoutTimes(strings.Split(body, "\n"))); diff != "" {
@@ -71,14 +70,17 @@ func TestEncodings(t *testing.T) {
 			}
 		}
 	}
-	refused, text := r.fetch(t, http.MethodGet, "/metrics?collect[]=nonsense", http.Header{"Accept-Encoding": {"gzip"}})
-	encoding := refused.Header.Get("Content-Encoding")
-	if refused.StatusCode != http.StatusBadRequest || encoding != "" || !strings.Contains(text, "collect[]") {
-		t.Errorf("%d, %q: %q", refused.StatusCode, encoding, text)
+}
+
+func TestErrorsAreNotCompressed(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	resp, body := r.fetch(t, http.MethodGet, "/metrics?collect[]=nonsense", http.Header{"Accept-Encoding": {"gzip"}})
+	encoding := resp.Header.Get("Content-Encoding")
+	if resp.StatusCode != http.StatusBadRequest || encoding != "" || !strings.Contains(body, "collect[]") {
+		t.Errorf("got %d, Content-Encoding %q: %q; want 400 and plain text", resp.StatusCode, encoding, body)
 	}
 }
 
-// decompressed returns the content of a body.
 func decompressed(t *testing.T, encoding, body string) string {
 	t.Helper()
 	reader := io.Reader(strings.NewReader(body))
@@ -104,9 +106,8 @@ func decompressed(t *testing.T, encoding, body string) string {
 	return string(all)
 }
 
-// TestFormats checks that all formats are complete and contain the same families.
-func TestFormats(t *testing.T) {
-	r := newRig(t, nil, "good", "nonsense")
+func TestFormatsAreCompleteInAllEncodings(t *testing.T) {
+	r := newRig(t, nil, "healthy", "nonsense")
 	if err := r.fleet.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -125,77 +126,79 @@ func TestFormats(t *testing.T) {
 				contentType := resp.Header.Get("Content-Type")
 				accepted, _, _ := strings.Cut(format, ";")
 				if strings.Contains(format, "/") && !strings.HasPrefix(contentType, accepted) {
-					t.Errorf("%q: Content-Type %q", format, contentType)
+					t.Errorf("%q: got Content-Type %q", format, contentType)
 				}
 				if strings.Contains(contentType, "openmetrics") != strings.HasSuffix(body, "\n# EOF\n") {
-					t.Errorf("%q: its end is %q", format, body[max(0, len(body)-20):])
+					t.Errorf("%q: the response ends with %q", format, body[max(0, len(body)-20):])
 				}
-				var names []string
-				switch {
-				case strings.Contains(format, "encoding=delimited"):
-					decoder := expfmt.NewDecoder(strings.NewReader(body), expfmt.Format(contentType))
-					for {
-						var family dto.MetricFamily
-						if err := decoder.Decode(&family); err != nil {
-							if !errors.Is(err, io.EOF) {
-								t.Error(err)
-							}
-							break
-						}
-						names = append(names, family.GetName())
-					}
-				case strings.Contains(format, "protobuf"):
-					names = namesBy(`name:\s*"(css_vpcep_[a-z_]+)"`, body)
-				case strings.Contains(contentType, "openmetrics"):
-					names = namesBy(`(?m)^(css_vpcep_[a-z_]+){`, body)
-				default:
-					names = namesBy(`(?m)^# TYPE (\S+)`, body)
-				}
-				if !slices.Equal(names, want) {
-					t.Errorf("%q, %s: %q in\n%.2000s", format, encoding, names, body)
+				if names := familyNames(t, format, contentType, body); !slices.Equal(names, want) {
+					t.Errorf("%q, %s: got families %q, want %q, in\n%.2000s", format, encoding, names, want, body)
 				}
 			}
 		}
 	}
 }
 
-// namesBy returns what the group of a regular expression matches, each once.
-func namesBy(expression, body string) (names []string) {
+// familyNames returns the names of the metric families in a response.
+func familyNames(t *testing.T, format, contentType, body string) (names []string) {
+	t.Helper()
+	switch {
+	case strings.Contains(format, "encoding=delimited"):
+		decoder := expfmt.NewDecoder(strings.NewReader(body), expfmt.Format(contentType))
+		for {
+			var family dto.MetricFamily
+			if err := decoder.Decode(&family); err != nil {
+				if !errors.Is(err, io.EOF) {
+					t.Error(err)
+				}
+				return names
+			}
+			names = append(names, family.GetName())
+		}
+	case strings.Contains(format, "protobuf"):
+		return distinctMatches(`name:\s*"(css_vpcep_[a-z_]+)"`, body)
+	case strings.Contains(contentType, "openmetrics"):
+		return distinctMatches(`(?m)^(css_vpcep_[a-z_]+){`, body)
+	}
+	return distinctMatches(`(?m)^# TYPE (\S+)`, body)
+}
+
+// distinctMatches returns the matches of the first group of a regular expression, without repetitions.
+func distinctMatches(expression, body string) (names []string) {
 	for _, found := range regexp.MustCompile(expression).FindAllStringSubmatch(body, -1) {
 		names = append(names, found[1])
 	}
 	return slices.Compact(names)
 }
 
-// TestHead checks that HEAD returns the headers of GET and no body, and sends no API request.
-func TestHead(t *testing.T) {
-	r := newRig(t, nil, "good")
-	for _, path := range []string{"/metrics", "/metrics?collect[]=exporter", "/probe?target=good"} {
+func TestHEADReturnsTheHeadersOfGETWithoutAPIRequests(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	for _, path := range []string{"/metrics", "/metrics?collect[]=exporter", "/probe?target=healthy"} {
 		for _, accepted := range []string{"", "application/openmetrics-text;version=1.0.0"} {
 			header := http.Header{"Accept": {accepted}, "Accept-Encoding": {"gzip"}}
 			before := len(r.cloud.Requests())
 			head, body := r.fetch(t, http.MethodHead, path, header)
-			calls := len(r.cloud.Requests()) - before
-			if head.StatusCode != http.StatusOK || body != "" || calls != 0 {
-				t.Errorf("HEAD %s: %d, %d calls, body %q", path, head.StatusCode, calls, body)
+			requests := len(r.cloud.Requests()) - before
+			if head.StatusCode != http.StatusOK || body != "" || requests != 0 {
+				t.Errorf("HEAD %s: got %d, %d API requests, body %q; want 200 and nothing else",
+					path, head.StatusCode, requests, body)
 			}
 			get, _ := r.fetch(t, http.MethodGet, path, header)
 			for _, name := range []string{"Content-Type", "Vary"} {
 				if got, want := head.Header.Values(name), get.Header.Values(name); !slices.Equal(got, want) {
-					t.Errorf("HEAD %s: %s is %q, want %q", path, name, got, want)
+					t.Errorf("HEAD %s: got %s %q, want %q", path, name, got, want)
 				}
 			}
 			if got := head.Header.Values("Content-Length"); got != nil { // it would have to be that of GET
-				t.Errorf("HEAD %s: Content-Length %q", path, got)
+				t.Errorf("HEAD %s: got Content-Length %q, want none", path, got)
 			}
 		}
 	}
 }
 
-// TestHandlerMetrics checks that promhttp's metrics count scrapes and probes and exist from the first scrape on.
-func TestHandlerMetrics(t *testing.T) {
-	r := newRig(t, nil, "good")
-	r.get(t, http.MethodGet, "/probe?target=good", "")
+func TestHandlerMetricsCountScrapesAndProbes(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	r.get(t, http.MethodGet, "/probe?target=healthy", "")
 	r.get(t, http.MethodGet, "/metrics?collect[]=nonsense", "")
 	_, body := r.get(t, http.MethodGet, "/metrics?collect[]=exporter", "")
 	for _, want := range []string{
@@ -211,9 +214,8 @@ func TestHandlerMetrics(t *testing.T) {
 	}
 }
 
-// TestGatherError checks that an error of one metric is logged and counted, and that all others are shown.
-func TestGatherError(t *testing.T) {
-	r := newRig(t, nil, "good")
+func TestInvalidMetricIsLoggedAndLeavesTheOthers(t *testing.T) {
+	r := newRig(t, nil, "healthy")
 	var log strings.Builder
 	r.server.logger = slog.New(slog.NewTextHandler(&log, nil))
 	r.server.registry.MustRegister(prometheus.CollectorFunc(func(ch chan<- prometheus.Metric) {
@@ -223,21 +225,20 @@ func TestGatherError(t *testing.T) {
 	for range 2 {
 		status, body := r.get(t, http.MethodGet, "/metrics", "")
 		if status != http.StatusOK || !strings.Contains(body, "css_vpcep_up{") || !strings.Contains(body, "promhttp_") {
-			t.Error(status, body)
+			t.Errorf("got %d, want 200 and all other metrics:\n%s", status, body)
 		}
 	}
 	if _, body := r.get(t, http.MethodGet, "/metrics", ""); !strings.Contains(body, counter) {
-		t.Error("missing:", counter, "in", body)
+		t.Errorf("missing: %s\nin:\n%s", counter, body)
 	}
 	const logged = `level=ERROR msg="Exposition failed" err="error gathering metrics:`
 	if got := strings.Count(log.String(), logged); got != 3 {
-		t.Errorf("%d errors are logged, want 3:\n%s", got, log.String())
+		t.Errorf("got %d logged errors, want 3:\n%s", got, log.String())
 	}
 }
 
-// TestDisconnected checks that a client that disconnects is not logged and does not affect the next one.
-func TestDisconnected(t *testing.T) {
-	r := newRig(t, nil, "good")
+func TestDisconnectIsNotLoggedAndDoesNotAffectTheNextRequest(t *testing.T) {
+	r := newRig(t, nil, "healthy")
 	var log strings.Builder
 	r.server.logger = slog.New(slog.NewTextHandler(&log, nil))
 	handler, err := r.server.Handler()
@@ -248,7 +249,7 @@ func TestDisconnected(t *testing.T) {
 		ctx, disconnect := context.WithCancel(t.Context())
 		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
 		req.Header.Set("Accept-Encoding", encoding)
-		handler.ServeHTTP(goneWriter{httptest.NewRecorder(), disconnect}, req)
+		handler.ServeHTTP(disconnectedWriter{httptest.NewRecorder(), disconnect}, req)
 		if ctx.Err() == nil {
 			t.Errorf("%s: nothing was written", encoding)
 		}
@@ -261,24 +262,23 @@ func TestDisconnected(t *testing.T) {
 		}
 	}
 	if log.Len() > 0 {
-		t.Error(log.String())
+		t.Errorf("got log %s, want none", log.String())
 	}
 }
 
-// goneWriter is a client that has disconnected. As in net/http, the first write cancels the request.
-type goneWriter struct {
+// disconnectedWriter writes to a client that has disconnected. As in net/http, the first write cancels the request.
+type disconnectedWriter struct {
 	*httptest.ResponseRecorder
 	disconnect context.CancelFunc
 }
 
-func (w goneWriter) Write([]byte) (int, error) {
+func (w disconnectedWriter) Write([]byte) (int, error) {
 	w.disconnect()
 	return 0, io.ErrClosedPipe
 }
 
-// TestSorted checks that the families of clusters and of the exporter are sorted by name.
-func TestSorted(t *testing.T) {
-	r := newRig(t, &discovery.Search{}, "good")
+func TestFamiliesAreSortedAndDistinct(t *testing.T) {
+	r := newRig(t, &discovery.Search{}, "healthy")
 	_, body := r.get(t, http.MethodGet, "/metrics", "")
 	var names []string
 	for line := range strings.Lines(body) {
@@ -287,7 +287,7 @@ func TestSorted(t *testing.T) {
 		}
 	}
 	if !slices.IsSorted(names) || len(names) != len(slices.Compact(slices.Clone(names))) {
-		t.Errorf("not sorted, or not distinct: %q", names)
+		t.Errorf("got families %q, want them sorted and distinct", names)
 	}
 	for _, want := range []string{"css_vpcep_up", "css_vpcep_exporter_scrape_failures_total"} {
 		if !slices.Contains(names, want) {

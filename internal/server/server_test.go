@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a server with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+// rig is a server with a simulated project of the clusters "healthy", "nonsense", "hangs" and "off".
 type rig struct {
 	t         testing.TB
 	cloud     *simtest.Cloud
@@ -62,7 +62,7 @@ func newOfflineRig(t testing.TB, search *discovery.Search, listed ...string) *ri
 // start adds the clusters to the cloud and creates the server.
 func (r *rig) start(search *discovery.Search, listed []string) {
 	r.t.Helper()
-	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
+	for _, id := range []string{"healthy", "nonsense", "hangs", "off"} {
 		r.cloud.Add(id, func(c *simulator.Cluster) {
 			c.ServiceOff = id == "off"
 			c.Connections = []simulator.Connection{
@@ -94,18 +94,18 @@ func (r *rig) start(search *discovery.Search, listed []string) {
 	r.t.Cleanup(r.scraper.Wait)
 }
 
-// labelsOf returns the labels of a cluster. Clusters have different ones.
+// labelsOf returns the labels of a cluster. Clusters have different labels.
 func labelsOf(id string) map[string]string {
-	return map[string]map[string]string{"good": {"team": "search"}, "off": {"stage": "prod"}}[id]
+	return map[string]map[string]string{"healthy": {"team": "search"}, "off": {"stage": "prod"}}[id]
 }
 
-// project returns a project of that name without clusters. All of them read the same project of the cloud.
+// project returns a project without clusters. All of them read the same project of the cloud.
 func (r *rig) project(name string) discovery.Project {
 	client := newClient(r.t, r.cloud.URL, simtest.ProjectID, r.transport)
 	return discovery.Project{Name: name, Region: simtest.Region, Client: client}
 }
 
-// get sends a request, with a timeout header unless timeout is empty.
+// get sends a request, with a timeout header unless timeout is empty, and returns the status and the body.
 func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
 	t.Helper()
 	header := http.Header{}
@@ -116,7 +116,7 @@ func (r *rig) get(t *testing.T, method, path, timeout string) (int, string) {
 	return resp.StatusCode, body
 }
 
-// fetch sends a request.
+// fetch sends a request and returns the response and its body.
 func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got http.Response, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, nil)
@@ -136,7 +136,7 @@ func (r *rig) fetch(t *testing.T, method, path string, header http.Header) (got 
 	return *resp, string(all)
 }
 
-// linesOf returns the lines of metrics about one cluster.
+// linesOf returns the series of one cluster.
 func linesOf(cluster, metrics string) []string {
 	var lines []string
 	for line := range strings.Lines(metrics) {
@@ -147,17 +147,16 @@ func linesOf(cluster, metrics string) []string {
 	return lines
 }
 
-// TestMetrics checks that failing clusters show up 0 and no connections, and do not affect others.
-func TestMetrics(t *testing.T) {
-	r := newRig(t, nil, "good", "nonsense", "off", "missing")
+func TestFailingClustersDoNotAffectOthers(t *testing.T) {
+	r := newRig(t, nil, "healthy", "nonsense", "off", "missing")
 	status, body := r.get(t, http.MethodGet, "/metrics", "")
 	if status != http.StatusOK {
-		t.Fatal(status, body)
+		t.Fatalf("got %d %s, want 200", status, body)
 	}
 	const labels = `project_id="p1",region="cn-north-4"`
 	for _, want := range []string{
-		`css_vpcep_up{cluster_id="good",cluster_name="name of good",` + labels + `} 1`,
-		`css_vpcep_connections{cluster_id="good",cluster_name="name of good",` + labels + `,status="accepted"} 1`,
+		`css_vpcep_up{cluster_id="healthy",cluster_name="name of healthy",` + labels + `} 1`,
+		`css_vpcep_connections{cluster_id="healthy",cluster_name="name of healthy",` + labels + `,status="accepted"} 1`,
 		`css_vpcep_up{cluster_id="nonsense",cluster_name="name of nonsense",` + labels + `} 0`,
 		`css_vpcep_up{cluster_id="off",cluster_name="name of off",` + labels + `} 1`,
 		`css_vpcep_enabled{cluster_id="off",cluster_name="name of off",` + labels + `} 0`,
@@ -172,23 +171,22 @@ func TestMetrics(t *testing.T) {
 	}
 	for cluster, want := range map[string]int{"nonsense": 3, "missing": 3, "off": 5} {
 		if lines := linesOf(cluster, body); len(lines) != want {
-			t.Errorf("%s has %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
+			t.Errorf("%s: got %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
 		}
 	}
 }
 
-// TestDeadline checks that the response is sent before the deadline, with the clusters that were read by then.
-func TestDeadline(t *testing.T) {
+func TestScrapeRespondsBeforeItsDeadlineWithTheClustersRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newOfflineRig(t, nil, "hangs", "good")
-		r.get(t, http.MethodGet, "/probe?target=good", "") // proves the credentials; until then requests are sent one by one
+		r := newOfflineRig(t, nil, "hangs", "healthy")
+		r.get(t, http.MethodGet, "/probe?target=healthy", "") // the key is accepted; until then, requests are sent one by one
 		start := time.Now()
 		status, body := r.get(t, http.MethodGet, "/metrics", "1")
 		if took := time.Since(start); status != http.StatusOK || took != 500*time.Millisecond {
 			t.Errorf("got status %d after %s, want 200 after 500ms", status, took)
 		}
 		for _, want := range []string{
-			`css_vpcep_up{cluster_id="good",cluster_name="name of good",project_id="p1",region="cn-north-4"} 1`,
+			`css_vpcep_up{cluster_id="healthy",cluster_name="name of healthy",project_id="p1",region="cn-north-4"} 1`,
 			`css_vpcep_up{cluster_id="hangs",cluster_name="name of hangs",project_id="p1",region="cn-north-4"} 0`,
 		} {
 			if !strings.Contains(body, want+"\n") {
@@ -198,11 +196,10 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// TestCollect selects parts of the metrics.
-func TestCollect(t *testing.T) {
-	r := newRig(t, nil, "good")
+func TestCollectSelectsMetrics(t *testing.T) {
+	r := newRig(t, nil, "healthy")
 	for query, want := range map[string]struct {
-		status, calls      int
+		status, requests   int
 		clusters, exporter bool
 	}{
 		"":                                       {200, 1, true, true},
@@ -216,18 +213,18 @@ func TestCollect(t *testing.T) {
 	} {
 		before := r.cloud.Reads("")
 		status, body := r.get(t, http.MethodGet, "/metrics"+query, "")
-		calls := r.cloud.Reads("") - before
+		requests := r.cloud.Reads("") - before
 		clusters := strings.Contains(body, "css_vpcep_up{")
 		exporter := strings.Contains(body, "css_vpcep_exporter_api_requests_total{") ||
 			strings.Contains(body, "\ncss_vpcep_exporter_scrape_failures_total{")
-		if status != want.status || calls != want.calls || clusters != want.clusters || exporter != want.exporter {
-			t.Errorf("/metrics%s: %d with %d calls, clusters %t, exporter %t:\n%.200s",
-				query, status, calls, clusters, exporter, body)
+		if status != want.status || requests != want.requests || clusters != want.clusters || exporter != want.exporter {
+			t.Errorf("/metrics%s: got %d with %d API requests, clusters %t, exporter %t; want %+v:\n%.200s",
+				query, status, requests, clusters, exporter, want, body)
 		}
 	}
 }
 
-func TestTimeout(t *testing.T) {
+func TestTimeoutOfHeaderOrFlagMinusOffset(t *testing.T) {
 	s := &Server{options: Options{Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond}}
 	for header, want := range map[string]time.Duration{
 		"":     9500 * time.Millisecond,
@@ -245,13 +242,13 @@ func TestTimeout(t *testing.T) {
 		}
 		got, err := s.timeout(req)
 		if got != want || (err != nil) != (want == 0) {
-			t.Errorf("%q: %s, %v; want %s", header, got, err, want)
+			t.Errorf("%q: got %s, %v; want %s", header, got, err, want)
 		}
 	}
 }
 
 func TestRoutes(t *testing.T) {
-	r := newRig(t, nil, "good")
+	r := newRig(t, nil, "healthy")
 	for _, tc := range []struct {
 		method, path string
 		status       int
@@ -263,11 +260,11 @@ func TestRoutes(t *testing.T) {
 		{http.MethodGet, "/", 200, `href="/status"`},
 		{http.MethodGet, "/", 200, `href="/sd"`},
 		{http.MethodGet, "/", 200, `<form action="/probe">`},
-		{http.MethodHead, "/probe?target=good", 200, ""},
+		{http.MethodHead, "/probe?target=healthy", 200, ""},
 		{http.MethodHead, "/probe", 400, ""},
 		{http.MethodHead, "/sd", 503, ""},
 		{http.MethodHead, "/status", 200, ""},
-		{http.MethodPost, "/probe?target=good", 405, ""},
+		{http.MethodPost, "/probe?target=healthy", 405, ""},
 		{http.MethodPost, "/sd", 405, ""},
 		{http.MethodPut, "/status", 405, ""},
 		{http.MethodGet, "/status/", 404, ""},
@@ -278,43 +275,58 @@ func TestRoutes(t *testing.T) {
 	} {
 		status, body := r.get(t, tc.method, tc.path, "")
 		if status != tc.status || !strings.Contains(body, tc.body) {
-			t.Errorf("%s %s: %d %s", tc.method, tc.path, status, body)
+			t.Errorf("%s %s: got %d, want %d and %q in:\n%s", tc.method, tc.path, status, tc.status, tc.body, body)
 		}
-	}
-	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
-		t.Error("the landing page links to profiles, which are not served")
-	}
-	status, body := r.get(t, http.MethodGet, "/metrics", "soon")
-	if status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
-		t.Errorf("%d %s", status, body)
 	}
 }
 
-// TestReady checks that the exporter is ready once every project has been refreshed, successfully or not.
-func TestReady(t *testing.T) {
-	for name, fault := range map[string][]simulator.Fault{"found": nil, "failed": {{Status: 500}}} {
+func TestPathsAreServed(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	for _, path := range Paths() {
+		if status, body := r.get(t, http.MethodGet, path, ""); status == 404 {
+			t.Errorf("%s: got 404 %s", path, body)
+		}
+	}
+}
+
+func TestLandingPageDoesNotLinkToProfiles(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	if _, body := r.get(t, http.MethodGet, "/", ""); strings.Contains(body, "debug/pprof") {
+		t.Error("got a link to profiles, which are not served")
+	}
+}
+
+func TestScrapeRejectsInvalidTimeouts(t *testing.T) {
+	r := newRig(t, nil, "healthy")
+	status, body := r.get(t, http.MethodGet, "/metrics", "soon")
+	if status != 400 || !strings.Contains(body, `"soon"; it must be a positive number of seconds`) {
+		t.Errorf("got %d %s, want 400", status, body)
+	}
+}
+
+func TestReadyOnceEveryProjectWasRefreshed(t *testing.T) {
+	for name, fault := range map[string][]simulator.Fault{"succeeded": nil, "failed": {{Status: 500}}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, &discovery.Search{RefreshInterval: time.Hour})
 			r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, fault...)
 			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 503 {
-				t.Errorf("%d %s", status, body)
+				t.Errorf("before the refresh: got %d %s, want 503", status, body)
 			}
 			if err := r.fleet.Refresh(t.Context()); (err != nil) != (name == "failed") {
-				t.Error(err)
+				t.Errorf("got error %v", err)
 			}
 			if status, body := r.get(t, http.MethodGet, "/-/ready", ""); status != 200 {
-				t.Errorf("%d %s", status, body)
+				t.Errorf("after the refresh: got %d %s, want 200", status, body)
 			}
 		})
 	}
 }
 
-// TestStatusShowsProbesAndScrapes checks that /status has the results of /probe and /metrics.
 func TestStatusShowsProbesAndScrapes(t *testing.T) {
-	r := newRig(t, nil, "good", "nonsense")
+	r := newRig(t, nil, "healthy", "nonsense")
 	for _, step := range []struct{ path, clusters string }{
-		{"/probe?target=good", "[{nonsense unread} {good ok}]"},
-		{"/metrics", "[{nonsense failing} {good ok}]"},
+		{"/probe?target=healthy", "[{nonsense unread} {healthy ok}]"},
+		{"/metrics", "[{nonsense failing} {healthy ok}]"},
 	} {
 		r.get(t, http.MethodGet, step.path, "")
 		var view struct {

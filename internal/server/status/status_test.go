@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// rig is a Handler with a simulated project of the clusters "good", "nonsense", "hangs" and "off".
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a Handler with a simulated project of the clusters "healthy", "nonsense", "hangs" and "off".
 type rig struct {
 	handler *Handler
 	cloud   *simtest.Cloud
@@ -38,7 +41,7 @@ type rig struct {
 func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) *rig {
 	t.Helper()
 	cloud := simtest.NewUnserved(simulator.Options{})
-	for _, id := range []string{"good", "nonsense", "hangs", "off"} {
+	for _, id := range []string{"healthy", "nonsense", "hangs", "off"} {
 		cloud.Add(id, func(c *simulator.Cluster) {
 			c.ServiceOff = id == "off"
 			c.Connections = []simulator.Connection{
@@ -74,23 +77,16 @@ func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) 
 // scrape reads the clusters with these IDs, or all.
 func (r *rig) scrape(ctx context.Context, ids ...string) {
 	var targets []collector.Target
-	for _, known := range r.fleet.Known().Targets {
-		if len(ids) == 0 || slices.Contains(ids, known.Cluster.ID) {
+	for _, t := range r.fleet.Known().Targets {
+		if len(ids) == 0 || slices.Contains(ids, t.Cluster.ID) {
 			targets = append(targets, collector.Target{
-				Project: known.Project.Name, Region: known.Project.Region, ProjectID: simtest.ProjectID,
-				Cluster: known.Cluster, Reader: known.Project.Client,
+				Project: t.Project.Name, Region: t.Project.Region, ProjectID: simtest.ProjectID,
+				Cluster: t.Cluster, Reader: t.Project.Client,
 			})
 		}
 	}
-	for range r.scraper.Scrape(ctx, targets) { //nolint:revive // for its effect
+	for range r.scraper.Scrape(ctx, targets) {
 	}
-}
-
-// get returns the response to a GET request with that query.
-func (r *rig) get(t *testing.T, query string) (status int, body string) {
-	t.Helper()
-	w := r.request(t, http.MethodGet, query)
-	return w.Code, w.Body.String()
 }
 
 func (r *rig) request(t *testing.T, method, query string) *httptest.ResponseRecorder {
@@ -100,18 +96,41 @@ func (r *rig) request(t *testing.T, method, query string) *httptest.ResponseReco
 	return w
 }
 
-// view returns the JSON form of the page.
-func (r *rig) view(t *testing.T, query string) (v view, text string) {
+// html returns the page.
+func (r *rig) html(t *testing.T, query string) string {
 	t.Helper()
-	_, text = r.get(t, "format=json&"+query)
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+	page := r.request(t, http.MethodGet, query).Body.String()
+	checkWellFormed(t, page)
+	return page
+}
+
+// json returns the JSON form of the page, decoded and as text.
+func (r *rig) json(t *testing.T, query string) (v *view, text string) {
+	t.Helper()
+	text = r.request(t, http.MethodGet, "format=json&"+query).Body.String()
+	v = new(view)
+	if err := json.Unmarshal([]byte(text), v); err != nil {
 		t.Fatal(err, text)
 	}
 	return v, text
 }
 
-// summary returns the states of a view in one line.
-func summary(v *view) string {
+// check compares the states of a view, and checks that the page sends no API request.
+func (r *rig) check(t *testing.T, query, want string) {
+	t.Helper()
+	before := r.cloud.Count(simulator.Target{})
+	r.html(t, query)
+	v, _ := r.json(t, query)
+	if n := r.cloud.Count(simulator.Target{}) - before; n != 0 {
+		t.Errorf("%s: got %d API requests, want none", query, n)
+	}
+	if got := states(v); got != want {
+		t.Errorf("%s:\n got %s\nwant %s", query, got, want)
+	}
+}
+
+// states returns the states of a view in one line.
+func states(v *view) string {
 	line := fmt.Sprint(v.Ready, v.Config.OK, v.Config.LastSuccess.Format(time.RFC3339), " ")
 	for _, p := range v.Projects {
 		line += p.Name + ":" + string(p.State) + " "
@@ -125,50 +144,35 @@ func summary(v *view) string {
 	return strings.TrimSpace(line)
 }
 
-// TestStatus checks /status from the start through scrapes to a failed refresh. It sends no API request itself.
-func TestStatus(t *testing.T) {
+func TestStatusShowsRefreshesAndScrapesWithoutAPIRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, discovery.Listed{ID: "listed", Name: "name of listed"})
-		expect := func(query, want string) {
-			t.Helper()
-			before := r.cloud.Count(simulator.Target{})
-			_, page := r.get(t, query)
-			view, _ := r.view(t, query)
-			if n := r.cloud.Count(simulator.Target{}) - before; n != 0 {
-				t.Errorf("%d API requests were sent", n)
-			}
-			wellFormed(t, page)
-			if got := summary(&view); got != want {
-				t.Errorf("%s:\n got %s\nwant %s", query, got, want)
-			}
-		}
-		const top = "true true2026-11-23T12:00:00Z "
-		expect("", "false true2026-11-23T12:00:00Z production:unread listed:unread")
+		const config = "true2026-11-23T12:00:00Z "
+		r.check(t, "", "false "+config+"production:unread listed:unread")
 		if err := r.fleet.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		expect("", top+"production:ok good:unread hangs:unread listed:unread nonsense:unread off:unread")
-		r.scrape(t.Context(), "good")
-		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		const ready = "true " + config
+		r.check(t, "", ready+"production:ok hangs:unread healthy:unread listed:unread nonsense:unread off:unread")
+		r.scrape(t.Context(), "healthy")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r.scrape(ctx)
-		const after = "production:ok hangs:failing (timeout 0) listed:failing (denied 403) nonsense:failing (decode 0) "
-		expect("", top+after+"off:off good:ok")
-		failing := strings.TrimPrefix(strings.TrimSpace(after), "production:ok ")
-		expect("sort=name", top+"production:ok good:ok "+failing+" off:off")
-		expect("show=failing", top+failing)
+		const hangs, others = "hangs:failing (timeout 0) ", "listed:failing (denied 403) nonsense:failing (decode 0)"
+		r.check(t, "", ready+"production:ok "+hangs+others+" off:off healthy:ok")
+		r.check(t, "sort=name", ready+"production:ok "+hangs+"healthy:ok "+others+" off:off")
+		r.check(t, "show=failing", ready+hangs+others)
 
 		r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
 		if err := r.fleet.Refresh(t.Context()); err == nil {
 			t.Error("a refresh succeeded despite HTTP 403")
 		}
-		expect("show=failing&sort=trouble", top+"production:failing "+failing)
+		r.check(t, "show=failing&sort=trouble", ready+"production:failing "+hangs+others)
 	})
 }
 
-// TestStatusHeaders checks the headers that restrict the page and its caching.
-func TestStatusHeaders(t *testing.T) {
-	r := newRig(t, nil, discovery.Listed{ID: "good"})
+func TestHeadersRestrictThePageAndItsCaching(t *testing.T) {
+	r := newRig(t, nil, discovery.Listed{ID: "healthy"})
 	policy := r.handler.renderer.policy
 	for query, want := range map[string]map[string]string{
 		"":            {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy},
@@ -180,56 +184,58 @@ func TestStatusHeaders(t *testing.T) {
 			resp := r.request(t, method, query)
 			for name, value := range want {
 				if got := resp.Header().Get(name); resp.Code != 200 || got != value {
-					t.Errorf("%s %s: %d %s: %s", method, query, resp.Code, name, got)
+					t.Errorf("%s %s: got %d, %s %q, want 200 and %q", method, query, resp.Code, name, got, value)
 				}
 			}
 		}
 	}
 }
 
-func TestStatusQuery(t *testing.T) {
-	r := newRig(t, nil, discovery.Listed{ID: "good"})
+func TestInvalidParameters(t *testing.T) {
+	r := newRig(t, nil, discovery.Listed{ID: "healthy"})
+	const invalidSort = `invalid sort "x"; it must be trouble or name`
 	for query, want := range map[string]string{
-		"sort=age":                           `invalid sort "age"; it must be trouble or name`,
-		"show=ok":                            `invalid show "ok"; it must be all or failing`,
-		"format=xml":                         `invalid format "xml"; it must be html or json`,
-		"page=0":                             `invalid page "0"; it must be a positive number`,
-		"page=-1":                            `invalid page "-1"; it must be a positive number`,
-		"page=two":                           `invalid page "two"; it must be a positive number`,
-		"page=99999999999999999999":          `invalid page "99999999999999999999"; it must be a positive number`,
-		"sort=x&page=y":                      `invalid sort "x"; it must be trouble or name` + "\n" + `invalid page "y"; it must be a positive number`,
-		"sort=" + strings.Repeat("z", 9_000): `invalid sort "` + strings.Repeat("z", 200) + `"; it must be trouble or name`,
+		"sort=age":                  `invalid sort "age"; it must be trouble or name`,
+		"show=ok":                   `invalid show "ok"; it must be all or failing`,
+		"format=xml":                `invalid format "xml"; it must be html or json`,
+		"page=0":                    `invalid page "0"; it must be a positive number`,
+		"page=-1":                   `invalid page "-1"; it must be a positive number`,
+		"page=two":                  `invalid page "two"; it must be a positive number`,
+		"page=99999999999999999999": `invalid page "99999999999999999999"; it must be a positive number`,
+		"sort=x&page=y":             invalidSort + "\n" + `invalid page "y"; it must be a positive number`,
+		"sort=" + strings.Repeat("z", 9_000): `invalid sort "` + strings.Repeat("z", 200) +
+			`"; it must be trouble or name`,
 	} {
-		if status, body := r.get(t, query); status != 400 || body != want+"\n" {
-			t.Errorf("%.40s: %d %s", query, status, body)
+		if resp := r.request(t, http.MethodGet, query); resp.Code != 400 || resp.Body.String() != want+"\n" {
+			t.Errorf("%.40s: got %d %s, want 400 %s", query, resp.Code, resp.Body, want)
 		}
 	}
+}
+
+func TestValidParameters(t *testing.T) {
 	for query, want := range map[string]parameters{
 		"":                            {sortTrouble, showAll, formatHTML, 1},
 		"sort=&show=&format=&page=":   {sortTrouble, showAll, formatHTML, 1},
 		"sort=name&show=failing":      {sortName, showFailing, formatHTML, 1},
 		"format=json&page=3&other=ok": {sortTrouble, showAll, formatJSON, 3},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/status?"+query, nil)
+		values, err := url.ParseQuery(query)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := parseParameters(req.URL.Query())
-		if err != nil || got != want {
-			t.Errorf("%s: %+v %v", query, got, err)
+		if got, err := parseParameters(values); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", query, got, err, want)
 		}
 	}
 }
 
-// TestStatusNames checks that hostile cluster names are escaped on the page and kept in JSON.
-func TestStatusNames(t *testing.T) {
+func TestHostileNamesAreEscapedOnThePageOnly(t *testing.T) {
 	var listed []discovery.Listed
 	for i, name := range hostile() {
 		listed = append(listed, discovery.Listed{ID: fmt.Sprint("id", i), Name: name})
 	}
 	r := newRig(t, nil, listed...)
-	_, page := r.get(t, "")
-	wellFormed(t, page)
+	page := r.html(t, "")
 	for _, want := range []string{
 		"<b><bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi></b>",
 		"<b><bdi>abc&lt;U&#43;202E&gt;def&lt;U&#43;2066&gt;&lt;U&#43;200B&gt;</bdi></b>",
@@ -240,20 +246,18 @@ func TestStatusNames(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	view, text := r.view(t, "sort=name")
+	v, text := r.json(t, "sort=name")
 	if strings.Contains(text, "<script>") {
-		t.Fatal(text)
+		t.Errorf("got a tag in %s", text)
 	}
 	names := make(map[string]string)
-	for i := range view.Clusters {
-		names[view.Clusters[i].ID] = view.Clusters[i].Name
+	for i := range v.Clusters {
+		names[v.Clusters[i].ID] = v.Clusters[i].Name
 	}
 	if diff := cmp.Diff([]string{hostile()[0], hostile()[5]}, []string{names["id0"], names["id5"]}); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got\n%s", diff)
 	}
 }
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // BenchmarkStatus renders HTML and JSON for 10,000 clusters with 50 connections each.
 func BenchmarkStatus(b *testing.B) {
@@ -263,7 +267,9 @@ func BenchmarkStatus(b *testing.B) {
 	var states []collector.State
 	for i := range 10_000 {
 		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{
-			ID: fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i), Name: fmt.Sprint("search-", (i*7919)%10_000), Engine: "elasticsearch",
+			ID:     fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i),
+			Name:   fmt.Sprint("search-", (i*7919)%10_000),
+			Engine: "elasticsearch",
 		}})
 		statuses := make([]css.Status, 50)
 		for j := range statuses {
@@ -279,15 +285,15 @@ func BenchmarkStatus(b *testing.B) {
 		}
 		states = append(states, state)
 	}
-	page, err := newRenderer()
+	r, err := newRenderer()
 	if err != nil {
 		b.Fatal(err)
 	}
-	q := parameters{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
+	p := parameters{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
 	for format, write := range map[string]func(v *view, to *bytes.Buffer) error{
 		formatJSON: func(v *view, to *bytes.Buffer) error { return json.NewEncoder(to).Encode(v) },
 		formatHTML: func(v *view, to *bytes.Buffer) error {
-			body, err := page.render(v, q, "/metrics")
+			body, err := r.render(v, p, "/metrics")
 			*to = *body
 			return err
 		},
@@ -298,7 +304,7 @@ func BenchmarkStatus(b *testing.B) {
 			for b.Loop() {
 				out.Reset()
 				v := newView(nil, targets, states, noon())
-				v.filterAndSort(q)
+				v.filterAndSort(p)
 				if err := write(v, &out); err != nil {
 					b.Fatal(err)
 				}

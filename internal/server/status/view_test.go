@@ -23,7 +23,7 @@ import (
 // noon returns the time of the views in these tests.
 func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
-// list returns a list of connections with these statuses, all owned by account "a".
+// list returns a list of connections with these statuses, owned by account "a".
 func list(statuses ...css.Status) *css.ConnectionList {
 	l := &css.ConnectionList{Enabled: true}
 	for i, status := range statuses {
@@ -38,48 +38,47 @@ func reporting(total float64, l *css.ConnectionList) *css.ConnectionList {
 	return l
 }
 
-// permitting sets the whitelist of l.
-func permitting(l *css.ConnectionList, entries ...string) *css.ConnectionList {
+// permitting sets the permissions of l.
+func permitting(l *css.ConnectionList, permissions ...string) *css.ConnectionList {
 	l.Permissions.Set = true
-	for _, text := range entries {
+	for _, text := range permissions {
 		l.Permissions.Value = append(l.Permissions.Value, css.Permission{Text: text})
 	}
 	return l
 }
 
-// TestCondition checks that the condition is the worst that applies.
-func TestCondition(t *testing.T) {
+func TestConditionIsTheWorstThatApplies(t *testing.T) {
 	const accepted, waiting = css.StatusAccepted, css.StatusPendingAcceptance
-	stranger := func(statuses ...css.Status) *css.ConnectionList {
+	unlistedOwner := func(statuses ...css.Status) *css.ConnectionList {
 		return permitting(list(statuses...), "iam:domain::b")
 	}
-	refused := list(accepted)
-	refused.Incomplete = true
+	incomplete := list(accepted)
+	incomplete.Incomplete = true
 	for name, tc := range map[string]struct {
 		state collector.State
 		want  condition
 	}{
-		"nothing":              {collector.State{}, unread},
-		"good":                 {collector.State{List: reporting(1, list(accepted))}, ok},
+		"unread":               {collector.State{}, unread},
+		"accepted":             {collector.State{List: reporting(1, list(accepted))}, ok},
 		"empty":                {collector.State{List: reporting(0, list())}, ok},
-		"in between":           {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, ok},
+		"in transition":        {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, ok},
 		"listed":               {collector.State{List: permitting(list(accepted), "iam:domain::a")}, ok},
 		"off":                  {collector.State{List: &css.ConnectionList{}}, off},
-		"unlisted":             {collector.State{List: stranger(accepted)}, unlisted},
-		"pending, unlisted":    {collector.State{List: stranger(accepted, waiting)}, pending},
+		"unlisted":             {collector.State{List: unlistedOwner(accepted)}, unlisted},
+		"pending, unlisted":    {collector.State{List: unlistedOwner(accepted, waiting)}, pending},
 		"truncated, pending":   {collector.State{List: reporting(3, list(accepted, waiting))}, truncated},
-		"a page refused":       {collector.State{List: refused}, truncated},
+		"incomplete":           {collector.State{List: incomplete}, truncated},
 		"rejected, truncated":  {collector.State{List: reporting(3, list(css.StatusRejected))}, rejected},
 		"failed":               {collector.State{List: list(css.StatusFailed)}, rejected},
 		"failing":              {collector.State{Err: &css.Error{}}, failing},
-		"failing, was good":    {collector.State{Err: &css.Error{}, List: list(accepted)}, failing},
+		"failing, was ok":      {collector.State{Err: &css.Error{}, List: list(accepted)}, failing},
 		"failing, was off":     {collector.State{Err: &css.Error{}, List: &css.ConnectionList{}}, failing},
-		"failing elsewhere":    {collector.State{Err: context.DeadlineExceeded}, failing},
+		"failing, other error": {collector.State{Err: context.DeadlineExceeded}, failing},
 		"failing and rejected": {collector.State{Err: &css.Error{}, List: list(css.StatusRejected)}, failing},
 	} {
 		target := discovery.Target{Project: &discovery.Project{Client: newClient(t, "", "", nil)}}
 		if c := newClusterStatus(&target, &tc.state, noon()); c.State != tc.want {
-			t.Errorf("%s: %s, want %s", name, c.State, tc.want)
+			t.Errorf("%s: got %s, want %s", name, c.State, tc.want)
 		}
 	}
 }
@@ -93,80 +92,90 @@ func (r reader) Connections(context.Context, string, *css.ConnectionList) (*css.
 func (r reader) Reserve(context.Context, string) error { return nil }
 func (r reader) KnownProjectID() string                { return "p" }
 
-// TestCountsAsMetrics checks that the page and the metrics have the same counts.
-func TestCountsAsMetrics(t *testing.T) {
+func TestViewAndMetricsHaveTheSameCounts(t *testing.T) {
 	const accepted = css.StatusAccepted
-	orphan := permitting(list(accepted, accepted), "iam:domain::b")
-	orphan.Connections[1].DomainID = ""
-	waiting := permitting(list(accepted, css.StatusRejected), "iam:domain::b")
-	waiting.Connections[1].DomainID = ""
+	withoutOwner := permitting(list(accepted, accepted), "iam:domain::b")
+	withoutOwner.Connections[1].DomainID = ""
+	rejectedWithoutOwner := permitting(list(accepted, css.StatusRejected), "iam:domain::b")
+	rejectedWithoutOwner.Connections[1].DomainID = ""
 	for name, l := range map[string]*css.ConnectionList{
-		"empty":           list(),
-		"off":             {},
-		"all statuses":    reporting(9, list(append(css.Statuses(), "", accepted)...)),
-		"truncated":       reporting(2, list(accepted)),
-		"more":            reporting(1, list(accepted, accepted)),
-		"no whitelist":    list(accepted),
-		"empty whitelist": permitting(list(accepted)),
-		"listed":          permitting(list(accepted), "iam:domain::a", "iam:domain::b"),
-		"unlisted":        permitting(list(accepted, accepted, css.StatusRejected), "iam:domain::b"),
-		"wildcard":        permitting(list(accepted), "iam:domain::b", "*"),
-		"wildcard, path":  permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::*"),
-		"path":            permitting(list(accepted), "iam:domain::b", "organizations:orgPath::o/*"),
-		"path first":      permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::b"),
-		"nonsense":        permitting(list(accepted), ""),
-		"no owner":        orphan,
-		"no owner, other": waiting,
+		"empty":                     list(),
+		"off":                       {},
+		"all statuses":              reporting(9, list(append(css.Statuses(), "", accepted)...)),
+		"truncated":                 reporting(2, list(accepted)),
+		"more listed than reported": reporting(1, list(accepted, accepted)),
+		"no whitelist":              list(accepted),
+		"empty whitelist":           permitting(list(accepted)),
+		"listed":                    permitting(list(accepted), "iam:domain::a", "iam:domain::b"),
+		"unlisted":                  permitting(list(accepted, accepted, css.StatusRejected), "iam:domain::b"),
+		"wildcard":                  permitting(list(accepted), "iam:domain::b", "*"),
+		"wildcard, path":            permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::*"),
+		"path":                      permitting(list(accepted), "iam:domain::b", "organizations:orgPath::o/*"),
+		"path first":                permitting(list(accepted), "organizations:orgPath::o/*", "iam:domain::b"),
+		"invalid permission":        permitting(list(accepted), ""),
+		"no owner":                  withoutOwner,
+		"rejected, no owner":        rejectedWithoutOwner,
 	} {
-		registry := prometheus.NewRegistry()
-		metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
-		scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.DiscardHandler))
-		registry.MustRegister(collector.New(t.Context(), scraper, collector.NewSeries(), []collector.Target{
-			{Reader: reader{l}},
-		}, nil, collector.Options{}))
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := make(map[string]float64)
-		for _, family := range families {
-			for _, m := range family.GetMetric() {
-				series := strings.TrimPrefix(family.GetName(), "css_vpcep_")
-				for _, label := range m.GetLabel() {
-					if label.GetName() == "status" {
-						series += " " + label.GetValue()
-					}
-				}
-				want[series] = m.GetGauge().GetValue()
-			}
-		}
-		for _, other := range []string{
-			"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions",
-			"permissions_wildcard", "connections_limited",
-		} {
-			delete(want, other)
-		}
-
-		target := discovery.Target{Project: &discovery.Project{Client: newClient(t, "", "", nil)}}
-		c := newClusterStatus(&target, &collector.State{List: l}, noon())
-		got := map[string]float64{"enabled": boolValue(*c.Enabled)}
-		for status, n := range c.Connections {
-			got["connections "+string(status)] = float64(n)
-		}
-		if c.Reported != nil {
-			got["reported_connections"] = *c.Reported
-		}
-		if c.Truncated != nil {
-			got["connections_truncated"] = boolValue(*c.Truncated)
-		}
-		if c.Unlisted != nil {
-			got["unlisted_connections"] = float64(*c.Unlisted)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(metricCounts(t, l), viewCounts(t, l)); diff != "" {
 			t.Errorf("%s: -metrics +view\n%s", name, diff)
 		}
-		scraper.Wait()
 	}
+}
+
+// metricCounts returns the metrics that are on the page too, by name and status.
+func metricCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
+	scraper := collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.DiscardHandler))
+	defer scraper.Wait()
+	targets := []collector.Target{{Reader: reader{l}}}
+	registry.MustRegister(
+		collector.New(t.Context(), scraper, collector.NewSeries(), targets, nil, collector.Options{}))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]float64)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			series := strings.TrimPrefix(family.GetName(), "css_vpcep_")
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "status" {
+					series += " " + label.GetValue()
+				}
+			}
+			counts[series] = m.GetGauge().GetValue()
+		}
+	}
+	for _, other := range []string{
+		"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions",
+		"permissions_wildcard", "connections_limited",
+	} {
+		delete(counts, other)
+	}
+	return counts
+}
+
+// viewCounts returns the values of the page by the name and status of their metric.
+func viewCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
+	t.Helper()
+	target := discovery.Target{Project: newProject(t, "", "", nil)}
+	c := newClusterStatus(&target, &collector.State{List: l}, noon())
+	counts := map[string]float64{"enabled": boolValue(*c.Enabled)}
+	for status, n := range c.Connections {
+		counts["connections "+string(status)] = float64(n)
+	}
+	if c.Reported != nil {
+		counts["reported_connections"] = *c.Reported
+	}
+	if c.Truncated != nil {
+		counts["connections_truncated"] = boolValue(*c.Truncated)
+	}
+	if c.Unlisted != nil {
+		counts["unlisted_connections"] = float64(*c.Unlisted)
+	}
+	return counts
 }
 
 func boolValue(b bool) float64 {
@@ -176,101 +185,70 @@ func boolValue(b bool) float64 {
 	return 0
 }
 
-// TestStatusView checks the whole JSON document.
-func TestStatusView(t *testing.T) {
-	project := func(name, id string, search *discovery.Search) *discovery.Project {
-		client := newClient(t, "", id, nil)
-		return &discovery.Project{Name: name, Region: "r-" + name, Client: client, Search: search}
-	}
+func newProject(t *testing.T, name, id string, search *discovery.Search) *discovery.Project {
+	t.Helper()
+	return &discovery.Project{Name: name, Region: "r-" + name, Client: newClient(t, "", id, nil), Search: search}
+}
+
+// exampleView returns a view with a project and a cluster in most conditions.
+func exampleView(t *testing.T) *view {
+	t.Helper()
 	search := &discovery.Search{}
-	production, lost, listed := project("production", "p1", search), project("lost", "", search), project("listed", "p3", nil)
-	partial, fresh := project("partial", "p4", search), project("fresh", "p5", search)
+	production, listed := newProject(t, "production", "p1", search), newProject(t, "listed", "p3", nil)
 	projects := []discovery.State{
 		{Project: production, Tried: true, LastSuccess: noon().Add(-90500 * time.Millisecond), Found: 0},
-		{Project: lost, Tried: true, Err: &css.Error{
+		{Project: newProject(t, "lost", "", search), Tried: true, Err: &css.Error{
 			Reason: css.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1",
 			Message: "the credentials were not accepted",
 		}},
 		{Project: listed, Tried: true},
-		{Project: partial, Tried: true, Found: 3, LastSuccess: time.Time{}, Err: fmt.Errorf("%w: 3 of 5", css.ErrIncomplete)},
-		{Project: fresh},
+		{
+			Project: newProject(t, "partial", "p4", search), Tried: true, Found: 3, LastSuccess: time.Time{},
+			Err: fmt.Errorf("%w: 3 of 5", css.ErrIncomplete),
+		},
+		{Project: newProject(t, "fresh", "p5", search)},
 	}
-	var targets []discovery.Target
-	var states []collector.State
-	add := func(p *discovery.Project, c css.Cluster, s collector.State) {
-		targets, states = append(targets, discovery.Target{Project: p, Cluster: c}), append(states, s)
+	targets := []discovery.Target{
+		{Project: listed, Cluster: css.Cluster{ID: "new"}},
+		{Project: production, Cluster: css.Cluster{
+			ID: "healthy", Name: "z", Engine: "opensearch", EngineVersion: "2.19.0",
+		}},
+		{Project: production, Cluster: css.Cluster{ID: "off"}},
+		{Project: production, Cluster: css.Cluster{ID: "throttled"}},
 	}
-	add(listed, css.Cluster{ID: "new"}, collector.State{})
-	add(production, css.Cluster{ID: "good", Name: "z", Engine: "opensearch", EngineVersion: "2.19.0"},
-		collector.State{
+	states := []collector.State{
+		{},
+		{
 			List:   reporting(2, permitting(list(css.StatusAccepted, css.StatusAccepted), "*")),
 			ReadAt: noon().Add(time.Second),
-		})
-	add(production, css.Cluster{ID: "off"}, collector.State{List: &css.ConnectionList{}, ReadAt: noon()})
-	add(production, css.Cluster{ID: "bad"}, collector.State{
-		List: list(css.StatusRejected), ReadAt: noon().Add(-time.Hour),
-		Err:     &css.Error{Reason: css.ReasonThrottled, Status: 429, Message: "too many"},
-		Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
-	})
+		},
+		{List: &css.ConnectionList{}, ReadAt: noon()},
+		{
+			List: list(css.StatusRejected), ReadAt: noon().Add(-time.Hour),
+			Err:     &css.Error{Reason: css.ReasonThrottled, Status: 429, Message: "too many"},
+			Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
+		},
+	}
 	v := newView(projects, targets, states, noon())
 	v.Version = "test"
 	v.filterAndSort(parameters{sort: sortTrouble, show: showAll})
-	got, err := json.MarshalIndent(v, "", " ")
+	return v
+}
+
+// checkJSON compares a value of the JSON form of a view.
+func checkJSON(t *testing.T, v *view, key, want string) {
+	t.Helper()
+	text, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{
- "version": "test",
- "ready": false,
- "time": "2026-11-23T12:00:00Z",
- "totals": {
-  "projects": 5,
-  "failing_projects": 2,
-  "clusters": 4,
-  "states": {"failing": 1, "off": 1, "ok": 1, "pending": 0, "rejected": 0, "truncated": 0, "unlisted": 0, "unread": 1},
-  "connections": {"accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0}
- },
- "projects": [
-  {"name": "lost", "region": "r-lost", "state": "failing", "discovery": {"enabled": true}, "error": {
-   "reason": "auth", "http_status": 401, "code": "APIGW.0307", "request_id": "r1", "message": "the credentials were not accepted",
-   "hint": "the token has expired: check whatever renews it"
-  }},
-  {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing", "discovery": {"enabled": true, "clusters": 3}, "error": {
-   "message": "the cluster list is incomplete: 3 of 5",
-   "hint": "clusters may be missing here; those found before are kept, and the next refresh tries again"
-  }},
-  {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
-  {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
-  {"name": "production", "region": "r-production", "project_id": "p1", "state": "ok",
-   "discovery": {"enabled": true, "last_success": "2026-11-23T11:58:29.5Z", "age_seconds": 90, "clusters": 0}}
- ],
- "clusters": [
-  {"project": "production", "region": "r-production", "project_id": "p1", "id": "bad", "state": "failing", "enabled": true,
-   "connections": {"accepted": 0, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0},
-   "truncated": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
-   "error": {"reason": "throttled", "http_status": 429, "message": "too many",
-    "hint": "lower requests_per_second, scrape less often, or set scrape.min_interval",
-    "since": "2026-11-23T11:30:00Z", "last": "2026-11-23T11:59:59.999Z"}},
-  {"project": "production", "region": "r-production", "project_id": "p1", "id": "off", "state": "off", "enabled": false,
-   "last_success": "2026-11-23T12:00:00Z", "age_seconds": 0},
-  {"project": "listed", "region": "r-listed", "project_id": "p3", "id": "new", "state": "unread"},
-  {"project": "production", "region": "r-production", "project_id": "p1", "id": "good", "name": "z", "engine": "opensearch",
-   "engine_version": "2.19.0", "state": "ok", "enabled": true, "reported_connections": 2,
-   "connections": {"accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 0, "unknown": 0},
-   "truncated": false, "unlisted_connections": 0, "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
- ]
-}`
-	if diff := cmp.Diff(document(t, want), document(t, string(got))); diff != "" {
-		t.Error(diff)
-	}
-	empty, err := json.Marshal(newView(nil, nil, nil, noon()))
-	if err != nil || !strings.Contains(string(empty), `"projects":[],"clusters":[]}`) {
-		t.Errorf("%v %s", err, empty)
+	got := decoded(t, string(text)).(map[string]any)[key]
+	if diff := cmp.Diff(decoded(t, want), got); diff != "" {
+		t.Errorf("%s: -want +got\n%s", key, diff)
 	}
 }
 
-// document returns the decoded JSON text.
-func document(t *testing.T, text string) (value any) {
+func decoded(t *testing.T, text string) (value any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatal(err, text)
@@ -278,8 +256,80 @@ func document(t *testing.T, text string) (value any) {
 	return value
 }
 
-// TestNewFailure checks API errors, wrapped errors and errors from elsewhere.
-func TestNewFailure(t *testing.T) {
+func TestJSONOfTotals(t *testing.T) {
+	checkJSON(t, exampleView(t), "totals", `{
+  "projects": 5,
+  "failing_projects": 2,
+  "clusters": 4,
+  "states": {
+   "failing": 1, "off": 1, "ok": 1, "pending": 0, "rejected": 0, "truncated": 0, "unlisted": 0, "unread": 1
+  },
+  "connections": {
+   "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
+  }
+ }`)
+}
+
+func TestJSONOfProjects(t *testing.T) {
+	checkJSON(t, exampleView(t), "projects", `[
+  {"name": "lost", "region": "r-lost", "state": "failing", "discovery": {"enabled": true}, "error": {
+   "reason": "auth", "http_status": 401, "code": "APIGW.0307", "request_id": "r1",
+   "message": "the credentials were not accepted",
+   "hint": "the token has expired: check whatever renews it"
+  }},
+  {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing",
+   "discovery": {"enabled": true, "clusters": 3}, "error": {
+   "message": "the cluster list is incomplete: 3 of 5",
+   "hint": "clusters may be missing here; those found before are kept, and the next refresh tries again"
+  }},
+  {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
+  {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
+  {"name": "production", "region": "r-production", "project_id": "p1", "state": "ok",
+   "discovery": {"enabled": true, "last_success": "2026-11-23T11:58:29.5Z", "age_seconds": 90, "clusters": 0}}
+ ]`)
+}
+
+func TestJSONOfClusters(t *testing.T) {
+	checkJSON(t, exampleView(t), "clusters", `[
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "throttled", "state": "failing",
+   "enabled": true, "connections": {
+    "accepted": 0, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
+   },
+   "truncated": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
+   "error": {"reason": "throttled", "http_status": 429, "message": "too many",
+    "hint": "lower requests_per_second, scrape less often, or set scrape.min_interval",
+    "since": "2026-11-23T11:30:00Z", "last": "2026-11-23T11:59:59.999Z"}},
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "off", "state": "off",
+   "enabled": false, "last_success": "2026-11-23T12:00:00Z", "age_seconds": 0},
+  {"project": "listed", "region": "r-listed", "project_id": "p3", "id": "new", "state": "unread"},
+  {"project": "production", "region": "r-production", "project_id": "p1", "id": "healthy", "name": "z",
+   "engine": "opensearch", "engine_version": "2.19.0", "state": "ok", "enabled": true,
+   "reported_connections": 2, "connections": {
+    "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 0, "unknown": 0
+   },
+   "truncated": false, "unlisted_connections": 0, "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
+ ]`)
+}
+
+func TestJSONOfVersionAndTime(t *testing.T) {
+	v := exampleView(t)
+	v.Totals, v.Projects, v.Clusters = totals{}, nil, nil
+	text, err := json.Marshal(v)
+	const want = `{"version":"test","ready":false,"time":"2026-11-23T12:00:00Z",` +
+		`"totals":{"projects":0,"failing_projects":0,"clusters":0,"states":null},"projects":null,"clusters":null}`
+	if err != nil || string(text) != want {
+		t.Errorf("got %s, %v; want %s", text, err, want)
+	}
+}
+
+func TestJSONOfAnEmptyViewHasEmptyLists(t *testing.T) {
+	text, err := json.Marshal(newView(nil, nil, nil, noon()))
+	if err != nil || !strings.Contains(string(text), `"projects":[],"clusters":[]}`) {
+		t.Errorf("got %s, %v; want empty lists", text, err)
+	}
+}
+
+func TestFailureOfAPIErrorsAndOthers(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
 		want failure
@@ -290,13 +340,13 @@ func TestNewFailure(t *testing.T) {
 		{errors.New("odd\x00"), failure{Reason: css.ReasonTransport, Message: "odd�"}},
 	} {
 		if diff := cmp.Diff(&tc.want, newFailure(tc.err)); diff != "" {
-			t.Error(diff)
+			t.Errorf("%v: -want +got\n%s", tc.err, diff)
 		}
 	}
 }
 
-func TestArrange(t *testing.T) {
-	v := func() *view {
+func TestFilterAndSort(t *testing.T) {
+	newExample := func() *view {
 		return &view{
 			Projects: []projectStatus{
 				{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing},
@@ -311,7 +361,7 @@ func TestArrange(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		query              parameters
+		parameters         parameters
 		projects, clusters string
 	}{
 		{parameters{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
@@ -319,17 +369,17 @@ func TestArrange(t *testing.T) {
 		{parameters{sort: sortTrouble, show: showFailing}, "ac", "98"},
 		{parameters{sort: sortName, show: showFailing}, "ac", "89"},
 	} {
-		view := v()
-		view.filterAndSort(tc.query)
+		v := newExample()
+		v.filterAndSort(tc.parameters)
 		projects, clusters := "", ""
-		for _, p := range view.Projects {
+		for _, p := range v.Projects {
 			projects += p.Name
 		}
-		for i := range view.Clusters {
-			clusters += view.Clusters[i].ID
+		for i := range v.Clusters {
+			clusters += v.Clusters[i].ID
 		}
 		if projects != tc.projects || clusters != tc.clusters {
-			t.Errorf("%+v: %s %s, want %s %s", tc.query, projects, clusters, tc.projects, tc.clusters)
+			t.Errorf("%+v: got %s %s, want %s %s", tc.parameters, projects, clusters, tc.projects, tc.clusters)
 		}
 	}
 }
