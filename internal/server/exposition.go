@@ -43,7 +43,7 @@ func (s *Server) instrument(h http.HandlerFunc) (http.Handler, error) {
 	return promhttp.InstrumentMetricHandler(s.registry, compress(h)), nil
 }
 
-// expose responds with the metrics of g; HEAD gathers nothing.
+// expose responds with the metrics of g. HEAD gathers nothing.
 func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 	if r.Method == http.MethodHead {
 		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)

@@ -89,5 +89,5 @@ func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	return fmt.Errorf("%s matches %d clusters in %s; %s", quote(target), len(clusters), where, remedy)
 }
 
-// quote returns untrusted text quoted and truncated.
+// quote quotes and truncates untrusted text.
 func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }

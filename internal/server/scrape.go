@@ -33,7 +33,6 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
 }
 
-// Values of collect[].
 const (
 	collectClusters = "clusters"
 	collectExporter = "exporter"

@@ -20,7 +20,7 @@ const maxLabelValue = 1024 // bytes
 // sd responds with 503 until every project has been refreshed: Prometheus would drop the clusters that are missing.
 func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
 	ready, known := s.fleet.Ready(), s.fleet.Known()
-	if !ready || !s.fleet.Ready() { // a reload may have added a project
+	if !ready || !s.fleet.Ready() { // a reload added a project
 		http.Error(w, notReady+" Prometheus keeps its current targets.", http.StatusServiceUnavailable)
 		return
 	}

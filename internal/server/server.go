@@ -58,7 +58,7 @@ type Server struct {
 // Configure sets the metrics options; call it before the first request.
 func (s *Server) Configure(metrics collector.Options) { s.metrics.Store(&metrics) }
 
-// New returns a Server; registry holds the exporter's own metrics.
+// New returns a Server; registry has the exporter's metrics.
 func New(
 	options Options, fleet *discovery.Fleet, scraper *collector.Scraper, registry *prometheus.Registry,
 	logger *slog.Logger,

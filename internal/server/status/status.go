@@ -149,5 +149,5 @@ func choice(values url.Values, name string, valid ...string) (string, error) {
 	return "", fmt.Errorf("invalid %s %s; it must be %s", name, quote(value), strings.Join(valid, " or "))
 }
 
-// quote returns untrusted text quoted and truncated.
+// quote quotes and truncates untrusted text.
 func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }
