@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxLivelyConnections is where Step stops adding connections.
-const maxLivelyConnections = 40
+// maxStepConnections is where Step stops adding connections.
+const maxStepConnections = 40
 
 // The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the rest come from the underlying
 // VPC endpoint service.
@@ -37,22 +37,22 @@ func (s *Simulator) Step() Event {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var lively []*Cluster
+	var candidates []*Cluster
 	for _, p := range s.projects {
 		for _, c := range p.clusters {
 			if !c.Still && !c.ServiceOff && c.Status == "200" {
-				lively = append(lively, c)
+				candidates = append(candidates, c)
 			}
 		}
 	}
-	if len(lively) == 0 {
+	if len(candidates) == 0 {
 		return Event{}
 	}
-	c := lively[s.life.IntN(len(lively))]
-	if len(c.Connections) == 0 || (len(c.Connections) < maxLivelyConnections && s.life.IntN(4) == 0) {
-		return requestConnection(c, s.life, now)
+	c := candidates[s.eventRand.IntN(len(candidates))]
+	if len(c.Connections) == 0 || (len(c.Connections) < maxStepConnections && s.eventRand.IntN(4) == 0) {
+		return requestConnection(c, s.eventRand, now)
 	}
-	return changeConnection(c, s.life, now)
+	return changeConnection(c, s.eventRand, now)
 }
 
 // Run calls Step every interval, which must be positive, until ctx is done.

@@ -80,21 +80,21 @@ func (s *Simulator) nextFault(t Target) Fault {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var hit *armedFault
+	var match *armedFault
 	for _, key := range []Target{t, {Endpoint: t.Endpoint}} {
 		for _, f := range s.faults[key] {
-			if s.applies(f, now) && hit == nil {
-				hit = f
+			if s.applies(f, now) && match == nil {
+				match = f
 			}
 		}
 		if t.ID == "" {
 			break
 		}
 	}
-	if hit == nil {
+	if match == nil {
 		return Fault{}
 	}
-	return hit.Fault
+	return match.Fault
 }
 
 func (s *Simulator) applies(f *armedFault, now time.Time) bool {
@@ -105,11 +105,11 @@ func (s *Simulator) applies(f *armedFault, now time.Time) bool {
 	if f.Active != nil && !f.Active(now) {
 		return false
 	}
-	return f.Probability == 0 || s.chance.Float64() < f.Probability
+	return f.Probability == 0 || s.faultRand.Float64() < f.Probability
 }
 
 // delay waits before the answer and reports whether to send one.
-func (f Fault) delay(ctx context.Context) bool {
+func (f Fault) wait(ctx context.Context) bool {
 	if f.Latency > 0 {
 		timer := time.NewTimer(f.Latency)
 		defer timer.Stop()
@@ -126,35 +126,35 @@ func (f Fault) delay(ctx context.Context) bool {
 	return !f.Drop
 }
 
-func (f Fault) apply(a answer) answer {
+func (f Fault) apply(r response) response {
 	if f.Status != 0 || f.Body != "" || f.Redirect != "" {
-		a = answer{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
+		r = response{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
 		switch {
-		case a.status != 0:
+		case r.status != 0:
 		case f.Redirect != "":
-			a.status = http.StatusFound
+			r.status = http.StatusFound
 		default:
-			a.status = http.StatusOK
+			r.status = http.StatusOK
 		}
 		if f.Body != "" {
-			a.header.Set("Content-Type", "application/json")
+			r.header.Set("Content-Type", "application/json")
 		}
 		if f.Redirect != "" {
-			a.header.Set("Location", f.Redirect)
+			r.header.Set("Location", f.Redirect)
 		}
 	}
 	if f.Gzip {
-		a.header.Set("Content-Encoding", "gzip")
+		r.header.Set("Content-Encoding", "gzip")
 	}
 	const line = 1 << 10
 	for n := 0; n < f.HeaderBytes; n += line {
 		name := fmt.Sprintf("X-Padding-%d", n/line)
-		a.header.Set(name, strings.Repeat("x", max(min(line, f.HeaderBytes-n)-len(name+": \r\n"), 0)))
+		r.header.Set(name, strings.Repeat("x", max(min(line, f.HeaderBytes-n)-len(name+": \r\n"), 0)))
 	}
 	for name, values := range f.Header {
-		a.header[http.CanonicalHeaderKey(name)] = values
+		r.header[http.CanonicalHeaderKey(name)] = values
 	}
-	return a
+	return r
 }
 
 func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
@@ -170,52 +170,52 @@ func (f Fault) page(total, skip, limit, pageCap int) (from, to int) {
 	return from, min(from+limit, total)
 }
 
-func repeat[T any](f Fault, items []T) []T {
+func repeatFirst[T any](f Fault, items []T) []T {
 	if !f.RepeatIDs || len(items) == 0 {
 		return items
 	}
 	return append(items, items[0])
 }
 
-const block = 1 << 20 // bytes per write
+const blockSize = 1 << 20 // bytes per write
 
-// content is an encoded body: head, then tail repeated, endlessly if times is negative.
-type content struct {
+// encodedBody is an encoded body: head, then tail repeated, endlessly if times is negative.
+type encodedBody struct {
 	head, tail []byte
 	times      int
 }
 
-// content pads and compresses body. Each part is a gzip member of its own, so that a bomb costs the simulator little.
-func (f Fault) content(body []byte) content {
-	c := content{head: body, times: f.Padding / block}
-	if rest := f.Padding % block; rest > 0 {
-		c.head = append(bytes.Clone(body), blanks(rest)...)
+// encode pads and compresses body. Each part is a gzip member of its own, so that a bomb costs the simulator little.
+func (f Fault) encode(body []byte) encodedBody {
+	e := encodedBody{head: body, times: f.Padding / blockSize}
+	if n := f.Padding % blockSize; n > 0 {
+		e.head = append(bytes.Clone(body), blanks(n)...)
 	}
 	if f.Endless {
-		c.times = -1
+		e.times = -1
 	}
-	if c.times != 0 {
-		c.tail = blanks(block)
+	if e.times != 0 {
+		e.tail = blanks(blockSize)
 	}
 	if f.Gzip {
-		c.head, c.tail = compress(c.head), compress(c.tail)
+		e.head, e.tail = compress(e.head), compress(e.tail)
 	}
-	return c
+	return e
 }
 
 // length is not ok for an endless body.
-func (c content) length() (n int, ok bool) {
-	return len(c.head) + max(c.times, 0)*len(c.tail), c.times >= 0
+func (e encodedBody) length() (n int, ok bool) {
+	return len(e.head) + max(e.times, 0)*len(e.tail), e.times >= 0
 }
 
-func (c content) writeTo(w io.Writer) error {
-	if len(c.head) > 0 { // some statuses forbid even an empty write
-		if _, err := w.Write(c.head); err != nil {
+func (e encodedBody) writeTo(w io.Writer) error {
+	if len(e.head) > 0 { // some statuses forbid even an empty write
+		if _, err := w.Write(e.head); err != nil {
 			return err
 		}
 	}
-	for n := 0; n != c.times; n++ {
-		if _, err := w.Write(c.tail); err != nil {
+	for n := 0; n != e.times; n++ {
+		if _, err := w.Write(e.tail); err != nil {
 			return err
 		}
 	}
@@ -240,40 +240,40 @@ var errCut = errors.New("simulator: answer cut by a fault")
 
 type flusher interface{ Flush() error }
 
-// pacer is a writer with the fault's delays and cut.
-type pacer struct {
-	ctx   context.Context //nolint:containedctx // it is an io.Writer
-	to    io.Writer
-	flush flusher
-	pause time.Duration // before each byte
-	cut   int           // remaining bytes; negative means no limit
+// pacedWriter is a writer with the fault's delays and cut.
+type pacedWriter struct {
+	ctx       context.Context //nolint:containedctx // it is an io.Writer
+	w         io.Writer
+	flusher   flusher
+	delay     time.Duration // before each byte
+	remaining int           // bytes; negative means no limit
 }
 
-func (p *pacer) Write(b []byte) (int, error) {
-	if p.cut >= 0 && len(b) > p.cut {
-		n, err := p.write(b[:p.cut])
+func (p *pacedWriter) Write(b []byte) (int, error) {
+	if p.remaining >= 0 && len(b) > p.remaining {
+		n, err := p.write(b[:p.remaining])
 		if err != nil {
 			return n, err
 		}
-		p.cut = 0
-		_ = p.flush.Flush()
+		p.remaining = 0
+		_ = p.flusher.Flush()
 		return n, errCut
 	}
 	n, err := p.write(b)
-	if p.cut >= 0 {
-		p.cut -= n
+	if p.remaining >= 0 {
+		p.remaining -= n
 	}
 	return n, err
 }
 
-func (p *pacer) write(b []byte) (int, error) {
-	if p.pause <= 0 {
+func (p *pacedWriter) write(b []byte) (int, error) {
+	if p.delay <= 0 {
 		if err := p.ctx.Err(); err != nil {
 			return 0, err
 		}
-		return p.to.Write(b)
+		return p.w.Write(b)
 	}
-	timer := time.NewTimer(p.pause)
+	timer := time.NewTimer(p.delay)
 	defer timer.Stop()
 	for i := range b {
 		select {
@@ -281,11 +281,11 @@ func (p *pacer) write(b []byte) (int, error) {
 		case <-p.ctx.Done():
 			return i, p.ctx.Err()
 		}
-		timer.Reset(p.pause)
-		if _, err := p.to.Write(b[i : i+1]); err != nil {
+		timer.Reset(p.delay)
+		if _, err := p.w.Write(b[i : i+1]); err != nil {
 			return i, err
 		}
-		if err := p.flush.Flush(); err != nil {
+		if err := p.flusher.Flush(); err != nil {
 			return i, err
 		}
 	}

@@ -405,7 +405,7 @@ func TestGzip(t *testing.T) {
 	srv := start(t, s)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	for _, padding := range []int{0, 7, block, 100*block + 7} {
+	for _, padding := range []int{0, 7, blockSize, 100*blockSize + 7} {
 		s.SetFault(ofCluster(), Fault{Gzip: true, Padding: padding})
 		got, err := fetch(t, &http.Client{Transport: transport}, srv.URL)
 		if err != nil || got.header.Get("Content-Encoding") != "gzip" || len(got.body) > 1000+padding/900 {
@@ -428,7 +428,7 @@ func TestGzip(t *testing.T) {
 func TestPadding(t *testing.T) {
 	s := newTest(Options{})
 	srv, client := start(t, s), newClient(t)
-	for _, padding := range []int{1, block, 2*block + 1} {
+	for _, padding := range []int{1, blockSize, 2*blockSize + 1} {
 		s.SetFault(ofCluster(), Fault{Body: "{}", Padding: padding})
 		got, err := fetch(t, client, srv.URL)
 		if want := "{}" + strings.Repeat(" ", padding); err != nil || got.body != want || got.length != int64(len(want)) {

@@ -27,7 +27,7 @@ type route struct {
 	clusterID string
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   []byte
@@ -55,7 +55,7 @@ func outdatedToken() *refusal { return unauthorized("APIGW.0307", "The token mus
 
 // ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler where a fault closes the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	route := routeOf(r)
+	route := parseRoute(r)
 	rec := s.recordStart(r, route)
 	defer s.recordEnd(r.Context(), rec)
 
@@ -63,105 +63,105 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	c, refused := s.admit(route, r, body, rec.RequestID)
+	c, refused := s.authenticate(route, r, body, rec.RequestID)
 	if refused != nil {
-		s.send(w, r, rec, *refused, Fault{})
+		s.writeResponse(w, r, rec, *refused, Fault{})
 		return
 	}
 	s.updateRecord(func() { rec.AccessKey, rec.User = c.access, c.user.String() })
 	if throttled := s.throttle(route, rec.RequestID); throttled != nil {
-		s.send(w, r, rec, *throttled, Fault{})
+		s.writeResponse(w, r, rec, *throttled, Fault{})
 		return
 	}
 
 	fault := s.nextFault(route.target)
-	s.recordVerdict(c.access, fault.Status, fault.Body)
-	if !fault.delay(r.Context()) {
+	s.recordKeyResult(c.access, fault.Status, fault.Body)
+	if !fault.wait(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
-	s.send(w, r, rec, fault.apply(s.answer(route, r, c, fault)), fault)
+	s.writeResponse(w, r, rec, fault.apply(s.respond(route, r, c, fault)), fault)
 }
 
-// routeOf returns the call. The services share no path, so that one address serves all of them.
-func routeOf(r *http.Request) route {
+// parseRoute returns the call. The services share no path, so that one address serves all of them.
+func parseRoute(r *http.Request) route {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	is := func(method, pattern string) bool {
+	matches := func(method, pattern string) bool {
 		want := strings.Split(strings.Trim(pattern, "/"), "/")
 		return r.Method == method && slices.EqualFunc(want, parts, func(want, got string) bool {
 			return got != "" && (want == "*" || want == got)
 		})
 	}
 	switch {
-	case is(http.MethodGet, "/v1.0/*/clusters/*/vpcepservice/connections"):
+	case matches(http.MethodGet, "/v1.0/*/clusters/*/vpcepservice/connections"):
 		return route{Target{Connections, parts[3]}, parts[1], parts[3]}
-	case is(http.MethodGet, "/v1.0/*/clusters"):
+	case matches(http.MethodGet, "/v1.0/*/clusters"):
 		return route{Target{Clusters, parts[1]}, parts[1], ""}
-	case is(http.MethodGet, "/v3/projects"):
+	case matches(http.MethodGet, "/v3/projects"):
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
-	case is(http.MethodPost, "/v3/auth/tokens"):
+	case matches(http.MethodPost, "/v3/auth/tokens"):
 		return route{target: Target{Endpoint: Tokens}}
-	case is(http.MethodPut, "/meta-data/latest/api/token"):
+	case matches(http.MethodPut, "/meta-data/latest/api/token"):
 		return route{target: Target{Endpoint: MetadataToken}}
-	case is(http.MethodGet, "/openstack/latest/securitykey"):
+	case matches(http.MethodGet, "/openstack/latest/securitykey"):
 		return route{target: Target{Endpoint: SecurityKey}}
-	case is(http.MethodPost, PodIdentityPath):
+	case matches(http.MethodPost, PodIdentityPath):
 		return route{target: Target{Endpoint: PodCredentials}}
 	}
 	return route{target: Target{Endpoint: Unknown}}
 }
 
-// admit returns the caller, or the answer to an invalid request or invalid credentials.
-func (s *Simulator) admit(route route, r *http.Request, body []byte, requestID string) (caller, *answer) {
+// authenticate returns the caller, or the answer to an invalid request or invalid credentials.
+func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requestID string) (caller, *response) {
 	switch route.target.Endpoint {
 	case Unknown:
 		return caller{}, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
 			"The API does not exist or has not been published in the environment."}, requestID)
 	case Tokens:
-		return s.admitLogin(body)
+		return s.checkLogin(body)
 	case MetadataToken:
-		return caller{}, s.admitMetadataToken(r)
+		return caller{}, s.checkMetadataTokenRequest(r)
 	case SecurityKey:
-		return caller{}, s.admitSecurityKey(r)
+		return caller{}, s.checkSecurityKeyRequest(r)
 	case PodCredentials:
-		return caller{}, s.admitPod(r, body)
+		return caller{}, s.checkPodRequest(r, body)
 	}
-	access := signingKey(r)
-	refused := s.refusedKey(access)
+	access := claimedAccessKey(r)
+	refused := s.keyRefusal(access)
 	var c caller
 	if refused == nil {
 		c, refused = s.authorize(r, body, route.projectID)
 	}
 	if refused != nil {
-		a := gatewayError(refused, requestID)
+		resp := gatewayError(refused, requestID)
 		if refused.code == codeTokenIncorrect {
-			*a = cssError(refused.status, refused.code, refused.message)
+			*resp = cssError(refused.status, refused.code, refused.message)
 		}
-		s.recordVerdict(access, a.status, string(a.body))
-		return caller{}, a
+		s.recordKeyResult(access, resp.status, string(resp.body))
+		return caller{}, resp
 	}
 	return c, nil
 }
 
-func (s *Simulator) answer(route route, r *http.Request, c caller, fault Fault) answer {
+func (s *Simulator) respond(route route, r *http.Request, c caller, fault Fault) response {
 	switch route.target.Endpoint {
 	case Connections:
-		return s.connections(route, r.URL.Query(), fault)
+		return s.listConnections(route, r.URL.Query(), fault)
 	case Clusters:
-		return s.clusters(route, r.URL.Query(), fault)
+		return s.listClusters(route, r.URL.Query(), fault)
 	case Tokens:
 		return s.issueToken(c)
 	case MetadataToken:
-		return s.metadataToken(r)
+		return s.issueMetadataToken(r)
 	case SecurityKey:
-		return s.securityKey()
+		return s.issueSecurityKey()
 	case PodCredentials:
-		return s.podCredentials()
+		return s.issuePodCredentials()
 	default:
-		return s.iamProjects(r.URL.Query(), c)
+		return s.listProjects(r.URL.Query(), c)
 	}
 }
 
-func (s *Simulator) connections(route route, query url.Values, fault Fault) answer {
+func (s *Simulator) listConnections(route route, query url.Values, fault Fault) response {
 	offset, ok1 := intParam(query, "offset", 0, 0, 1000)
 	if s.opts.ConnectionsByStart {
 		offset, ok1 = intParam(query, "start", 1, 1, 1000)
@@ -194,15 +194,15 @@ func (s *Simulator) connections(route route, query url.Values, fault Fault) answ
 		ServiceName  JSON         `json:"vpcServiceName,omitempty"`
 		Permissions  []Permission `json:"permissions,omitzero"`
 	}{
-		repeat(fault, page), cluster.UpdateSwitch, cluster.total(), cluster.ServiceName,
+		repeatFirst(fault, page), cluster.UpdateSwitch, cluster.total(), cluster.ServiceName,
 		slices.Clone(cluster.Permissions),
 	}
 	s.mu.Unlock()
-	return jsonAnswer(http.StatusOK, body)
+	return jsonResponse(http.StatusOK, body)
 }
 
-// clusters pages by start or its newer name, offset; both count from 1.
-func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer {
+// listClusters pages by start or its newer name, offset; both count from 1.
+func (s *Simulator) listClusters(route route, query url.Values, fault Fault) response {
 	const noUpperBound = 1 << 30
 	name := "start"
 	if query.Has("offset") {
@@ -225,10 +225,10 @@ func (s *Simulator) clusters(route route, query url.Values, fault Fault) answer 
 	for _, c := range all[from:to] {
 		page = append(page, newClusterBody(c))
 	}
-	return jsonAnswer(http.StatusOK, struct {
+	return jsonResponse(http.StatusOK, struct {
 		Clusters  []clusterBody `json:"clusters"`
 		TotalSize int           `json:"totalSize"`
-	}{repeat(fault, page), len(all)})
+	}{repeatFirst(fault, page), len(all)})
 }
 
 // clusterBody includes fields that a client must ignore.
@@ -286,8 +286,8 @@ func newClusterBody(c *Cluster) clusterBody {
 	}
 }
 
-// iamProjects returns the caller's projects, named by region.
-func (s *Simulator) iamProjects(query url.Values, c caller) answer {
+// listProjects returns the caller's projects, named by region.
+func (s *Simulator) listProjects(query url.Values, c caller) response {
 	type projectBody struct {
 		ID          string            `json:"id"`
 		Name        string            `json:"name"`
@@ -304,13 +304,13 @@ func (s *Simulator) iamProjects(query url.Values, c caller) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.projects {
-		if !slices.Contains(c.opens, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
+		if !slices.Contains(c.projectIDs, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
 			continue
 		}
 		found = append(found, projectBody{ID: p.ID, Name: p.Region, DomainID: domain, ParentID: domain, Enabled: true,
 			Links: map[string]string{"self": "/v3/projects/" + p.ID}})
 	}
-	return jsonAnswer(http.StatusOK, struct {
+	return jsonResponse(http.StatusOK, struct {
 		Projects []projectBody     `json:"projects"`
 		Links    map[string]string `json:"links"`
 	}{found, map[string]string{"self": "/v3/projects"}})
@@ -326,65 +326,67 @@ func intParam(query url.Values, name string, fallback, low, high int) (n int, ok
 	return n, err == nil && low <= n && n <= high
 }
 
-func cssError(status int, code, message string) answer {
-	return jsonAnswer(status, struct {
+func cssError(status int, code, message string) response {
+	return jsonResponse(status, struct {
 		Code    string `json:"errCode"`
 		Message string `json:"externalMessage"`
 	}{code, message})
 }
 
-func gatewayError(r *refusal, requestID string) *answer {
-	a := jsonAnswer(r.status, struct {
+func gatewayError(r *refusal, requestID string) *response {
+	resp := jsonResponse(r.status, struct {
 		Code      string `json:"error_code"`
 		Message   string `json:"error_msg"`
 		RequestID string `json:"request_id"`
 	}{r.code, r.message, requestID})
-	return &a
+	return &resp
 }
 
-func jsonAnswer(status int, v any) answer {
+func jsonResponse(status int, v any) response {
 	body, err := json.Marshal(v)
 	if err != nil { // invalid JSON in the fleet
-		return answer{http.StatusInternalServerError, http.Header{}, []byte("simulator: " + err.Error())}
+		return response{http.StatusInternalServerError, http.Header{}, []byte("simulator: " + err.Error())}
 	}
-	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
+	return response{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
 
-func (s *Simulator) send(w http.ResponseWriter, r *http.Request, rec *Request, a answer, f Fault) {
+func (s *Simulator) writeResponse(w http.ResponseWriter, r *http.Request, rec *Request, resp response, f Fault) {
 	s.updateRecord(func() {
 		if f.Garbage == "" {
-			rec.Status = a.status
+			rec.Status = resp.status
 		}
 	})
 	header := w.Header()
 	header.Set("X-Request-Id", rec.RequestID)
 	header.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
-	maps.Copy(header, a.header)
-	body := f.content(a.body)
+	maps.Copy(header, resp.header)
+	body := f.encode(resp.body)
 	if length, ok := body.length(); ok {
 		header.Set("Content-Length", strconv.Itoa(length))
 	}
 	if f.Garbage != "" || f.SlowHeader > 0 {
-		s.sendRaw(w, r, rec, a.status, body, f)
+		s.hijack(w, r, rec, resp.status, body, f)
 		return
 	}
-	w.WriteHeader(a.status)
-	abortOn(body.writeTo(f.pacer(r.Context(), w, http.NewResponseController(w))))
+	w.WriteHeader(resp.status)
+	abortOn(body.writeTo(f.pacedWriter(r.Context(), w, http.NewResponseController(w))))
 }
 
-// sendRaw takes over the connection, writes what net/http refuses to, and closes it.
-func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request, status int, body content, f Fault) {
+// hijack takes over the connection, writes what net/http refuses to, and closes it.
+func (s *Simulator) hijack(
+	w http.ResponseWriter, r *http.Request, rec *Request, status int, body encodedBody, f Fault,
+) {
 	header := w.Header()
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil { // HTTP/2
 		panic(http.ErrAbortHandler)
 	}
 	// net/http does not report a disconnect on a hijacked connection.
-	ctx, gone := context.WithCancel(r.Context())
-	watched := make(chan struct{})
+	ctx, cancel := context.WithCancel(r.Context())
+	watchDone := make(chan struct{})
 	go func() {
-		defer close(watched)
-		defer gone()
+		defer close(watchDone)
+		defer cancel()
 		_, _ = io.Copy(io.Discard, conn)
 	}()
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.Close() })
@@ -397,31 +399,31 @@ func (s *Simulator) sendRaw(w http.ResponseWriter, r *http.Request, rec *Request
 	})
 	stop()
 	_ = conn.Close()
-	<-watched
+	<-watchDone
 }
 
-func (f Fault) writeRaw(ctx context.Context, to *bufio.Writer, status int, header http.Header, body content) error {
-	lines := pacer{ctx: ctx, to: to, flush: to, pause: f.SlowHeader, cut: -1}
+func (f Fault) writeRaw(ctx context.Context, w *bufio.Writer, status int, header http.Header, body encodedBody) error {
+	slowly := pacedWriter{ctx: ctx, w: w, flusher: w, delay: f.SlowHeader, remaining: -1}
 	if f.Garbage != "" {
-		garbage := content{head: []byte(f.Garbage)}
+		garbage := encodedBody{head: []byte(f.Garbage)}
 		if f.Endless {
 			garbage.tail, garbage.times = garbage.head, -1
 		}
-		return garbage.writeTo(&lines)
+		return garbage.writeTo(&slowly)
 	}
 	var head strings.Builder
 	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
 	_ = header.Write(&head) // a strings.Builder never fails
-	if _, err := io.WriteString(&lines, head.String()+"\r\n"); err != nil {
+	if _, err := io.WriteString(&slowly, head.String()+"\r\n"); err != nil {
 		return err
 	}
-	return body.writeTo(f.pacer(ctx, to, to))
+	return body.writeTo(f.pacedWriter(ctx, w, w))
 }
 
-func (f Fault) pacer(ctx context.Context, to io.Writer, flush flusher) *pacer {
-	p := &pacer{ctx: ctx, to: to, flush: flush, pause: f.Trickle, cut: -1}
+func (f Fault) pacedWriter(ctx context.Context, w io.Writer, flush flusher) *pacedWriter {
+	p := &pacedWriter{ctx: ctx, w: w, flusher: flush, delay: f.Trickle, remaining: -1}
 	if f.CutAfter > 0 {
-		p.cut = f.CutAfter
+		p.remaining = f.CutAfter
 	}
 	return p
 }

@@ -17,32 +17,32 @@ const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 type keyState struct {
 	inARow, mostInARow, total int // refusals
 	locked                    bool
-	refuse                    *refusal // set by RefuseKey
+	refusal                   *refusal // set by RefuseKey
 }
 
 // RefuseKey refuses an access key in requests that arrive from now on, with a code of the gateway, such as APIGW.0301
 // (revoked) or APIGW.0307 (expired), or with CSS.0045.
 func (s *Simulator) RefuseKey(access, code string) {
-	r := incorrectIAM("verify aksk signature fail")
-	r.code = code
+	refused := incorrectIAM("verify aksk signature fail")
+	refused.code = code
 	switch code {
 	case "APIGW.0303":
-		r = unknownKey(access)
+		refused = unknownKey(access)
 	case "APIGW.0307":
-		r = outdatedToken()
+		refused = outdatedToken()
 	case codeTokenIncorrect:
-		r = &refusal{http.StatusBadRequest, code, "The token is incorrect."}
+		refused = &refusal{http.StatusBadRequest, code, "The token is incorrect."}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keyState(access).refuse = r
+	s.keyState(access).refusal = refused
 }
 
 // AcceptKey undoes RefuseKey. It does not unlock a locked key.
 func (s *Simulator) AcceptKey(access string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keyState(access).refuse = nil
+	s.keyState(access).refusal = nil
 }
 
 // Refusals returns how often an access key was refused, at most in a row and in total: with 401, or 400 and CSS.0045,
@@ -71,8 +71,8 @@ func (s *Simulator) keyState(access string) *keyState {
 	return k
 }
 
-// signingKey returns the unverified access key. It is empty with a token, because then the signature is ignored.
-func signingKey(r *http.Request) string {
+// claimedAccessKey returns the unverified access key. It is empty with a token, because then the signature is ignored.
+func claimedAccessKey(r *http.Request) string {
 	if r.Header.Get("X-Auth-Token") != "" {
 		return ""
 	}
@@ -80,8 +80,8 @@ func signingKey(r *http.Request) string {
 	return auth.access
 }
 
-// refusedKey returns why a key is refused before its signature is checked.
-func (s *Simulator) refusedKey(access string) *refusal {
+// keyRefusal returns why a key is refused before its signature is checked.
+func (s *Simulator) keyRefusal(access string) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch k := s.keys[access]; {
@@ -90,12 +90,12 @@ func (s *Simulator) refusedKey(access string) *refusal {
 	case k.locked:
 		return incorrectIAM("the access key is locked")
 	default:
-		return k.refuse
+		return k.refusal
 	}
 }
 
-// recordVerdict counts an answer for the access key. The status is 0 for the right answer.
-func (s *Simulator) recordVerdict(access string, status int, body string) {
+// recordKeyResult counts an answer for the access key. The status is 0 for the right answer.
+func (s *Simulator) recordKeyResult(access string, status int, body string) {
 	if access == "" || status == http.StatusTooManyRequests {
 		return
 	}

@@ -44,7 +44,7 @@ func (id userID) String() string {
 
 type account struct {
 	User
-	wrong int // passwords in a row
+	wrongPasswords int // in a row
 }
 
 type token struct {
@@ -108,8 +108,8 @@ func textAt(v any, path ...string) string {
 	return text
 }
 
-// admitLogin refuses a locked user even with the right password.
-func (s *Simulator) admitLogin(body []byte) (caller, *answer) {
+// checkLogin refuses a locked user even with the right password.
+func (s *Simulator) checkLogin(body []byte) (caller, *response) {
 	l, ok := parseLogin(body)
 	if !ok {
 		return caller{}, iamError(http.StatusBadRequest, "The request body is invalid.")
@@ -120,40 +120,40 @@ func (s *Simulator) admitLogin(body []byte) (caller, *answer) {
 	switch {
 	case a == nil:
 		return caller{}, iamError(http.StatusUnauthorized, "The username or password is wrong.")
-	case a.wrong >= maxWrongPasswords:
+	case a.wrongPasswords >= maxWrongPasswords:
 		return caller{}, iamError(http.StatusForbidden, "The user is locked after too many wrong passwords.")
-	case !equal(a.Password, l.password):
-		a.wrong++
+	case !equalSecrets(a.Password, l.password):
+		a.wrongPasswords++
 		return caller{}, iamError(http.StatusUnauthorized, "The username or password is wrong.")
 	}
-	a.wrong = 0
-	known, opens := s.findProject(l, s.orAllProjects(a.Projects))
-	if !known {
+	a.wrongPasswords = 0
+	exists, id := s.findProject(l, s.projectIDsOrAll(a.Projects))
+	if !exists {
 		return caller{}, iamError(http.StatusUnauthorized, "The request you have made requires authentication.")
 	}
-	if opens == "" {
+	if id == "" {
 		return caller{}, iamError(http.StatusForbidden, "You are not authorized to perform the requested action.")
 	}
-	return caller{user: l.user, opens: []string{opens}}, nil
+	return caller{user: l.user, projectIDs: []string{id}}, nil
 }
 
 // findProject looks up a project by its ID or its name in IAM (the region), and returns the ID if it is in open. The
 // caller holds s.mu.
-func (s *Simulator) findProject(l login, open []string) (known bool, id string) {
+func (s *Simulator) findProject(l login, allowed []string) (exists bool, id string) {
 	for _, p := range s.projects {
 		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.Region != l.projectName {
 			continue
 		}
-		if slices.Contains(open, p.ID) {
+		if slices.Contains(allowed, p.ID) {
 			return true, p.ID
 		}
-		known = true
+		exists = true
 	}
-	return known, ""
+	return exists, ""
 }
 
-// orAllProjects returns all project IDs if there are no ids. The caller holds s.mu.
-func (s *Simulator) orAllProjects(ids []string) []string {
+// projectIDsOrAll returns all project IDs if there are no ids. The caller holds s.mu.
+func (s *Simulator) projectIDsOrAll(ids []string) []string {
 	if len(ids) > 0 {
 		return slices.Clone(ids)
 	}
@@ -163,7 +163,7 @@ func (s *Simulator) orAllProjects(ids []string) []string {
 	return ids
 }
 
-func (s *Simulator) issueToken(c caller) answer {
+func (s *Simulator) issueToken(c caller) response {
 	type idName struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
@@ -186,13 +186,13 @@ func (s *Simulator) issueToken(c caller) answer {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := c.opens[0]
+	id := c.projectIDs[0]
 	// Expired tokens are refused like unknown ones, so they need not be kept.
 	maps.DeleteFunc(s.tokens, func(_ tokenHash, t *token) bool { return !now.Before(t.expires) })
 	s.tokens[sha256.Sum256([]byte(text))] = &token{c.user, id, expires}
 
 	domain := idName{hexID("domain " + c.user.domain), c.user.domain}
-	a := jsonAnswer(http.StatusCreated, struct {
+	resp := jsonResponse(http.StatusCreated, struct {
 		Token tokenBody `json:"token"`
 	}{tokenBody{
 		ExpiresAt: expires.Format(microseconds), IssuedAt: now.UTC().Format(microseconds),
@@ -201,8 +201,8 @@ func (s *Simulator) issueToken(c caller) answer {
 		User:    inDomain{domain, idName{hexID("user " + c.user.String()), c.user.name}},
 		Project: inDomain{domain, idName{id, s.project(id).Region}},
 	}})
-	a.header.Set("X-Subject-Token", text)
-	return a
+	resp.header.Set("X-Subject-Token", text)
+	return resp
 }
 
 // tokenHash identifies a token without storing it.
@@ -216,7 +216,7 @@ func (s *Simulator) callerByToken(text string) (caller, *refusal) {
 	if t == nil || !now.Before(t.expires) {
 		return caller{}, outdatedToken()
 	}
-	return caller{user: t.user, opens: []string{t.project}}, nil
+	return caller{user: t.user, projectIDs: []string{t.project}}, nil
 }
 
 // newToken ignores the seed: a token of one simulator must not be valid in another.
@@ -233,17 +233,17 @@ func expiry(now time.Time, life time.Duration) time.Time {
 	return now.Add(life).UTC().Truncate(time.Microsecond)
 }
 
-// equal compares secrets in constant time.
-func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+// equalSecrets compares secrets in constant time.
+func equalSecrets(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-func iamError(status int, message string) *answer {
+func iamError(status int, message string) *response {
 	type errorBody struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 		Title   string `json:"title"`
 	}
-	a := jsonAnswer(status, struct {
+	resp := jsonResponse(status, struct {
 		Error errorBody `json:"error"`
 	}{errorBody{status, message, http.StatusText(status)}})
-	return &a
+	return &resp
 }

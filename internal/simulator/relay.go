@@ -17,16 +17,16 @@ type Relay struct {
 
 	target   string
 	listener net.Listener
-	end      context.CancelFunc
+	cancel   context.CancelFunc
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
-	open     map[*relayed]struct{}
+	conns    map[*relayedConn]struct{}
 	accepted int
 	closed   bool
 }
 
-type relayed struct {
+type relayedConn struct {
 	client, server net.Conn // server is nil until connected
 	silent         atomic.Bool
 }
@@ -37,10 +37,10 @@ func StartRelay(ctx context.Context, target string) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, end := context.WithCancel(context.WithoutCancel(ctx))
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Relay{
-		Addr: listener.Addr().String(), target: target, listener: listener, end: end,
-		open: make(map[*relayed]struct{}),
+		Addr: listener.Addr().String(), target: target, listener: listener, cancel: cancel,
+		conns: make(map[*relayedConn]struct{}),
 	}
 	r.running.Go(func() { r.serve(base) })
 	return r, nil
@@ -57,18 +57,18 @@ func (r *Relay) Accepted() int {
 func (r *Relay) Silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := range r.open {
+	for c := range r.conns {
 		c.silent.Store(true)
 	}
 }
 
 // Close closes all connections and waits for the relay's goroutines. Closing again does nothing.
 func (r *Relay) Close() error {
-	r.end()
+	r.cancel()
 	err := r.listener.Close()
 	r.mu.Lock()
 	r.closed = true
-	for c := range r.open {
+	for c := range r.conns {
 		c.close()
 	}
 	r.mu.Unlock()
@@ -88,17 +88,17 @@ func (r *Relay) serve(ctx context.Context) {
 		if err != nil {
 			continue // such as a connection that was reset before it was accepted
 		}
-		c := &relayed{client: client}
+		c := &relayedConn{client: client}
 		r.mu.Lock()
 		r.accepted++
-		r.open[c] = struct{}{}
+		r.conns[c] = struct{}{}
 		r.mu.Unlock()
 		r.running.Go(func() { r.forward(ctx, c) })
 	}
 }
 
 // forward ends when both sides have closed, but keeps a silent connection open until the relay is closed.
-func (r *Relay) forward(ctx context.Context, c *relayed) {
+func (r *Relay) forward(ctx context.Context, c *relayedConn) {
 	var dialer net.Dialer
 	server, err := dialer.DialContext(ctx, "tcp", r.target)
 	r.mu.Lock()
@@ -122,11 +122,11 @@ func (r *Relay) forward(ctx context.Context, c *relayed) {
 		return
 	}
 	c.close()
-	delete(r.open, c)
+	delete(r.conns, c)
 }
 
 // copy half-closes dst when src ends.
-func (c *relayed) copy(dst, src net.Conn) {
+func (c *relayedConn) copy(dst, src net.Conn) {
 	buffer := make([]byte, 32<<10)
 	var broken error
 	for broken == nil {
@@ -152,7 +152,7 @@ func (c *relayed) copy(dst, src net.Conn) {
 }
 
 // close ignores errors, because a side may be closed already.
-func (c *relayed) close() {
+func (c *relayedConn) close() {
 	_ = c.client.Close()
 	if c.server != nil {
 		_ = c.server.Close()

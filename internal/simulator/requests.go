@@ -177,7 +177,7 @@ func (s *Simulator) recordStart(r *http.Request, route route) *Request {
 }
 
 func (s *Simulator) recordEnd(ctx context.Context, rec *Request) {
-	gone := ctx.Err() != nil && !errors.Is(context.Cause(ctx), errClosing)
+	disconnected := ctx.Err() != nil && !errors.Is(context.Cause(ctx), errClosing)
 	now := s.opts.Now()
 
 	s.mu.Lock()
@@ -185,7 +185,7 @@ func (s *Simulator) recordEnd(ctx context.Context, rec *Request) {
 	rec.InFlight = false
 	rec.Duration = now.Sub(rec.Start)
 	s.record.inFlight--
-	if gone || rec.Cancelled {
+	if disconnected || rec.Cancelled {
 		rec.Cancelled = true
 		s.record.cancelled++
 	}

@@ -18,12 +18,12 @@ type Server struct {
 	// URL is the endpoint of all services, such as http://127.0.0.1:41234.
 	URL string
 
-	http     *http.Server
-	end      context.CancelCauseFunc
-	served   chan struct{}
-	open     sync.WaitGroup // connections and handlers
-	accepted atomic.Int64
-	err      error // from Serve, valid once served is closed
+	http      *http.Server
+	cancel    context.CancelCauseFunc
+	serveDone chan struct{}
+	active    sync.WaitGroup // connections and handlers
+	accepted  atomic.Int64
+	err       error // from Serve, valid once serveDone is closed
 }
 
 // Start listens on a free port of 127.0.0.1 and serves until Close. The context only bounds listening.
@@ -32,22 +32,22 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	srv := &Server{
-		URL:    "http://" + listener.Addr().String(),
-		end:    end,
-		served: make(chan struct{}),
+		URL:       "http://" + listener.Addr().String(),
+		cancel:    cancel,
+		serveDone: make(chan struct{}),
 	}
 	srv.http = &http.Server{
-		Handler:           srv.counted(s),
+		Handler:           srv.trackHandlers(s),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnState:         srv.track,
+		ConnState:         srv.trackConnection,
 	}
 	go func() {
-		defer close(srv.served)
+		defer close(srv.serveDone)
 		srv.err = srv.http.Serve(listener)
 	}()
 	return srv, nil
@@ -64,22 +64,22 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// counted tracks handlers, because those that hijack their connection outlive it.
-func (srv *Server) counted(h http.Handler) http.Handler {
+// trackHandlers tracks handlers, because those that hijack their connection outlive it.
+func (srv *Server) trackHandlers(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		srv.open.Add(1)
-		defer srv.open.Done()
+		srv.active.Add(1)
+		defer srv.active.Done()
 		h.ServeHTTP(w, r)
 	})
 }
 
-func (srv *Server) track(_ net.Conn, state http.ConnState) {
+func (srv *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		srv.accepted.Add(1)
-		srv.open.Add(1)
+		srv.active.Add(1)
 	case http.StateClosed, http.StateHijacked:
-		srv.open.Done()
+		srv.active.Done()
 	}
 }
 
@@ -88,16 +88,16 @@ func (srv *Server) Accepted() int { return int(srv.accepted.Load()) }
 
 // Close cuts off requests in flight, and returns when all goroutines have ended or ctx is done.
 func (srv *Server) Close(ctx context.Context) error {
-	srv.end(errClosing)
+	srv.cancel(errClosing)
 	closeErr := srv.http.Close()
-	ended := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
-		<-srv.served
-		srv.open.Wait()
+		defer close(done)
+		<-srv.serveDone
+		srv.active.Wait()
 	}()
 	select {
-	case <-ended:
+	case <-done:
 	case <-ctx.Done():
 		return fmt.Errorf("simulator: closing server: %w", ctx.Err())
 	}

@@ -152,9 +152,9 @@ func sign(canonicalRequest, date, secret string) string {
 
 // caller is the authenticated sender of a request.
 type caller struct {
-	access string   // access key, empty with a token
-	user   userID   // empty with a key
-	opens  []string // project IDs
+	access     string // access key, empty with a token
+	user       userID // empty with a key
+	projectIDs []string
 }
 
 // authorize checks the token, or else the signature, and the project. Refusals have the gateway's codes and messages.
@@ -172,7 +172,7 @@ func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (c
 	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
 		return caller{}, incorrectIAM("project id does not match")
 	}
-	if projectID != "" && !slices.Contains(c.opens, projectID) {
+	if projectID != "" && !slices.Contains(c.projectIDs, projectID) {
 		return caller{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
 	}
 	return c, nil
@@ -184,7 +184,7 @@ func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID st
 		return caller{}, unauthorized("APIGW.0305",
 			"Incorrect authentication information: authorization header missing or malformed")
 	}
-	key, opens, found := s.key(auth.access, projectID)
+	key, ids, found := s.findKey(auth.access, projectID)
 	if !found {
 		return caller{}, unknownKey(auth.access)
 	}
@@ -206,20 +206,20 @@ func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID st
 		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk"+
 			" signature fail, canonicalRequest:"+strings.ReplaceAll(request, "\n", "|"))
 	}
-	noToken := !auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken
+	invalidToken := !auth.signs("x-security-token") || r.Header.Get("X-Security-Token") != key.SecurityToken
 	expired := !key.Expires.IsZero() && !now.Before(key.Expires)
-	if key.SecurityToken != "" && noToken || expired {
+	if key.SecurityToken != "" && invalidToken || expired {
 		return caller{}, outdatedToken()
 	}
-	return caller{access: auth.access, opens: opens}, nil
+	return caller{access: auth.access, projectIDs: ids}, nil
 }
 
 // key returns an access key and the IDs of its projects. If these disagree on the key, projectID decides.
-func (s *Simulator) key(access, projectID string) (key Key, opens []string, found bool) {
+func (s *Simulator) findKey(access, projectID string) (key Key, ids []string, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.temporary[access]; t != nil {
-		return t.Key, s.orAllProjects(t.projects), true
+		return t.Key, s.projectIDsOrAll(t.projects), true
 	}
 	for _, p := range s.projects {
 		i := slices.IndexFunc(p.Keys, func(k Key) bool { return k.Access == access })
@@ -229,7 +229,7 @@ func (s *Simulator) key(access, projectID string) (key Key, opens []string, foun
 		if !found || p.ID == projectID {
 			key = p.Keys[i]
 		}
-		opens, found = append(opens, p.ID), true
+		ids, found = append(ids, p.ID), true
 	}
-	return key, opens, found
+	return key, ids, found
 }

@@ -132,22 +132,22 @@ type Permission struct {
 type Simulator struct {
 	opts Options
 
-	mu       sync.Mutex
-	projects []*project
-	life     *rand.Rand
-	chance   *rand.Rand // separate from life, so that faults do not change events
-	faults   map[Target][]*armedFault
-	record   recorder
+	mu        sync.Mutex
+	projects  []*project
+	eventRand *rand.Rand
+	faultRand *rand.Rand // separate from eventRand, so that faults do not change events
+	faults    map[Target][]*armedFault
+	record    recorder
 
 	throttles map[Target]*window
 	keys      map[string]*keyState // by access key
 
-	users     map[userID]*account
-	tokens    map[tokenHash]*token     // IAM tokens
-	metadata  map[tokenHash]time.Time  // expiry of metadata tokens
-	temporary map[string]*temporaryKey // by access key
-	agency    *agency                  // nil if none
-	pod       *pod                     // nil if none
+	users          map[userID]*account
+	tokens         map[tokenHash]*token     // IAM tokens
+	metadataTokens map[tokenHash]time.Time  // expiry of metadata tokens
+	temporary      map[string]*temporaryKey // by access key
+	agency         *agency                  // nil if none
+	pod            *pod                     // nil if none
 }
 
 type project struct {
@@ -167,19 +167,19 @@ func New(o Options) *Simulator {
 		o.TokenLife = 24 * time.Hour
 	}
 	return &Simulator{
-		opts:   o,
-		life:   rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // must be repeatable
-		chance: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
-		faults: make(map[Target][]*armedFault),
-		record: recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
+		opts:      o,
+		eventRand: rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // must be repeatable
+		faultRand: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
+		faults:    make(map[Target][]*armedFault),
+		record:    recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
 
 		throttles: make(map[Target]*window),
 		keys:      make(map[string]*keyState),
 
-		users:     make(map[userID]*account),
-		tokens:    make(map[tokenHash]*token),
-		metadata:  make(map[tokenHash]time.Time),
-		temporary: make(map[string]*temporaryKey),
+		users:          make(map[userID]*account),
+		tokens:         make(map[tokenHash]*token),
+		metadataTokens: make(map[tokenHash]time.Time),
+		temporary:      make(map[string]*temporaryKey),
 	}
 }
 

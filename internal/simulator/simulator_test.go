@@ -108,7 +108,7 @@ func TestStep(t *testing.T) {
 			e := s.Step()
 			after, _ := s.Cluster(testProject, testCluster)
 			checkEvent(t, e, before, after)
-			if len(after.Connections) > maxLivelyConnections {
+			if len(after.Connections) > maxStepConnections {
 				t.Fatalf("%d connections", len(after.Connections))
 			}
 			events, before = append(events, e), after

@@ -96,7 +96,7 @@ func newIssuer(projects []string, life, early time.Duration) issuer {
 }
 
 // issue keeps expired keys, to distinguish them from unknown ones. The caller holds s.mu.
-func (s *Simulator) issue(i *issuer, now time.Time) Key {
+func (s *Simulator) issueKey(i *issuer, now time.Time) Key {
 	if i.current == nil || i.current.Expires.Sub(now) < i.early {
 		i.current = &temporaryKey{
 			Key: Key{
@@ -110,15 +110,15 @@ func (s *Simulator) issue(i *issuer, now time.Time) Key {
 	return i.current.Key
 }
 
-func metadataTTL(h http.Header) (time.Duration, bool) {
+func parseMetadataTTL(h http.Header) (time.Duration, bool) {
 	n, err := strconv.ParseUint(h.Get("X-Metadata-Token-Ttl-Seconds"), 10, 31)
 	ttl := time.Duration(n) * time.Second
 	return ttl, err == nil && ttl > 0 && ttl <= maxMetadataTTL
 }
 
-func (s *Simulator) admitMetadataToken(r *http.Request) *answer {
-	if _, ok := metadataTTL(r.Header); !ok && s.tokenStatus() == 0 {
-		return textAnswer(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds must be between 1 and 21600.")
+func (s *Simulator) checkMetadataTokenRequest(r *http.Request) *response {
+	if _, ok := parseMetadataTTL(r.Header); !ok && s.tokenStatus() == 0 {
+		return textResponse(http.StatusBadRequest, "Bad Request: X-Metadata-Token-Ttl-Seconds must be between 1 and 21600.")
 	}
 	return nil
 }
@@ -132,34 +132,34 @@ func (s *Simulator) tokenStatus() int {
 	return s.agency.tokenStatus
 }
 
-func (s *Simulator) metadataToken(r *http.Request) answer {
+func (s *Simulator) issueMetadataToken(r *http.Request) response {
 	if status := s.tokenStatus(); status != 0 {
-		return *textAnswer(status, http.StatusText(status))
+		return *textResponse(status, http.StatusText(status))
 	}
-	ttl, _ := metadataTTL(r.Header)
+	ttl, _ := parseMetadataTTL(r.Header)
 	text, now := randomText(40), s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.metadata, func(_ tokenHash, expires time.Time) bool { return !now.Before(expires) })
-	s.metadata[sha256.Sum256([]byte(text))] = now.Add(ttl)
-	return *textAnswer(http.StatusOK, text)
+	maps.DeleteFunc(s.metadataTokens, func(_ tokenHash, expires time.Time) bool { return !now.Before(expires) })
+	s.metadataTokens[sha256.Sum256([]byte(text))] = now.Add(ttl)
+	return *textResponse(http.StatusOK, text)
 }
 
-func (s *Simulator) admitSecurityKey(r *http.Request) *answer {
+func (s *Simulator) checkSecurityKeyRequest(r *http.Request) *response {
 	if s.tokenStatus() != 0 {
 		return nil
 	}
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expires, ok := s.metadata[sha256.Sum256([]byte(r.Header.Get("X-Metadata-Token")))]
+	expires, ok := s.metadataTokens[sha256.Sum256([]byte(r.Header.Get("X-Metadata-Token")))]
 	if !ok || !now.Before(expires) {
-		return textAnswer(http.StatusUnauthorized, "Unauthorized: the metadata token is missing, wrong or expired.")
+		return textResponse(http.StatusUnauthorized, "Unauthorized: the metadata token is missing, wrong or expired.")
 	}
 	return nil
 }
 
-func (s *Simulator) securityKey() answer {
+func (s *Simulator) issueSecurityKey() response {
 	type credential struct {
 		Access        string `json:"access"`
 		Secret        string `json:"secret"`
@@ -170,18 +170,18 @@ func (s *Simulator) securityKey() answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.agency == nil {
-		return *textAnswer(http.StatusUnauthorized, "Please configure Cloud Service Agency first")
+		return *textResponse(http.StatusUnauthorized, "Please configure Cloud Service Agency first")
 	}
-	key := s.issue(&s.agency.issuer, now)
-	return jsonAnswer(http.StatusOK, struct {
+	key := s.issueKey(&s.agency.issuer, now)
+	return jsonResponse(http.StatusOK, struct {
 		Credential credential `json:"credential"`
 	}{credential{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
+func (s *Simulator) checkPodRequest(r *http.Request, body []byte) *response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pod == nil || s.pod.token == "" || !equal(s.pod.token, r.Header.Get("Authorization")) {
+	if s.pod == nil || s.pod.token == "" || !equalSecrets(s.pod.token, r.Header.Get("Authorization")) {
 		return podError(http.StatusUnauthorized, "The token of the service account is missing or wrong.")
 	}
 	if strings.TrimSpace(string(body)) != "{}" {
@@ -190,7 +190,7 @@ func (s *Simulator) admitPod(r *http.Request, body []byte) *answer {
 	return nil
 }
 
-func (s *Simulator) podCredentials() answer {
+func (s *Simulator) issuePodCredentials() response {
 	type agencyBody struct {
 		URN string `json:"urn"`
 		ID  string `json:"id"`
@@ -208,8 +208,8 @@ func (s *Simulator) podCredentials() answer {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := s.issue(&s.pod.issuer, now)
-	return jsonAnswer(http.StatusOK, struct {
+	key := s.issueKey(&s.pod.issuer, now)
+	return jsonResponse(http.StatusOK, struct {
 		Agency        agencyBody  `json:"assumedAgency"`
 		Audience      string      `json:"audience"`
 		Credentials   credentials `json:"credentials"`
@@ -219,13 +219,13 @@ func (s *Simulator) podCredentials() answer {
 }
 
 // podError has an arbitrary body: none is documented.
-func podError(status int, message string) *answer {
-	a := jsonAnswer(status, struct {
+func podError(status int, message string) *response {
+	resp := jsonResponse(status, struct {
 		Message string `json:"message"`
 	}{message})
-	return &a
+	return &resp
 }
 
-func textAnswer(status int, text string) *answer {
-	return &answer{status, http.Header{"Content-Type": {"text/plain"}}, []byte(text)}
+func textResponse(status int, text string) *response {
+	return &response{status, http.Header{"Content-Type": {"text/plain"}}, []byte(text)}
 }

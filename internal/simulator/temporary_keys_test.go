@@ -140,7 +140,7 @@ func TestMetadataTokens(t *testing.T) {
 	c.passed = 6 * time.Hour
 	check("the longest, at its end", long, 401)
 	check("a new one", metadataToken(t, s), 200)
-	if n := len(s.metadata); n != 1 {
+	if n := len(s.metadataTokens); n != 1 {
 		t.Errorf("%d metadata tokens are kept, want 1", n)
 	}
 }

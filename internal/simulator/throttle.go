@@ -36,7 +36,7 @@ func (s *Simulator) RemoveThrottle(t Target) {
 	delete(s.throttles, t)
 }
 
-func (s *Simulator) throttle(route route, requestID string) *answer {
+func (s *Simulator) throttle(route route, requestID string) *response {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,12 +45,12 @@ func (s *Simulator) throttle(route route, requestID string) *answer {
 		if w == nil || w.allow(now) {
 			continue
 		}
-		over := refusal{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
-		a := gatewayError(&over, requestID)
+		exceeded := refusal{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
+		resp := gatewayError(&exceeded, requestID)
 		if w.RetryAfter != "" {
-			a.header.Set("Retry-After", w.RetryAfter)
+			resp.header.Set("Retry-After", w.RetryAfter)
 		}
-		return a
+		return resp
 	}
 	return nil
 }
