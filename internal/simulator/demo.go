@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Demo returns the fleet of --demo: two projects in two regions, with a cluster for everything that the exporter can
-// show. IDs are constant; times depend on the clock.
+// Demo returns the fleet of --demo, with an example of everything that the exporter can show. IDs are constant.
 func Demo(o Options) *Simulator {
 	s := New(o)
 	d := demo{s, s.opts.Now().UTC().Truncate(time.Second)}
@@ -74,7 +73,7 @@ func (d demo) permission(cluster, kind, text string) Permission {
 
 func (d demo) daysAgo(n int) time.Time { return d.now.AddDate(0, 0, -n) }
 
-// everyStatus has every status and an unknown one, optional values present and absent, and an owner without permission.
+// everyStatus has all statuses, an unknown one, an owner without permission, and optional values of all kinds.
 func (d demo) everyStatus() Cluster {
 	c := d.cluster("search-prod", "elasticsearch", "7.10.2", 620)
 	c.Still = true
@@ -92,7 +91,7 @@ func (d demo) everyStatus() Cluster {
 	professional.IPv6 = Text("2001:db8:5c77::7a")
 	professional.DNSName = Text("vpcep-54b7f739.cn-north-4.example.internal")
 	professional.UpdatedAt = timeText(d.daysAgo(2))
-	c.Connections[1].MaxSession = "5000" // a number where a string is documented
+	c.Connections[1].MaxSession = "5000" // documented as a string
 	c.Connections[1].DNSName = Text("vpcep-e88ad0bc.cn-north-4.example.internal")
 	c.Connections[2].UpdatedAt = "null"
 	c.Connections[3].MaxSession = Text("unlimited")
@@ -126,7 +125,6 @@ func (d demo) serviceOff() Cluster {
 	return c
 }
 
-// logstash is listed, but has no VPC endpoint service.
 func (d demo) logstash() Cluster {
 	c := d.cluster("ingest-pipeline", "logstash", "7.10.0", 410)
 	c.Tags = []Tag{{"team", "platform"}}
@@ -141,7 +139,7 @@ func (d demo) beingCreated() Cluster {
 	return c
 }
 
-// large exceeds a small max_connections, needs several pages, and has an empty allowlist.
+// large has several pages and an empty allowlist.
 func (d demo) large() Cluster {
 	c := d.cluster("metrics-hub", "elasticsearch", "7.10.2", 800)
 	c.Tags = []Tag{{"team", "observability"}, {"stage", "prod"}}
@@ -158,7 +156,7 @@ func (d demo) large() Cluster {
 	return c
 }
 
-// truncated reports more endpoints than it lists, and omits what older regions omit.
+// truncated has unlisted connections, and omits what older regions omit.
 func (d demo) truncated() Cluster {
 	c := d.cluster("audit-trail", "elasticsearch", "7.6.2", 1100)
 	c.Tags = []Tag{{"team", "security"}, {"stage", "prod"}}
@@ -201,7 +199,6 @@ func (d demo) flapping() Cluster {
 	return c
 }
 
-// denied is listed, but cannot be read.
 func (d demo) denied() Cluster {
 	c := d.cluster("sandbox", "elasticsearch", "7.10.2", 30)
 	c.Tags = []Tag{{"team", "search"}, {"stage", "sandbox"}}
@@ -222,7 +219,7 @@ func hexID(name string) string {
 
 func namedID(name string) string { return uuid(hexID(name)) }
 
-// uuid formats 32 hex digits as a version 4 UUID.
+// uuid expects 32 hex digits.
 func uuid(h string) string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }

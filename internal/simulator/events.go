@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// maxStepConnections is where Step stops adding connections.
+// maxStepConnections limits the connections that Step adds to a cluster.
 const maxStepConnections = 40
 
-// The statuses of a connection. The vendor's page of 2025-08-15 lists the first two; the rest come from the underlying
-// VPC endpoint service.
+// The vendor's page of 2025-08-15 lists the first two statuses. The others are those of VPC endpoints.
 const (
 	statusAccepted = "accepted"
 	statusRejected = "rejected"
@@ -24,15 +23,14 @@ const (
 	statusDeleting = "deleting"
 )
 
-// Event is the result of a Step.
+// Event is a change made by Step.
 type Event struct {
 	// Kind is asked, accepted, rejected, deleting, deleted, failed or touched.
 	Kind                    string
 	ClusterID, ConnectionID string
 }
 
-// Step makes one random change to an available cluster that is neither still nor off. The event is zero if there is
-// none.
+// Step makes one random change to an available cluster, except if Still or ServiceOff is set.
 func (s *Simulator) Step() Event {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -55,7 +53,7 @@ func (s *Simulator) Step() Event {
 	return changeConnection(c, s.eventRand, now)
 }
 
-// Run calls Step every interval, which must be positive, until ctx is done.
+// Run calls Step at intervals until ctx is done.
 func (s *Simulator) Run(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -99,7 +97,7 @@ func changeConnection(c *Cluster, rng *rand.Rand, now time.Time) Event {
 	return Event{next, c.ID, conn.ID}
 }
 
-// nextStatuses repeats the likelier ones.
+// nextStatuses repeats likely statuses.
 func nextStatuses(status string) []string {
 	switch status {
 	case statusPending:
@@ -116,7 +114,6 @@ func nextStatuses(status string) []string {
 	return nil
 }
 
-// randomDomain returns an owner of the cluster's connections, or a new one.
 func randomDomain(c *Cluster, rng *rand.Rand) string {
 	if len(c.Connections) == 0 || rng.IntN(5) == 0 {
 		return fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64())

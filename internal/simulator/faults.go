@@ -14,48 +14,37 @@ import (
 	"time"
 )
 
-// Fault makes requests of a target fail. Its fields combine. It applies after the checks of credentials, so that it
-// never hides a client's mistake. Credentials issued behind a replaced answer are valid.
+// Fault makes requests with valid credentials fail. Its fields combine.
 type Fault struct {
-	// Which requests fail: the next For (0: all) after the first After, a share of Probability (0: all), while Active
-	// (if set) returns true.
-	After, For  int
-	Probability float64
-	Active      func(now time.Time) bool
+	After, For  int                      // skip After requests, then apply to For (0: all)
+	Probability float64                  // 0 means always
+	Active      func(now time.Time) bool // default: always
 
-	// Before the answer: wait, hang until the client disconnects, or close the connection.
-	Latency time.Duration
-	Hang    bool
-	Drop    bool
+	Latency time.Duration // before the response
+	Hang    bool          // until the client disconnects
+	Drop    bool          // close the connection without a response
 
-	// The replacement answer, if Status, Body or Redirect is set. Status defaults to 200, or 302 with Redirect. Header
-	// and HeaderBytes of padding are added to any answer.
-	Status      int
+	// Status, Body and Redirect replace the response.
+	Status      int // default: 200, or 302 with Redirect
 	Body        string
 	Redirect    string
-	Header      http.Header
-	HeaderBytes int
+	Header      http.Header // added to any response
+	HeaderBytes int         // length of padding headers
 
-	// Garbage replaces HTTP, repeatedly with Endless. Then the connection is closed.
-	Garbage string
+	Garbage string // sent instead of HTTP, repeatedly if Endless
 
-	// Wrong pages: too short, always the first, or with the first item repeated.
-	PageCap      int
-	IgnoreOffset bool
-	RepeatIDs    bool
+	PageCap      int  // maximum length of a page
+	IgnoreOffset bool // always send the first page
+	RepeatIDs    bool // append the first item of each page again
 
-	// Trailing blanks (still valid JSON), endless ones, or gzip, requested or not. Gzip with a large Padding is a bomb,
-	// compressed 1000:1.
-	Padding int
-	Endless bool
-	Gzip    bool
+	Padding int  // number of blanks after the body
+	Endless bool // endless padding
+	Gzip    bool // even if not requested
 
-	// Delays before each byte of the header (or Garbage) and of the body.
-	SlowHeader time.Duration
-	Trickle    time.Duration
+	SlowHeader time.Duration // before each byte of the header or of Garbage
+	Trickle    time.Duration // before each byte of the body
 
-	// CutAfter closes the connection after that many bytes of the encoded body.
-	CutAfter int
+	CutAfter int // length in bytes at which the encoded body is cut
 }
 
 type armedFault struct {
@@ -63,8 +52,8 @@ type armedFault struct {
 	seen int // requests
 }
 
-// SetFault replaces the faults of a target. The first that matches a request applies. Those of a single cluster or
-// project precede those of an empty ID.
+// SetFault replaces the faults of a target. The first that matches a request applies. Faults of a single ID take
+// precedence.
 func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +64,7 @@ func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	}
 }
 
-// nextFault counts a request and returns its fault, or the zero Fault.
+// nextFault counts the request for each fault and returns the first that applies.
 func (s *Simulator) nextFault(t Target) Fault {
 	now := s.opts.Now()
 	s.mu.Lock()
@@ -108,7 +97,7 @@ func (s *Simulator) applies(f *armedFault, now time.Time) bool {
 	return f.Probability == 0 || s.faultRand.Float64() < f.Probability
 }
 
-// delay waits before the answer and reports whether to send one.
+// wait reports whether to send a response.
 func (f Fault) wait(ctx context.Context) bool {
 	if f.Latency > 0 {
 		timer := time.NewTimer(f.Latency)
@@ -177,15 +166,15 @@ func repeatFirst[T any](f Fault, items []T) []T {
 	return append(items, items[0])
 }
 
-const blockSize = 1 << 20 // bytes per write
+const blockSize = 1 << 20
 
-// encodedBody is an encoded body: head, then tail repeated, endlessly if times is negative.
+// encodedBody is head followed by tail, repeated endlessly if times is negative.
 type encodedBody struct {
 	head, tail []byte
 	times      int
 }
 
-// encode pads and compresses body. Each part is a gzip member of its own, so that a bomb costs the simulator little.
+// encode compresses each part as a separate gzip member, so that a bomb costs little.
 func (f Fault) encode(body []byte) encodedBody {
 	e := encodedBody{head: body, times: f.Padding / blockSize}
 	if n := f.Padding % blockSize; n > 0 {
@@ -203,7 +192,7 @@ func (f Fault) encode(body []byte) encodedBody {
 	return e
 }
 
-// length is not ok for an endless body.
+// length returns false if the body is endless.
 func (e encodedBody) length() (n int, ok bool) {
 	return len(e.head) + max(e.times, 0)*len(e.tail), e.times >= 0
 }
@@ -230,23 +219,23 @@ func compress(p []byte) []byte {
 	}
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, _ = z.Write(p) // a bytes.Buffer never fails
+	_, _ = z.Write(p) // never fails
 	_ = z.Close()
 	return b.Bytes()
 }
 
-// errCut aborts an answer at CutAfter.
-var errCut = errors.New("simulator: answer cut by a fault")
+// errCut ends a response at CutAfter.
+var errCut = errors.New("simulator: response cut by a fault")
 
 type flusher interface{ Flush() error }
 
-// pacedWriter is a writer with the fault's delays and cut.
+// pacedWriter delays each byte, and fails with errCut after remaining bytes.
 type pacedWriter struct {
 	ctx       context.Context //nolint:containedctx // it is an io.Writer
 	w         io.Writer
 	flusher   flusher
-	delay     time.Duration // before each byte
-	remaining int           // bytes; negative means no limit
+	delay     time.Duration
+	remaining int // negative means no limit
 }
 
 func (p *pacedWriter) Write(b []byte) (int, error) {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// maxRequestBody limits the request body in bytes. Bodies are read because they are signed.
+// maxRequestBody is in bytes. Bodies are read because they are signed.
 const maxRequestBody = 1 << 20
 
 type route struct {
@@ -33,7 +33,7 @@ type response struct {
 	body   []byte
 }
 
-// refusal is an error of the gateway.
+// refusal is an error of the API gateway.
 type refusal struct {
 	status        int
 	code, message string
@@ -53,7 +53,7 @@ func unknownKey(access string) *refusal {
 
 func outdatedToken() *refusal { return unauthorized("APIGW.0307", "The token must be updated.") }
 
-// ServeHTTP answers as the cloud does. It panics with http.ErrAbortHandler where a fault closes the connection.
+// ServeHTTP implements http.Handler. It panics with http.ErrAbortHandler if a fault closes the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := parseRoute(r)
 	rec := s.recordStart(r, route)
@@ -82,7 +82,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.writeResponse(w, r, rec, fault.apply(s.respond(route, r, c, fault)), fault)
 }
 
-// parseRoute returns the call. The services share no path, so that one address serves all of them.
+// parseRoute recognizes requests of all services, because no two share a path.
 func parseRoute(r *http.Request) route {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	matches := func(method, pattern string) bool {
@@ -110,7 +110,6 @@ func parseRoute(r *http.Request) route {
 	return route{target: Target{Endpoint: Unknown}}
 }
 
-// authenticate returns the caller, or the answer to an invalid request or invalid credentials.
 func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requestID string) (caller, *response) {
 	switch route.target.Endpoint {
 	case Unknown:
@@ -201,7 +200,7 @@ func (s *Simulator) listConnections(route route, query url.Values, fault Fault) 
 	return jsonResponse(http.StatusOK, body)
 }
 
-// listClusters pages by start or its newer name, offset; both count from 1.
+// listClusters pages by start or offset, its newer name. Both count from 1.
 func (s *Simulator) listClusters(route route, query url.Values, fault Fault) response {
 	const noUpperBound = 1 << 30
 	name := "start"
@@ -231,7 +230,7 @@ func (s *Simulator) listClusters(route route, query url.Values, fault Fault) res
 	}{repeatFirst(fault, page), len(all)})
 }
 
-// clusterBody includes fields that a client must ignore.
+// clusterBody includes fields that the exporter must ignore.
 type clusterBody struct {
 	ID                  string         `json:"id"`
 	Name                string         `json:"name"`
@@ -286,7 +285,7 @@ func newClusterBody(c *Cluster) clusterBody {
 	}
 }
 
-// listProjects returns the caller's projects, named by region.
+// listProjects returns the projects of the caller, named after their regions.
 func (s *Simulator) listProjects(query url.Values, c caller) response {
 	type projectBody struct {
 		ID          string            `json:"id"`
@@ -316,7 +315,6 @@ func (s *Simulator) listProjects(query url.Values, c caller) response {
 	}{found, map[string]string{"self": "/v3/projects"}})
 }
 
-// intParam returns a decimal query parameter, or fallback if it is absent; ok is false if it is invalid.
 func intParam(query url.Values, name string, fallback, low, high int) (n int, ok bool) {
 	if !query.Has(name) {
 		return fallback, true
@@ -344,7 +342,7 @@ func gatewayError(r *refusal, requestID string) *response {
 
 func jsonResponse(status int, v any) response {
 	body, err := json.Marshal(v)
-	if err != nil { // invalid JSON in the fleet
+	if err != nil { // invalid JSON value
 		return response{http.StatusInternalServerError, http.Header{}, []byte("simulator: " + err.Error())}
 	}
 	return response{status, http.Header{"Content-Type": {"application/json"}}, body}
@@ -372,7 +370,7 @@ func (s *Simulator) writeResponse(w http.ResponseWriter, r *http.Request, rec *R
 	abortOn(body.writeTo(f.pacedWriter(r.Context(), w, http.NewResponseController(w))))
 }
 
-// hijack takes over the connection, writes what net/http refuses to, and closes it.
+// hijack writes a response that net/http cannot write, and closes the connection.
 func (s *Simulator) hijack(
 	w http.ResponseWriter, r *http.Request, rec *Request, status int, body encodedBody, f Fault,
 ) {
@@ -381,7 +379,7 @@ func (s *Simulator) hijack(
 	if err != nil { // HTTP/2
 		panic(http.ErrAbortHandler)
 	}
-	// net/http does not report a disconnect on a hijacked connection.
+	// net/http does not report disconnects on hijacked connections.
 	ctx, cancel := context.WithCancel(r.Context())
 	watchDone := make(chan struct{})
 	go func() {
@@ -413,7 +411,7 @@ func (f Fault) writeRaw(ctx context.Context, w *bufio.Writer, status int, header
 	}
 	var head strings.Builder
 	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
-	_ = header.Write(&head) // a strings.Builder never fails
+	_ = header.Write(&head) // never fails
 	if _, err := io.WriteString(&slowly, head.String()+"\r\n"); err != nil {
 		return err
 	}
@@ -428,12 +426,10 @@ func (f Fault) pacedWriter(ctx context.Context, w io.Writer, flush flusher) *pac
 	return p
 }
 
-// abortOn closes the connection after an incomplete body.
 func abortOn(err error) {
 	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// timeText formats a time as CSS does.
 func timeText(t time.Time) JSON { return Text(t.UTC().Format(time.RFC3339)) }

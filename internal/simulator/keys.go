@@ -7,21 +7,18 @@ import (
 	"strings"
 )
 
-// maxRefusals in a row lock an access key if Options.LockKeys is set.
-const maxRefusals = 5
+const maxRefusals = 5 // in a row, with LockKeys
 
-// codeTokenIncorrect is CSS's own refusal, sent with 400.
+// codeTokenIncorrect is sent by CSS, not by the gateway, and with status 400.
 const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 
-// keyState covers all projects.
 type keyState struct {
 	inARow, mostInARow, total int // refusals
 	locked                    bool
 	refusal                   *refusal // set by RefuseKey
 }
 
-// RefuseKey refuses an access key in requests that arrive from now on, with a code of the gateway, such as APIGW.0301
-// (revoked) or APIGW.0307 (expired), or with CSS.0045.
+// RefuseKey makes later requests with an access key fail with a code of the gateway or with CSS.0045.
 func (s *Simulator) RefuseKey(access, code string) {
 	refused := incorrectIAM("verify aksk signature fail")
 	refused.code = code
@@ -38,15 +35,15 @@ func (s *Simulator) RefuseKey(access, code string) {
 	s.keyState(access).refusal = refused
 }
 
-// AcceptKey undoes RefuseKey. It does not unlock a locked key.
+// AcceptKey undoes RefuseKey, but does not unlock the key.
 func (s *Simulator) AcceptKey(access string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keyState(access).refusal = nil
 }
 
-// Refusals returns how often an access key was refused, at most in a row and in total: with 401, or 400 and CSS.0045,
-// by a Fault too. A throttled request does not end a row, because the gateway may throttle before it checks the key.
+// Refusals returns how often an access key was refused, including by a Fault. A throttled request does not end a row,
+// because the gateway may throttle before it checks the key.
 func (s *Simulator) Refusals(access string) (mostInARow, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +58,7 @@ func (s *Simulator) Locked(access string) bool {
 	return s.keyState(access).locked
 }
 
-// keyState adds missing states. The caller holds s.mu.
+// keyState adds a missing state. The caller holds s.mu.
 func (s *Simulator) keyState(access string) *keyState {
 	k := s.keys[access]
 	if k == nil {
@@ -71,7 +68,7 @@ func (s *Simulator) keyState(access string) *keyState {
 	return k
 }
 
-// claimedAccessKey returns the unverified access key. It is empty with a token, because then the signature is ignored.
+// claimedAccessKey returns the unverified access key, or "" if a token overrides the signature.
 func claimedAccessKey(r *http.Request) string {
 	if r.Header.Get("X-Auth-Token") != "" {
 		return ""
@@ -80,7 +77,6 @@ func claimedAccessKey(r *http.Request) string {
 	return auth.access
 }
 
-// keyRefusal returns why a key is refused before its signature is checked.
 func (s *Simulator) keyRefusal(access string) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +90,7 @@ func (s *Simulator) keyRefusal(access string) *refusal {
 	}
 }
 
-// recordKeyResult counts an answer for the access key. The status is 0 for the right answer.
+// recordKeyResult counts a response to an access key. Status 0 means success.
 func (s *Simulator) recordKeyResult(access string, status int, body string) {
 	if access == "" || status == http.StatusTooManyRequests {
 		return

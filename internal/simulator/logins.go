@@ -15,22 +15,19 @@ import (
 )
 
 const (
-	// maxWrongPasswords in a row lock a user.
-	maxWrongPasswords = 5
-	// microseconds is the time format of IAM and of temporary keys.
-	microseconds = "2006-01-02T15:04:05.000000Z"
+	maxWrongPasswords = 5 // in a row; then the user is locked
+	microseconds      = "2006-01-02T15:04:05.000000Z"
 )
 
-// User is an IAM user with a password. Projects are the IDs that a token may be for; none means all.
+// User is an IAM user.
 type User struct {
 	Name, Domain, Password string
-	Projects               []string
+	Projects               []string // IDs; none means all
 }
 
-// String omits the password.
 func (u User) String() string { return "user " + u.Domain + "/" + u.Name }
 
-// GoString omits the password too.
+// GoString omits the password, like String.
 func (u User) GoString() string { return u.String() }
 
 type userID struct{ domain, name string }
@@ -53,7 +50,7 @@ type token struct {
 	expires time.Time
 }
 
-// AddUser adds a user, or replaces and unlocks the one with the same name. Issued tokens stay valid.
+// AddUser adds a user, or replaces and unlocks an existing one.
 func (s *Simulator) AddUser(u User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +58,7 @@ func (s *Simulator) AddUser(u User) {
 	s.users[userID{u.Domain, u.Name}] = &account{User: u}
 }
 
-// RevokeTokens invalidates all issued tokens. Logins still work.
+// RevokeTokens revokes all issued tokens.
 func (s *Simulator) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,8 +71,7 @@ type login struct {
 	projectID, projectName string
 }
 
-// parseLogin accepts a single password, a domain name and a project. It uses no structs, because encoding/json would
-// match "Auth" to "auth".
+// parseLogin decodes no structs, because encoding/json would accept "Auth" as "auth".
 func parseLogin(body []byte) (login, bool) {
 	var v any
 	if json.Unmarshal(body, &v) != nil {
@@ -94,7 +90,7 @@ func parseLogin(body []byte) (login, bool) {
 	return l, complete && len(methods) == 1 && methods[0] == "password"
 }
 
-// valueAt returns the value at a path through JSON objects, or nil.
+// valueAt returns nil if the path does not exist.
 func valueAt(v any, path ...string) any {
 	for _, name := range path {
 		object, _ := v.(map[string]any)
@@ -108,7 +104,6 @@ func textAt(v any, path ...string) string {
 	return text
 }
 
-// checkLogin refuses a locked user even with the right password.
 func (s *Simulator) checkLogin(body []byte) (caller, *response) {
 	l, ok := parseLogin(body)
 	if !ok {
@@ -137,8 +132,7 @@ func (s *Simulator) checkLogin(body []byte) (caller, *response) {
 	return caller{user: l.user, projectIDs: []string{id}}, nil
 }
 
-// findProject looks up a project by its ID or its name in IAM (the region), and returns the ID if it is in open. The
-// caller holds s.mu.
+// findProject returns the ID of an existing project if it is allowed. The caller holds s.mu.
 func (s *Simulator) findProject(l login, allowed []string) (exists bool, id string) {
 	for _, p := range s.projects {
 		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.Region != l.projectName {
@@ -152,7 +146,7 @@ func (s *Simulator) findProject(l login, allowed []string) (exists bool, id stri
 	return exists, ""
 }
 
-// projectIDsOrAll returns all project IDs if there are no ids. The caller holds s.mu.
+// projectIDsOrAll returns ids, or all project IDs if there are none. The caller holds s.mu.
 func (s *Simulator) projectIDsOrAll(ids []string) []string {
 	if len(ids) > 0 {
 		return slices.Clone(ids)
@@ -187,7 +181,7 @@ func (s *Simulator) issueToken(c caller) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := c.projectIDs[0]
-	// Expired tokens are refused like unknown ones, so they need not be kept.
+	// Expired and unknown tokens get the same response.
 	maps.DeleteFunc(s.tokens, func(_ tokenHash, t *token) bool { return !now.Before(t.expires) })
 	s.tokens[sha256.Sum256([]byte(text))] = &token{c.user, id, expires}
 
@@ -205,7 +199,6 @@ func (s *Simulator) issueToken(c caller) response {
 	return resp
 }
 
-// tokenHash identifies a token without storing it.
 type tokenHash [sha256.Size]byte
 
 func (s *Simulator) callerByToken(text string) (caller, *refusal) {
@@ -219,7 +212,7 @@ func (s *Simulator) callerByToken(text string) (caller, *refusal) {
 	return caller{user: t.user, projectIDs: []string{t.project}}, nil
 }
 
-// newToken ignores the seed: a token of one simulator must not be valid in another.
+// newToken ignores the seed, so that no token is valid in two simulators.
 func newToken() string { return "MII" + randomText(900) }
 
 func randomText(n int) string {
@@ -233,7 +226,6 @@ func expiry(now time.Time, life time.Duration) time.Time {
 	return now.Add(life).UTC().Truncate(time.Microsecond)
 }
 
-// equalSecrets compares secrets in constant time.
 func equalSecrets(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 func iamError(status int, message string) *response {

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// Relay forwards TCP connections from loopback to a server, unchanged, and can make them die silently.
+// Relay forwards TCP connections to a server, and can make them die silently.
 type Relay struct {
 	Addr string // host:port
 
@@ -31,7 +31,7 @@ type relayedConn struct {
 	silent         atomic.Bool
 }
 
-// StartRelay listens on a free port of 127.0.0.1 and forwards to target until Close. The context only bounds listening.
+// StartRelay forwards from a free port of 127.0.0.1 to target until Close, even if ctx ends earlier.
 func StartRelay(ctx context.Context, target string) (*Relay, error) {
 	listener, err := listen(ctx)
 	if err != nil {
@@ -46,14 +46,14 @@ func StartRelay(ctx context.Context, target string) (*Relay, error) {
 	return r, nil
 }
 
-// Accepted returns the number of connections accepted so far.
+// Accepted returns the number of accepted connections.
 func (r *Relay) Accepted() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.accepted
 }
 
-// Silence discards the data of the connections that are open now, and hides from each side that the other closed.
+// Silence makes open connections discard all data, and hides from each side that the other has closed.
 func (r *Relay) Silence() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *Relay) Silence() {
 	}
 }
 
-// Close closes all connections and waits for the relay's goroutines. Closing again does nothing.
+// Close closes all connections and waits for all goroutines.
 func (r *Relay) Close() error {
 	r.cancel()
 	err := r.listener.Close()
@@ -86,7 +86,7 @@ func (r *Relay) serve(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			continue // such as a connection that was reset before it was accepted
+			continue // the client may have reset the connection
 		}
 		c := &relayedConn{client: client}
 		r.mu.Lock()
@@ -97,7 +97,7 @@ func (r *Relay) serve(ctx context.Context) {
 	}
 }
 
-// forward ends when both sides have closed, but keeps a silent connection open until the relay is closed.
+// forward keeps a silent connection open until the Relay is closed.
 func (r *Relay) forward(ctx context.Context, c *relayedConn) {
 	var dialer net.Dialer
 	server, err := dialer.DialContext(ctx, "tcp", r.target)
@@ -125,7 +125,7 @@ func (r *Relay) forward(ctx context.Context, c *relayedConn) {
 	delete(r.conns, c)
 }
 
-// copy half-closes dst when src ends.
+// copy closes the write side of dst at the end of src.
 func (c *relayedConn) copy(dst, src net.Conn) {
 	buffer := make([]byte, 32<<10)
 	var broken error
@@ -142,7 +142,7 @@ func (c *relayedConn) copy(dst, src net.Conn) {
 		}
 		if errors.Is(err, io.EOF) {
 			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite() // if it fails, the other copy fails too
+				_ = half.CloseWrite()
 			}
 			return
 		}
@@ -151,7 +151,6 @@ func (c *relayedConn) copy(dst, src net.Conn) {
 	c.close() // ends the other direction too
 }
 
-// close ignores errors, because a side may be closed already.
 func (c *relayedConn) close() {
 	_ = c.client.Close()
 	if c.server != nil {

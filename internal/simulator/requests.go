@@ -12,53 +12,52 @@ import (
 	"time"
 )
 
-// Endpoint is a call of the API.
+// Endpoint is an API call.
 type Endpoint string
 
 // The endpoints.
 const (
-	Connections    Endpoint = "connections"     // of one cluster
-	Clusters       Endpoint = "clusters"        // of one project
-	Projects       Endpoint = "projects"        // IAM's project list
-	Tokens         Endpoint = "tokens"          // IAM's password logins
-	MetadataToken  Endpoint = "metadata-token"  // ECS: the token that SecurityKey requires
-	SecurityKey    Endpoint = "security-key"    // ECS: the agency's temporary keys
-	PodCredentials Endpoint = "pod-credentials" // CCE: temporary keys of the pod identity
+	Connections    Endpoint = "connections"     // CSS
+	Clusters       Endpoint = "clusters"        // CSS
+	Projects       Endpoint = "projects"        // IAM
+	Tokens         Endpoint = "tokens"          // IAM: logins
+	MetadataToken  Endpoint = "metadata-token"  // ECS: token for SecurityKey
+	SecurityKey    Endpoint = "security-key"    // ECS: temporary keys
+	PodCredentials Endpoint = "pod-credentials" // CCE: temporary keys
 	Unknown        Endpoint = "unknown"         // any other path or method
 
-	// WholeProject stands for all endpoints of one project in SetThrottle.
+	// WholeProject means all endpoints of a project, in SetThrottle only.
 	WholeProject Endpoint = "project"
 )
 
-// Target is an endpoint and an ID: of the cluster for Connections, of the project for Clusters, the region for
-// Projects. An empty ID matches all.
+// Target is an endpoint and the ID of a cluster (Connections) or project (Clusters), or the region (Projects). An empty
+// ID matches all.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
 }
 
-// Request is a recorded request, without its body.
+// Request is a recorded request.
 type Request struct {
 	Target
-	ProjectID string // from the path
+	ProjectID string
 	Method    string
-	Proto     string // such as HTTP/2.0
-	Path      string // escaped
-	Query     string // raw
-	// Header omits the values of secretHeaders.
-	Header    http.Header
-	AccessKey string // once verified
-	User      string // domain/name, likewise
-	Proxied   bool   // see proxied
+	Proto     string
+	Path      string      // escaped
+	Query     string      // raw
+	Header    http.Header // without secrets
+	AccessKey string      // empty until verified
+	User      string      // domain/name
+	Proxied   bool        // sent by a proxy or meant for one
 	RequestID string
-	Status    int // 0 while in flight, or if no answer was sent
+	Status    int // 0 without a response
 	Start     time.Time
 	Duration  time.Duration
 	InFlight  bool
-	Cancelled bool // the client disconnected before the answer was complete
+	Cancelled bool // the client disconnected before the end of the response
 }
 
-// errClosing distinguishes Server.Close from a client that disconnects.
+// errClosing distinguishes Server.Close from a client's disconnect.
 var errClosing = errors.New("simulator: server is closing")
 
 type recorder struct {
@@ -71,7 +70,7 @@ type recorder struct {
 	cancelled int
 }
 
-// Requests returns the newest requests, oldest first, at most Options.KeepRequests.
+// Requests returns copies of the recorded requests, oldest first.
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +82,7 @@ func (s *Simulator) Requests() []Request {
 	return out
 }
 
-// Count returns the number of requests for a target, refused ones and those in flight included.
+// Count returns the number of requests for a target, including refused ones.
 func (s *Simulator) Count(t Target) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +105,7 @@ func (s *Simulator) InFlight() int {
 	return s.record.inFlight
 }
 
-// PeakInFlight returns the highest number in flight at once.
+// PeakInFlight returns the maximum number of requests in flight.
 func (s *Simulator) PeakInFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +119,7 @@ func (s *Simulator) Cancelled() int {
 	return s.record.cancelled
 }
 
-// ForgetRequests clears the record, but still counts requests in flight.
+// ForgetRequests clears all records and counters except InFlight.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +129,6 @@ func (s *Simulator) ForgetRequests() {
 	s.record.peak = s.record.inFlight
 }
 
-// secretHeaders are not recorded.
 func secretHeaders() []string {
 	return []string{
 		"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token", "X-Subject-Token",
@@ -138,7 +136,7 @@ func secretHeaders() []string {
 	}
 }
 
-// proxied reports whether a proxy sent the request or should have received it: only proxies are sent absolute URLs.
+// proxied detects requests meant for a proxy by their absolute URLs.
 func proxied(r *http.Request) bool {
 	for name := range r.Header {
 		if name == "X-Forwarded-For" || name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "Proxy-") {

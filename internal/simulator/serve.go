@@ -16,7 +16,7 @@ type TB interface {
 	Fatal(args ...any)
 }
 
-// Serve serves on a loopback port until the test ends, and returns the URL.
+// Serve serves on loopback until the test ends, and returns the URL.
 func (s *Simulator) Serve(t TB) (url string) {
 	t.Helper()
 	srv, err := s.Start(t.Context())

@@ -13,20 +13,19 @@ import (
 	"time"
 )
 
-// Server serves a Simulator on a loopback port.
+// Server serves a Simulator on loopback.
 type Server struct {
-	// URL is the endpoint of all services, such as http://127.0.0.1:41234.
-	URL string
+	URL string // of all services
 
 	http      *http.Server
 	cancel    context.CancelCauseFunc
 	serveDone chan struct{}
 	active    sync.WaitGroup // connections and handlers
 	accepted  atomic.Int64
-	err       error // from Serve, valid once serveDone is closed
+	err       error // set before serveDone is closed
 }
 
-// Start listens on a free port of 127.0.0.1 and serves until Close. The context only bounds listening.
+// Start serves on a free port of 127.0.0.1 until Close, even if ctx ends earlier.
 func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 	listener, err := listen(ctx)
 	if err != nil {
@@ -54,7 +53,7 @@ func (s *Simulator) Start(ctx context.Context) (*Server, error) {
 }
 
 func listen(ctx context.Context) (net.Listener, error) {
-	if err := ctx.Err(); err != nil { // Listen does not always check
+	if err := ctx.Err(); err != nil { // Listen may ignore it
 		return nil, fmt.Errorf("simulator: listening: %w", err)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -64,7 +63,7 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// trackHandlers tracks handlers, because those that hijack their connection outlive it.
+// trackHandlers counts handlers, because ConnState does not report the end of hijacked connections.
 func (srv *Server) trackHandlers(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		srv.active.Add(1)
@@ -83,10 +82,10 @@ func (srv *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// Accepted returns the number of connections accepted so far.
+// Accepted returns the number of accepted connections.
 func (srv *Server) Accepted() int { return int(srv.accepted.Load()) }
 
-// Close cuts off requests in flight, and returns when all goroutines have ended or ctx is done.
+// Close aborts requests in flight and waits for all goroutines, until ctx is done.
 func (srv *Server) Close(ctx context.Context) error {
 	srv.cancel(errClosing)
 	closeErr := srv.http.Close()

@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	algorithm  = "SDK-HMAC-SHA256"
-	dateLayout = "20060102T150405Z"
-	// dateTolerance is the maximum difference between X-Sdk-Date and the gateway's clock.
-	dateTolerance = 15 * time.Minute
+	algorithm     = "SDK-HMAC-SHA256"
+	dateLayout    = "20060102T150405Z"
+	dateTolerance = 15 * time.Minute // of X-Sdk-Date
 )
 
 type authorization struct {
@@ -26,7 +25,7 @@ type authorization struct {
 	signature     string
 }
 
-// parseAuthorization reads
+// parseAuthorization parses
 //
 //	SDK-HMAC-SHA256 Access=<ak>, SignedHeaders=<a;b;c>, Signature=<64 hex>
 func parseAuthorization(header string) (authorization, bool) {
@@ -49,8 +48,7 @@ func parseAuthorization(header string) (authorization, bool) {
 
 func (a authorization) signs(name string) bool { return slices.Contains(a.signedHeaders, name) }
 
-// canonical fails if signed headers are not lower-case, sorted, unique and present, or if the path or query is
-// malformed.
+// canonical returns false unless signed headers are present, unique, lower-case and sorted, and the URL is valid.
 func canonical(r *http.Request, body []byte, signed []string) (string, bool) {
 	path, ok := canonicalPath(r.URL.EscapedPath())
 	if !ok {
@@ -125,7 +123,7 @@ func canonicalQuery(raw string) (string, bool) {
 	return strings.Join(out, "&"), true
 }
 
-// escape keeps A-Z a-z 0-9 - _ . ~ only.
+// escape keeps only unreserved characters.
 func escape(s string) string {
 	const upperHex = "0123456789ABCDEF"
 	var out strings.Builder
@@ -150,14 +148,13 @@ func sign(canonicalRequest, date, secret string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// caller is the authenticated sender of a request.
 type caller struct {
-	access     string // access key, empty with a token
+	access     string // empty with a token
 	user       userID // empty with a key
 	projectIDs []string
 }
 
-// authorize checks the token, or else the signature, and the project. Refusals have the gateway's codes and messages.
+// authorize checks the token, or else the signature, and then the project.
 func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (caller, *refusal) {
 	var c caller
 	var refused *refusal
@@ -202,7 +199,7 @@ func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID st
 
 	request, ok := canonical(r, body, auth.signedHeaders)
 	if !ok || !hmac.Equal([]byte(sign(request, date, key.Secret)), []byte(auth.signature)) {
-		// The real gateway also echoes the canonical request, including secret headers: clients must not log it.
+		// Like the gateway, this returns signed headers that are secret. Clients must not log the message.
 		return caller{}, unauthorized("APIGW.0301", "Incorrect IAM authentication information: verify aksk"+
 			" signature fail, canonicalRequest:"+strings.ReplaceAll(request, "\n", "|"))
 	}
@@ -214,7 +211,7 @@ func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID st
 	return caller{access: auth.access, projectIDs: ids}, nil
 }
 
-// key returns an access key and the IDs of its projects. If these disagree on the key, projectID decides.
+// findKey prefers the key of projectID, because projects may have different secrets for one access key.
 func (s *Simulator) findKey(access, projectID string) (key Key, ids []string, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator is a CSS API on loopback, for --demo, tests and benchmarks: projects, clusters and their
-// connections, signature checks, faults, throttling, and a fleet that changes by itself. It also serves the sources of
-// credentials: IAM's project list and password logins, an ECS metadata service, and the temporary keys of a CCE pod.
-//
-// It never imports the client that it checks, so that a misreading of the wire format cannot hide in a shared struct.
-// It uses the standard library only and listens on 127.0.0.1 only.
+// Package simulator serves a simulated cloud on loopback: CSS, IAM, the ECS metadata service and CCE pod identities.
+// It shares no code with the client, so that the two cannot share a mistake about the API.
 package simulator
 
 import (
@@ -16,26 +12,21 @@ import (
 	"time"
 )
 
-// Options configures a Simulator. The zero value suits tests.
+// Options configures a Simulator.
 type Options struct {
-	// Now is the simulator's clock; nil means time.Now.
-	Now func() time.Time
-	// Seed makes events and faults repeatable. Tokens and temporary keys are always random.
-	Seed uint64
-	// ClusterPageCap and ConnectionPageCap limit a page whatever the request's limit; 0 means no cap.
-	ClusterPageCap    int
-	ConnectionPageCap int
-	// ConnectionsByStart selects the API of 2023 to mid-2025: start (1 to 1,000) instead of offset.
+	Now  func() time.Time // default: time.Now
+	Seed uint64           // of events and faults; issued secrets are always random
+	// ClusterPageCap and ConnectionPageCap are maximum lengths of a page; 0 means no maximum.
+	ClusterPageCap, ConnectionPageCap int
+	// ConnectionsByStart pages by start (1 to 1,000) instead of offset, as the API did from 2023 to mid-2025.
 	ConnectionsByStart bool
-	// KeepRequests limits Requests; 0 means 10,000.
-	KeepRequests int
-	// TokenLife is the lifetime of IAM tokens; 0 means 24 hours.
-	TokenLife time.Duration
-	// LockKeys locks an access key at the fifth refusal in a row, over all projects.
-	LockKeys bool
+
+	KeepRequests int           // maximum length of Requests; default: 10,000
+	TokenLife    time.Duration // of IAM tokens; default: 24 hours
+	LockKeys     bool          // lock an access key at its fifth refusal in a row
 }
 
-// JSON is a value exactly as it appears on the wire: `3000`, `"3000"`, `null`. Empty values are omitted.
+// JSON is a value as it is sent, such as `3000` or `null`. An empty value is omitted.
 type JSON string
 
 // Text returns s as a JSON string.
@@ -47,7 +38,7 @@ func Text(s string) JSON {
 	return JSON(b)
 }
 
-// MarshalJSON returns the value unchanged.
+// MarshalJSON implements json.Marshaler.
 func (j JSON) MarshalJSON() ([]byte, error) {
 	if j == "" {
 		return []byte("null"), nil
@@ -55,20 +46,18 @@ func (j JSON) MarshalJSON() ([]byte, error) {
 	return []byte(j), nil
 }
 
-// Key is an access key, valid until Expires if that is set. With a SecurityToken it is temporary: requests must also
-// send and sign X-Security-Token.
+// Key is an access key. Requests must also send and sign the SecurityToken, if it has one.
 type Key struct {
 	Access, Secret, SecurityToken string
 	Expires                       time.Time
 }
 
-// String omits the secrets.
 func (k Key) String() string { return "key " + k.Access }
 
-// GoString omits the secrets too.
+// GoString omits the secrets, like String.
 func (k Key) GoString() string { return k.String() }
 
-// Project is a project of an account in one region.
+// Project is a project of an account.
 type Project struct {
 	Name   string // not part of the API
 	Region string // the project's name in IAM
@@ -82,7 +71,7 @@ type Tag struct {
 	Value string `json:"value"`
 }
 
-// Cluster is a CSS cluster with its VPC endpoint service.
+// Cluster is a CSS cluster.
 type Cluster struct {
 	ID, Name            string
 	Status              string // "100" creating, "200" available, "303" unavailable
@@ -93,20 +82,20 @@ type Cluster struct {
 	Created             time.Time
 	Endpoint            JSON // sent as null if empty
 
-	// ServiceOff makes connection requests fail with CSS.5182.
+	// ServiceOff makes requests for connections fail with CSS.5182.
 	ServiceOff   bool
 	ServiceName  JSON
 	UpdateSwitch JSON
 	Connections  []Connection
-	// Unlisted is added to total_count, but no page lists these endpoints.
+	// Unlisted connections are included in total_count, but not listed.
 	Unlisted int
-	// Permissions is the allowlist: nil is omitted, an empty one is sent as [].
+	// Permissions is omitted if nil, and sent as [] if empty.
 	Permissions []Permission
 	// Still exempts the cluster from Step.
 	Still bool
 }
 
-// Connection is a VPC endpoint of a cluster, in the field order of the vendor's example.
+// Connection is a VPC endpoint connection. Its fields are in the order of the vendor's example.
 type Connection struct {
 	ID            string `json:"id"`
 	Status        string `json:"status"`
@@ -128,26 +117,26 @@ type Permission struct {
 	CreatedAt  JSON   `json:"created_at,omitempty"`
 }
 
-// Simulator is an http.Handler that serves the fleet. Its methods are safe for concurrent use.
+// Simulator simulates the cloud as an http.Handler. It is safe for concurrent use.
 type Simulator struct {
 	opts Options
 
 	mu        sync.Mutex
 	projects  []*project
 	eventRand *rand.Rand
-	faultRand *rand.Rand // separate from eventRand, so that faults do not change events
+	faultRand *rand.Rand // separate, so that faults do not change events
 	faults    map[Target][]*armedFault
 	record    recorder
 
 	throttles map[Target]*window
-	keys      map[string]*keyState // by access key
+	keys      map[string]*keyState
 
 	users          map[userID]*account
-	tokens         map[tokenHash]*token     // IAM tokens
-	metadataTokens map[tokenHash]time.Time  // expiry of metadata tokens
-	temporary      map[string]*temporaryKey // by access key
-	agency         *agency                  // nil if none
-	pod            *pod                     // nil if none
+	tokens         map[tokenHash]*token
+	metadataTokens map[tokenHash]time.Time // expiry times
+	temporary      map[string]*temporaryKey
+	agency         *agency
+	pod            *pod
 }
 
 type project struct {
@@ -183,13 +172,12 @@ func New(o Options) *Simulator {
 	}
 }
 
-// String shows nothing, because most of the content is secret.
 func (s *Simulator) String() string { return "simulator" }
 
-// GoString shows nothing either.
+// GoString omits all content, like String.
 func (s *Simulator) GoString() string { return s.String() }
 
-// AddProject adds a project, or replaces the one with the same ID except for its clusters.
+// AddProject adds or replaces a project. An existing one keeps its clusters.
 func (s *Simulator) AddProject(p Project) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +189,7 @@ func (s *Simulator) AddProject(p Project) {
 	s.projects = append(s.projects, &project{Project: p})
 }
 
-// Projects returns copies of all projects, in the order of AddProject.
+// Projects returns copies of all projects.
 func (s *Simulator) Projects() []Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +201,7 @@ func (s *Simulator) Projects() []Project {
 	return out
 }
 
-// AddCluster adds a cluster, or replaces the one with the same ID. It panics if the project does not exist.
+// AddCluster adds or replaces a cluster. It panics if the project does not exist.
 func (s *Simulator) AddCluster(projectID string, c Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +230,7 @@ func (s *Simulator) RemoveCluster(id string) bool {
 	return false
 }
 
-// UpdateCluster changes a cluster in place and reports whether it exists. change must not call the simulator.
+// UpdateCluster changes a cluster and reports whether it exists. change must not call the Simulator.
 func (s *Simulator) UpdateCluster(id string, change func(*Cluster)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,7 +258,7 @@ func (s *Simulator) Cluster(projectID, clusterID string) (Cluster, bool) {
 	return c.clone(), true
 }
 
-// Clusters returns copies of a project's clusters, in the order of AddCluster.
+// Clusters returns copies of a project's clusters.
 func (s *Simulator) Clusters(projectID string) []Cluster {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,41 +13,40 @@ import (
 	"time"
 )
 
-// PodIdentityPath is where a pod requests temporary keys.
+// PodIdentityPath is the path of requests from pods.
 const PodIdentityPath = "/v1/pod-identity/credentials"
 
 const maxMetadataTTL = 6 * time.Hour
 
-// Agency configures the metadata service of an ECS machine. Its temporary keys are valid for Life (default: an hour)
-// and replaced when less than Early (default: half of Life) remains. They open Projects; none means all.
+// Agency issues temporary keys on an ECS machine.
 type Agency struct {
-	Projects    []string
-	Life, Early time.Duration
-	// TokenStatus, if set, is the answer of a machine without metadata tokens to a token request, such as 404.
+	Projects []string      // IDs; none means all
+	Life     time.Duration // of a key; default: an hour
+	Early    time.Duration // rest of Life at which a key is replaced; default: half
+	// TokenStatus, if set, is the status of token requests on a machine without metadata tokens, such as 404.
 	TokenStatus int
 }
 
-// PodIdentity is like Agency, for a pod with that Token in its file.
+// PodIdentity is like Agency, for the pod that sends Token.
 type PodIdentity struct {
 	Token       string
 	Projects    []string
 	Life, Early time.Duration
 }
 
-// String shows nothing, so that a pod identity can be printed.
 func (PodIdentity) String() string { return "pod identity" }
 
-// GoString shows nothing either.
+// GoString omits the token, like String.
 func (p PodIdentity) GoString() string { return p.String() }
 
-// SetAgency sets or replaces the machine's agency. Issued keys stay valid until they expire.
+// SetAgency adds or replaces the agency. Issued keys stay valid.
 func (s *Simulator) SetAgency(a Agency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agency = &agency{newIssuer(a.Projects, a.Life, a.Early), a.TokenStatus}
 }
 
-// SetPodIdentity sets or replaces the pod's identity, likewise.
+// SetPodIdentity adds or replaces the pod identity. Issued keys stay valid.
 func (s *Simulator) SetPodIdentity(p PodIdentity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +94,7 @@ func newIssuer(projects []string, life, early time.Duration) issuer {
 	return issuer{projects: slices.Clone(projects), life: life, early: early}
 }
 
-// issue keeps expired keys, to distinguish them from unknown ones. The caller holds s.mu.
+// issueKey keeps expired keys, because the cloud distinguishes them from unknown ones. The caller holds s.mu.
 func (s *Simulator) issueKey(i *issuer, now time.Time) Key {
 	if i.current == nil || i.current.Expires.Sub(now) < i.early {
 		i.current = &temporaryKey{
@@ -218,7 +217,7 @@ func (s *Simulator) issuePodCredentials() response {
 	}{Credentials: credentials{key.Access, key.Secret, key.SecurityToken, key.Expires.Format(microseconds)}})
 }
 
-// podError has an arbitrary body: none is documented.
+// podError returns an invented body, because none is documented.
 func podError(status int, message string) *response {
 	resp := jsonResponse(status, struct {
 		Message string `json:"message"`

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// Throttle is a rate limit of the gateway. A request opens a window that admits Limit requests; the others get 429 with
-// APIGW.0308. The first request after the window opens the next one.
+// Throttle is a rate limit of the gateway. A window opens at the first request, and at the first after its end.
 type Throttle struct {
-	Limit      int           // 0 admits nothing
+	Limit      int           // requests per window
 	Window     time.Duration // must be positive unless Limit is 0
 	RetryAfter string        // omitted if empty
 }
@@ -21,15 +20,14 @@ type window struct {
 	allowed int
 }
 
-// SetThrottle limits a target, or WholeProject. Requests with refused credentials do not count. Throttled ones meet no
-// Fault.
+// SetThrottle limits a target or WholeProject. Refused requests do not count, and no Fault applies to throttled ones.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.throttles[t] = &window{Throttle: limit}
 }
 
-// RemoveThrottle removes the limit of a target.
+// RemoveThrottle undoes SetThrottle.
 func (s *Simulator) RemoveThrottle(t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
