@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// askDemo sends a request signed with the project's own key.
-func askDemo(t *testing.T, s *Simulator, p Project, date time.Time, target string) *httptest.ResponseRecorder {
+// getDemo sends a request signed with the project's own key.
+func getDemo(t *testing.T, s *Simulator, p Project, date time.Time, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
 	stamp := date.UTC().Format(dateLayout)
@@ -44,12 +44,12 @@ func TestDemoAnswers(t *testing.T) {
 			var clusters struct {
 				Clusters []struct{ ID, Name string }
 			}
-			w := askDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters?limit=1000")
+			w := getDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters?limit=1000")
 			if err := json.Unmarshal(w.Body.Bytes(), &clusters); err != nil {
 				t.Fatal(err)
 			}
 			for _, c := range clusters.Clusters {
-				w := askDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters/"+c.ID+"/vpcepservice/connections?limit=1000")
+				w := getDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters/"+c.ID+"/vpcepservice/connections?limit=1000")
 				var body struct {
 					Connections []struct{}
 					TotalCount  int    `json:"total_count"`

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-func ofCluster() Target { return Target{Connections, testCluster} }
+func clusterTarget() Target { return Target{Connections, testCluster} }
 
 func TestFaultAnswers(t *testing.T) {
 	html := http.Header{"content-type": {"text/html"}, "Retry-After": {"7"}}
@@ -43,8 +43,8 @@ func TestFaultAnswers(t *testing.T) {
 			"application/json", "1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{})
-			s.SetFault(ofCluster(), tc.fault)
+			s := newTestSimulator(Options{})
+			s.SetFault(clusterTarget(), tc.fault)
 			w := get(t, s, connectionsPath)
 			if w.Code != tc.status || w.Body.String() != tc.body {
 				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, tc.status, tc.body)
@@ -65,8 +65,8 @@ func TestFaultAnswers(t *testing.T) {
 	}
 }
 
-// statuses sends n requests and joins the statuses of the answers.
-func statuses(t *testing.T, s *Simulator, target string, n int) string {
+// getStatuses sends n requests and joins the statuses of the answers.
+func getStatuses(t *testing.T, s *Simulator, target string, n int) string {
 	t.Helper()
 	var out []string
 	for range n {
@@ -90,10 +90,10 @@ func TestFaultSequence(t *testing.T) {
 		{"cleared", nil, "200 200 200 200 200"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{})
-			s.SetFault(ofCluster(), Fault{Status: 418})
-			s.SetFault(ofCluster(), tc.faults...)
-			if got := statuses(t, s, connectionsPath, 5); got != tc.want {
+			s := newTestSimulator(Options{})
+			s.SetFault(clusterTarget(), Fault{Status: 418})
+			s.SetFault(clusterTarget(), tc.faults...)
+			if got := getStatuses(t, s, connectionsPath, 5); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
@@ -101,34 +101,34 @@ func TestFaultSequence(t *testing.T) {
 }
 
 func TestFaultTargets(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
 	second := strings.Replace(connectionsPath, "c1", "c2", 1)
 	check := func(want string) {
 		t.Helper()
-		got := statuses(t, s, connectionsPath, 1) + " " + statuses(t, s, second, 1) + " " +
-			statuses(t, s, "/v1.0/proj1/clusters", 1) + " " + statuses(t, s, "/v3/projects?name=cn-north-4", 1)
+		got := getStatuses(t, s, connectionsPath, 1) + " " + getStatuses(t, s, second, 1) + " " +
+			getStatuses(t, s, "/v1.0/proj1/clusters", 1) + " " + getStatuses(t, s, "/v3/projects?name=cn-north-4", 1)
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
 	check("200 200 200 200")
-	s.SetFault(ofCluster(), Fault{Status: 500})
+	s.SetFault(clusterTarget(), Fault{Status: 500})
 	check("500 200 200 200")
 	s.SetFault(Target{Endpoint: Connections}, Fault{Status: 503})
 	check("500 503 200 200")
 	s.SetFault(Target{Clusters, testProject}, Fault{Status: 502})
 	s.SetFault(Target{Projects, "cn-north-4"}, Fault{Status: 501})
 	check("500 503 502 501")
-	s.SetFault(ofCluster())
+	s.SetFault(clusterTarget())
 	s.SetFault(Target{Endpoint: Connections})
 	check("200 200 502 501")
 }
 
 func TestFaultsDoNotHideInvalidSignatures(t *testing.T) {
-	s := newTest(Options{})
-	s.SetFault(ofCluster(), Fault{Status: 500})
-	r := signed(t.Context(), "http://css.test", connectionsPath)
+	s := newTestSimulator(Options{})
+	s.SetFault(clusterTarget(), Fault{Status: 500})
+	r := signedRequest(t.Context(), "http://css.test", connectionsPath)
 	r.Header.Del("Authorization")
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
@@ -139,9 +139,9 @@ func TestFaultsDoNotHideInvalidSignatures(t *testing.T) {
 
 func TestFaultProbability(t *testing.T) {
 	run := func(seed uint64) string {
-		s := newTest(Options{Seed: seed})
-		s.SetFault(ofCluster(), Fault{Status: 500, Probability: 0.5})
-		return statuses(t, s, connectionsPath, 200)
+		s := newTestSimulator(Options{Seed: seed})
+		s.SetFault(clusterTarget(), Fault{Status: 500, Probability: 0.5})
+		return getStatuses(t, s, connectionsPath, 200)
 	}
 	first := run(1)
 	if n := strings.Count(first, "500"); n < 70 || n > 130 {
@@ -157,11 +157,11 @@ func TestFaultProbability(t *testing.T) {
 
 func TestFaultActive(t *testing.T) {
 	offset := time.Duration(0)
-	s := newTest(Options{Now: func() time.Time { return testNow().Add(offset) }})
-	s.SetFault(ofCluster(), Fault{Status: 503, Active: func(now time.Time) bool { return now.Second() < 20 }})
-	got := statuses(t, s, connectionsPath, 1)
+	s := newTestSimulator(Options{Now: func() time.Time { return testNow().Add(offset) }})
+	s.SetFault(clusterTarget(), Fault{Status: 503, Active: func(now time.Time) bool { return now.Second() < 20 }})
+	got := getStatuses(t, s, connectionsPath, 1)
 	offset = 15 * time.Second
-	if got += " " + statuses(t, s, connectionsPath, 1); got != "503 200" {
+	if got += " " + getStatuses(t, s, connectionsPath, 1); got != "503 200" {
 		t.Errorf("got %s, want 503 200", got)
 	}
 }
@@ -181,27 +181,27 @@ func TestFaultPages(t *testing.T) {
 		{"nothing to repeat", Fault{RepeatIDs: true}, "?offset=5", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{})
-			fill(s, 5)
-			s.SetFault(ofCluster(), tc.fault)
-			if l := getList(t, s, connectionsPath+tc.query); l.ids() != tc.want || l.TotalCount != 5 {
-				t.Errorf("ids %q of %d, want %q of 5", l.ids(), l.TotalCount, tc.want)
+			s := newTestSimulator(Options{})
+			setConnections(s, 5)
+			s.SetFault(clusterTarget(), tc.fault)
+			if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 5 {
+				t.Errorf("ids %q of %d, want %q of 5", p.ids(), p.TotalCount, tc.want)
 			}
 		})
 	}
 
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
 	s.SetFault(Target{Clusters, testProject}, Fault{PageCap: 1, RepeatIDs: true, IgnoreOffset: true})
-	if l := getList(t, s, "/v1.0/proj1/clusters?offset=2"); l.ids() != "c1 c1" || l.TotalSize != 2 {
-		t.Errorf("clusters %q of %d, want %q of 2", l.ids(), l.TotalSize, "c1 c1")
+	if p := getPage(t, s, "/v1.0/proj1/clusters?offset=2"); p.ids() != "c1 c1" || p.TotalSize != 2 {
+		t.Errorf("clusters %q of %d, want %q of 2", p.ids(), p.TotalSize, "c1 c1")
 	}
 }
 
 func TestLatencyAndHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTest(Options{})
-		s.SetFault(ofCluster(), Fault{Latency: 3 * time.Second})
+		s := newTestSimulator(Options{})
+		s.SetFault(clusterTarget(), Fault{Latency: 3 * time.Second})
 		begun := time.Now()
 		if w := get(t, s, connectionsPath); w.Code != http.StatusOK {
 			t.Errorf("status %d", w.Code)
@@ -211,12 +211,12 @@ func TestLatencyAndHang(t *testing.T) {
 		}
 		for name, fault := range map[string]Fault{"latency": {Latency: time.Hour}, "hang": {Hang: true}} {
 			s.ForgetRequests()
-			s.SetFault(ofCluster(), fault)
+			s.SetFault(clusterTarget(), fault)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			ended := make(chan any)
 			go func() {
 				defer func() { ended <- recover() }()
-				s.ServeHTTP(httptest.NewRecorder(), signed(ctx, "http://css.test", connectionsPath))
+				s.ServeHTTP(httptest.NewRecorder(), signedRequest(ctx, "http://css.test", connectionsPath))
 			}()
 			synctest.Wait()
 			if n := s.InFlight(); n != 1 {
@@ -235,12 +235,12 @@ func TestLatencyAndHang(t *testing.T) {
 }
 
 func TestBrokenConnections(t *testing.T) {
-	s := newTest(Options{})
-	srv, client := start(t, s), newClient(t)
+	s := newTestSimulator(Options{})
+	srv, client := startServer(t, s), newClient(t)
 	const right = `{"connections":[],"total_count":0}`
 
-	s.SetFault(ofCluster(), Fault{Drop: true})
-	resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+	s.SetFault(clusterTarget(), Fault{Drop: true})
+	resp, err := client.Do(signedRequest(t.Context(), srv.URL, connectionsPath))
 	if err == nil {
 		_ = resp.Body.Close()
 		t.Errorf("dropped: status %d, want no answer", resp.StatusCode)
@@ -260,8 +260,8 @@ func TestBrokenConnections(t *testing.T) {
 		{5, right[:5], io.ErrUnexpectedEOF},
 		{len(right), right, nil},
 	} {
-		s.SetFault(ofCluster(), Fault{CutAfter: tc.cut})
-		resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+		s.SetFault(clusterTarget(), Fault{CutAfter: tc.cut})
+		resp, err := client.Do(signedRequest(t.Context(), srv.URL, connectionsPath))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ type fetched struct {
 // fetch returns an answer and the error of reading its body.
 func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
 	t.Helper()
-	resp, err := client.Do(signed(t.Context(), url, connectionsPath))
+	resp, err := client.Do(signedRequest(t.Context(), url, connectionsPath))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,9 +314,9 @@ func TestSlowAnswers(t *testing.T) {
 			100 * time.Millisecond, "no ", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTest(Options{})
-			srv, client := start(t, s), newClient(t)
-			s.SetFault(ofCluster(), tc.fault)
+			s := newTestSimulator(Options{})
+			srv, client := startServer(t, s), newClient(t)
+			s.SetFault(clusterTarget(), tc.fault)
 			begun := time.Now()
 			got, err := fetch(t, client, srv.URL)
 			if got.status != http.StatusOK || got.body != tc.want || !errors.Is(err, tc.err) {
@@ -348,14 +348,14 @@ func TestDisconnectEndsEndlessAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, who := range []string{"client", "server"} {
-				s := newTest(Options{})
-				srv := start(t, s)
-				s.SetFault(ofCluster(), tc.fault)
+				s := newTestSimulator(Options{})
+				srv := startServer(t, s)
+				s.SetFault(clusterTarget(), tc.fault)
 				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := signed(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
+				if err := signedRequest(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
 					t.Fatal(err)
 				}
 				eventually(t, "start of the request", func() bool { return s.InFlight() == 1 })
@@ -382,10 +382,10 @@ func TestDisconnectEndsEndlessAnswer(t *testing.T) {
 
 func TestEndless(t *testing.T) {
 	for name, fault := range map[string]Fault{"plain": {Endless: true}, "gzip": {Endless: true, Gzip: true}} {
-		s := newTest(Options{})
-		srv, client := start(t, s), newClient(t)
-		s.SetFault(ofCluster(), fault)
-		resp, err := client.Do(signed(t.Context(), srv.URL, connectionsPath))
+		s := newTestSimulator(Options{})
+		srv, client := startServer(t, s), newClient(t)
+		s.SetFault(clusterTarget(), fault)
+		resp, err := client.Do(signedRequest(t.Context(), srv.URL, connectionsPath))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -401,12 +401,12 @@ func TestEndless(t *testing.T) {
 
 func TestGzip(t *testing.T) {
 	const right = `{"connections":[],"total_count":0}`
-	s := newTest(Options{})
-	srv := start(t, s)
+	s := newTestSimulator(Options{})
+	srv := startServer(t, s)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	for _, padding := range []int{0, 7, blockSize, 100*blockSize + 7} {
-		s.SetFault(ofCluster(), Fault{Gzip: true, Padding: padding})
+		s.SetFault(clusterTarget(), Fault{Gzip: true, Padding: padding})
 		got, err := fetch(t, &http.Client{Transport: transport}, srv.URL)
 		if err != nil || got.header.Get("Content-Encoding") != "gzip" || len(got.body) > 1000+padding/900 {
 			t.Fatalf("padding %d: %d bytes, header %v, %v", padding, len(got.body), got.header, err)
@@ -426,10 +426,10 @@ func TestGzip(t *testing.T) {
 }
 
 func TestPadding(t *testing.T) {
-	s := newTest(Options{})
-	srv, client := start(t, s), newClient(t)
+	s := newTestSimulator(Options{})
+	srv, client := startServer(t, s), newClient(t)
 	for _, padding := range []int{1, blockSize, 2*blockSize + 1} {
-		s.SetFault(ofCluster(), Fault{Body: "{}", Padding: padding})
+		s.SetFault(clusterTarget(), Fault{Body: "{}", Padding: padding})
 		got, err := fetch(t, client, srv.URL)
 		if want := "{}" + strings.Repeat(" ", padding); err != nil || got.body != want || got.length != int64(len(want)) {
 			t.Errorf("padding %d: %d bytes of %d, %v", padding, len(got.body), got.length, err)
@@ -439,8 +439,8 @@ func TestPadding(t *testing.T) {
 
 func TestHeaderBytes(t *testing.T) {
 	for _, n := range []int{1, 1000, 1024, 5000, 300 << 10} {
-		s := newTest(Options{})
-		s.SetFault(ofCluster(), Fault{HeaderBytes: n})
+		s := newTestSimulator(Options{})
+		s.SetFault(clusterTarget(), Fault{HeaderBytes: n})
 		got := 0
 		for name, values := range get(t, s, connectionsPath).Header() {
 			if strings.HasPrefix(name, "X-Padding-") {
@@ -456,15 +456,15 @@ func TestHeaderBytes(t *testing.T) {
 // TestGarbage reads the raw connection, without an HTTP client.
 func TestGarbage(t *testing.T) {
 	const greeting = "SSH-2.0-OpenSSH_9.2\r\n"
-	s := newTest(Options{})
-	srv := start(t, s)
-	s.SetFault(ofCluster(), Fault{Garbage: greeting})
+	s := newTestSimulator(Options{})
+	srv := startServer(t, s)
+	s.SetFault(clusterTarget(), Fault{Garbage: greeting})
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := signed(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
+	if err := signedRequest(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(bufio.NewReader(conn)); err != nil || string(got) != greeting {

@@ -16,7 +16,7 @@ import (
 
 // TestVendorExample compares with the compacted example of the vendor's page of 2025-08-15.
 func TestVendorExample(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	const owner = "db9b76a0d9ae431f8e85e89da2ca867c"
 	s.UpdateCluster(testCluster, func(c *Cluster) {
 		c.Connections = []Connection{
@@ -89,7 +89,7 @@ func TestOptionalValues(t *testing.T) {
 				`"domain_id":""}],"vpcepUpdateSwitch":"false","total_count":1,"vpcServiceName":null}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{})
+			s := newTestSimulator(Options{})
 			tc.cluster.ID = testCluster
 			s.AddCluster(testProject, tc.cluster)
 			if diff := cmp.Diff(tc.want, get(t, s, connectionsPath).Body.String()); diff != "" {
@@ -99,8 +99,8 @@ func TestOptionalValues(t *testing.T) {
 	}
 }
 
-// fill replaces the cluster's connections by n, with the IDs 0 to n-1.
-func fill(s *Simulator, n int) {
+// setConnections replaces the cluster's connections by n, with the IDs 0 to n-1.
+func setConnections(s *Simulator, n int) {
 	s.UpdateCluster(testCluster, func(c *Cluster) {
 		c.Connections = nil
 		for i := range n {
@@ -109,8 +109,8 @@ func fill(s *Simulator, n int) {
 	})
 }
 
-// span joins the numbers from … to-1.
-func span(from, to int) string {
+// idRange joins the numbers from … to-1.
+func idRange(from, to int) string {
 	var out []string
 	for i := from; i < to; i++ {
 		out = append(out, fmt.Sprint(i))
@@ -119,42 +119,42 @@ func span(from, to int) string {
 }
 
 func TestConnectionPages(t *testing.T) {
-	s := newTest(Options{})
-	fill(s, 2100)
+	s := newTestSimulator(Options{})
+	setConnections(s, 2100)
 	for _, tc := range []struct{ query, want string }{
-		{"", span(0, 10)},
+		{"", idRange(0, 10)},
 		{"?limit=1", "0"},
-		{"?limit=1000", span(0, 1000)},
+		{"?limit=1000", idRange(0, 1000)},
 		{"?limit=2&offset=3", "3 4"},
-		{"?offset=0", span(0, 10)},
-		{"?limit=1000&offset=1000", span(1000, 2000)},
+		{"?offset=0", idRange(0, 10)},
+		{"?limit=1000&offset=1000", idRange(1000, 2000)},
 		{"?limit=2&start=5", "0 1"}, // start is ignored
 	} {
-		l := getList(t, s, connectionsPath+tc.query)
-		if l.ids() != tc.want || l.TotalCount != 2100 {
-			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, l.ids(), l.TotalCount, tc.want)
+		p := getPage(t, s, connectionsPath+tc.query)
+		if p.ids() != tc.want || p.TotalCount != 2100 {
+			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
 		}
 	}
-	fill(s, 3)
+	setConnections(s, 3)
 	for query, want := range map[string]string{"?offset=2": "2", "?offset=3": "", "?offset=1000": ""} {
-		if l := getList(t, s, connectionsPath+query); l.ids() != want || l.TotalCount != 3 {
-			t.Errorf("%s: ids %q of %d, want %q of 3", query, l.ids(), l.TotalCount, want)
+		if p := getPage(t, s, connectionsPath+query); p.ids() != want || p.TotalCount != 3 {
+			t.Errorf("%s: ids %q of %d, want %q of 3", query, p.ids(), p.TotalCount, want)
 		}
 	}
 }
 
 func TestConnectionPagesByStart(t *testing.T) {
-	s := newTest(Options{ConnectionsByStart: true})
-	fill(s, 2100)
+	s := newTestSimulator(Options{ConnectionsByStart: true})
+	setConnections(s, 2100)
 	for _, tc := range []struct{ query, want string }{
-		{"", span(0, 10)},
+		{"", idRange(0, 10)},
 		{"?limit=2&start=1", "0 1"},
 		{"?limit=2&start=5", "4 5"},
 		{"?limit=2&start=1000", "999 1000"},
 		{"?limit=2&offset=5", "0 1"}, // offset is ignored
 	} {
-		if l := getList(t, s, connectionsPath+tc.query); l.ids() != tc.want || l.TotalCount != 2100 {
-			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, l.ids(), l.TotalCount, tc.want)
+		if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 2100 {
+			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
 		}
 	}
 	for _, query := range []string{"?start=0", "?start=1001", "?start=x"} {
@@ -165,7 +165,7 @@ func TestConnectionPagesByStart(t *testing.T) {
 }
 
 func TestConnectionErrors(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "off", ServiceOff: true})
 	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	const bad = `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`
@@ -219,17 +219,17 @@ func TestClusterPages(t *testing.T) {
 		s.AddCluster(testProject, Cluster{ID: fmt.Sprint(i + 1)})
 	}
 	for _, tc := range []struct{ query, want string }{
-		{"", span(1, 11)},
-		{"?limit=1000", span(1, 101)},
-		{"?limit=1000&offset=101&start=101", span(101, 151)},
+		{"", idRange(1, 11)},
+		{"?limit=1000", idRange(1, 101)},
+		{"?limit=1000&offset=101&start=101", idRange(101, 151)},
 		{"?limit=2&start=3", "3 4"},
 		{"?limit=2&offset=3", "3 4"},
 		{"?limit=2&offset=5&start=3", "5 6"},
 		{"?limit=2&offset=150", "150"},
 		{"?limit=2&offset=151", ""},
 	} {
-		if l := getList(t, s, "/v1.0/proj1/clusters"+tc.query); l.ids() != tc.want || l.TotalSize != 150 {
-			t.Errorf("%s: ids %q of %d, want %q of 150", tc.query, l.ids(), l.TotalSize, tc.want)
+		if p := getPage(t, s, "/v1.0/proj1/clusters"+tc.query); p.ids() != tc.want || p.TotalSize != 150 {
+			t.Errorf("%s: ids %q of %d, want %q of 150", tc.query, p.ids(), p.TotalSize, tc.want)
 		}
 	}
 }
@@ -287,7 +287,7 @@ func TestClusterBody(t *testing.T) {
 }
 
 func TestIAMProjects(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	s.AddProject(Project{Region: "eu-de", ID: "p2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	s.AddProject(Project{Region: "eu-de", ID: "p3", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	s.AddProject(Project{Region: "eu-de", ID: "p4", Keys: []Key{{Access: "AKOTHER", Secret: testSecret}}})

@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-func rightKey() Key { return Key{Access: testAccess, Secret: testSecret} }
-func wrongKey() Key { return Key{Access: testAccess, Secret: "wrong"} }
+func validKey() Key   { return Key{Access: testAccess, Secret: testSecret} }
+func invalidKey() Key { return Key{Access: testAccess, Secret: "wrong"} }
 
-// uses sends a request with each key and joins the statuses of the answers.
-func uses(t *testing.T, s *Simulator, target string, keys ...Key) string {
+// statusesWithKeys sends a request with each key and joins the statuses of the answers.
+func statusesWithKeys(t *testing.T, s *Simulator, target string, keys ...Key) string {
 	t.Helper()
 	var out []string
 	for _, key := range keys {
-		status, _, _ := strings.Cut(use(t, s, key, target), " ")
+		status, _, _ := strings.Cut(statusWithKey(t, s, key, target), " ")
 		out = append(out, status)
 	}
 	return strings.Join(out, " ")
 }
 
 func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
-	right, wrong := rightKey(), wrongKey()
+	right, wrong := validKey(), invalidKey()
 	for _, tc := range []struct {
 		name          string
 		lock          bool
@@ -45,9 +45,9 @@ func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
 			"401 401 401 401 401 200", 5, 5, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{LockKeys: tc.lock})
+			s := newTestSimulator(Options{LockKeys: tc.lock})
 			s.AddProject(Project{ID: testProject, Keys: []Key{right, {Access: "AKOTHER", Secret: "other"}}})
-			if got := uses(t, s, connectionsPath, tc.keys...); got != tc.want {
+			if got := statusesWithKeys(t, s, connectionsPath, tc.keys...); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 			inARow, total := s.Refusals(testAccess)
@@ -60,10 +60,10 @@ func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
 }
 
 func TestLockedKeyAnswer(t *testing.T) {
-	s := newTest(Options{LockKeys: true})
-	uses(t, s, connectionsPath, wrongKey(), wrongKey(), wrongKey(), wrongKey(), wrongKey())
+	s := newTestSimulator(Options{LockKeys: true})
+	statusesWithKeys(t, s, connectionsPath, invalidKey(), invalidKey(), invalidKey(), invalidKey(), invalidKey())
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, signed(t.Context(), "http://css.test", connectionsPath))
+	s.ServeHTTP(w, signedRequest(t.Context(), "http://css.test", connectionsPath))
 	body := w.Body.String()
 	if w.Code != 401 || !strings.Contains(body, `"APIGW.0301"`) || !strings.Contains(body, "is locked") {
 		t.Errorf("got %d %s", w.Code, body)
@@ -72,8 +72,8 @@ func TestLockedKeyAnswer(t *testing.T) {
 
 // TestRefusalsAreCountedOverAllProjects also covers all endpoints and faults.
 func TestRefusalsAreCountedOverAllProjects(t *testing.T) {
-	s := newTest(Options{LockKeys: true})
-	s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{rightKey()}})
+	s := newTestSimulator(Options{LockKeys: true})
+	s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{validKey()}})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
 	s.SetFault(Target{Connections, "c2"}, Fault{Status: 401})
 	second := strings.Replace(connectionsPath, "c1", "c2", 1)
@@ -81,18 +81,18 @@ func TestRefusalsAreCountedOverAllProjects(t *testing.T) {
 		target string
 		key    Key
 	}{
-		{connectionsPath, wrongKey()},
-		{"/v1.0/proj2/clusters", wrongKey()},
-		{"/v3/projects?name=cn-north-9", wrongKey()},
-		{second, rightKey()},
+		{connectionsPath, invalidKey()},
+		{"/v1.0/proj2/clusters", invalidKey()},
+		{"/v3/projects?name=cn-north-9", invalidKey()},
+		{second, validKey()},
 	} {
-		uses(t, s, step.target, step.key)
+		statusesWithKeys(t, s, step.target, step.key)
 		if inARow, total := s.Refusals(testAccess); inARow != i+1 || total != i+1 || s.Locked(testAccess) {
 			t.Errorf("after %s: %d in a row, %d in all, locked: %t", step.target, inARow, total, s.Locked(testAccess))
 		}
 	}
 	s.SetFault(Target{Connections, "c2"}, Fault{Status: 400, Body: `{"errCode":"CSS.0045"}`})
-	if got := uses(t, s, second, rightKey()); got != "400" || !s.Locked(testAccess) {
+	if got := statusesWithKeys(t, s, second, validKey()); got != "400" || !s.Locked(testAccess) {
 		t.Errorf("after CSS.0045: status %s, locked: %t", got, s.Locked(testAccess))
 	}
 }
@@ -112,13 +112,13 @@ func TestOtherFailuresAreNoRefusals(t *testing.T) {
 		"unknown call":   {Fault{}, "/nothing/here", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTest(Options{})
+			s := newTestSimulator(Options{})
 			s.AddProject(Project{ID: "proj2"})
-			s.SetFault(ofCluster(), tc.fault)
+			s.SetFault(clusterTarget(), tc.fault)
 			s.SetThrottle(Target{Endpoint: Projects}, Throttle{})
-			uses(t, s, "/v1.0/proj1/clusters", wrongKey())
-			uses(t, s, tc.target, rightKey())
-			uses(t, s, "/v1.0/proj1/clusters", wrongKey())
+			statusesWithKeys(t, s, "/v1.0/proj1/clusters", invalidKey())
+			statusesWithKeys(t, s, tc.target, validKey())
+			statusesWithKeys(t, s, "/v1.0/proj1/clusters", invalidKey())
 			if inARow, total := s.Refusals(testAccess); inARow != tc.inARow || total != 2 {
 				t.Errorf("%d in a row, %d in all, want %d and 2", inARow, total, tc.inARow)
 			}
@@ -127,8 +127,8 @@ func TestOtherFailuresAreNoRefusals(t *testing.T) {
 }
 
 func TestTokenRefusalsDoNotCountForKeys(t *testing.T) {
-	s := newTest(Options{LockKeys: true})
-	r := signed(t.Context(), "http://css.test", connectionsPath)
+	s := newTestSimulator(Options{LockKeys: true})
+	r := signedRequest(t.Context(), "http://css.test", connectionsPath)
 	r.Header.Set("X-Auth-Token", "expired")
 	for range 6 {
 		s.ServeHTTP(httptest.NewRecorder(), r)
@@ -149,7 +149,7 @@ func TestRefuseKey(t *testing.T) {
 		{"CSS.0045", `"errCode":"CSS.0045"`, 400},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
-			s := newTest(Options{})
+			s := newTestSimulator(Options{})
 			s.RefuseKey(testAccess, tc.code)
 			if w := get(t, s, connectionsPath); w.Code != tc.status || !strings.Contains(w.Body.String(), tc.shape) {
 				t.Errorf("refused: got %d %s", w.Code, w.Body)
@@ -168,8 +168,8 @@ func TestRefuseKey(t *testing.T) {
 // TestRefuseKeyWithRequestInFlight checks that only requests that arrive later are refused, at once.
 func TestRefuseKeyWithRequestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTest(Options{})
-		s.SetFault(ofCluster(), Fault{Latency: time.Second})
+		s := newTestSimulator(Options{})
+		s.SetFault(clusterTarget(), Fault{Latency: time.Second})
 		start := time.Now()
 		answered := make(chan int)
 		go func() { answered <- get(t, s, connectionsPath).Code }()

@@ -29,20 +29,20 @@ const (
 
 func testUser() User { return User{Name: "watcher", Domain: "acme", Password: "right"} }
 
-// loginText returns the vendor's example of a login to the test project.
-func loginText(password string) string {
-	return loginAs("acme", "watcher", password, `{"id":"proj1"}`)
+// loginBody returns the vendor's example of a login to the test project.
+func loginBody(password string) string {
+	return loginBodyFor("acme", "watcher", password, `{"id":"proj1"}`)
 }
 
-func loginAs(domain, name, password, project string) string {
+func loginBodyFor(domain, name, password, project string) string {
 	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
 		`"domain":{"name":%q}}}},"scope":{"project":%s}}}`,
 		name, password, domain, project)
 }
 
-// newLogins returns newTest with a user and a second project.
-func newLogins(o Options) *Simulator {
-	s := newTest(o)
+// newLoginSimulator returns newTestSimulator with a user and a second project.
+func newLoginSimulator(o Options) *Simulator {
+	s := newTestSimulator(o)
 	s.AddProject(Project{Region: "eu-de", ID: "proj2"})
 	s.AddUser(testUser())
 	return s
@@ -56,7 +56,7 @@ func logIn(t *testing.T, s *Simulator, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-func newTestToken(t *testing.T, s *Simulator, body string) string {
+func newIssuedToken(t *testing.T, s *Simulator, body string) string {
 	t.Helper()
 	w := logIn(t, s, body)
 	if w.Code != http.StatusCreated {
@@ -65,8 +65,8 @@ func newTestToken(t *testing.T, s *Simulator, body string) string {
 	return w.Header().Get("X-Subject-Token")
 }
 
-// bear requests connections with a token.
-func bear(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
+// getWithToken requests connections with a token.
+func getWithToken(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, connectionsPath, http.NoBody)
 	r.Header.Set("X-Auth-Token", token)
@@ -76,8 +76,8 @@ func bear(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
 }
 
 func TestLogin(t *testing.T) {
-	s := newLogins(Options{Now: func() time.Time { return testNow().Add(123456789).In(time.FixedZone("", 3600)) }})
-	w := logIn(t, s, loginText("right"))
+	s := newLoginSimulator(Options{Now: func() time.Time { return testNow().Add(123456789).In(time.FixedZone("", 3600)) }})
+	w := logIn(t, s, loginBody("right"))
 	if w.Code != 201 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
@@ -99,16 +99,16 @@ func TestLogin(t *testing.T) {
 
 	tokens := []string{w.Header().Get("X-Subject-Token")}
 	for range 20 {
-		tokens = append(tokens, newTestToken(t, s, loginText("right")))
+		tokens = append(tokens, newIssuedToken(t, s, loginBody("right")))
 	}
 	for _, token := range tokens {
 		if !strings.HasPrefix(token, "MII") || len(token) < 1000 {
 			t.Errorf("%d bytes of token: %.10s", len(token), token)
 		}
-		if w := bear(t, s, token); w.Code != 200 {
+		if w := getWithToken(t, s, token); w.Code != 200 {
 			t.Errorf("one of several tokens: %d %s", w.Code, w.Body)
 		}
-		if w := bear(t, newLogins(Options{}), token); w.Code != 401 {
+		if w := getWithToken(t, newLoginSimulator(Options{}), token); w.Code != 401 {
 			t.Errorf("a token of another simulator: %d", w.Code)
 		}
 	}
@@ -127,27 +127,27 @@ func TestLoginAnswers(t *testing.T) {
 		status     int
 		want       string // the body, or the project of the token
 	}{
-		{"project's id", loginText("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") +
+		{"project's id", loginBody("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") +
 			`","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
-		{"project's name", loginAs("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
-		{"the id rules", loginAs("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201,
+		{"project's name", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"the id rules", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201,
 			`"id":"proj1","name":"cn-north-4"`},
-		{"name with a domain", loginAs("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201,
+		{"name with a domain", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201,
 			`"id":"proj2","name":"eu-de"`},
-		{"limited user", loginAs("acme", "limited", "narrow", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
-		{"wrong password", loginText("wrong"), 401, wrongUser},
-		{"wrong user", loginAs("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
-		{"user of another domain", loginAs("other", "watcher", "right", `{"id":"proj1"}`), 401, wrongUser},
-		{"another user's password", loginAs("acme", "limited", "right", `{"id":"proj2"}`), 401, wrongUser},
-		{"wrong password before a wrong project", loginAs("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
-		{"unknown project", loginAs("acme", "watcher", "right", `{"id":"nowhere"}`), 401, noSuchProject},
-		{"unknown project's name", loginAs("acme", "watcher", "right", `{"name":"nowhere"}`), 401, noSuchProject},
-		{"a name is no id", loginAs("acme", "watcher", "right", `{"id":"eu-de"}`), 401, noSuchProject},
-		{"foreign project", loginAs("acme", "limited", "narrow", `{"id":"proj1"}`), 403, notAuthorized},
-		{"foreign project's name", loginAs("acme", "limited", "narrow", `{"name":"cn-north-4"}`), 403, notAuthorized},
+		{"limited user", loginBodyFor("acme", "limited", "narrow", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"wrong password", loginBody("wrong"), 401, wrongUser},
+		{"wrong user", loginBodyFor("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"user of another domain", loginBodyFor("other", "watcher", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"another user's password", loginBodyFor("acme", "limited", "right", `{"id":"proj2"}`), 401, wrongUser},
+		{"wrong password before a wrong project", loginBodyFor("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
+		{"unknown project", loginBodyFor("acme", "watcher", "right", `{"id":"nowhere"}`), 401, noSuchProject},
+		{"unknown project's name", loginBodyFor("acme", "watcher", "right", `{"name":"nowhere"}`), 401, noSuchProject},
+		{"a name is no id", loginBodyFor("acme", "watcher", "right", `{"id":"eu-de"}`), 401, noSuchProject},
+		{"foreign project", loginBodyFor("acme", "limited", "narrow", `{"id":"proj1"}`), 403, notAuthorized},
+		{"foreign project's name", loginBodyFor("acme", "limited", "narrow", `{"name":"cn-north-4"}`), 403, notAuthorized},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newLogins(Options{})
+			s := newLoginSimulator(Options{})
 			s.AddUser(User{Name: "limited", Domain: "acme", Password: "narrow", Projects: []string{"proj2"}})
 			w := logIn(t, s, tc.body)
 			got := w.Body.String()
@@ -162,7 +162,7 @@ func TestLoginAnswers(t *testing.T) {
 }
 
 func TestLoginBodies(t *testing.T) {
-	right := loginText("right")
+	right := loginBody("right")
 	change := func(old, with string) string {
 		if strings.Count(right, old) != 1 {
 			t.Fatalf("body does not contain %q exactly once", old)
@@ -190,27 +190,27 @@ func TestLoginBodies(t *testing.T) {
 		{"scope of a domain", change(`"project":{"id":"proj1"}`, `"domain":{"name":"acme"}`)},
 		{"project without id and name", change(`{"id":"proj1"}`, `{}`)},
 	} {
-		s := newLogins(Options{})
+		s := newLoginSimulator(Options{})
 		if w := logIn(t, s, tc.body); w.Code != 400 || w.Body.String() != invalidBody {
 			t.Errorf("%s: %d %s", tc.name, w.Code, w.Body)
 		}
 	}
-	if w := logIn(t, newLogins(Options{}), right); w.Code != 201 {
+	if w := logIn(t, newLoginSimulator(Options{}), right); w.Code != 201 {
 		t.Errorf("unchanged: %d", w.Code)
 	}
 }
 
 func TestUserLock(t *testing.T) {
-	s := newLogins(Options{})
+	s := newLoginSimulator(Options{})
 	s.AddUser(User{Name: "other", Domain: "acme", Password: "right"})
 	try := func(password string, n int) string {
 		var out []string
 		for range n {
-			out = append(out, fmt.Sprint(logIn(t, s, loginText(password)).Code))
+			out = append(out, fmt.Sprint(logIn(t, s, loginBody(password)).Code))
 		}
 		return strings.Join(out, " ")
 	}
-	token := newTestToken(t, s, loginText("right"))
+	token := newIssuedToken(t, s, loginBody("right"))
 	for _, step := range []struct {
 		password string
 		n        int
@@ -227,13 +227,13 @@ func TestUserLock(t *testing.T) {
 			t.Errorf("%s: %s, want %s", step.password, got, step.want)
 		}
 	}
-	if w := logIn(t, s, loginText("right")); w.Body.String() != lockedUser {
+	if w := logIn(t, s, loginBody("right")); w.Body.String() != lockedUser {
 		t.Errorf("locked: %s", w.Body)
 	}
-	if w := logIn(t, s, loginAs("acme", "other", "right", `{"id":"proj1"}`)); w.Code != 201 {
+	if w := logIn(t, s, loginBodyFor("acme", "other", "right", `{"id":"proj1"}`)); w.Code != 201 {
 		t.Errorf("another user is locked too: %d", w.Code)
 	}
-	if w := bear(t, s, token); w.Code != 200 {
+	if w := getWithToken(t, s, token); w.Code != 200 {
 		t.Errorf("token of the locked user: %d", w.Code)
 	}
 	s.AddUser(testUser())
@@ -243,8 +243,8 @@ func TestUserLock(t *testing.T) {
 }
 
 func TestTokenProjects(t *testing.T) {
-	s := newLogins(Options{})
-	token := newTestToken(t, s, loginText("right"))
+	s := newLoginSimulator(Options{})
+	token := newIssuedToken(t, s, loginBody("right"))
 	const second = "/v1.0/proj2/clusters"
 	for _, tc := range []struct {
 		name   string
@@ -276,7 +276,7 @@ func TestTokenProjects(t *testing.T) {
 			r.Header.Set("Authorization", "SDK-HMAC-SHA256 nonsense")
 		}, 200, ""},
 		{"a right signature and a wrong token", connectionsPath, func(r *http.Request) {
-			r.Header = signed(t.Context(), "http://css.test", connectionsPath).Header
+			r.Header = signedRequest(t.Context(), "http://css.test", connectionsPath).Header
 			r.Header.Set("X-Auth-Token", "MII")
 		}, 401, mustBeUpdated},
 	} {
@@ -309,19 +309,19 @@ func TestTokenProjects(t *testing.T) {
 func TestTokenLife(t *testing.T) {
 	for _, tc := range []struct{ option, life time.Duration }{{0, 24 * time.Hour}, {time.Minute, time.Minute}} {
 		var c clock
-		s := newLogins(Options{Now: c.now, TokenLife: tc.option})
-		first := newTestToken(t, s, loginText("right"))
+		s := newLoginSimulator(Options{Now: c.now, TokenLife: tc.option})
+		first := newIssuedToken(t, s, loginBody("right"))
 		c.passed = tc.life - 1
-		second := newTestToken(t, s, loginText("right"))
-		if w := bear(t, s, first); w.Code != 200 {
+		second := newIssuedToken(t, s, loginBody("right"))
+		if w := getWithToken(t, s, first); w.Code != 200 {
 			t.Errorf("%v: before expiry: %d", tc.life, w.Code)
 		}
 		c.passed = tc.life
-		if w := bear(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
+		if w := getWithToken(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
 			t.Errorf("%v: at expiry: %d %s", tc.life, w.Code, w.Body)
 		}
-		third := newTestToken(t, s, loginText("right"))
-		if w := bear(t, s, second); w.Code != 200 {
+		third := newIssuedToken(t, s, loginBody("right"))
+		if w := getWithToken(t, s, second); w.Code != 200 {
 			t.Errorf("%v: newer token: %d", tc.life, w.Code)
 		}
 		if n := len(s.tokens); n != 2 {
@@ -329,20 +329,20 @@ func TestTokenLife(t *testing.T) {
 		}
 		s.RevokeTokens()
 		for _, token := range []string{second, third} {
-			if w := bear(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
+			if w := getWithToken(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
 				t.Errorf("%v: revoked: %d %s", tc.life, w.Code, w.Body)
 			}
 		}
-		if w := bear(t, s, newTestToken(t, s, loginText("right"))); w.Code != 200 {
+		if w := getWithToken(t, s, newIssuedToken(t, s, loginBody("right"))); w.Code != 200 {
 			t.Errorf("%v: after the revocation: %d", tc.life, w.Code)
 		}
 	}
 }
 
 func TestUserIsCopied(t *testing.T) {
-	s := newLogins(Options{})
+	s := newLoginSimulator(Options{})
 	projects := []string{"proj1"}
 	s.AddUser(User{Name: "watcher", Domain: "acme", Password: "right", Projects: projects})
 	projects[0] = "proj2"
-	newTestToken(t, s, loginText("right"))
+	newIssuedToken(t, s, loginBody("right"))
 }

@@ -30,8 +30,8 @@ const (
 // testNow is the time of the known signature.
 func testNow() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
-// newTest returns a simulator with one project and one cluster.
-func newTest(o Options) *Simulator {
+// newTestSimulator returns a simulator with one project and one cluster.
+func newTestSimulator(o Options) *Simulator {
 	if o.Now == nil {
 		o.Now = testNow
 	}
@@ -42,13 +42,13 @@ func newTest(o Options) *Simulator {
 	return s
 }
 
-// signed returns a GET request signed with the test key.
-func signed(ctx context.Context, base, target string) *http.Request {
-	return signedBy(ctx, Key{Access: testAccess, Secret: testSecret}, testNow(), base, target)
+// signedRequest returns a GET request signed with the test key.
+func signedRequest(ctx context.Context, base, target string) *http.Request {
+	return signedRequestBy(ctx, Key{Access: testAccess, Secret: testSecret}, testNow(), base, target)
 }
 
-// signedBy signs a GET request without the code of sign.go. Paths and queries must be in canonical form.
-func signedBy(ctx context.Context, key Key, at time.Time, base, target string) *http.Request {
+// signedRequestBy signs a GET request without the code of sign.go. Paths and queries must be in canonical form.
+func signedRequestBy(ctx context.Context, key Key, at time.Time, base, target string) *http.Request {
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, base+target, http.NoBody)
 	req.RequestURI = ""
 	date := at.UTC().Format("20060102T150405Z")
@@ -79,34 +79,34 @@ func (c *clock) now() time.Time { return testNow().Add(c.passed) }
 func get(t *testing.T, s *Simulator, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, signed(t.Context(), "http://css.test", target))
+	s.ServeHTTP(w, signedRequest(t.Context(), "http://css.test", target))
 	return w
 }
 
-// list is a page of either list.
-type list struct {
+// page is a page of connections or of clusters.
+type page struct {
 	Connections []struct{ ID string }
 	Clusters    []struct{ ID string }
 	TotalCount  int `json:"total_count"`
 	TotalSize   int `json:"totalSize"`
 }
 
-func getList(t *testing.T, s *Simulator, target string) list {
+func getPage(t *testing.T, s *Simulator, target string) page {
 	t.Helper()
 	w := get(t, s, target)
 	if w.Code != http.StatusOK {
 		t.Fatalf("GET %s: status %d: %s", target, w.Code, w.Body)
 	}
-	var l list
-	if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil {
+	var p page
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return p
 }
 
-func (l list) ids() string {
+func (p page) ids() string {
 	var out []string
-	for _, x := range append(l.Connections, l.Clusters...) {
+	for _, x := range append(p.Connections, p.Clusters...) {
 		out = append(out, x.ID)
 	}
 	return strings.Join(out, " ")
@@ -114,7 +114,7 @@ func (l list) ids() string {
 
 const connectionsPath = "/v1.0/proj1/clusters/c1/vpcepservice/connections"
 
-func start(t *testing.T, s *Simulator) *Server {
+func startServer(t *testing.T, s *Simulator) *Server {
 	t.Helper()
 	srv, err := s.Start(t.Context())
 	if err != nil {

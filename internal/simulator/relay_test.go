@@ -28,8 +28,8 @@ func newRelay(t *testing.T, target string) *Relay {
 	return r
 }
 
-// pair returns both ends of a connection through the relay.
-func pair(t *testing.T, r *Relay, listener net.Listener) (client, server net.Conn) {
+// connectThrough returns both ends of a connection through the relay.
+func connectThrough(t *testing.T, r *Relay, listener net.Listener) (client, server net.Conn) {
 	t.Helper()
 	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Addr)
 	if err != nil {
@@ -46,8 +46,8 @@ func pair(t *testing.T, r *Relay, listener net.Listener) (client, server net.Con
 	return client, server
 }
 
-// passes reports whether data passes from one side to the other.
-func passes(t *testing.T, from, to net.Conn) bool {
+// forwards reports whether data passes from one side to the other.
+func forwards(t *testing.T, from, to net.Conn) bool {
 	t.Helper()
 	if _, err := io.WriteString(from, "hello"); err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func passes(t *testing.T, from, to net.Conn) bool {
 	return err == nil && string(got) == "hello"
 }
 
-// noticesNothing checks that a read ends only at its deadline.
-func noticesNothing(t *testing.T, conn net.Conn) {
+// checkNoRead checks that a read ends only at its deadline.
+func checkNoRead(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
@@ -84,22 +84,22 @@ func TestRelaySilence(t *testing.T) {
 	defer listener.Close()
 	r := newRelay(t, listener.Addr().String())
 
-	client, server := pair(t, r, listener)
-	if !passes(t, client, server) || !passes(t, server, client) {
+	client, server := connectThrough(t, r, listener)
+	if !forwards(t, client, server) || !forwards(t, server, client) {
 		t.Error("nothing passes at first")
 	}
 	r.Silence()
-	if passes(t, client, server) || passes(t, server, client) {
+	if forwards(t, client, server) || forwards(t, server, client) {
 		t.Error("something passes after the silence")
 	}
-	noticesNothing(t, client)
+	checkNoRead(t, client)
 	if err := client.Close(); err != nil {
 		t.Error(err)
 	}
-	noticesNothing(t, server)
+	checkNoRead(t, server)
 
-	client, server = pair(t, r, listener)
-	if !passes(t, client, server) || !passes(t, server, client) {
+	client, server = connectThrough(t, r, listener)
+	if !forwards(t, client, server) || !forwards(t, server, client) {
 		t.Error("nothing passes on a new connection")
 	}
 	if n := r.Accepted(); n != 2 {
@@ -115,7 +115,7 @@ func TestRelayForwardsCloses(t *testing.T) {
 	}
 	r := newRelay(t, listener.Addr().String())
 	for _, clientFirst := range []bool{true, false} {
-		client, server := pair(t, r, listener)
+		client, server := connectThrough(t, r, listener)
 		one, other := client, server
 		if !clientFirst {
 			one, other = server, client
@@ -146,7 +146,7 @@ func TestRelayForwardsCloses(t *testing.T) {
 // TestRelayWithTLS covers HTTP/1.1 and HTTP/2, before and after Silence.
 func TestRelayWithTLS(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
-		s := newTest(Options{})
+		s := newTestSimulator(Options{})
 		server := httptest.NewUnstartedServer(s)
 		server.EnableHTTP2 = http2
 		server.StartTLS()
@@ -156,7 +156,7 @@ func TestRelayWithTLS(t *testing.T) {
 		ask := func(patience time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			_, err := askServer(ctx, client, "https://"+r.Addr, connectionsPath)
+			_, err := getFromServer(ctx, client, "https://"+r.Addr, connectionsPath)
 			return err
 		}
 		for range 3 {

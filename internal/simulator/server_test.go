@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// askServer sends a request and returns the status, or 0 without an answer.
-func askServer(ctx context.Context, client *http.Client, url, target string) (int, error) {
-	resp, err := client.Do(signed(ctx, url, target))
+// getFromServer sends a request and returns the status, or 0 without an answer.
+func getFromServer(ctx context.Context, client *http.Client, url, target string) (int, error) {
+	resp, err := client.Do(signedRequest(ctx, url, target))
 	if err != nil {
 		return 0, err
 	}
@@ -27,13 +27,13 @@ func askServer(ctx context.Context, client *http.Client, url, target string) (in
 }
 
 func TestServer(t *testing.T) {
-	s := newTest(Options{})
-	srv, client := start(t, s), newClient(t)
+	s := newTestSimulator(Options{})
+	srv, client := startServer(t, s), newClient(t)
 	if !strings.HasPrefix(srv.URL, "http://127.0.0.1:") {
 		t.Errorf("URL %s is not on loopback", srv.URL)
 	}
 	for range 3 {
-		if status, err := askServer(t.Context(), client, srv.URL, connectionsPath); status != http.StatusOK || err != nil {
+		if status, err := getFromServer(t.Context(), client, srv.URL, connectionsPath); status != http.StatusOK || err != nil {
 			t.Errorf("status %d, %v", status, err)
 		}
 	}
@@ -43,13 +43,13 @@ func TestServer(t *testing.T) {
 }
 
 func TestClientCancels(t *testing.T) {
-	s := newTest(Options{})
-	s.SetFault(ofCluster(), Fault{Hang: true})
-	srv, client := start(t, s), newClient(t)
+	s := newTestSimulator(Options{})
+	s.SetFault(clusterTarget(), Fault{Hang: true})
+	srv, client := startServer(t, s), newClient(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := askServer(ctx, client, srv.URL, connectionsPath)
+		_, err := getFromServer(ctx, client, srv.URL, connectionsPath)
 		ended <- err
 	}()
 	eventually(t, "the request", func() bool { return s.InFlight() == 1 })
@@ -68,8 +68,8 @@ func TestClientCancels(t *testing.T) {
 
 // TestCloseEndsHangingRequests also checks that they do not count as cancelled.
 func TestCloseEndsHangingRequests(t *testing.T) {
-	s := newTest(Options{})
-	s.SetFault(ofCluster(), Fault{Hang: true})
+	s := newTestSimulator(Options{})
+	s.SetFault(clusterTarget(), Fault{Hang: true})
 	srv, err := s.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestCloseEndsHangingRequests(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
-			if status, err := askServer(t.Context(), client, srv.URL, connectionsPath); err == nil {
+			if status, err := getFromServer(t.Context(), client, srv.URL, connectionsPath); err == nil {
 				t.Errorf("status %d, want no answer", status)
 			}
 		})
@@ -101,14 +101,14 @@ func TestCloseEndsHangingRequests(t *testing.T) {
 func TestStartWithEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if srv, err := newTest(Options{}).Start(ctx); err == nil {
+	if srv, err := newTestSimulator(Options{}).Start(ctx); err == nil {
 		_ = srv.Close(t.Context())
 		t.Error("started")
 	}
 }
 
 func TestRequestRecord(t *testing.T) {
-	s := newTest(Options{KeepRequests: 3})
+	s := newTestSimulator(Options{KeepRequests: 3})
 	get(t, s, "/v3/projects?name=cn-north-4")
 	for range 2 {
 		get(t, s, connectionsPath+"?limit=5")

@@ -54,7 +54,7 @@ func TestKnownAnswer(t *testing.T) {
 	}
 
 	w := httptest.NewRecorder()
-	newTest(Options{}).ServeHTTP(w, knownRequest(t))
+	newTestSimulator(Options{}).ServeHTTP(w, knownRequest(t))
 	if w.Code != http.StatusOK {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -119,23 +119,23 @@ func TestAlteredRequestIsRefused(t *testing.T) {
 			"Incorrect authentication information"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			checkRefusal(t, newTest(Options{}), tc.request(t), http.StatusUnauthorized, tc.code, tc.message)
+			checkRefusal(t, newTestSimulator(Options{}), tc.request(t), http.StatusUnauthorized, tc.code, tc.message)
 		})
 	}
 
 	t.Run("method", func(t *testing.T) {
 		r := knownRequestTo(t, http.MethodPost, knownTarget, "")
-		if _, refused := newTest(Options{}).authorize(r, nil, testProject); refused == nil || refused.code != "APIGW.0301" {
+		if _, refused := newTestSimulator(Options{}).authorize(r, nil, testProject); refused == nil || refused.code != "APIGW.0301" {
 			t.Errorf("got %v, want APIGW.0301", refused)
 		}
 	})
 	t.Run("secret", func(t *testing.T) {
-		s := newTest(Options{})
+		s := newTestSimulator(Options{})
 		s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret + "0"}}})
 		checkRefusal(t, s, knownRequest(t), http.StatusUnauthorized, "APIGW.0301", signatureFailed)
 	})
 	t.Run("key of another project", func(t *testing.T) {
-		s := newTest(Options{})
+		s := newTestSimulator(Options{})
 		s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 		s.AddProject(Project{ID: testProject})
 		checkRefusal(t, s, knownRequest(t), http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed")
@@ -172,7 +172,7 @@ func TestDateTolerance(t *testing.T) {
 		{15 * time.Minute, 200}, {-15 * time.Minute, 200},
 		{15*time.Minute + time.Second, 401}, {-15*time.Minute - time.Second, 401},
 	} {
-		s := newTest(Options{Now: func() time.Time { return testNow().Add(tc.skew) }})
+		s := newTestSimulator(Options{Now: func() time.Time { return testNow().Add(tc.skew) }})
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, knownRequest(t))
 		if w.Code != tc.want {
@@ -184,8 +184,8 @@ func TestDateTolerance(t *testing.T) {
 	}
 }
 
-// resign signs a known request with other names. It uses sign.go, which the known signature has verified.
-func resign(t *testing.T, r *http.Request, names ...string) *http.Request {
+// resignKnownRequest signs a known request with other names. It uses sign.go, which the known signature has verified.
+func resignKnownRequest(t *testing.T, r *http.Request, names ...string) *http.Request {
 	t.Helper()
 	request, ok := canonical(r, nil, names)
 	if !ok {
@@ -209,13 +209,13 @@ func TestSecurityToken(t *testing.T) {
 		request *http.Request
 		want    string
 	}{
-		{"right", resign(t, withToken("token-1"), "x-sdk-date", "x-security-token"), ""},
-		{"not signed", resign(t, withToken("token-1"), "x-sdk-date"), "APIGW.0307"},
-		{"wrong", resign(t, withToken("token-2"), "x-sdk-date", "x-security-token"), "APIGW.0307"},
+		{"right", resignKnownRequest(t, withToken("token-1"), "x-sdk-date", "x-security-token"), ""},
+		{"not signed", resignKnownRequest(t, withToken("token-1"), "x-sdk-date"), "APIGW.0307"},
+		{"wrong", resignKnownRequest(t, withToken("token-2"), "x-sdk-date", "x-security-token"), "APIGW.0307"},
 		{"missing", withToken(""), "APIGW.0307"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newTest(Options{})
+			s := newTestSimulator(Options{})
 			s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret,
 				SecurityToken: "token-1"}}})
 			_, refused := s.authorize(tc.request, nil, testProject)
@@ -243,7 +243,7 @@ func TestKeyOfManyProjects(t *testing.T) {
 		{"proj2", "secret of proj1", "401 APIGW.0301"},
 		{"proj4", "secret of proj1", "403 APIGW.0302"},
 	} {
-		if got := use(t, s, Key{Access: testAccess, Secret: tc.secret}, "/v1.0/"+tc.project+"/clusters"); got != tc.want {
+		if got := statusWithKey(t, s, Key{Access: testAccess, Secret: tc.secret}, "/v1.0/"+tc.project+"/clusters"); got != tc.want {
 			t.Errorf("%s of %s: %s, want %s", tc.secret, tc.project, got, tc.want)
 		}
 	}
@@ -251,12 +251,12 @@ func TestKeyOfManyProjects(t *testing.T) {
 
 func TestKeyExpires(t *testing.T) {
 	var c clock
-	s := newTest(Options{Now: c.now})
+	s := newTestSimulator(Options{Now: c.now})
 	key := Key{Access: "AKSHORT", Secret: "short", Expires: testNow().Add(time.Minute)}
 	s.AddProject(Project{ID: testProject, Keys: []Key{key}})
 	ask := func() *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, signedBy(t.Context(), key, c.now(), "http://css.test", connectionsPath))
+		s.ServeHTTP(w, signedRequestBy(t.Context(), key, c.now(), "http://css.test", connectionsPath))
 		return w
 	}
 	c.passed = time.Minute - 1
@@ -272,7 +272,7 @@ func TestKeyExpires(t *testing.T) {
 func TestProjectIDMustMatch(t *testing.T) {
 	r := knownRequest(t)
 	r.Header.Set("X-Project-Id", "proj2")
-	checkRefusal(t, newTest(Options{}), resign(t, r, "x-project-id", "x-sdk-date"), http.StatusUnauthorized,
+	checkRefusal(t, newTestSimulator(Options{}), resignKnownRequest(t, r, "x-project-id", "x-sdk-date"), http.StatusUnauthorized,
 		"APIGW.0301", "Incorrect IAM authentication information: project id does not match")
 }
 

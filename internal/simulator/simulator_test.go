@@ -15,7 +15,7 @@ import (
 )
 
 func TestFleetIsCopied(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	build := func() Cluster { // without clone, which is under test
 		return Cluster{ID: "c2", Name: "second", Tags: []Tag{{"a", "b"}}, Connections: []Connection{{ID: "x"}},
 			Permissions: []Permission{{ID: "p"}}}
@@ -43,7 +43,7 @@ func TestFleetIsCopied(t *testing.T) {
 }
 
 func TestFleetChanges(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	names := func() string {
 		var out []string
 		for _, c := range s.Clusters(testProject) {
@@ -98,7 +98,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestStep(t *testing.T) {
 	run := func(seed uint64) (*Simulator, []Event) {
-		s := newTest(Options{Seed: seed})
+		s := newTestSimulator(Options{Seed: seed})
 		s.AddCluster(testProject, Cluster{ID: "still", Status: "200", Still: true})
 		s.AddCluster(testProject, Cluster{ID: "off", Status: "200", ServiceOff: true})
 		s.AddCluster(testProject, Cluster{ID: "new", Status: "100"})
@@ -175,7 +175,7 @@ func checkEvent(t *testing.T, e Event, before, after Cluster) {
 
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTest(Options{})
+		s := newTestSimulator(Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
@@ -194,7 +194,7 @@ func TestRun(t *testing.T) {
 
 // TestConcurrentUse is for the race detector.
 func TestConcurrentUse(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -210,18 +210,18 @@ func TestConcurrentUse(t *testing.T) {
 				s.Clusters(testProject)
 				s.RemoveCluster("c2")
 				s.AddUser(testUser())
-				logIn(t, s, loginText("right"))
+				logIn(t, s, loginBody("right"))
 				s.RevokeTokens()
 				s.SetAgency(Agency{})
-				askKey(t, s, metadataToken(t, s))
+				requestSecurityKey(t, s, requestMetadataToken(t, s))
 				s.SetPodIdentity(PodIdentity{Token: "pod"})
-				askPod(t, s, "pod", "{}")
+				requestPodKey(t, s, "pod", "{}")
 				s.ExpireKeys()
 			}
 		})
 	}
 	wg.Wait()
-	if s.InFlight() != 0 || s.Count(ofCluster()) != 400 {
-		t.Errorf("%d in flight, %d counted, want 0 and 400", s.InFlight(), s.Count(ofCluster()))
+	if s.InFlight() != 0 || s.Count(clusterTarget()) != 400 {
+		t.Errorf("%d in flight, %d counted, want 0 and 400", s.InFlight(), s.Count(clusterTarget()))
 	}
 }

@@ -20,20 +20,20 @@ import (
 )
 
 const (
-	machinePath     = "/meta-data/latest/api/token"
-	securityKeyPath = "/openstack/latest/securitykey"
-	noMetadataToken = "Unauthorized: the metadata token is missing, wrong or expired."
+	metadataTokenPath = "/meta-data/latest/api/token"
+	securityKeyPath   = "/openstack/latest/securitykey"
+	noMetadataToken   = "Unauthorized: the metadata token is missing, wrong or expired."
 )
 
-// do serves a request, with a header unless name is empty.
-func do(t *testing.T, s *Simulator, method, target, body, name, value string) *httptest.ResponseRecorder {
+// serveRequest serves a request, with a header unless name is empty.
+func serveRequest(t *testing.T, s *Simulator, method, target, body, name, value string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, withHeader(t, method, target, body, name, value))
+	s.ServeHTTP(w, newRequest(t, method, target, body, name, value))
 	return w
 }
 
-func withHeader(t *testing.T, method, target, body, name, value string) *http.Request {
+func newRequest(t *testing.T, method, target, body, name, value string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if name != "" {
@@ -42,24 +42,24 @@ func withHeader(t *testing.T, method, target, body, name, value string) *http.Re
 	return r
 }
 
-// metadataToken requests a token of the longest lifetime.
-func metadataToken(t *testing.T, s *Simulator) string {
+// requestMetadataToken requests a token of the longest lifetime.
+func requestMetadataToken(t *testing.T, s *Simulator) string {
 	t.Helper()
-	return do(t, s, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", "21600").Body.String()
+	return serveRequest(t, s, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", "21600").Body.String()
 }
 
-func askKey(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
+func requestSecurityKey(t *testing.T, s *Simulator, token string) *httptest.ResponseRecorder {
 	t.Helper()
-	return do(t, s, http.MethodGet, securityKeyPath, "", "X-Metadata-Token", token)
+	return serveRequest(t, s, http.MethodGet, securityKeyPath, "", "X-Metadata-Token", token)
 }
 
-func askPod(t *testing.T, s *Simulator, token, body string) *httptest.ResponseRecorder {
+func requestPodKey(t *testing.T, s *Simulator, token, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	return do(t, s, http.MethodPost, PodIdentityPath, body, "Authorization", token)
+	return serveRequest(t, s, http.MethodPost, PodIdentityPath, body, "Authorization", token)
 }
 
-// keyOf parses the key of either kind of answer, and returns its expiry unparsed.
-func keyOf(t *testing.T, w *httptest.ResponseRecorder) (key Key, expires string) {
+// parseKey parses the key of either kind of answer, and returns its expiry unparsed.
+func parseKey(t *testing.T, w *httptest.ResponseRecorder) (key Key, expires string) {
 	t.Helper()
 	var body map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
@@ -81,11 +81,11 @@ func keyOf(t *testing.T, w *httptest.ResponseRecorder) (key Key, expires string)
 	return Key{Access: values[0], Secret: values[1], SecurityToken: values[2]}, values[3]
 }
 
-// use sends a request with a key and returns the status and the error code.
-func use(t *testing.T, s *Simulator, key Key, target string) string {
+// statusWithKey sends a request with a key and returns the status and the error code.
+func statusWithKey(t *testing.T, s *Simulator, key Key, target string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, signedBy(t.Context(), key, s.opts.Now(), "http://css.test", target))
+	s.ServeHTTP(w, signedRequestBy(t.Context(), key, s.opts.Now(), "http://css.test", target))
 	var body struct {
 		Code string `json:"error_code"`
 	}
@@ -108,24 +108,24 @@ func TestMetadataTokens(t *testing.T) {
 		{"6h", 400},
 		{"99999999999999999999", 400},
 	} {
-		s := newTest(Options{})
-		w := do(t, s, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", tc.ttl)
+		s := newTestSimulator(Options{})
+		w := serveRequest(t, s, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", tc.ttl)
 		if w.Code != tc.status || w.Header().Get("Content-Type") != "text/plain" {
 			t.Errorf("%q: %d %v, want %d", tc.ttl, w.Code, w.Header(), tc.status)
 		}
 	}
 
 	var c clock
-	s := newTest(Options{Now: c.now})
+	s := newTestSimulator(Options{Now: c.now})
 	s.SetAgency(Agency{})
-	short := do(t, s, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", "60").Body.String()
-	long := metadataToken(t, s)
+	short := serveRequest(t, s, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", "60").Body.String()
+	long := requestMetadataToken(t, s)
 	if short == long || len(short) < 20 || strings.TrimSpace(short) != short {
 		t.Errorf("tokens %q and %q", short, long)
 	}
 	check := func(when, token string, status int) {
 		t.Helper()
-		w := askKey(t, s, token)
+		w := requestSecurityKey(t, s, token)
 		if w.Code != status || (status == 401 && w.Body.String() != noMetadataToken) {
 			t.Errorf("%s: %d %s, want %d", when, w.Code, w.Body, status)
 		}
@@ -139,38 +139,38 @@ func TestMetadataTokens(t *testing.T) {
 	check("a longer one", long, 200)
 	c.passed = 6 * time.Hour
 	check("the longest, at its end", long, 401)
-	check("a new one", metadataToken(t, s), 200)
+	check("a new one", requestMetadataToken(t, s), 200)
 	if n := len(s.metadataTokens); n != 1 {
 		t.Errorf("%d metadata tokens are kept, want 1", n)
 	}
 }
 
 func TestNoAgency(t *testing.T) {
-	s := newTest(Options{})
-	w := askKey(t, s, metadataToken(t, s))
+	s := newTestSimulator(Options{})
+	w := requestSecurityKey(t, s, requestMetadataToken(t, s))
 	if w.Code != 401 || !strings.Contains(w.Body.String(), "Please configure Cloud Service Agency first") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w := askKey(t, s, ""); w.Code != 401 || w.Body.String() != noMetadataToken {
+	if w := requestSecurityKey(t, s, ""); w.Code != 401 || w.Body.String() != noMetadataToken {
 		t.Errorf("without a token: %d %s", w.Code, w.Body)
 	}
 }
 
 func TestMachineWithoutMetadataTokens(t *testing.T) {
 	for _, status := range []int{404, 405, 503} {
-		s := newTest(Options{})
+		s := newTestSimulator(Options{})
 		s.SetAgency(Agency{TokenStatus: status})
 		for _, ttl := range []string{"21600", ""} {
-			if w := do(t, s, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", ttl); w.Code != status {
+			if w := serveRequest(t, s, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", ttl); w.Code != status {
 				t.Errorf("PUT with %q: %d, want %d", ttl, w.Code, status)
 			}
 		}
-		first, _ := keyOf(t, do(t, s, http.MethodGet, securityKeyPath, "", "", ""))
-		second, _ := keyOf(t, askKey(t, s, "of another machine"))
+		first, _ := parseKey(t, serveRequest(t, s, http.MethodGet, securityKeyPath, "", "", ""))
+		second, _ := parseKey(t, requestSecurityKey(t, s, "of another machine"))
 		if diff := cmp.Diff(first, second); diff != "" {
 			t.Errorf("%d: another key with a token:\n%s", status, diff)
 		}
-		if got := use(t, s, first, connectionsPath); got != "200" {
+		if got := statusWithKey(t, s, first, connectionsPath); got != "200" {
 			t.Errorf("%d: the key gave %s", status, got)
 		}
 	}
@@ -181,11 +181,11 @@ func TestTemporaryKeys(t *testing.T) {
 	for source, set := range map[string]setter{
 		"agency": func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder {
 			s.SetAgency(Agency{Projects: projects, Life: life, Early: early})
-			return func() *httptest.ResponseRecorder { return askKey(t, s, metadataToken(t, s)) }
+			return func() *httptest.ResponseRecorder { return requestSecurityKey(t, s, requestMetadataToken(t, s)) }
 		},
 		"pod": func(s *Simulator, projects []string, life, early time.Duration) func() *httptest.ResponseRecorder {
 			s.SetPodIdentity(PodIdentity{Token: "pod", Projects: projects, Life: life, Early: early})
-			return func() *httptest.ResponseRecorder { return askPod(t, s, "pod", "{}") }
+			return func() *httptest.ResponseRecorder { return requestPodKey(t, s, "pod", "{}") }
 		},
 	} {
 		t.Run(source, func(t *testing.T) {
@@ -195,10 +195,10 @@ func TestTemporaryKeys(t *testing.T) {
 				{10 * time.Minute, 0, 10 * time.Minute, 5 * time.Minute},
 			} {
 				var c clock
-				s := newTest(Options{Now: c.now})
+				s := newTestSimulator(Options{Now: c.now})
 				ask := set(s, nil, tc.life, tc.early)
-				get := func() Key { key, _ := keyOf(t, ask()); return key }
-				first, expires := keyOf(t, ask())
+				get := func() Key { key, _ := parseKey(t, ask()); return key }
+				first, expires := parseKey(t, ask())
 				if want := testNow().Add(tc.wantLife).Format("2006-01-02T15:04:05.000000Z"); expires != want {
 					t.Errorf("expires at %s, want %s", expires, want)
 				}
@@ -207,7 +207,7 @@ func TestTemporaryKeys(t *testing.T) {
 					t.Errorf("%+v: key replaced too early", tc)
 				}
 				c.passed++
-				second, expires := keyOf(t, ask())
+				second, expires := parseKey(t, ask())
 				if second.Access == first.Access || second.Secret == first.Secret || second.SecurityToken == first.SecurityToken {
 					t.Errorf("%+v: key not replaced in time", tc)
 				}
@@ -215,17 +215,17 @@ func TestTemporaryKeys(t *testing.T) {
 					t.Errorf("second key expires at %s, want %s", expires, want)
 				}
 				c.passed = tc.wantLife - 1
-				if got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath); got != "200, 200" {
+				if got := statusWithKey(t, s, first, connectionsPath) + ", " + statusWithKey(t, s, second, connectionsPath); got != "200, 200" {
 					t.Errorf("%+v: before the first key expires: %s", tc, got)
 				}
 				c.passed = tc.wantLife
-				got := use(t, s, first, connectionsPath) + ", " + use(t, s, second, connectionsPath)
+				got := statusWithKey(t, s, first, connectionsPath) + ", " + statusWithKey(t, s, second, connectionsPath)
 				if got != "401 APIGW.0307, 200" {
 					t.Errorf("%+v: when the first key expires: %s", tc, got)
 				}
 				s.ExpireKeys()
 				third := get()
-				got = use(t, s, second, connectionsPath) + ", " + use(t, s, third, connectionsPath)
+				got = statusWithKey(t, s, second, connectionsPath) + ", " + statusWithKey(t, s, third, connectionsPath)
 				if got != "401 APIGW.0307, 200" {
 					t.Errorf("%+v: after ExpireKeys: %s", tc, got)
 				}
@@ -234,10 +234,10 @@ func TestTemporaryKeys(t *testing.T) {
 				}
 			}
 
-			s := newTest(Options{})
+			s := newTestSimulator(Options{})
 			s.AddProject(Project{ID: "proj2", Region: "eu-de"})
-			all, _ := keyOf(t, set(s, nil, 0, 0)())
-			one, _ := keyOf(t, set(s, []string{"proj2"}, 0, 0)())
+			all, _ := parseKey(t, set(s, nil, 0, 0)())
+			one, _ := parseKey(t, set(s, []string{"proj2"}, 0, 0)())
 			for _, step := range []struct {
 				what string
 				key  Key
@@ -256,12 +256,12 @@ func TestTemporaryKeys(t *testing.T) {
 					"/v1.0/proj2/clusters", "401 APIGW.0307"},
 			} {
 				s.AddProject(Project{ID: "proj3"})
-				if got := use(t, s, step.key, step.path); got != step.want {
+				if got := statusWithKey(t, s, step.key, step.path); got != step.want {
 					t.Errorf("%s: %s, want %s", step.what, got, step.want)
 				}
 			}
 			w := httptest.NewRecorder()
-			s.ServeHTTP(w, signedBy(t.Context(), one, testNow(), "http://css.test", "/v3/projects"))
+			s.ServeHTTP(w, signedRequestBy(t.Context(), one, testNow(), "http://css.test", "/v3/projects"))
 			if got := w.Body.String(); !strings.Contains(got, "proj2") || strings.Contains(got, "proj1") {
 				t.Errorf("IAM lists %s", got)
 			}
@@ -271,12 +271,12 @@ func TestTemporaryKeys(t *testing.T) {
 
 func TestPodIdentity(t *testing.T) {
 	const fileText = "header.payload.signature"
-	s := newTest(Options{})
-	if w := askPod(t, s, "", "{}"); w.Code != 401 {
+	s := newTestSimulator(Options{})
+	if w := requestPodKey(t, s, "", "{}"); w.Code != 401 {
 		t.Errorf("no identity: %d %s", w.Code, w.Body)
 	}
 	s.SetPodIdentity(PodIdentity{})
-	if w := askPod(t, s, "", "{}"); w.Code != 401 {
+	if w := requestPodKey(t, s, "", "{}"); w.Code != 401 {
 		t.Errorf("an identity without a token: %d %s", w.Code, w.Body)
 	}
 	s.SetPodIdentity(PodIdentity{Token: fileText})
@@ -294,12 +294,12 @@ func TestPodIdentity(t *testing.T) {
 		{"another body", fileText, `{"a":1}`, 400},
 		{"null", fileText, "null", 400},
 	} {
-		if w := askPod(t, s, tc.token, tc.body); w.Code != tc.status || w.Header().Get("Content-Type") != "application/json" {
+		if w := requestPodKey(t, s, tc.token, tc.body); w.Code != tc.status || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %s, want %d", tc.name, w.Code, w.Body, tc.status)
 		}
 	}
-	w := askPod(t, s, fileText, "{}")
-	key, _ := keyOf(t, w)
+	w := requestPodKey(t, s, fileText, "{}")
+	key, _ := parseKey(t, w)
 	want := `{"assumedAgency":{"urn":"","id":""},"audience":"","credentials":{"accessKeyId":"` + key.Access +
 		`","secretAccessKey":"` + key.Secret +
 		`","securityToken":"` + key.SecurityToken +
@@ -311,10 +311,10 @@ func TestPodIdentity(t *testing.T) {
 }
 
 func TestSecurityKeyBody(t *testing.T) {
-	s := newTest(Options{})
+	s := newTestSimulator(Options{})
 	s.SetAgency(Agency{})
-	w := askKey(t, s, metadataToken(t, s))
-	key, _ := keyOf(t, w)
+	w := requestSecurityKey(t, s, requestMetadataToken(t, s))
+	key, _ := parseKey(t, w)
 	want := `{"credential":{"access":"` + key.Access + `","secret":"` + key.Secret + `","securitytoken":"` +
 		key.SecurityToken +
 		`","expires_at":"2026-01-02T04:04:05.000000Z"}}`
@@ -323,16 +323,16 @@ func TestSecurityKeyBody(t *testing.T) {
 	}
 }
 
-// newIssuers returns a simulator with all sources of credentials.
-func newIssuers() *Simulator {
-	s := newLogins(Options{})
+// newIssuingSimulator returns a simulator with all sources of credentials.
+func newIssuingSimulator() *Simulator {
+	s := newLoginSimulator(Options{})
 	s.SetAgency(Agency{})
 	s.SetPodIdentity(PodIdentity{Token: "pod"})
 	return s
 }
 
-// credentialCall is a call that issues credentials, with an invalid variant and its status.
-type credentialCall struct {
+// issuerCall is a call that issues credentials, with an invalid variant and its status.
+type issuerCall struct {
 	endpoint    Endpoint
 	status      int
 	right       func(t *testing.T, s *Simulator) *http.Request
@@ -340,22 +340,22 @@ type credentialCall struct {
 	wrongStatus int
 }
 
-func credentialCalls() []credentialCall {
+func issuerCalls() []issuerCall {
 	request := func(t *testing.T, method, target, body, name, value string) *http.Request {
 		t.Helper()
-		r := withHeader(t, method, "http://css.test"+target, body, name, value)
+		r := newRequest(t, method, "http://css.test"+target, body, name, value)
 		r.RequestURI = ""
 		return r
 	}
-	return []credentialCall{
+	return []issuerCall{
 		{Tokens, 201, func(t *testing.T, _ *Simulator) *http.Request {
-			return request(t, http.MethodPost, "/v3/auth/tokens", loginText("right"), "", "")
-		}, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(loginText("wrong"))) }, 401},
+			return request(t, http.MethodPost, "/v3/auth/tokens", loginBody("right"), "", "")
+		}, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(loginBody("wrong"))) }, 401},
 		{MetadataToken, 200, func(t *testing.T, _ *Simulator) *http.Request {
-			return request(t, http.MethodPut, machinePath, "", "X-Metadata-Token-Ttl-Seconds", "60")
+			return request(t, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", "60")
 		}, func(r *http.Request) { r.Header.Set("X-Metadata-Token-Ttl-Seconds", "0") }, 400},
 		{SecurityKey, 200, func(t *testing.T, s *Simulator) *http.Request {
-			return request(t, http.MethodGet, securityKeyPath, "", "X-Metadata-Token", metadataToken(t, s))
+			return request(t, http.MethodGet, securityKeyPath, "", "X-Metadata-Token", requestMetadataToken(t, s))
 		}, func(r *http.Request) { r.Header.Set("X-Metadata-Token", "wrong") }, 401},
 		{PodCredentials, 200, func(t *testing.T, _ *Simulator) *http.Request {
 			return request(t, http.MethodPost, PodIdentityPath, "{}", "Authorization", "pod")
@@ -364,9 +364,9 @@ func credentialCalls() []credentialCall {
 }
 
 func TestFaultsOfIssuers(t *testing.T) {
-	for _, g := range credentialCalls() {
+	for _, g := range issuerCalls() {
 		t.Run(string(g.endpoint), func(t *testing.T) {
-			s := newIssuers()
+			s := newIssuingSimulator()
 			status := func(r *http.Request) int {
 				w := httptest.NewRecorder()
 				s.ServeHTTP(w, r)
@@ -399,10 +399,10 @@ func TestFaultsOfIssuers(t *testing.T) {
 
 // TestFaultsOfIssuersOverTCP covers the faults that need a connection.
 func TestFaultsOfIssuersOverTCP(t *testing.T) {
-	for _, g := range credentialCalls() {
+	for _, g := range issuerCalls() {
 		t.Run(string(g.endpoint), func(t *testing.T) {
-			s := newIssuers()
-			srv, client := start(t, s), newClient(t)
+			s := newIssuingSimulator()
+			srv, client := startServer(t, s), newClient(t)
 			ask := func(fault Fault) (status int, body string, err error) {
 				r := g.right(t, s)
 				s.SetFault(Target{g.endpoint, ""}, fault)
@@ -438,9 +438,9 @@ func TestFaultsOfIssuersOverTCP(t *testing.T) {
 
 // TestRecordOmitsSecrets sends every kind of secret.
 func TestRecordOmitsSecrets(t *testing.T) {
-	s := newIssuers()
+	s := newIssuingSimulator()
 	var secrets []string
-	for _, g := range credentialCalls() {
+	for _, g := range issuerCalls() {
 		r := g.right(t, s)
 		for _, name := range []string{"Authorization", "X-Security-Token", "X-Auth-Token", "X-Metadata-Token",
 			"X-Subject-Token", "Proxy-Authorization", "Cookie"} {
@@ -452,11 +452,11 @@ func TestRecordOmitsSecrets(t *testing.T) {
 		s.ServeHTTP(w, r)
 		secrets = append(secrets, w.Header().Get("X-Subject-Token"))
 	}
-	token := newTestToken(t, s, loginText("right"))
-	key, _ := keyOf(t, askPod(t, s, "pod", "{}"))
-	bear(t, s, token)
-	use(t, s, key, connectionsPath)
-	secrets = append(secrets, token, key.Secret, key.SecurityToken, `"right"`, metadataToken(t, s))
+	token := newIssuedToken(t, s, loginBody("right"))
+	key, _ := parseKey(t, requestPodKey(t, s, "pod", "{}"))
+	getWithToken(t, s, token)
+	statusWithKey(t, s, key, connectionsPath)
+	secrets = append(secrets, token, key.Secret, key.SecurityToken, `"right"`, requestMetadataToken(t, s))
 	shown := fmt.Sprintf("%+v %#v", s.Requests(), s.Requests())
 	for _, secret := range secrets {
 		if secret != "" && secret != "pod" && strings.Contains(shown, secret) { // paths contain it
@@ -473,15 +473,15 @@ func TestProxiedRequests(t *testing.T) {
 		"X-Forwarded-For": true, "Forwarded": true, "Via": true, "Proxy-Connection": true, "Proxy-Authorization": true,
 		"X-Metadata-Token": false, "X-Forwarded": false,
 	} {
-		s := newTest(Options{})
-		do(t, s, http.MethodGet, securityKeyPath, "", name, "x")
+		s := newTestSimulator(Options{})
+		serveRequest(t, s, http.MethodGet, securityKeyPath, "", name, "x")
 		if got := s.Requests()[0].Proxied; got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
 
-	s := newTest(Options{})
-	srv := start(t, s)
+	s := newTestSimulator(Options{})
+	srv := startServer(t, s)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -513,7 +513,7 @@ func TestProxiedRequests(t *testing.T) {
 	}
 	transport := &http.Transport{Proxy: http.ProxyURL(proxy)}
 	t.Cleanup(transport.CloseIdleConnections)
-	if status, err := askServer(t.Context(), &http.Client{Transport: transport}, "http://css.test",
+	if status, err := getFromServer(t.Context(), &http.Client{Transport: transport}, "http://css.test",
 		"/v1.0/proj1/clusters"); status != 200 || err != nil {
 		t.Errorf("through a proxy: %d, %v", status, err)
 	}
@@ -523,13 +523,13 @@ func TestProxiedRequests(t *testing.T) {
 }
 
 func TestIssuersRejectOtherMethods(t *testing.T) {
-	s := newIssuers()
+	s := newIssuingSimulator()
 	for path, right := range map[string]string{
-		"/v3/auth/tokens": http.MethodPost, machinePath: http.MethodPut, securityKeyPath: http.MethodGet,
+		"/v3/auth/tokens": http.MethodPost, metadataTokenPath: http.MethodPut, securityKeyPath: http.MethodGet,
 		PodIdentityPath: http.MethodPost,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodHead} {
-			if w := do(t, s, method, path, "", "", ""); (w.Code == 404) != (method != right) {
+			if w := serveRequest(t, s, method, path, "", "", ""); (w.Code == 404) != (method != right) {
 				t.Errorf("%s %s: %d", method, path, w.Code)
 			}
 		}

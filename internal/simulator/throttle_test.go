@@ -11,11 +11,11 @@ import (
 
 func TestThrottleByWindow(t *testing.T) {
 	var c clock
-	s := newTest(Options{Now: c.now})
+	s := newTestSimulator(Options{Now: c.now})
 	ask := func() string { // signed with the simulator's time
-		return uses(t, s, connectionsPath, rightKey())
+		return statusesWithKeys(t, s, connectionsPath, validKey())
 	}
-	s.SetThrottle(ofCluster(), Throttle{Limit: 2, Window: time.Minute})
+	s.SetThrottle(clusterTarget(), Throttle{Limit: 2, Window: time.Minute})
 	for _, step := range []struct {
 		at   time.Duration
 		want string
@@ -34,7 +34,7 @@ func TestThrottleByWindow(t *testing.T) {
 			t.Errorf("after %v: status %s, want %s", step.at, got, step.want)
 		}
 	}
-	s.RemoveThrottle(ofCluster())
+	s.RemoveThrottle(clusterTarget())
 	for range 3 {
 		if got := ask(); got != "200" {
 			t.Errorf("without a limit: status %s", got)
@@ -44,9 +44,9 @@ func TestThrottleByWindow(t *testing.T) {
 
 func TestThrottledAnswer(t *testing.T) {
 	for _, retryAfter := range []string{"", "30", "Fri, 02 Jan 2026 03:05:05 GMT"} {
-		s := newTest(Options{})
-		s.SetThrottle(ofCluster(), Throttle{RetryAfter: retryAfter})
-		s.SetFault(ofCluster(), Fault{Latency: time.Hour}) // has no effect
+		s := newTestSimulator(Options{})
+		s.SetThrottle(clusterTarget(), Throttle{RetryAfter: retryAfter})
+		s.SetFault(clusterTarget(), Fault{Latency: time.Hour}) // has no effect
 		w := get(t, s, connectionsPath)
 		if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0308"`) {
 			t.Errorf("got %d %s", w.Code, w.Body)
@@ -77,8 +77,8 @@ func TestThrottleTargets(t *testing.T) {
 		"nobody":        {Target{Connections, "c9"}, "200 200, 200 200, 200 200, 200 200, 200 200"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTest(Options{})
-			s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{rightKey()}})
+			s := newTestSimulator(Options{})
+			s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{validKey()}})
 			s.AddCluster("proj1", Cluster{ID: "c2"})
 			s.AddCluster("proj2", Cluster{ID: "c3"})
 			s.SetThrottle(tc.target, Throttle{Limit: 1, Window: time.Minute})
@@ -86,7 +86,7 @@ func TestThrottleTargets(t *testing.T) {
 			for _, target := range []string{
 				connectionsPath, second, "/v1.0/proj1/clusters", other, "/v3/projects?name=cn-north-4",
 			} {
-				got = append(got, statuses(t, s, target, 2))
+				got = append(got, getStatuses(t, s, target, 2))
 			}
 			if joined := strings.Join(got, ", "); joined != tc.want {
 				t.Errorf("got  %s\nwant %s", joined, tc.want)
@@ -97,9 +97,9 @@ func TestThrottleTargets(t *testing.T) {
 
 // TestRefusedRequestsDoNotCountForThrottle also checks that a limit never hides a wrong signature.
 func TestRefusedRequestsDoNotCountForThrottle(t *testing.T) {
-	s := newTest(Options{})
-	s.SetThrottle(ofCluster(), Throttle{Limit: 1, Window: time.Minute})
-	if got := uses(t, s, connectionsPath, wrongKey(), rightKey(), wrongKey(), rightKey()); got != "401 200 401 429" {
+	s := newTestSimulator(Options{})
+	s.SetThrottle(clusterTarget(), Throttle{Limit: 1, Window: time.Minute})
+	if got := statusesWithKeys(t, s, connectionsPath, invalidKey(), validKey(), invalidKey(), validKey()); got != "401 200 401 429" {
 		t.Errorf("got %s, want 401 200 401 429", got)
 	}
 }
