@@ -3,24 +3,29 @@
 package simulator
 
 import (
-	"bufio"
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// emptyPage is the response to a request for connections if the cluster has none.
+const emptyPage = `{"connections":[],"total_count":0}`
+
 func clusterTarget() Target { return Target{Connections, testCluster} }
 
-func TestFaultAnswers(t *testing.T) {
+func TestFaultResponses(t *testing.T) {
 	html := http.Header{"content-type": {"text/html"}, "Retry-After": {"7"}}
 	for _, tc := range []struct {
 		name        string
@@ -30,17 +35,16 @@ func TestFaultAnswers(t *testing.T) {
 		contentType string
 		retryAfter  string
 	}{
-		{"none", Fault{}, 200, `{"connections":[],"total_count":0}`, "application/json", ""},
-		{"status alone", Fault{Status: 502}, 502, "", "", ""},
+		{"no fault", Fault{}, 200, emptyPage, "application/json", ""},
+		{"status only", Fault{Status: 502}, 502, "", "", ""},
 		{"empty 200", Fault{Status: 200}, 200, "", "", ""},
-		{"raw body", Fault{Body: `{}`}, 200, `{}`, "application/json", ""},
-		{"everything", Fault{Status: 429, Body: "<p>", Header: html}, 429, "<p>", "text/html", "7"},
+		{"body only", Fault{Body: `{}`}, 200, `{}`, "application/json", ""},
+		{"status, body and header", Fault{Status: 429, Body: "<p>", Header: html}, 429, "<p>", "text/html", "7"},
 		{"redirect", Fault{Redirect: "/elsewhere"}, 302, "", "", ""},
-		{"redirect of another kind", Fault{Redirect: "/elsewhere", Status: 307, Body: "there"}, 307, "there",
+		{"redirect with status and body", Fault{Redirect: "/elsewhere", Status: 307, Body: "there"}, 307, "there",
 			"application/json", ""},
 		{"padding", Fault{Body: "{}", Padding: 3}, 200, "{}   ", "application/json", ""},
-		{"header alone", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, `{"connections":[],"total_count":0}`,
-			"application/json", "1"},
+		{"header only", Fault{Header: http.Header{"Retry-After": {"1"}}}, 200, emptyPage, "application/json", "1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTestSimulator(Options{})
@@ -50,22 +54,22 @@ func TestFaultAnswers(t *testing.T) {
 				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, tc.status, tc.body)
 			}
 			if got := w.Header().Get("Content-Type"); got != tc.contentType {
-				t.Errorf("Content-Type %q, want %q", got, tc.contentType)
+				t.Errorf("got Content-Type %q, want %q", got, tc.contentType)
 			}
 			if got := w.Header().Get("Retry-After"); got != tc.retryAfter {
-				t.Errorf("Retry-After %q, want %q", got, tc.retryAfter)
+				t.Errorf("got Retry-After %q, want %q", got, tc.retryAfter)
 			}
 			if w.Header().Get("X-Request-Id") == "" {
-				t.Error("no X-Request-Id")
+				t.Error("got no X-Request-Id, want one")
 			}
 			if got := w.Header().Get("Location"); got != tc.fault.Redirect {
-				t.Errorf("Location %q, want %q", got, tc.fault.Redirect)
+				t.Errorf("got Location %q, want %q", got, tc.fault.Redirect)
 			}
 		})
 	}
 }
 
-// getStatuses sends n requests and joins the statuses of the answers.
+// getStatuses sends n requests and returns the statuses of the responses.
 func getStatuses(t *testing.T, s *Simulator, target string, n int) string {
 	t.Helper()
 	var out []string
@@ -75,7 +79,7 @@ func getStatuses(t *testing.T, s *Simulator, target string, n int) string {
 	return strings.Join(out, " ")
 }
 
-func TestFaultSequence(t *testing.T) {
+func TestFaultAppliesAfterAndFor(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		faults []Fault
@@ -85,44 +89,44 @@ func TestFaultSequence(t *testing.T) {
 		{"after", []Fault{{Status: 500, After: 2}}, "200 200 500 500 500"},
 		{"for", []Fault{{Status: 500, For: 2}}, "500 500 200 200 200"},
 		{"after and for", []Fault{{Status: 500, After: 1, For: 2}}, "200 500 500 200 200"},
-		{"a sequence", []Fault{{Status: 429, For: 1}, {Status: 503, After: 1, For: 1}}, "429 503 200 200 200"},
-		{"the first one wins", []Fault{{Status: 429, For: 2}, {Status: 503}}, "429 429 503 503 503"},
-		{"cleared", nil, "200 200 200 200 200"},
+		{"one fault after the other", []Fault{{Status: 429, For: 1}, {Status: 503, After: 1, For: 1}}, "429 503 200 200 200"},
+		{"the first match applies", []Fault{{Status: 429, For: 2}, {Status: 503}}, "429 429 503 503 503"},
+		{"removed", nil, "200 200 200 200 200"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newTestSimulator(Options{})
 			s.SetFault(clusterTarget(), Fault{Status: 418})
 			s.SetFault(clusterTarget(), tc.faults...)
 			if got := getStatuses(t, s, connectionsPath, 5); got != tc.want {
-				t.Errorf("got %s, want %s", got, tc.want)
+				t.Errorf("got statuses %s, want %s", got, tc.want)
 			}
 		})
 	}
 }
 
-func TestFaultTargets(t *testing.T) {
+func TestFaultsApplyToTheirTarget(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
 	second := strings.Replace(connectionsPath, "c1", "c2", 1)
-	check := func(want string) {
+	checkStatuses := func(want string) {
 		t.Helper()
 		got := getStatuses(t, s, connectionsPath, 1) + " " + getStatuses(t, s, second, 1) + " " +
 			getStatuses(t, s, "/v1.0/proj1/clusters", 1) + " " + getStatuses(t, s, "/v3/projects?name=cn-north-4", 1)
 		if got != want {
-			t.Errorf("got %s, want %s", got, want)
+			t.Errorf("got statuses %s, want %s", got, want)
 		}
 	}
-	check("200 200 200 200")
+	checkStatuses("200 200 200 200")
 	s.SetFault(clusterTarget(), Fault{Status: 500})
-	check("500 200 200 200")
+	checkStatuses("500 200 200 200")
 	s.SetFault(Target{Endpoint: Connections}, Fault{Status: 503})
-	check("500 503 200 200")
+	checkStatuses("500 503 200 200")
 	s.SetFault(Target{Clusters, testProject}, Fault{Status: 502})
 	s.SetFault(Target{Projects, "cn-north-4"}, Fault{Status: 501})
-	check("500 503 502 501")
+	checkStatuses("500 503 502 501")
 	s.SetFault(clusterTarget())
 	s.SetFault(Target{Endpoint: Connections})
-	check("200 200 502 501")
+	checkStatuses("200 200 502 501")
 }
 
 func TestFaultsDoNotHideInvalidSignatures(t *testing.T) {
@@ -133,11 +137,11 @@ func TestFaultsDoNotHideInvalidSignatures(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	if w.Code != http.StatusUnauthorized {
-		t.Errorf("status %d, want 401", w.Code)
+		t.Errorf("got status %d, want 401", w.Code)
 	}
 }
 
-func TestFaultProbability(t *testing.T) {
+func TestFaultProbabilityDependsOnSeed(t *testing.T) {
 	run := func(seed uint64) string {
 		s := newTestSimulator(Options{Seed: seed})
 		s.SetFault(clusterTarget(), Fault{Status: 500, Probability: 0.5})
@@ -145,28 +149,28 @@ func TestFaultProbability(t *testing.T) {
 	}
 	first := run(1)
 	if n := strings.Count(first, "500"); n < 70 || n > 130 {
-		t.Errorf("%d of 200 requests failed, want about 100", n)
+		t.Errorf("got %d of 200 requests failed, want about 100", n)
 	}
 	if run(1) != first {
-		t.Error("the same seed gave other faults")
+		t.Error("got other faults with the same seed")
 	}
 	if run(2) == first {
-		t.Error("another seed gave the same faults")
+		t.Error("got the same faults with another seed")
 	}
 }
 
-func TestFaultActive(t *testing.T) {
-	offset := time.Duration(0)
-	s := newTestSimulator(Options{Now: func() time.Time { return testNow().Add(offset) }})
+func TestFaultAppliesWhileActive(t *testing.T) {
+	var c clock
+	s := newTestSimulator(Options{Now: c.now})
 	s.SetFault(clusterTarget(), Fault{Status: 503, Active: func(now time.Time) bool { return now.Second() < 20 }})
 	got := getStatuses(t, s, connectionsPath, 1)
-	offset = 15 * time.Second
+	c.passed = 15 * time.Second
 	if got += " " + getStatuses(t, s, connectionsPath, 1); got != "503 200" {
-		t.Errorf("got %s, want 503 200", got)
+		t.Errorf("got statuses %s, want 503 200", got)
 	}
 }
 
-func TestFaultPages(t *testing.T) {
+func TestFaultsChangeConnectionPages(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		fault Fault
@@ -176,7 +180,7 @@ func TestFaultPages(t *testing.T) {
 		{"page cap", Fault{PageCap: 2}, "?limit=4&offset=1", "1 2"},
 		{"page cap above the limit", Fault{PageCap: 4}, "?limit=2", "0 1"},
 		{"offset ignored", Fault{IgnoreOffset: true}, "?limit=2&offset=2", "0 1"},
-		{"ids repeated", Fault{RepeatIDs: true}, "?limit=2&offset=2", "2 3 2"},
+		{"IDs repeated", Fault{RepeatIDs: true}, "?limit=2&offset=2", "2 3 2"},
 		{"combined", Fault{PageCap: 2, IgnoreOffset: true, RepeatIDs: true}, "?offset=2", "0 1 0"},
 		{"nothing to repeat", Fault{RepeatIDs: true}, "?offset=5", ""},
 	} {
@@ -185,95 +189,100 @@ func TestFaultPages(t *testing.T) {
 			setConnections(s, 5)
 			s.SetFault(clusterTarget(), tc.fault)
 			if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 5 {
-				t.Errorf("ids %q of %d, want %q of 5", p.ids(), p.TotalCount, tc.want)
+				t.Errorf("got IDs %q of %d, want %q of 5", p.ids(), p.TotalCount, tc.want)
 			}
 		})
 	}
+}
 
+func TestFaultsChangeClusterPages(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
 	s.SetFault(Target{Clusters, testProject}, Fault{PageCap: 1, RepeatIDs: true, IgnoreOffset: true})
 	if p := getPage(t, s, "/v1.0/proj1/clusters?offset=2"); p.ids() != "c1 c1" || p.TotalSize != 2 {
-		t.Errorf("clusters %q of %d, want %q of 2", p.ids(), p.TotalSize, "c1 c1")
+		t.Errorf("got IDs %q of %d, want %q of 2", p.ids(), p.TotalSize, "c1 c1")
 	}
 }
 
-func TestLatencyAndHang(t *testing.T) {
+func TestLatencyDelaysTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSimulator(Options{})
 		s.SetFault(clusterTarget(), Fault{Latency: 3 * time.Second})
-		begun := time.Now()
+		start := time.Now()
 		if w := get(t, s, connectionsPath); w.Code != http.StatusOK {
-			t.Errorf("status %d", w.Code)
+			t.Errorf("got status %d, want 200", w.Code)
 		}
-		if waited := time.Since(begun); waited != 3*time.Second {
-			t.Errorf("waited %v, want 3s", waited)
-		}
-		for name, fault := range map[string]Fault{"latency": {Latency: time.Hour}, "hang": {Hang: true}} {
-			s.ForgetRequests()
-			s.SetFault(clusterTarget(), fault)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			ended := make(chan any)
-			go func() {
-				defer func() { ended <- recover() }()
-				s.ServeHTTP(httptest.NewRecorder(), signedRequest(ctx, "http://css.test", connectionsPath))
-			}()
-			synctest.Wait()
-			if n := s.InFlight(); n != 1 {
-				t.Errorf("%s: %d in flight, want 1", name, n)
-			}
-			err, ok := (<-ended).(error)
-			if !ok || !errors.Is(err, http.ErrAbortHandler) {
-				t.Errorf("%s: ended with %v, want http.ErrAbortHandler", name, err)
-			}
-			if s.InFlight() != 0 || s.Cancelled() != 1 {
-				t.Errorf("%s: %d in flight, %d cancelled, want 0 and 1", name, s.InFlight(), s.Cancelled())
-			}
-			cancel()
+		if waited := time.Since(start); waited != 3*time.Second {
+			t.Errorf("got the response after %v, want 3s", waited)
 		}
 	})
 }
 
-func TestBrokenConnections(t *testing.T) {
+func TestCancelDuringLatencyOrHang(t *testing.T) {
+	for name, fault := range map[string]Fault{"latency": {Latency: time.Hour}, "hang": {Hang: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newTestSimulator(Options{})
+			s.SetFault(clusterTarget(), fault)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			recovered := make(chan any)
+			go func() {
+				defer func() { recovered <- recover() }()
+				s.ServeHTTP(httptest.NewRecorder(), signedRequest(ctx, "http://css.test", connectionsPath))
+			}()
+			synctest.Wait()
+			if n := s.InFlight(); n != 1 {
+				t.Errorf("%s: got %d requests in flight, want 1", name, n)
+			}
+			err, ok := (<-recovered).(error)
+			if !ok || !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("%s: got panic %v, want %v", name, err, http.ErrAbortHandler)
+			}
+			if s.InFlight() != 0 || s.Cancelled() != 1 {
+				t.Errorf("%s: got %d requests in flight, %d cancelled; want 0, 1", name, s.InFlight(), s.Cancelled())
+			}
+		})
+	}
+}
+
+func TestDropClosesTheConnection(t *testing.T) {
 	s := newTestSimulator(Options{})
 	srv, client := startServer(t, s), newClient(t)
-	const right = `{"connections":[],"total_count":0}`
-
 	s.SetFault(clusterTarget(), Fault{Drop: true})
 	resp, err := client.Do(signedRequest(t.Context(), srv.URL, connectionsPath))
 	if err == nil {
 		_ = resp.Body.Close()
-		t.Errorf("dropped: status %d, want no answer", resp.StatusCode)
+		t.Errorf("got status %d, want no response", resp.StatusCode)
 	}
-	eventually(t, "end of the dropped request", func() bool { return s.InFlight() == 0 })
+	eventually(t, "the end of the request", func() bool { return s.InFlight() == 0 })
 	for _, r := range s.Requests() { // net/http may have retried
 		if r.Status != 0 || r.Cancelled || r.InFlight {
-			t.Errorf("dropped: recorded %+v", r)
-		}
-	}
-
-	for _, tc := range []struct {
-		cut  int
-		want string
-		err  error
-	}{
-		{5, right[:5], io.ErrUnexpectedEOF},
-		{len(right), right, nil},
-	} {
-		s.SetFault(clusterTarget(), Fault{CutAfter: tc.cut})
-		resp, err := client.Do(signedRequest(t.Context(), srv.URL, connectionsPath))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if string(body) != tc.want || !errors.Is(err, tc.err) || resp.ContentLength != int64(len(right)) {
-			t.Errorf("cut after %d: %q of %d, %v", tc.cut, body, resp.ContentLength, err)
+			t.Errorf("got record %+v, want status 0, not cancelled, not in flight", r)
 		}
 	}
 }
 
-// fetched is an answer with the part of its body that arrived.
+func TestCutAfterEndsTheBodyEarly(t *testing.T) {
+	s := newTestSimulator(Options{})
+	srv, client := startServer(t, s), newClient(t)
+	for _, tc := range []struct {
+		cutAfter int
+		want     string
+		err      error
+	}{
+		{5, emptyPage[:5], io.ErrUnexpectedEOF},
+		{len(emptyPage), emptyPage, nil},
+	} {
+		s.SetFault(clusterTarget(), Fault{CutAfter: tc.cutAfter})
+		got, err := fetch(t, client, srv.URL)
+		if got.body != tc.want || !errors.Is(err, tc.err) || got.length != int64(len(emptyPage)) {
+			t.Errorf("cut after %d: got body %q of %d bytes, error %v; want %q of %d, %v",
+				tc.cutAfter, got.body, got.length, err, tc.want, len(emptyPage), tc.err)
+		}
+	}
+}
+
+// fetched is a response with the part of its body that arrived.
 type fetched struct {
 	status int
 	header http.Header
@@ -281,7 +290,7 @@ type fetched struct {
 	body   string
 }
 
-// fetch returns an answer and the error of reading its body.
+// fetch returns a response and the error of reading its body.
 func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
 	t.Helper()
 	resp, err := client.Do(signedRequest(t.Context(), url, connectionsPath))
@@ -293,47 +302,113 @@ func fetch(t *testing.T, client *http.Client, url string) (fetched, error) {
 	return fetched{resp.StatusCode, resp.Header, resp.ContentLength, string(body)}, err
 }
 
-// TestSlowAnswers checks that slow answers are complete.
-func TestSlowAnswers(t *testing.T) {
-	const right = `{"connections":[],"total_count":0}`
+// pipeListener accepts connections within a bubble of testing/synctest. Unlike the RoundTripper of simtest, it supports
+// hijacking.
+type pipeListener struct {
+	conns    chan net.Conn
+	closed   chan struct{}
+	close    sync.Once
+	received atomic.Int64 // bytes that clients received
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func (l *pipeListener) Close() error {
+	l.close.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return &countingConn{client, &l.received}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	received *atomic.Int64
+}
+
+func (c *countingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.received.Add(int64(n))
+	return n, err
+}
+
+// servePipes serves s and returns a client that reaches it within a bubble of testing/synctest.
+func servePipes(t *testing.T, s *Simulator) (*pipeListener, *http.Client) {
+	t.Helper()
+	listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	serveErr := make(chan error, 1)
+	go func() { serveErr <- server.Serve(listener) }()
+	transport := &http.Transport{DialContext: listener.dial}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-serveErr; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("got %v from Serve, want %v", err, http.ErrServerClosed)
+		}
+	})
+	return listener, &http.Client{Transport: transport}
+}
+
+func TestSlowResponsesAreComplete(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault Fault
-		least time.Duration
 		want  string
 		err   error
 	}{
-		"trickle":     {Fault{Trickle: time.Millisecond}, 34 * time.Millisecond, right, nil},
-		"slow header": {Fault{SlowHeader: time.Millisecond}, 100 * time.Millisecond, right, nil},
-		"both": {Fault{SlowHeader: time.Millisecond, Trickle: time.Millisecond}, 134 * time.Millisecond,
-			right, nil},
-		"trickle, cut": {Fault{Trickle: time.Millisecond, CutAfter: 5}, 5 * time.Millisecond, right[:5],
-			io.ErrUnexpectedEOF},
-		"slow header, cut": {Fault{SlowHeader: time.Millisecond, CutAfter: 5}, 100 * time.Millisecond, right[:5],
-			io.ErrUnexpectedEOF},
-		"slow header, other": {Fault{SlowHeader: time.Millisecond, Status: 200, Body: "no", Padding: 1},
-			100 * time.Millisecond, "no ", nil},
+		"trickle":          {Fault{Trickle: time.Second}, emptyPage, nil},
+		"slow header":      {Fault{SlowHeader: time.Second}, emptyPage, nil},
+		"both":             {Fault{SlowHeader: time.Second, Trickle: time.Minute}, emptyPage, nil},
+		"trickle, cut":     {Fault{Trickle: time.Second, CutAfter: 5}, emptyPage[:5], io.ErrUnexpectedEOF},
+		"slow header, cut": {Fault{SlowHeader: time.Second, CutAfter: 5}, emptyPage[:5], io.ErrUnexpectedEOF},
+		"slow header, replaced body": {
+			Fault{SlowHeader: time.Second, Status: 200, Body: "no", Padding: 1}, "no ", nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTestSimulator(Options{})
-			srv, client := startServer(t, s), newClient(t)
-			s.SetFault(clusterTarget(), tc.fault)
-			begun := time.Now()
-			got, err := fetch(t, client, srv.URL)
-			if got.status != http.StatusOK || got.body != tc.want || !errors.Is(err, tc.err) {
-				t.Errorf("status %d, %q, %v, want %q, %v", got.status, got.body, err, tc.want, tc.err)
-			}
-			if waited := time.Since(begun); waited < tc.least {
-				t.Errorf("it took %v, want at least %v", waited, tc.least)
-			}
-			if got.header.Get("X-Request-Id") == "" {
-				t.Error("no X-Request-Id")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newTestSimulator(Options{})
+				listener, client := servePipes(t, s)
+				s.SetFault(clusterTarget(), tc.fault)
+				start := time.Now()
+				got, err := fetch(t, client, "http://css.test")
+				took := time.Since(start)
+				if got.status != http.StatusOK || got.body != tc.want || !errors.Is(err, tc.err) {
+					t.Errorf("got status %d, body %q, error %v; want 200, %q, %v", got.status, got.body, err, tc.want, tc.err)
+				}
+				headerBytes := listener.received.Load() - int64(len(got.body))
+				want := time.Duration(headerBytes)*tc.fault.SlowHeader + time.Duration(len(got.body))*tc.fault.Trickle
+				if took != want || headerBytes < 100 {
+					t.Errorf("got %d bytes of header and the end of the body after %v, want at least 100 and %v",
+						headerBytes, took, want)
+				}
+				if got.header.Get("X-Request-Id") == "" {
+					t.Error("got no X-Request-Id, want one")
+				}
+			})
 		})
 	}
 }
 
-// TestDisconnectEndsEndlessAnswer checks that a disconnect ends an endless answer.
-func TestDisconnectEndsEndlessAnswer(t *testing.T) {
+func TestDisconnectEndsUnfinishedResponse(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault  Fault
 		status int // recorded
@@ -342,45 +417,54 @@ func TestDisconnectEndsEndlessAnswer(t *testing.T) {
 		"slow header":     {Fault{SlowHeader: time.Hour}, 200},
 		"endless":         {Fault{Endless: true}, 200},
 		"endless, slow":   {Fault{Endless: true, Trickle: time.Millisecond, SlowHeader: time.Microsecond}, 200},
-		"endless, small":  {Fault{Endless: true, Gzip: true}, 200},
+		"endless, gzip":   {Fault{Endless: true, Gzip: true}, 200},
 		"garbage":         {Fault{Garbage: "\x16\x03\x01", SlowHeader: time.Hour}, 0},
 		"endless garbage": {Fault{Garbage: "HTTP/1.1 200 OK\r\nX: ", Endless: true}, 0},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, who := range []string{"client", "server"} {
+		for _, serverCloses := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, server closes: %t", name, serverCloses), func(t *testing.T) {
 				s := newTestSimulator(Options{})
 				srv := startServer(t, s)
 				s.SetFault(clusterTarget(), tc.fault)
-				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := signedRequest(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
-					t.Fatal(err)
-				}
-				eventually(t, "start of the request", func() bool { return s.InFlight() == 1 })
+				conn := sendRaw(t, srv)
+				eventually(t, "the start of the request", func() bool { return s.InFlight() == 1 })
 				if tc.fault.Endless {
 					if _, err := io.CopyN(io.Discard, conn, 400); err != nil {
 						t.Fatal(err)
 					}
 				}
-				if who == "server" {
+				if serverCloses {
 					if err := srv.Close(t.Context()); err != nil {
 						t.Error(err)
 					}
 				}
 				_ = conn.Close()
-				eventually(t, "end of the request", func() bool { return s.InFlight() == 0 })
-				r := s.Requests()[0]
-				if gone := who == "client"; r.Cancelled != gone || (s.Cancelled() == 1) != gone || r.Status != tc.status {
-					t.Errorf("ended by the %s: recorded %+v, %d cancelled, want status %d", who, r, s.Cancelled(), tc.status)
+				eventually(t, "the end of the request", func() bool { return s.InFlight() == 0 })
+				r, cancelled := s.Requests()[0], !serverCloses
+				if r.Cancelled != cancelled || (s.Cancelled() == 1) != cancelled || r.Status != tc.status {
+					t.Errorf("got record %+v and %d cancelled, want cancelled: %t, status %d",
+						r, s.Cancelled(), cancelled, tc.status)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
-func TestEndless(t *testing.T) {
+// sendRaw sends a request over a connection of its own, to which the response is sent.
+func sendRaw(t *testing.T, srv *Server) net.Conn {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := signedRequest(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestEndlessPadding(t *testing.T) {
 	for name, fault := range map[string]Fault{"plain": {Endless: true}, "gzip": {Endless: true, Gzip: true}} {
 		s := newTestSimulator(Options{})
 		srv, client := startServer(t, s), newClient(t)
@@ -392,15 +476,14 @@ func TestEndless(t *testing.T) {
 		body := make([]byte, 5<<20)
 		_, err = io.ReadFull(resp.Body, body)
 		_ = resp.Body.Close()
-		if got := strings.TrimRight(string(body), " "); err != nil || got != `{"connections":[],"total_count":0}` ||
-			resp.ContentLength != -1 {
-			t.Errorf("%s: %.80q of %d, %v", name, got, resp.ContentLength, err)
+		if got := strings.TrimRight(string(body), " "); err != nil || got != emptyPage || resp.ContentLength != -1 {
+			t.Errorf("%s: got body %.80q, Content-Length %d, error %v; want %q and blanks, -1, no error",
+				name, got, resp.ContentLength, err, emptyPage)
 		}
 	}
 }
 
-func TestGzip(t *testing.T) {
-	const right = `{"connections":[],"total_count":0}`
+func TestGzipCompressesPadding(t *testing.T) {
 	s := newTestSimulator(Options{})
 	srv := startServer(t, s)
 	transport := &http.Transport{DisableCompression: true}
@@ -408,36 +491,38 @@ func TestGzip(t *testing.T) {
 	for _, padding := range []int{0, 7, blockSize, 100*blockSize + 7} {
 		s.SetFault(clusterTarget(), Fault{Gzip: true, Padding: padding})
 		got, err := fetch(t, &http.Client{Transport: transport}, srv.URL)
-		if err != nil || got.header.Get("Content-Encoding") != "gzip" || len(got.body) > 1000+padding/900 {
-			t.Fatalf("padding %d: %d bytes, header %v, %v", padding, len(got.body), got.header, err)
+		if limit := 1000 + padding/900; err != nil || got.header.Get("Content-Encoding") != "gzip" || len(got.body) > limit {
+			t.Fatalf("padding %d: got %d bytes, header %v, error %v; want at most %d bytes of gzip",
+				padding, len(got.body), got.header, err, limit)
 		}
 		plain, err := gzip.NewReader(strings.NewReader(got.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		head := make([]byte, len(right))
-		if _, err := io.ReadFull(plain, head); err != nil || string(head) != right {
-			t.Errorf("padding %d: %q, %v", padding, head, err)
+		head := make([]byte, len(emptyPage))
+		if _, err := io.ReadFull(plain, head); err != nil || string(head) != emptyPage {
+			t.Errorf("padding %d: got %q, error %v; want %q", padding, head, err, emptyPage)
 		}
 		if n, err := io.Copy(io.Discard, plain); err != nil || n != int64(padding) { //nolint:gosec // it is a bomb
-			t.Errorf("%d trailing blanks, want %d: %v", n, padding, err)
+			t.Errorf("got %d bytes of padding, error %v; want %d", n, err, padding)
 		}
 	}
 }
 
-func TestPadding(t *testing.T) {
+func TestPaddingAddsBlanks(t *testing.T) {
 	s := newTestSimulator(Options{})
 	srv, client := startServer(t, s), newClient(t)
 	for _, padding := range []int{1, blockSize, 2*blockSize + 1} {
 		s.SetFault(clusterTarget(), Fault{Body: "{}", Padding: padding})
 		got, err := fetch(t, client, srv.URL)
 		if want := "{}" + strings.Repeat(" ", padding); err != nil || got.body != want || got.length != int64(len(want)) {
-			t.Errorf("padding %d: %d bytes of %d, %v", padding, len(got.body), got.length, err)
+			t.Errorf("padding %d: got %d bytes, Content-Length %d, error %v; want %d bytes",
+				padding, len(got.body), got.length, err, len(want))
 		}
 	}
 }
 
-func TestHeaderBytes(t *testing.T) {
+func TestHeaderBytesAddsHeaders(t *testing.T) {
 	for _, n := range []int{1, 1000, 1024, 5000, 300 << 10} {
 		s := newTestSimulator(Options{})
 		s.SetFault(clusterTarget(), Fault{HeaderBytes: n})
@@ -447,31 +532,22 @@ func TestHeaderBytes(t *testing.T) {
 				got += len(name) + len(values[0]) + len(": \r\n")
 			}
 		}
-		if got < n || got > n+len("X-Padding-300: \r\n") {
-			t.Errorf("%d bytes of header, want %d", got, n)
+		if limit := n + len("X-Padding-300: \r\n"); got < n || got > limit {
+			t.Errorf("got %d bytes of header, want %d to %d", got, n, limit)
 		}
 	}
 }
 
-// TestGarbage reads the raw connection, without an HTTP client.
-func TestGarbage(t *testing.T) {
+func TestGarbageReplacesHTTP(t *testing.T) {
 	const greeting = "SSH-2.0-OpenSSH_9.2\r\n"
 	s := newTestSimulator(Options{})
 	srv := startServer(t, s)
 	s.SetFault(clusterTarget(), Fault{Garbage: greeting})
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
+	if got, err := io.ReadAll(sendRaw(t, srv)); err != nil || string(got) != greeting {
+		t.Errorf("got %q, error %v; want %q", got, err, greeting)
 	}
-	defer conn.Close()
-	if err := signedRequest(t.Context(), srv.URL, connectionsPath).Write(conn); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(bufio.NewReader(conn)); err != nil || string(got) != greeting {
-		t.Errorf("%q, %v", got, err)
-	}
-	eventually(t, "end of the request", func() bool { return s.InFlight() == 0 })
+	eventually(t, "the end of the request", func() bool { return s.InFlight() == 0 })
 	if r := s.Requests()[0]; r.Status != 0 || r.Cancelled {
-		t.Errorf("recorded %+v", r)
+		t.Errorf("got record %+v, want status 0 and not cancelled", r)
 	}
 }

@@ -25,9 +25,11 @@ const (
 	testCluster = "c1"
 	testAccess  = "AKEXAMPLE"
 	testSecret  = "secret-example-0123456789"
+
+	connectionsPath = "/v1.0/proj1/clusters/c1/vpcepservice/connections"
 )
 
-// testNow is the time of the known signature.
+// testNow returns the time of the known signature.
 func testNow() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
 // newTestSimulator returns a simulator with one project and one cluster.
@@ -42,12 +44,12 @@ func newTestSimulator(o Options) *Simulator {
 	return s
 }
 
-// signedRequest returns a GET request signed with the test key.
+// signedRequest returns a GET request that is signed with the test key.
 func signedRequest(ctx context.Context, base, target string) *http.Request {
 	return signedRequestBy(ctx, Key{Access: testAccess, Secret: testSecret}, testNow(), base, target)
 }
 
-// signedRequestBy signs a GET request without the code of sign.go. Paths and queries must be in canonical form.
+// signedRequestBy signs without the code of sign.go. Paths and queries must be in canonical form.
 func signedRequestBy(ctx context.Context, key Key, at time.Time, base, target string) *http.Request {
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, base+target, http.NoBody)
 	req.RequestURI = ""
@@ -95,7 +97,7 @@ func getPage(t *testing.T, s *Simulator, target string) page {
 	t.Helper()
 	w := get(t, s, target)
 	if w.Code != http.StatusOK {
-		t.Fatalf("GET %s: status %d: %s", target, w.Code, w.Body)
+		t.Fatalf("%s: got status %d, want 200; body: %s", target, w.Code, w.Body)
 	}
 	var p page
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
@@ -111,8 +113,6 @@ func (p page) ids() string {
 	}
 	return strings.Join(out, " ")
 }
-
-const connectionsPath = "/v1.0/proj1/clusters/c1/vpcepservice/connections"
 
 func startServer(t *testing.T, s *Simulator) *Server {
 	t.Helper()
@@ -140,11 +140,11 @@ func newClient(t *testing.T) *http.Client {
 // eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 2000 {
+	for range 10_000 {
 		if ok() {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatal("timed out waiting for: " + what)
+	t.Fatalf("timed out waiting for %s", what)
 }
