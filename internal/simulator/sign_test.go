@@ -17,8 +17,11 @@ import (
 const (
 	knownTarget    = "/v1.0/proj1/clusters/c1/vpcepservice/connections?limit=100&offset=0"
 	knownDate      = "20260102T030405Z"
+	knownNames     = "user-agent;x-project-id;x-sdk-date"
 	knownHash      = "02fc9a2511086569e9f677dc74c451eacceb773af447d4133f82483a88fe37f8"
 	knownSignature = "6ca77edf4db499c5b4eb1778d47c877436a1f0e3e8e3aa4a9eae52929cc76dea"
+
+	signatureFailed = "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"
 )
 
 func knownAuthorization(access, names, signature string) string {
@@ -30,118 +33,30 @@ func knownRequest(t *testing.T) *http.Request {
 	return knownRequestTo(t, http.MethodGet, knownTarget, "")
 }
 
+// knownRequestTo returns the known request with another method, target or body.
 func knownRequestTo(t *testing.T, method, target, body string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, "http://css.test"+target, strings.NewReader(body))
 	r.Header.Set("User-Agent", "ua/1")
 	r.Header.Set("X-Project-Id", "proj1")
 	r.Header.Set("X-Sdk-Date", knownDate)
-	r.Header.Set("Authorization", knownAuthorization(testAccess, "user-agent;x-project-id;x-sdk-date", knownSignature))
+	r.Header.Set("Authorization", knownAuthorization(testAccess, knownNames, knownSignature))
 	return r
 }
 
-func TestKnownAnswer(t *testing.T) {
-	request, ok := canonical(knownRequest(t), nil, []string{"user-agent", "x-project-id", "x-sdk-date"})
+// resignKnownRequest signs other headers of the known request. It uses sign.go, which TestKnownSignature verifies.
+func resignKnownRequest(t *testing.T, r *http.Request, names ...string) *http.Request {
+	t.Helper()
+	request, ok := canonical(r, nil, names)
 	if !ok {
-		t.Fatal("no canonical request")
+		t.Fatal("got no canonical request, want one")
 	}
-	hash := sha256.Sum256([]byte(request))
-	if got := hex.EncodeToString(hash[:]); got != knownHash {
-		t.Errorf("canonical hash %s, want %s; canonical request:\n%s", got, knownHash, request)
-	}
-	if got := sign(request, knownDate, testSecret); got != knownSignature {
-		t.Errorf("signature %s, want %s", got, knownSignature)
-	}
-
-	w := httptest.NewRecorder()
-	newTestSimulator(Options{}).ServeHTTP(w, knownRequest(t))
-	if w.Code != http.StatusOK {
-		t.Errorf("status %d: %s", w.Code, w.Body)
-	}
+	r.Header.Set("Authorization", knownAuthorization(testAccess, strings.Join(names, ";"),
+		sign(request, knownDate, testSecret)))
+	return r
 }
 
-func TestAlteredRequestIsRefused(t *testing.T) {
-	const signatureFailed = "Incorrect IAM authentication information: verify aksk signature fail, canonicalRequest:"
-	const names = "user-agent;x-project-id;x-sdk-date"
-	header := func(name, value string) func(*testing.T) *http.Request {
-		return func(t *testing.T) *http.Request {
-			r := knownRequest(t)
-			r.Header.Set(name, value)
-			return r
-		}
-	}
-	altered := func(method, target, body string) func(*testing.T) *http.Request {
-		return func(t *testing.T) *http.Request { return knownRequestTo(t, method, target, body) }
-	}
-	for _, tc := range []struct {
-		name    string
-		request func(*testing.T) *http.Request
-		code    string
-		message string // prefix
-	}{
-		{"path", altered("GET", strings.Replace(knownTarget, "/c1/", "/c2/", 1), ""), "APIGW.0301",
-			signatureFailed + "GET|/v1.0/proj1/clusters/c2/vpcepservice/connections/|limit=100&offset=0|user-agent:ua/1|"},
-		{"query value", altered("GET", strings.Replace(knownTarget, "offset=0", "offset=1", 1), ""), "APIGW.0301",
-			signatureFailed},
-		{"query added", altered("GET", knownTarget+"&x=", ""), "APIGW.0301", signatureFailed},
-		{"query unescapable", altered("GET", knownTarget+"&x=%zz", ""), "APIGW.0301", signatureFailed},
-		{"body", altered("GET", knownTarget, "x"), "APIGW.0301", signatureFailed},
-		{"user agent", header("User-Agent", "ua/2"), "APIGW.0301", signatureFailed},
-		{"project id", header("X-Project-Id", "proj2"), "APIGW.0301", signatureFailed},
-		{"date", header("X-Sdk-Date", "20260102T030406Z"), "APIGW.0301", signatureFailed},
-		{"signature", header("Authorization", knownAuthorization(testAccess, names,
-			strings.Replace(knownSignature, "6", "7", 1))), "APIGW.0301", signatureFailed},
-		{"signature in upper case", header("Authorization", knownAuthorization(testAccess, names,
-			strings.ToUpper(knownSignature))), "APIGW.0301", signatureFailed},
-		{"signed headers out of order", header("Authorization", knownAuthorization(testAccess,
-			"x-sdk-date;user-agent;x-project-id", knownSignature)), "APIGW.0301", signatureFailed},
-		{"signed header missing", func(t *testing.T) *http.Request {
-			r := knownRequest(t)
-			r.Header.Del("User-Agent")
-			return r
-		}, "APIGW.0301", signatureFailed},
-		{"signed header twice", func(t *testing.T) *http.Request {
-			r := knownRequest(t)
-			r.Header.Add("User-Agent", "ua/1")
-			return r
-		}, "APIGW.0301", signatureFailed},
-		{"date not signed", header("Authorization", knownAuthorization(testAccess, "user-agent;x-project-id",
-			knownSignature)), "APIGW.0301",
-			"Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed"},
-		{"date missing", header("X-Sdk-Date", ""), "APIGW.0301",
-			"Incorrect IAM authentication information: x-sdk-date missing"},
-		{"unknown access key", header("Authorization", knownAuthorization("AKOTHER", names, knownSignature)), "APIGW.0303",
-			"Incorrect app authentication information: app not found, appkey AKOTHER"},
-		{"no authorization", header("Authorization", ""), "APIGW.0305", "Incorrect authentication information"},
-		{"another algorithm", header("Authorization", "AWS4"+knownAuthorization(testAccess, names, knownSignature)),
-			"APIGW.0305", "Incorrect authentication information"},
-		{"short signature", header("Authorization", knownAuthorization(testAccess, names, "6ca7")), "APIGW.0305",
-			"Incorrect authentication information"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			checkRefusal(t, newTestSimulator(Options{}), tc.request(t), http.StatusUnauthorized, tc.code, tc.message)
-		})
-	}
-
-	t.Run("method", func(t *testing.T) {
-		r := knownRequestTo(t, http.MethodPost, knownTarget, "")
-		if _, refused := newTestSimulator(Options{}).authorize(r, nil, testProject); refused == nil || refused.code != "APIGW.0301" {
-			t.Errorf("got %v, want APIGW.0301", refused)
-		}
-	})
-	t.Run("secret", func(t *testing.T) {
-		s := newTestSimulator(Options{})
-		s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret + "0"}}})
-		checkRefusal(t, s, knownRequest(t), http.StatusUnauthorized, "APIGW.0301", signatureFailed)
-	})
-	t.Run("key of another project", func(t *testing.T) {
-		s := newTestSimulator(Options{})
-		s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
-		s.AddProject(Project{ID: testProject})
-		checkRefusal(t, s, knownRequest(t), http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed")
-	})
-}
-
+// checkRefusal checks that the response to r is an error of the gateway, and that no access key is recorded.
 func checkRefusal(t *testing.T, s *Simulator, r *http.Request, status int, code, message string) {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -154,14 +69,122 @@ func checkRefusal(t *testing.T, s *Simulator, r *http.Request, status int, code,
 		t.Errorf("got %d %v, want %d %s %q", w.Code, body, status, code, message)
 	}
 	if id := w.Header().Get("X-Request-Id"); id == "" || id != body["request_id"] {
-		t.Errorf("X-Request-Id %q, request_id %q", id, body["request_id"])
+		t.Errorf("got X-Request-Id %q and request_id %q, want the same", id, body["request_id"])
 	}
 	if strings.Contains(w.Body.String(), testSecret) {
-		t.Error("the secret key is in the answer")
+		t.Errorf("got the secret key in the response: %s", w.Body)
 	}
 	if got := s.Requests()[0]; got.Status != status || got.AccessKey != "" {
-		t.Errorf("recorded %+v", got)
+		t.Errorf("got record %+v, want status %d and no access key", got, status)
 	}
+}
+
+func TestKnownSignature(t *testing.T) {
+	request, ok := canonical(knownRequest(t), nil, strings.Split(knownNames, ";"))
+	if !ok {
+		t.Fatal("got no canonical request, want one")
+	}
+	hash := sha256.Sum256([]byte(request))
+	if got := hex.EncodeToString(hash[:]); got != knownHash {
+		t.Errorf("got hash %s of the canonical request, want %s; canonical request:\n%s", got, knownHash, request)
+	}
+	if got := sign(request, knownDate, testSecret); got != knownSignature {
+		t.Errorf("got signature %s, want %s", got, knownSignature)
+	}
+
+	w := httptest.NewRecorder()
+	newTestSimulator(Options{}).ServeHTTP(w, knownRequest(t))
+	if w.Code != http.StatusOK {
+		t.Errorf("got status %d, want 200; body: %s", w.Code, w.Body)
+	}
+}
+
+func TestSignatureCoversTargetAndBody(t *testing.T) {
+	for _, tc := range []struct{ name, target, body, message string }{
+		{"path", strings.Replace(knownTarget, "/c1/", "/c2/", 1), "", signatureFailed +
+			"GET|/v1.0/proj1/clusters/c2/vpcepservice/connections/|limit=100&offset=0|user-agent:ua/1|"},
+		{"query", strings.Replace(knownTarget, "offset=0", "offset=1", 1), "", signatureFailed},
+		{"additional query parameter", knownTarget + "&x=", "", signatureFailed},
+		{"invalid escape in the query", knownTarget + "&x=%zz", "", signatureFailed},
+		{"body", knownTarget, "x", signatureFailed},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := knownRequestTo(t, http.MethodGet, tc.target, tc.body)
+			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", tc.message)
+		})
+	}
+}
+
+func TestSignatureCoversMethod(t *testing.T) {
+	r := knownRequestTo(t, http.MethodPost, knownTarget, "")
+	_, refused := newTestSimulator(Options{}).authorize(r, nil, testProject)
+	if refused == nil || refused.code != "APIGW.0301" {
+		t.Errorf("got %v, want APIGW.0301", refused)
+	}
+}
+
+func TestSignatureCoversSignedHeaders(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(http.Header)
+	}{
+		{"user agent", func(h http.Header) { h.Set("User-Agent", "ua/2") }},
+		{"project ID", func(h http.Header) { h.Set("X-Project-Id", "proj2") }},
+		{"date", func(h http.Header) { h.Set("X-Sdk-Date", "20260102T030406Z") }},
+		{"missing header", func(h http.Header) { h.Del("User-Agent") }},
+		{"repeated header", func(h http.Header) { h.Add("User-Agent", "ua/1") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := knownRequest(t)
+			tc.change(r.Header)
+			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", signatureFailed)
+		})
+	}
+}
+
+func TestInvalidAuthorizationIsRefused(t *testing.T) {
+	const incorrect = "Incorrect authentication information"
+	for _, tc := range []struct{ name, authorization, code, message string }{
+		{"another signature", knownAuthorization(testAccess, knownNames, strings.Replace(knownSignature, "6", "7", 1)),
+			"APIGW.0301", signatureFailed},
+		{"signature in upper case", knownAuthorization(testAccess, knownNames, strings.ToUpper(knownSignature)),
+			"APIGW.0301", signatureFailed},
+		{"unsorted signed headers", knownAuthorization(testAccess, "x-sdk-date;user-agent;x-project-id", knownSignature),
+			"APIGW.0301", signatureFailed},
+		{"unsigned date", knownAuthorization(testAccess, "user-agent;x-project-id", knownSignature), "APIGW.0301",
+			"Incorrect IAM authentication information: x-sdk-date missing, malformed or not signed"},
+		{"unknown access key", knownAuthorization("AKOTHER", knownNames, knownSignature), "APIGW.0303",
+			"Incorrect app authentication information: app not found, appkey AKOTHER"},
+		{"none", "", "APIGW.0305", incorrect},
+		{"another algorithm", "AWS4" + knownAuthorization(testAccess, knownNames, knownSignature), "APIGW.0305", incorrect},
+		{"short signature", knownAuthorization(testAccess, knownNames, "6ca7"), "APIGW.0305", incorrect},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := knownRequest(t)
+			r.Header.Set("Authorization", tc.authorization)
+			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, tc.code, tc.message)
+		})
+	}
+}
+
+func TestMissingDateIsRefused(t *testing.T) {
+	r := knownRequest(t)
+	r.Header.Set("X-Sdk-Date", "")
+	checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
+		"Incorrect IAM authentication information: x-sdk-date missing")
+}
+
+func TestSignatureWithAnotherSecretIsRefused(t *testing.T) {
+	s := newTestSimulator(Options{})
+	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret + "0"}}})
+	checkRefusal(t, s, knownRequest(t), http.StatusUnauthorized, "APIGW.0301", signatureFailed)
+}
+
+func TestKeyOfAnotherProjectIsForbidden(t *testing.T) {
+	s := newTestSimulator(Options{})
+	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
+	s.AddProject(Project{ID: testProject})
+	checkRefusal(t, s, knownRequest(t), http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed")
 }
 
 func TestDateTolerance(t *testing.T) {
@@ -176,27 +199,15 @@ func TestDateTolerance(t *testing.T) {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, knownRequest(t))
 		if w.Code != tc.want {
-			t.Errorf("clock off by %v: status %d, want %d", tc.skew, w.Code, tc.want)
+			t.Errorf("skew of %v: got status %d, want %d", tc.skew, w.Code, tc.want)
 		}
 		if expired := strings.Contains(w.Body.String(), "signature expired"); expired != (tc.want == 401) {
-			t.Errorf("clock off by %v: %s", tc.skew, w.Body)
+			t.Errorf("skew of %v: got %s, want an expired signature: %t", tc.skew, w.Body, tc.want == 401)
 		}
 	}
 }
 
-// resignKnownRequest signs a known request with other names. It uses sign.go, which the known signature has verified.
-func resignKnownRequest(t *testing.T, r *http.Request, names ...string) *http.Request {
-	t.Helper()
-	request, ok := canonical(r, nil, names)
-	if !ok {
-		t.Fatal("no canonical request")
-	}
-	r.Header.Set("Authorization", knownAuthorization(testAccess, strings.Join(names, ";"),
-		sign(request, knownDate, testSecret)))
-	return r
-}
-
-func TestSecurityToken(t *testing.T) {
+func TestSecurityTokenMustBeSigned(t *testing.T) {
 	withToken := func(token string) *http.Request {
 		r := knownRequest(t)
 		if token != "" {
@@ -209,9 +220,9 @@ func TestSecurityToken(t *testing.T) {
 		request *http.Request
 		want    string
 	}{
-		{"right", resignKnownRequest(t, withToken("token-1"), "x-sdk-date", "x-security-token"), ""},
+		{"valid", resignKnownRequest(t, withToken("token-1"), "x-sdk-date", "x-security-token"), ""},
 		{"not signed", resignKnownRequest(t, withToken("token-1"), "x-sdk-date"), "APIGW.0307"},
-		{"wrong", resignKnownRequest(t, withToken("token-2"), "x-sdk-date", "x-security-token"), "APIGW.0307"},
+		{"another token", resignKnownRequest(t, withToken("token-2"), "x-sdk-date", "x-security-token"), "APIGW.0307"},
 		{"missing", withToken(""), "APIGW.0307"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -224,14 +235,13 @@ func TestSecurityToken(t *testing.T) {
 				got = refused.code
 			}
 			if got != tc.want {
-				t.Errorf("refusal %q, want %q", got, tc.want)
+				t.Errorf("got refusal %q, want %q", got, tc.want)
 			}
 		})
 	}
 }
 
-// TestKeyOfManyProjects has one access key with a different secret in each project.
-func TestKeyOfManyProjects(t *testing.T) {
+func TestProjectsMayHaveDifferentSecretsForOneAccessKey(t *testing.T) {
 	s := New(Options{Now: testNow})
 	for _, id := range []string{"proj1", "proj2", "proj3"} {
 		s.AddProject(Project{ID: id, Keys: []Key{{Access: testAccess, Secret: "secret of " + id}}})
@@ -243,8 +253,9 @@ func TestKeyOfManyProjects(t *testing.T) {
 		{"proj2", "secret of proj1", "401 APIGW.0301"},
 		{"proj4", "secret of proj1", "403 APIGW.0302"},
 	} {
-		if got := statusWithKey(t, s, Key{Access: testAccess, Secret: tc.secret}, "/v1.0/"+tc.project+"/clusters"); got != tc.want {
-			t.Errorf("%s of %s: %s, want %s", tc.secret, tc.project, got, tc.want)
+		key := Key{Access: testAccess, Secret: tc.secret}
+		if got := statusWithKey(t, s, key, "/v1.0/"+tc.project+"/clusters"); got != tc.want {
+			t.Errorf("%s in %s: got %s, want %s", tc.secret, tc.project, got, tc.want)
 		}
 	}
 }
@@ -254,29 +265,25 @@ func TestKeyExpires(t *testing.T) {
 	s := newTestSimulator(Options{Now: c.now})
 	key := Key{Access: "AKSHORT", Secret: "short", Expires: testNow().Add(time.Minute)}
 	s.AddProject(Project{ID: testProject, Keys: []Key{key}})
-	ask := func() *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, signedRequestBy(t.Context(), key, c.now(), "http://css.test", connectionsPath))
-		return w
-	}
 	c.passed = time.Minute - 1
-	if w := ask(); w.Code != 200 {
-		t.Errorf("before expiry: %d %s", w.Code, w.Body)
+	if got := statusWithKey(t, s, key, connectionsPath); got != "200" {
+		t.Errorf("before expiry: got %s, want 200", got)
 	}
 	c.passed = time.Minute
-	if w := ask(); w.Code != 401 || !strings.Contains(w.Body.String(), `"APIGW.0307"`) {
-		t.Errorf("at expiry: %d %s", w.Code, w.Body)
+	if got := statusWithKey(t, s, key, connectionsPath); got != "401 APIGW.0307" {
+		t.Errorf("at expiry: got %s, want 401 APIGW.0307", got)
 	}
 }
 
-func TestProjectIDMustMatch(t *testing.T) {
+func TestProjectIDHeaderMustMatchPath(t *testing.T) {
 	r := knownRequest(t)
 	r.Header.Set("X-Project-Id", "proj2")
-	checkRefusal(t, newTestSimulator(Options{}), resignKnownRequest(t, r, "x-project-id", "x-sdk-date"), http.StatusUnauthorized,
-		"APIGW.0301", "Incorrect IAM authentication information: project id does not match")
+	r = resignKnownRequest(t, r, "x-project-id", "x-sdk-date")
+	checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
+		"Incorrect IAM authentication information: project id does not match")
 }
 
-func TestCanonicalForm(t *testing.T) {
+func TestCanonicalRequest(t *testing.T) {
 	for _, tc := range []struct{ target, want string }{
 		{"/", "/\n"},
 		{"/a", "/a/\n"},
@@ -310,7 +317,7 @@ func TestSignedHeadersMustBeSortedLowerCaseAndSingle(t *testing.T) {
 		{"", false},
 	} {
 		if _, ok := canonical(knownRequest(t), nil, strings.Split(tc.names, ";")); ok != tc.want {
-			t.Errorf("%q: %v, want %v", tc.names, ok, tc.want)
+			t.Errorf("%q: got valid: %t, want %t", tc.names, ok, tc.want)
 		}
 	}
 }
