@@ -213,7 +213,7 @@ func TestConcurrentUse(t *testing.T) {
 				logIn(t, s, loginBody("right"))
 				s.RevokeTokens()
 				s.SetAgency(Agency{})
-				requestSecurityKey(t, s, requestMetadataToken(t, s))
+				requestSecurityKey(t, s, newMetadataToken(t, s))
 				s.SetPodIdentity(PodIdentity{Token: "pod"})
 				requestPodKey(t, s, "pod", "{}")
 				s.ExpireKeys()
