@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestVendorExample compares with the compacted example of the vendor's page of 2025-08-15.
-func TestVendorExample(t *testing.T) {
+// The vendor's page of 2025-08-15 has this example, with blanks between the tokens.
+func TestConnectionsMatchVendorExample(t *testing.T) {
 	s := newTestSimulator(Options{})
 	const owner = "db9b76a0d9ae431f8e85e89da2ca867c"
 	s.UpdateCluster(testCluster, func(c *Cluster) {
@@ -67,19 +67,19 @@ func TestVendorExample(t *testing.T) {
 		t.Errorf("body (-want +got):\n%s", diff)
 	}
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
-		t.Errorf("Content-Type %q", got)
+		t.Errorf("got Content-Type %q, want application/json", got)
 	}
 }
 
-func TestOptionalValues(t *testing.T) {
+func TestOptionalValuesAreSentAsGiven(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		cluster Cluster
 		want    string
 	}{
-		{"nothing", Cluster{}, `{"connections":[],"total_count":0}`},
-		{"empty whitelist", Cluster{Permissions: []Permission{}}, `{"connections":[],"total_count":0,"permissions":[]}`},
-		{"unlisted", Cluster{Unlisted: 3}, `{"connections":[],"total_count":3}`},
+		{"no values", Cluster{}, emptyPage},
+		{"empty permissions", Cluster{Permissions: []Permission{}}, `{"connections":[],"total_count":0,"permissions":[]}`},
+		{"unlisted connections", Cluster{Unlisted: 3}, `{"connections":[],"total_count":3}`},
 		{"raw values",
 			Cluster{UpdateSwitch: `"false"`, ServiceName: "null", Connections: []Connection{{
 				ID: "a", MaxSession: "3000", UpdatedAt: "null",
@@ -99,7 +99,7 @@ func TestOptionalValues(t *testing.T) {
 	}
 }
 
-// setConnections replaces the cluster's connections by n, with the IDs 0 to n-1.
+// setConnections sets n connections with the IDs 0 to n-1.
 func setConnections(s *Simulator, n int) {
 	s.UpdateCluster(testCluster, func(c *Cluster) {
 		c.Connections = nil
@@ -109,16 +109,16 @@ func setConnections(s *Simulator, n int) {
 	})
 }
 
-// idRange joins the numbers from … to-1.
-func idRange(from, to int) string {
+// idRange returns the IDs start to end-1.
+func idRange(start, end int) string {
 	var out []string
-	for i := from; i < to; i++ {
+	for i := start; i < end; i++ {
 		out = append(out, fmt.Sprint(i))
 	}
 	return strings.Join(out, " ")
 }
 
-func TestConnectionPages(t *testing.T) {
+func TestConnectionsArePagedByOffset(t *testing.T) {
 	s := newTestSimulator(Options{})
 	setConnections(s, 2100)
 	for _, tc := range []struct{ query, want string }{
@@ -130,20 +130,19 @@ func TestConnectionPages(t *testing.T) {
 		{"?limit=1000&offset=1000", idRange(1000, 2000)},
 		{"?limit=2&start=5", "0 1"}, // start is ignored
 	} {
-		p := getPage(t, s, connectionsPath+tc.query)
-		if p.ids() != tc.want || p.TotalCount != 2100 {
-			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
+		if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 2100 {
+			t.Errorf("%q: got IDs %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
 		}
 	}
 	setConnections(s, 3)
 	for query, want := range map[string]string{"?offset=2": "2", "?offset=3": "", "?offset=1000": ""} {
 		if p := getPage(t, s, connectionsPath+query); p.ids() != want || p.TotalCount != 3 {
-			t.Errorf("%s: ids %q of %d, want %q of 3", query, p.ids(), p.TotalCount, want)
+			t.Errorf("%q: got IDs %q of %d, want %q of 3", query, p.ids(), p.TotalCount, want)
 		}
 	}
 }
 
-func TestConnectionPagesByStart(t *testing.T) {
+func TestConnectionsArePagedByStart(t *testing.T) {
 	s := newTestSimulator(Options{ConnectionsByStart: true})
 	setConnections(s, 2100)
 	for _, tc := range []struct{ query, want string }{
@@ -154,66 +153,76 @@ func TestConnectionPagesByStart(t *testing.T) {
 		{"?limit=2&offset=5", "0 1"}, // offset is ignored
 	} {
 		if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 2100 {
-			t.Errorf("%s: ids %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
+			t.Errorf("%q: got IDs %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
 		}
 	}
 	for _, query := range []string{"?start=0", "?start=1001", "?start=x"} {
 		if w := get(t, s, connectionsPath+query); w.Code != http.StatusBadRequest {
-			t.Errorf("%s: %d, want 400", query, w.Code)
+			t.Errorf("%q: got status %d, want 400", query, w.Code)
 		}
 	}
 }
 
-func TestConnectionErrors(t *testing.T) {
+func TestInvalidParametersAreRefused(t *testing.T) {
+	const clustersPath = "/v1.0/proj1/clusters"
+	s := newTestSimulator(Options{})
+	for _, target := range []string{
+		connectionsPath + "?limit=0",
+		connectionsPath + "?limit=1001",
+		connectionsPath + "?limit=",
+		connectionsPath + "?limit=ten",
+		connectionsPath + "?limit=1.5",
+		connectionsPath + "?limit=99999999999999999999",
+		connectionsPath + "?offset=-1",
+		connectionsPath + "?offset=1001",
+		clustersPath + "?limit=0",
+		clustersPath + "?limit=1001",
+		clustersPath + "?start=0",
+		clustersPath + "?offset=0",
+		clustersPath + "?offset=x",
+	} {
+		checkCSSError(t, s, target, 400, `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`)
+	}
+}
+
+func TestUnreadableClustersAreRefused(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "off", ServiceOff: true})
 	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
-	const bad = `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`
-	const missing = `{"errCode":"CSS.0015","externalMessage":"You do not have permission to access this cluster."}`
-	for _, tc := range []struct {
-		target string
-		status int
-		want   string
-	}{
-		{connectionsPath + "?limit=0", 400, bad},
-		{connectionsPath + "?limit=1001", 400, bad},
-		{connectionsPath + "?limit=", 400, bad},
-		{connectionsPath + "?limit=ten", 400, bad},
-		{connectionsPath + "?limit=1.5", 400, bad},
-		{connectionsPath + "?limit=99999999999999999999", 400, bad},
-		{connectionsPath + "?offset=-1", 400, bad},
-		{connectionsPath + "?offset=1001", 400, bad},
-		{"/v1.0/proj1/clusters?limit=0", 400, bad},
-		{"/v1.0/proj1/clusters?limit=1001", 400, bad},
-		{"/v1.0/proj1/clusters?start=0", 400, bad},
-		{"/v1.0/proj1/clusters?offset=0", 400, bad},
-		{"/v1.0/proj1/clusters?offset=x", 400, bad},
-		{strings.Replace(connectionsPath, "c1", "c2", 1), 403, missing},
-		{strings.Replace(connectionsPath, "proj1", "proj2", 1), 403, missing},
-		{strings.Replace(connectionsPath, "c1", "off", 1), 400,
-			`{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`},
-	} {
-		w := get(t, s, tc.target)
-		if w.Code != tc.status || w.Body.String() != tc.want {
-			t.Errorf("%s: %d %s, want %d %s", tc.target, w.Code, w.Body, tc.status, tc.want)
-		}
-		if w.Header().Get("X-Request-Id") == "" {
-			t.Errorf("%s: no X-Request-Id", tc.target)
-		}
+	const denied = `{"errCode":"CSS.0015","externalMessage":"You do not have permission to access this cluster."}`
+	checkCSSError(t, s, strings.Replace(connectionsPath, "c1", "c2", 1), 403, denied)
+	checkCSSError(t, s, strings.Replace(connectionsPath, "proj1", "proj2", 1), 403, denied)
+	checkCSSError(t, s, strings.Replace(connectionsPath, "c1", "off", 1), 400,
+		`{"errCode":"CSS.5182","externalMessage":"The VPC endpoint service is not enabled."}`)
+}
+
+func checkCSSError(t *testing.T, s *Simulator, target string, status int, body string) {
+	t.Helper()
+	w := get(t, s, target)
+	if w.Code != status || w.Body.String() != body {
+		t.Errorf("%s: got %d %s, want %d %s", target, w.Code, w.Body, status, body)
 	}
+	if w.Header().Get("X-Request-Id") == "" {
+		t.Errorf("%s: got no X-Request-Id, want one", target)
+	}
+}
+
+func TestUnknownPathsAreNotFound(t *testing.T) {
+	s := newTestSimulator(Options{})
 	for _, target := range []string{"/", "/v1.0/proj1", "/v1.0//clusters", "/v2.0/proj1/clusters",
 		connectionsPath + "/x", "/v3/auth/tokens"} {
-		if w := get(t, s, target); w.Code != 404 || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0101"`) {
-			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		const code = `"error_code":"APIGW.0101"`
+		if w := get(t, s, target); w.Code != 404 || !strings.Contains(w.Body.String(), code) {
+			t.Errorf("%s: got %d %s, want 404 %s", target, w.Code, w.Body, code)
 		}
 	}
 }
 
-func TestClusterPages(t *testing.T) {
+func TestClustersArePaged(t *testing.T) {
 	s := New(Options{Now: testNow, ClusterPageCap: 100})
 	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	if got, want := get(t, s, "/v1.0/proj1/clusters").Body.String(), `{"clusters":[],"totalSize":0}`; got != want {
-		t.Errorf("no clusters: %s, want %s", got, want)
+		t.Errorf("no clusters: got %s, want %s", got, want)
 	}
 	for i := range 150 {
 		s.AddCluster(testProject, Cluster{ID: fmt.Sprint(i + 1)})
@@ -229,7 +238,7 @@ func TestClusterPages(t *testing.T) {
 		{"?limit=2&offset=151", ""},
 	} {
 		if p := getPage(t, s, "/v1.0/proj1/clusters"+tc.query); p.ids() != tc.want || p.TotalSize != 150 {
-			t.Errorf("%s: ids %q of %d, want %q of 150", tc.query, p.ids(), p.TotalSize, tc.want)
+			t.Errorf("%q: got IDs %q of %d, want %q of 150", tc.query, p.ids(), p.TotalSize, tc.want)
 		}
 	}
 }
@@ -253,19 +262,19 @@ func TestClusterBody(t *testing.T) {
 	var got []map[string]any
 	for _, c := range body.Clusters {
 		if len(c) <= len(used) {
-			t.Errorf("no extra fields in %v", c)
+			t.Errorf("got %v, want other fields too", c)
 		}
 		m := map[string]any{}
 		for _, name := range used {
 			v, ok := c[name]
 			if !ok {
-				t.Errorf("no %s in %v", name, c)
+				t.Errorf("got %v, want a field %s", c, name)
 			}
 			m[name] = v
 		}
 		for _, instance := range c["instances"].([]any) {
 			if size, ok := instance.(map[string]any)["volume"].(map[string]any)["size"].(float64); !ok || size <= 0 {
-				t.Errorf("invalid volume size: %v", instance)
+				t.Errorf("got instance %v, want a positive volume size", instance)
 			}
 		}
 		got = append(got, m)
@@ -286,7 +295,7 @@ func TestClusterBody(t *testing.T) {
 	}
 }
 
-func TestIAMProjects(t *testing.T) {
+func TestProjectsAreListedByRegion(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddProject(Project{Region: "eu-de", ID: "p2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	s.AddProject(Project{Region: "eu-de", ID: "p3", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
@@ -309,7 +318,7 @@ func TestIAMProjects(t *testing.T) {
 			got = append(got, p.ID+"/"+p.Name)
 		}
 		if w.Code != http.StatusOK || strings.Join(got, " ") != want {
-			t.Errorf("%s: %d %v, want %s", query, w.Code, got, want)
+			t.Errorf("%q: got status %d, projects %v; want 200, %s", query, w.Code, got, want)
 		}
 	}
 }

@@ -9,12 +9,9 @@ import (
 	"time"
 )
 
-func TestThrottleByWindow(t *testing.T) {
+func TestThrottleLimitsRequestsPerWindow(t *testing.T) {
 	var c clock
 	s := newTestSimulator(Options{Now: c.now})
-	ask := func() string { // signed with the simulator's time
-		return statusesWithKeys(t, s, connectionsPath, validKey())
-	}
 	s.SetThrottle(clusterTarget(), Throttle{Limit: 2, Window: time.Minute})
 	for _, step := range []struct {
 		at   time.Duration
@@ -22,59 +19,57 @@ func TestThrottleByWindow(t *testing.T) {
 	}{
 		{time.Second, "200"}, // opens a window
 		{2 * time.Second, "200"},
-		{3 * time.Second, "429"},
-		{61*time.Second - 1, "429"},
+		{3 * time.Second, "429 APIGW.0308"},
+		{61*time.Second - 1, "429 APIGW.0308"},
 		{61 * time.Second, "200"}, // opens the next one
 		{62 * time.Second, "200"},
-		{63 * time.Second, "429"},
+		{63 * time.Second, "429 APIGW.0308"},
 		{10 * time.Minute, "200"},
 	} {
 		c.passed = step.at
-		if got := ask(); got != step.want {
-			t.Errorf("after %v: status %s, want %s", step.at, got, step.want)
+		if got := statusWithKey(t, s, validKey(), connectionsPath); got != step.want {
+			t.Errorf("after %v: got %s, want %s", step.at, got, step.want)
 		}
 	}
 	s.RemoveThrottle(clusterTarget())
 	for range 3 {
-		if got := ask(); got != "200" {
-			t.Errorf("without a limit: status %s", got)
+		if got := statusWithKey(t, s, validKey(), connectionsPath); got != "200" {
+			t.Errorf("without a limit: got %s, want 200", got)
 		}
 	}
 }
 
-func TestThrottledAnswer(t *testing.T) {
+func TestThrottledResponse(t *testing.T) {
 	for _, retryAfter := range []string{"", "30", "Fri, 02 Jan 2026 03:05:05 GMT"} {
 		s := newTestSimulator(Options{})
 		s.SetThrottle(clusterTarget(), Throttle{RetryAfter: retryAfter})
-		s.SetFault(clusterTarget(), Fault{Latency: time.Hour}) // has no effect
+		s.SetFault(clusterTarget(), Fault{Latency: time.Hour}) // does not apply
 		w := get(t, s, connectionsPath)
 		if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), `"error_code":"APIGW.0308"`) {
-			t.Errorf("got %d %s", w.Code, w.Body)
+			t.Errorf("got %d %s, want 429 APIGW.0308", w.Code, w.Body)
 		}
 		if got := w.Header().Get("Retry-After"); got != retryAfter {
-			t.Errorf("Retry-After %q, want %q", got, retryAfter)
+			t.Errorf("got Retry-After %q, want %q", got, retryAfter)
 		}
-		if s.Requests()[0].Status != http.StatusTooManyRequests {
-			t.Errorf("recorded %+v", s.Requests()[0])
+		if got := s.Requests()[0]; got.Status != http.StatusTooManyRequests {
+			t.Errorf("got record %+v, want status 429", got)
 		}
 	}
 }
 
-// TestThrottleTargets requests a cluster, another one, a cluster list, a cluster of another project and a project list,
-// twice each, under a limit of one.
-func TestThrottleTargets(t *testing.T) {
+func TestThrottleAppliesToItsTarget(t *testing.T) {
 	second := strings.Replace(connectionsPath, "c1", "c2", 1)
-	other := strings.NewReplacer("proj1", "proj2", "c1", "c3").Replace(connectionsPath)
+	otherProject := strings.NewReplacer("proj1", "proj2", "c1", "c3").Replace(connectionsPath)
 	for name, tc := range map[string]struct {
 		target Target
-		want   string // two statuses each
+		want   string // two statuses for each path
 	}{
-		"a cluster":     {Target{Connections, "c1"}, "200 429, 200 200, 200 200, 200 200, 200 200"},
+		"cluster":       {Target{Connections, "c1"}, "200 429, 200 200, 200 200, 200 200, 200 200"},
 		"all clusters":  {Target{Endpoint: Connections}, "200 429, 429 429, 200 200, 429 429, 200 200"},
-		"a list":        {Target{Clusters, "proj1"}, "200 200, 200 200, 200 429, 200 200, 200 200"},
-		"a look-up":     {Target{Projects, "cn-north-4"}, "200 200, 200 200, 200 200, 200 200, 200 429"},
+		"cluster list":  {Target{Clusters, "proj1"}, "200 200, 200 200, 200 429, 200 200, 200 200"},
+		"region":        {Target{Projects, "cn-north-4"}, "200 200, 200 200, 200 200, 200 200, 200 429"},
 		"whole project": {Target{WholeProject, "proj1"}, "200 429, 429 429, 429 429, 200 200, 200 200"},
-		"nobody":        {Target{Connections, "c9"}, "200 200, 200 200, 200 200, 200 200, 200 200"},
+		"other cluster": {Target{Connections, "c9"}, "200 200, 200 200, 200 200, 200 200, 200 200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestSimulator(Options{})
@@ -83,23 +78,23 @@ func TestThrottleTargets(t *testing.T) {
 			s.AddCluster("proj2", Cluster{ID: "c3"})
 			s.SetThrottle(tc.target, Throttle{Limit: 1, Window: time.Minute})
 			var got []string
-			for _, target := range []string{
-				connectionsPath, second, "/v1.0/proj1/clusters", other, "/v3/projects?name=cn-north-4",
+			for _, path := range []string{
+				connectionsPath, second, "/v1.0/proj1/clusters", otherProject, "/v3/projects?name=cn-north-4",
 			} {
-				got = append(got, getStatuses(t, s, target, 2))
+				got = append(got, getStatuses(t, s, path, 2))
 			}
 			if joined := strings.Join(got, ", "); joined != tc.want {
-				t.Errorf("got  %s\nwant %s", joined, tc.want)
+				t.Errorf("got statuses %s, want %s", joined, tc.want)
 			}
 		})
 	}
 }
 
-// TestRefusedRequestsDoNotCountForThrottle also checks that a limit never hides a wrong signature.
 func TestRefusedRequestsDoNotCountForThrottle(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.SetThrottle(clusterTarget(), Throttle{Limit: 1, Window: time.Minute})
-	if got := statusesWithKeys(t, s, connectionsPath, invalidKey(), validKey(), invalidKey(), validKey()); got != "401 200 401 429" {
-		t.Errorf("got %s, want 401 200 401 429", got)
+	got := statusesWithKeys(t, s, connectionsPath, invalidKey(), validKey(), invalidKey(), validKey())
+	if want := "401 200 401 429"; got != want {
+		t.Errorf("got statuses %s, want %s", got, want)
 	}
 }
