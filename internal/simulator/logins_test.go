@@ -24,12 +24,12 @@ const (
 	lockedUser = `{"error":{"code":403,` +
 		`"message":"The user is locked after too many wrong passwords.","title":"Forbidden"}}`
 	invalidBody   = `{"error":{"code":400,"message":"The request body is invalid.","title":"Bad Request"}}`
-	mustBeUpdated = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
+	tokenOutdated = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
 )
 
 func testUser() User { return User{Name: "watcher", Domain: "acme", Password: "right"} }
 
-// loginBody returns the vendor's example of a login to the test project.
+// loginBody returns a login to the test project, in the form of the vendor's example.
 func loginBody(password string) string {
 	return loginBodyFor("acme", "watcher", password, `{"id":"proj1"}`)
 }
@@ -40,7 +40,7 @@ func loginBodyFor(domain, name, password, project string) string {
 		name, password, domain, project)
 }
 
-// newLoginSimulator returns newTestSimulator with a user and a second project.
+// newLoginSimulator returns a test simulator with a user and a second project.
 func newLoginSimulator(o Options) *Simulator {
 	s := newTestSimulator(o)
 	s.AddProject(Project{Region: "eu-de", ID: "proj2"})
@@ -60,7 +60,7 @@ func newIssuedToken(t *testing.T, s *Simulator, body string) string {
 	t.Helper()
 	w := logIn(t, s, body)
 	if w.Code != http.StatusCreated {
-		t.Fatalf("login: %d %s", w.Code, w.Body)
+		t.Fatalf("login: got %d %s, want 201", w.Code, w.Body)
 	}
 	return w.Header().Get("X-Subject-Token")
 }
@@ -75,11 +75,15 @@ func getWithToken(t *testing.T, s *Simulator, token string) *httptest.ResponseRe
 	return w
 }
 
-func TestLogin(t *testing.T) {
-	s := newLoginSimulator(Options{Now: func() time.Time { return testNow().Add(123456789).In(time.FixedZone("", 3600)) }})
+func nowWithZoneAndNanoseconds() time.Time {
+	return testNow().Add(123456789).In(time.FixedZone("", 3600))
+}
+
+func TestLoginBody(t *testing.T) {
+	s := newLoginSimulator(Options{Now: nowWithZoneAndNanoseconds})
 	w := logIn(t, s, loginBody("right"))
-	if w.Code != 201 || w.Header().Get("Content-Type") != "application/json" {
-		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+	if got := w.Header().Get("Content-Type"); w.Code != 201 || got != "application/json" {
+		t.Fatalf("got %d %s, Content-Type %q; want 201, application/json", w.Code, w.Body, got)
 	}
 	var body map[string]map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
@@ -96,55 +100,59 @@ func TestLogin(t *testing.T) {
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
 	}
+}
 
-	tokens := []string{w.Header().Get("X-Subject-Token")}
-	for range 20 {
+func TestIssuedTokensAreUniqueAndValid(t *testing.T) {
+	s := newLoginSimulator(Options{Now: nowWithZoneAndNanoseconds})
+	var tokens []string
+	for range 21 {
 		tokens = append(tokens, newIssuedToken(t, s, loginBody("right")))
 	}
 	for _, token := range tokens {
 		if !strings.HasPrefix(token, "MII") || len(token) < 1000 {
-			t.Errorf("%d bytes of token: %.10s", len(token), token)
+			t.Errorf("got token %.10s… of %d bytes, want MII… of at least 1000", token, len(token))
 		}
 		if w := getWithToken(t, s, token); w.Code != 200 {
-			t.Errorf("one of several tokens: %d %s", w.Code, w.Body)
+			t.Errorf("got %d %s with a token, want 200", w.Code, w.Body)
 		}
 		if w := getWithToken(t, newLoginSimulator(Options{}), token); w.Code != 401 {
-			t.Errorf("a token of another simulator: %d", w.Code)
+			t.Errorf("got status %d with a token of another simulator, want 401", w.Code)
 		}
 	}
 	slices.Sort(tokens)
 	if n := len(slices.Compact(tokens)); n != 21 {
-		t.Errorf("%d different tokens of 21", n)
+		t.Errorf("got %d different tokens, want 21", n)
 	}
 	if n := s.Count(Target{Tokens, ""}); n != 21 {
-		t.Errorf("%d logins counted, want 21", n)
+		t.Errorf("got %d logins, want 21", n)
 	}
 }
 
-func TestLoginAnswers(t *testing.T) {
+func TestLoginChecksPasswordAndProject(t *testing.T) {
 	for _, tc := range []struct {
 		name, body string
 		status     int
 		want       string // the body, or the project of the token
 	}{
-		{"project's id", loginBody("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") +
+		{"project ID", loginBody("right"), 201, `"project":{"domain":{"id":"` + hexID("domain acme") +
 			`","name":"acme"},"id":"proj1","name":"cn-north-4"}`},
-		{"project's name", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
-		{"the id rules", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201,
+		{"project name", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
+		{"project ID and another name", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","id":"proj1"}`), 201,
 			`"id":"proj1","name":"cn-north-4"`},
-		{"name with a domain", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`), 201,
+		{"project name and domain", loginBodyFor("acme", "watcher", "right", `{"name":"eu-de","domain":{"name":"acme"}}`),
+			201, `"id":"proj2","name":"eu-de"`},
+		{"user of one project", loginBodyFor("acme", "limited", "narrow", `{"name":"eu-de"}`), 201,
 			`"id":"proj2","name":"eu-de"`},
-		{"limited user", loginBodyFor("acme", "limited", "narrow", `{"name":"eu-de"}`), 201, `"id":"proj2","name":"eu-de"`},
 		{"wrong password", loginBody("wrong"), 401, wrongUser},
-		{"wrong user", loginBodyFor("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"unknown user", loginBodyFor("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
 		{"user of another domain", loginBodyFor("other", "watcher", "right", `{"id":"proj1"}`), 401, wrongUser},
 		{"another user's password", loginBodyFor("acme", "limited", "right", `{"id":"proj2"}`), 401, wrongUser},
-		{"wrong password before a wrong project", loginBodyFor("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
-		{"unknown project", loginBodyFor("acme", "watcher", "right", `{"id":"nowhere"}`), 401, noSuchProject},
-		{"unknown project's name", loginBodyFor("acme", "watcher", "right", `{"name":"nowhere"}`), 401, noSuchProject},
-		{"a name is no id", loginBodyFor("acme", "watcher", "right", `{"id":"eu-de"}`), 401, noSuchProject},
-		{"foreign project", loginBodyFor("acme", "limited", "narrow", `{"id":"proj1"}`), 403, notAuthorized},
-		{"foreign project's name", loginBodyFor("acme", "limited", "narrow", `{"name":"cn-north-4"}`), 403, notAuthorized},
+		{"wrong password, unknown project", loginBodyFor("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
+		{"unknown project ID", loginBodyFor("acme", "watcher", "right", `{"id":"nowhere"}`), 401, noSuchProject},
+		{"unknown project name", loginBodyFor("acme", "watcher", "right", `{"name":"nowhere"}`), 401, noSuchProject},
+		{"name as ID", loginBodyFor("acme", "watcher", "right", `{"id":"eu-de"}`), 401, noSuchProject},
+		{"ID of another project", loginBodyFor("acme", "limited", "narrow", `{"id":"proj1"}`), 403, notAuthorized},
+		{"name of another project", loginBodyFor("acme", "limited", "narrow", `{"name":"cn-north-4"}`), 403, notAuthorized},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newLoginSimulator(Options{})
@@ -152,58 +160,58 @@ func TestLoginAnswers(t *testing.T) {
 			w := logIn(t, s, tc.body)
 			got := w.Body.String()
 			if w.Code != tc.status || (got != tc.want && (tc.status != 201 || !strings.Contains(got, tc.want))) {
-				t.Errorf("%d %s, want %d %s", w.Code, got, tc.status, tc.want)
+				t.Errorf("got %d %s, want %d %s", w.Code, got, tc.status, tc.want)
 			}
 			if hasToken := w.Header().Get("X-Subject-Token") != ""; hasToken != (tc.status == 201) {
-				t.Errorf("token: %v", hasToken)
+				t.Errorf("got a token: %t, want %t", hasToken, tc.status == 201)
 			}
 		})
 	}
 }
 
-func TestLoginBodies(t *testing.T) {
-	right := loginBody("right")
+func TestInvalidLoginBodiesAreRefused(t *testing.T) {
+	valid := loginBody("right")
 	change := func(old, with string) string {
-		if strings.Count(right, old) != 1 {
-			t.Fatalf("body does not contain %q exactly once", old)
+		if strings.Count(valid, old) != 1 {
+			t.Fatalf("got %d times %q in the body, want it once", strings.Count(valid, old), old)
 		}
-		return strings.Replace(right, old, with, 1)
+		return strings.Replace(valid, old, with, 1)
 	}
 	for _, tc := range []struct{ name, body string }{
 		{"empty", ""},
-		{"no JSON", "grant_type=password"},
-		{"no object", `["auth"]`},
+		{"not JSON", "grant_type=password"},
+		{"not an object", `["auth"]`},
 		{"null", "null"},
-		{"cut", right[:len(right)-1]},
-		{"more behind it", right + "{}"},
+		{"incomplete", valid[:len(valid)-1]},
+		{"trailing data", valid + "{}"},
 		{"auth in upper case", change(`"auth"`, `"Auth"`)},
 		{"name in upper case", change(`"name":"watcher"`, `"Name":"watcher"`)},
 		{"no methods", change(`"methods":["password"],`, "")},
-		{"methods is no list", change(`["password"]`, `"password"`)},
+		{"methods as a string", change(`["password"]`, `"password"`)},
 		{"another method", change(`["password"]`, `["token"]`)},
 		{"two methods", change(`["password"]`, `["password","totp"]`)},
 		{"password is a number", change(`"right"`, "5")},
 		{"password is empty", change(`"right"`, `""`)},
 		{"no domain", change(`,"domain":{"name":"acme"}`, "")},
-		{"domain as text", change(`{"name":"acme"}`, `"acme"`)},
+		{"domain as a string", change(`{"name":"acme"}`, `"acme"`)},
 		{"no scope", change(`,"scope":{"project":{"id":"proj1"}}`, "")},
 		{"scope of a domain", change(`"project":{"id":"proj1"}`, `"domain":{"name":"acme"}`)},
-		{"project without id and name", change(`{"id":"proj1"}`, `{}`)},
+		{"project without ID and name", change(`{"id":"proj1"}`, `{}`)},
 	} {
 		s := newLoginSimulator(Options{})
 		if w := logIn(t, s, tc.body); w.Code != 400 || w.Body.String() != invalidBody {
-			t.Errorf("%s: %d %s", tc.name, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want 400 %s", tc.name, w.Code, w.Body, invalidBody)
 		}
 	}
-	if w := logIn(t, newLoginSimulator(Options{}), right); w.Code != 201 {
-		t.Errorf("unchanged: %d", w.Code)
+	if w := logIn(t, newLoginSimulator(Options{}), valid); w.Code != 201 {
+		t.Errorf("unchanged body: got status %d, want 201", w.Code)
 	}
 }
 
-func TestUserLock(t *testing.T) {
+func TestFiveWrongPasswordsLockUser(t *testing.T) {
 	s := newLoginSimulator(Options{})
 	s.AddUser(User{Name: "other", Domain: "acme", Password: "right"})
-	try := func(password string, n int) string {
+	logInTimes := func(password string, n int) string {
 		var out []string
 		for range n {
 			out = append(out, fmt.Sprint(logIn(t, s, loginBody(password)).Code))
@@ -217,35 +225,34 @@ func TestUserLock(t *testing.T) {
 		want     string
 	}{
 		{"wrong", 4, "401 401 401 401"},
-		{"right", 1, "201"}, // ends the row
+		{"right", 1, "201"}, // ends the row of wrong passwords
 		{"wrong", 4, "401 401 401 401"},
 		{"right", 1, "201"},
 		{"wrong", 6, "401 401 401 401 401 403"},
 		{"right", 2, "403 403"},
 	} {
-		if got := try(step.password, step.n); got != step.want {
-			t.Errorf("%s: %s, want %s", step.password, got, step.want)
+		if got := logInTimes(step.password, step.n); got != step.want {
+			t.Errorf("%d times password %s: got statuses %s, want %s", step.n, step.password, got, step.want)
 		}
 	}
 	if w := logIn(t, s, loginBody("right")); w.Body.String() != lockedUser {
-		t.Errorf("locked: %s", w.Body)
+		t.Errorf("locked user: got %s, want %s", w.Body, lockedUser)
 	}
 	if w := logIn(t, s, loginBodyFor("acme", "other", "right", `{"id":"proj1"}`)); w.Code != 201 {
-		t.Errorf("another user is locked too: %d", w.Code)
+		t.Errorf("another user: got status %d, want 201", w.Code)
 	}
 	if w := getWithToken(t, s, token); w.Code != 200 {
-		t.Errorf("token of the locked user: %d", w.Code)
+		t.Errorf("token of the locked user: got status %d, want 200", w.Code)
 	}
 	s.AddUser(testUser())
-	if got := try("right", 1); got != "201" {
-		t.Errorf("added again: %s", got)
+	if got := logInTimes("right", 1); got != "201" {
+		t.Errorf("user added again: got status %s, want 201", got)
 	}
 }
 
-func TestTokenProjects(t *testing.T) {
+func TestTokenIsValidForItsProject(t *testing.T) {
 	s := newLoginSimulator(Options{})
 	token := newIssuedToken(t, s, loginBody("right"))
-	const second = "/v1.0/proj2/clusters"
 	for _, tc := range []struct {
 		name   string
 		target string
@@ -257,28 +264,28 @@ func TestTokenProjects(t *testing.T) {
 		{"clusters", "/v1.0/proj1/clusters", nil, 200, `"totalSize":1`},
 		{"projects", "/v3/projects", nil, 200, `"id":"proj1"`},
 		{"projects by name", "/v3/projects?name=cn-north-4", nil, 200, `"id":"proj1"`},
-		{"a project that it does not open", "/v3/projects?name=eu-de", nil, 200, `"projects":[]`},
-		{"another project", second, nil, 403, `"error_code":"APIGW.0302"`},
-		{"project id sent too", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj1") }, 200, ""},
-		{"another project id", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401,
+		{"another project by name", "/v3/projects?name=eu-de", nil, 200, `"projects":[]`},
+		{"another project", "/v1.0/proj2/clusters", nil, 403, `"error_code":"APIGW.0302"`},
+		{"project ID header", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj1") }, 200, ""},
+		{"another project ID header", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401,
 			`"error_code":"APIGW.0301"`},
-		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, mustBeUpdated},
-		{"unknown token for projects", "/v3/projects", func(r *http.Request) {
+		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, tokenOutdated},
+		{"unknown token, projects", "/v3/projects", func(r *http.Request) {
 			r.Header.Set("X-Auth-Token", token+"x")
-		}, 401, mustBeUpdated},
+		}, 401, tokenOutdated},
 		{"no token", connectionsPath, func(r *http.Request) { r.Header.Del("X-Auth-Token") }, 401,
 			`"error_code":"APIGW.0305"`},
-		{"token as another header", connectionsPath, func(r *http.Request) {
+		{"token in another header", connectionsPath, func(r *http.Request) {
 			r.Header.Del("X-Auth-Token")
 			r.Header.Set("X-Subject-Token", token)
 		}, 401, `"error_code":"APIGW.0305"`},
-		{"a wrong signature too", connectionsPath, func(r *http.Request) {
+		{"invalid signature", connectionsPath, func(r *http.Request) {
 			r.Header.Set("Authorization", "SDK-HMAC-SHA256 nonsense")
 		}, 200, ""},
-		{"a right signature and a wrong token", connectionsPath, func(r *http.Request) {
+		{"valid signature, unknown token", connectionsPath, func(r *http.Request) {
 			r.Header = signedRequest(t.Context(), "http://css.test", connectionsPath).Header
 			r.Header.Set("X-Auth-Token", "MII")
-		}, 401, mustBeUpdated},
+		}, 401, tokenOutdated},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.target, http.NoBody)
@@ -289,10 +296,10 @@ func TestTokenProjects(t *testing.T) {
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, r)
 			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
-				t.Errorf("%d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
+				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
 			}
 			if strings.Contains(w.Body.String(), "proj2") {
-				t.Errorf("shows another project: %s", w.Body)
+				t.Errorf("got %s, want no other project", w.Body)
 			}
 			rec := s.Requests()[len(s.Requests())-1]
 			want := ""
@@ -300,13 +307,13 @@ func TestTokenProjects(t *testing.T) {
 				want = "acme/watcher"
 			}
 			if rec.User != want || rec.AccessKey != "" {
-				t.Errorf("recorded user %q and key %q, want user %q", rec.User, rec.AccessKey, want)
+				t.Errorf("got record of user %q, access key %q; want %q, none", rec.User, rec.AccessKey, want)
 			}
 		})
 	}
 }
 
-func TestTokenLife(t *testing.T) {
+func TestTokensExpireOrAreRevoked(t *testing.T) {
 	for _, tc := range []struct{ option, life time.Duration }{{0, 24 * time.Hour}, {time.Minute, time.Minute}} {
 		var c clock
 		s := newLoginSimulator(Options{Now: c.now, TokenLife: tc.option})
@@ -314,32 +321,32 @@ func TestTokenLife(t *testing.T) {
 		c.passed = tc.life - 1
 		second := newIssuedToken(t, s, loginBody("right"))
 		if w := getWithToken(t, s, first); w.Code != 200 {
-			t.Errorf("%v: before expiry: %d", tc.life, w.Code)
+			t.Errorf("%v: before expiry: got status %d, want 200", tc.life, w.Code)
 		}
 		c.passed = tc.life
-		if w := getWithToken(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
-			t.Errorf("%v: at expiry: %d %s", tc.life, w.Code, w.Body)
+		if w := getWithToken(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), tokenOutdated) {
+			t.Errorf("%v: at expiry: got %d %s, want 401 %s", tc.life, w.Code, w.Body, tokenOutdated)
 		}
 		third := newIssuedToken(t, s, loginBody("right"))
 		if w := getWithToken(t, s, second); w.Code != 200 {
-			t.Errorf("%v: newer token: %d", tc.life, w.Code)
+			t.Errorf("%v: newer token: got status %d, want 200", tc.life, w.Code)
 		}
 		if n := len(s.tokens); n != 2 {
-			t.Errorf("%v: %d tokens are kept, want 2", tc.life, n)
+			t.Errorf("%v: got %d tokens in memory, want 2", tc.life, n)
 		}
 		s.RevokeTokens()
 		for _, token := range []string{second, third} {
-			if w := getWithToken(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), mustBeUpdated) {
-				t.Errorf("%v: revoked: %d %s", tc.life, w.Code, w.Body)
+			if w := getWithToken(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), tokenOutdated) {
+				t.Errorf("%v: revoked: got %d %s, want 401 %s", tc.life, w.Code, w.Body, tokenOutdated)
 			}
 		}
 		if w := getWithToken(t, s, newIssuedToken(t, s, loginBody("right"))); w.Code != 200 {
-			t.Errorf("%v: after the revocation: %d", tc.life, w.Code)
+			t.Errorf("%v: after RevokeTokens: got status %d, want 200", tc.life, w.Code)
 		}
 	}
 }
 
-func TestUserIsCopied(t *testing.T) {
+func TestAddUserCopiesProjects(t *testing.T) {
 	s := newLoginSimulator(Options{})
 	projects := []string{"proj1"}
 	s.AddUser(User{Name: "watcher", Domain: "acme", Password: "right", Projects: projects})
