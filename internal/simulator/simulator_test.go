@@ -14,63 +14,85 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestFleetIsCopied(t *testing.T) {
+func TestClustersAreCopied(t *testing.T) {
 	s := newTestSimulator(Options{})
-	build := func() Cluster { // without clone, which is under test
+	newCluster := func() Cluster { // without clone, which is under test
 		return Cluster{ID: "c2", Name: "second", Tags: []Tag{{"a", "b"}}, Connections: []Connection{{ID: "x"}},
 			Permissions: []Permission{{ID: "p"}}}
 	}
-	given, want := build(), build()
-	s.AddCluster(testProject, given)
-	spoil := func(c Cluster) {
-		c.Tags[0].Value, c.Connections[0].ID, c.Permissions[0].ID = "spoilt", "spoilt", "spoilt"
+	modify := func(c Cluster) {
+		c.Tags[0].Value, c.Connections[0].ID, c.Permissions[0].ID = "modified", "modified", "modified"
 	}
-	spoil(given)
-	got, ok := s.Cluster(testProject, "c2")
-	if diff := cmp.Diff(want, got); diff != "" || !ok {
-		t.Errorf("after changing the argument, %v:\n%s", ok, diff)
+	checkUnmodified := func(when string) {
+		t.Helper()
+		got, ok := s.Cluster(testProject, "c2")
+		if diff := cmp.Diff(newCluster(), got); diff != "" || !ok {
+			t.Errorf("after %s: found: %t (-want +got):\n%s", when, ok, diff)
+		}
 	}
-	spoil(got)
-	spoil(s.Clusters(testProject)[1])
-	got, _ = s.Cluster(testProject, "c2")
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("after changing the result:\n%s", diff)
-	}
-	s.Projects()[0].Keys[0].Secret = "spoilt"
-	if get(t, s, connectionsPath).Code != 200 {
-		t.Error("Projects returns keys that are not copies")
+	argument := newCluster()
+	s.AddCluster(testProject, argument)
+	modify(argument)
+	checkUnmodified("modifying the argument of AddCluster")
+	result, _ := s.Cluster(testProject, "c2")
+	modify(result)
+	checkUnmodified("modifying the result of Cluster")
+	modify(s.Clusters(testProject)[1])
+	checkUnmodified("modifying the result of Clusters")
+}
+
+func TestProjectsAreCopied(t *testing.T) {
+	s := newTestSimulator(Options{})
+	s.Projects()[0].Keys[0].Secret = "modified"
+	if status := get(t, s, connectionsPath).Code; status != 200 {
+		t.Errorf("after modifying the result of Projects: got status %d, want 200", status)
 	}
 }
 
-func TestFleetChanges(t *testing.T) {
+func TestClustersAreAddedReplacedUpdatedAndRemoved(t *testing.T) {
 	s := newTestSimulator(Options{})
-	names := func() string {
-		var out []string
+	checkNames := func(want string) {
+		t.Helper()
+		var names []string
 		for _, c := range s.Clusters(testProject) {
-			out = append(out, c.Name)
+			names = append(names, c.Name)
 		}
-		return strings.Join(out, " ")
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("got clusters %q, want %q", got, want)
+		}
 	}
 	s.AddCluster(testProject, Cluster{ID: "c2", Name: "second"})
 	s.AddCluster(testProject, Cluster{ID: "c1", Name: "replaced"})
-	if !s.UpdateCluster("c2", func(c *Cluster) { c.Name = "updated" }) || names() != "replaced updated" {
-		t.Errorf("clusters %q", names())
+	if !s.UpdateCluster("c2", func(c *Cluster) { c.Name = "updated" }) {
+		t.Error("UpdateCluster: got false, want true")
 	}
-	if !s.RemoveCluster("c1") || names() != "updated" {
-		t.Errorf("clusters %q", names())
+	checkNames("replaced updated")
+	if !s.RemoveCluster("c1") {
+		t.Error("RemoveCluster: got false, want true")
 	}
-	if s.RemoveCluster("c1") || s.UpdateCluster("c1", func(*Cluster) { t.Error("called") }) {
-		t.Error("a removed cluster was found")
+	checkNames("updated")
+	if s.RemoveCluster("c1") {
+		t.Error("RemoveCluster of a removed cluster: got true, want false")
+	}
+	if s.UpdateCluster("c1", func(*Cluster) { t.Error("UpdateCluster called change for a removed cluster") }) {
+		t.Error("UpdateCluster of a removed cluster: got true, want false")
 	}
 	if _, ok := s.Cluster(testProject, "c1"); ok {
-		t.Error("a removed cluster was found")
+		t.Error("Cluster of a removed cluster: got true, want false")
 	}
-	if _, ok := s.Cluster("nowhere", "c2"); ok || s.Clusters("nowhere") != nil {
-		t.Error("an unknown project has clusters")
+}
+
+func TestUnknownProjectHasNoClusters(t *testing.T) {
+	s := newTestSimulator(Options{})
+	if _, ok := s.Cluster("nowhere", testCluster); ok {
+		t.Error("Cluster: got true, want false")
+	}
+	if got := s.Clusters("nowhere"); got != nil {
+		t.Errorf("Clusters: got %v, want nil", got)
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("AddCluster accepts an unknown project")
+			t.Error("AddCluster: got no panic, want one")
 		}
 	}()
 	s.AddCluster("nowhere", Cluster{ID: "c3"})
@@ -79,66 +101,42 @@ func TestFleetChanges(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	key := Key{Access: "AK", Secret: "hidden-1", SecurityToken: "hidden-2"}
 	user := User{Name: "name", Domain: "domain", Password: "hidden-3"}
-	identity := PodIdentity{Token: "hidden-4"}
+	pod := PodIdentity{Token: "hidden-4"}
 	s := New(Options{})
 	s.AddProject(Project{ID: testProject, Keys: []Key{key}})
 	s.AddUser(user)
-	s.SetPodIdentity(identity)
-	for _, v := range []any{Project{Keys: []Key{key}}, key, user, &user, []User{user}, identity, &identity, s} {
+	s.SetPodIdentity(pod)
+	for _, v := range []any{Project{Keys: []Key{key}}, key, user, &user, []User{user}, pod, &pod, s} {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 			if got := fmt.Sprintf(format, v); strings.Contains(got, "hidden") {
-				t.Errorf("%s of %T: %s", format, v, got)
+				t.Errorf("%s of %T: got %s, want no secret", format, v, got)
 			}
 		}
 	}
-	if got, want := fmt.Sprint(user, identity, key), "user domain/name pod identity key AK"; got != want {
+	if got, want := fmt.Sprint(user, pod, key), "user domain/name pod identity key AK"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-func TestStep(t *testing.T) {
-	run := func(seed uint64) (*Simulator, []Event) {
-		s := newTestSimulator(Options{Seed: seed})
-		s.AddCluster(testProject, Cluster{ID: "still", Status: "200", Still: true})
-		s.AddCluster(testProject, Cluster{ID: "off", Status: "200", ServiceOff: true})
-		s.AddCluster(testProject, Cluster{ID: "new", Status: "100"})
-		var events []Event
-		before, _ := s.Cluster(testProject, testCluster)
-		for range 2000 {
-			e := s.Step()
-			after, _ := s.Cluster(testProject, testCluster)
-			checkEvent(t, e, before, after)
-			if len(after.Connections) > maxStepConnections {
-				t.Fatalf("%d connections", len(after.Connections))
-			}
-			events, before = append(events, e), after
+// takeSteps returns 2000 events of a simulator with four clusters, of which Step may change only one.
+func takeSteps(t *testing.T, seed uint64) (*Simulator, []Event) {
+	t.Helper()
+	s := newTestSimulator(Options{Seed: seed})
+	s.AddCluster(testProject, Cluster{ID: "still", Status: "200", Still: true})
+	s.AddCluster(testProject, Cluster{ID: "off", Status: "200", ServiceOff: true})
+	s.AddCluster(testProject, Cluster{ID: "creating", Status: "100"})
+	var events []Event
+	before, _ := s.Cluster(testProject, testCluster)
+	for range 2000 {
+		e := s.Step()
+		after, _ := s.Cluster(testProject, testCluster)
+		checkEvent(t, e, before, after)
+		if n := len(after.Connections); n > maxStepConnections {
+			t.Fatalf("got %d connections, want at most %d", n, maxStepConnections)
 		}
-		return s, events
+		events, before = append(events, e), after
 	}
-	s, events := run(1)
-	counts := map[string]int{}
-	for _, e := range events {
-		counts[e.Kind]++
-	}
-	for _, kind := range []string{"asked", "accepted", "rejected", "deleting", "deleted", "failed", "touched"} {
-		if counts[kind] == 0 {
-			t.Errorf("no connection was %s: %v", kind, counts)
-		}
-	}
-	for _, id := range []string{"still", "off", "new"} {
-		if c, _ := s.Cluster(testProject, id); len(c.Connections) > 0 {
-			t.Errorf("cluster %s changed", id)
-		}
-	}
-	if _, again := run(1); !cmp.Equal(events, again) {
-		t.Error("the same seed gave other events")
-	}
-	if _, other := run(2); cmp.Equal(events, other) {
-		t.Error("another seed gave the same events")
-	}
-	if e := New(Options{}).Step(); e != (Event{}) {
-		t.Errorf("an empty fleet gave %+v", e)
-	}
+	return s, events
 }
 
 // checkEvent checks that the event is the only change.
@@ -152,47 +150,79 @@ func checkEvent(t *testing.T, e Event, before, after Cluster) {
 		}
 		return Connection{}, false
 	}
-	old, was := find(before)
-	now, is := find(after)
-	grown := len(after.Connections) - len(before.Connections)
-	updated := now.UpdatedAt == `"2026-01-02T03:04:05Z"`
+	oldConn, existed := find(before)
+	newConn, exists := find(after)
+	added := len(after.Connections) - len(before.Connections)
+	updated := newConn.UpdatedAt == `"2026-01-02T03:04:05Z"`
 	var ok bool
 	switch e.Kind {
 	case "asked":
-		ok = !was && is && grown == 1 && now.Status == "pendingAcceptance" && now.UpdatedAt == "" &&
-			now.CreatedAt == `"2026-01-02T03:04:05Z"`
+		ok = !existed && exists && added == 1 && newConn.Status == "pendingAcceptance" && newConn.UpdatedAt == "" &&
+			newConn.CreatedAt == `"2026-01-02T03:04:05Z"`
 	case "deleted":
-		ok = was && !is && grown == -1 && old.Status == "deleting"
+		ok = existed && !exists && added == -1 && oldConn.Status == "deleting"
 	case "touched":
-		ok = was && is && grown == 0 && now.Status == old.Status && updated
+		ok = existed && exists && added == 0 && newConn.Status == oldConn.Status && updated
 	default:
-		ok = was && is && grown == 0 && now.Status == e.Kind && old.Status != e.Kind && updated
+		ok = existed && exists && added == 0 && newConn.Status == e.Kind && oldConn.Status != e.Kind && updated
 	}
 	if !ok {
-		t.Fatalf("event %+v: before %+v, after %+v, %d more", e, old, now, grown)
+		t.Fatalf("event %+v: got connection %+v instead of %+v and %d more, want only the change of the event",
+			e, newConn, oldConn, added)
 	}
 }
 
-func TestRun(t *testing.T) {
+func TestStepChangesAvailableClusters(t *testing.T) {
+	s, events := takeSteps(t, 1)
+	counts := map[string]int{}
+	for _, e := range events {
+		counts[e.Kind]++
+	}
+	for _, kind := range []string{"asked", "accepted", "rejected", "deleting", "deleted", "failed", "touched"} {
+		if counts[kind] == 0 {
+			t.Errorf("got events %v, want %s too", counts, kind)
+		}
+	}
+	for _, id := range []string{"still", "off", "creating"} {
+		if c, _ := s.Cluster(testProject, id); len(c.Connections) > 0 {
+			t.Errorf("cluster %s: got connections %v, want none", id, c.Connections)
+		}
+	}
+	if e := New(Options{}).Step(); e != (Event{}) {
+		t.Errorf("without clusters: got event %+v, want a zero one", e)
+	}
+}
+
+func TestStepDependsOnSeed(t *testing.T) {
+	_, events := takeSteps(t, 1)
+	if _, again := takeSteps(t, 1); !cmp.Equal(events, again) {
+		t.Error("got other events with the same seed")
+	}
+	if _, other := takeSteps(t, 2); cmp.Equal(events, other) {
+		t.Error("got the same events with another seed")
+	}
+}
+
+func TestRunStepsUntilCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSimulator(Options{})
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
+		done := make(chan struct{})
 		go func() {
-			defer close(ended)
+			defer close(done)
 			s.Run(ctx, time.Second)
 		}()
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
 		if c, _ := s.Cluster(testProject, testCluster); len(c.Connections) != 1 {
-			t.Errorf("%d connections after one step, want 1", len(c.Connections))
+			t.Errorf("after one interval: got %d connections, want 1", len(c.Connections))
 		}
 		cancel()
-		<-ended
+		<-done
 	})
 }
 
-// TestConcurrentUse is for the race detector.
+// The race detector makes this test useful.
 func TestConcurrentUse(t *testing.T) {
 	s := newTestSimulator(Options{})
 	var wg sync.WaitGroup
@@ -222,6 +252,6 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	if s.InFlight() != 0 || s.Count(clusterTarget()) != 400 {
-		t.Errorf("%d in flight, %d counted, want 0 and 400", s.InFlight(), s.Count(clusterTarget()))
+		t.Errorf("got %d in flight, %d requests; want 0, 400", s.InFlight(), s.Count(clusterTarget()))
 	}
 }
