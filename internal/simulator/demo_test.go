@@ -4,7 +4,7 @@ package simulator
 
 import (
 	"encoding/json"
-	"net/http"
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -14,56 +14,52 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// getDemo sends a request signed with the project's own key.
-func getDemo(t *testing.T, s *Simulator, p Project, date time.Time, target string) *httptest.ResponseRecorder {
+// getDemo sends a request signed with the project's key.
+func getDemo(t *testing.T, s *Simulator, p Project, target string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
-	stamp := date.UTC().Format(dateLayout)
-	r.Header.Set("X-Sdk-Date", stamp)
-	request, ok := canonical(r, nil, []string{"x-sdk-date"})
-	if !ok {
-		t.Fatal("no canonical request")
-	}
-	r.Header.Set("Authorization", knownAuthorization(p.Keys[0].Access, "x-sdk-date",
-		sign(request, stamp, p.Keys[0].Secret)))
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
+	s.ServeHTTP(w, signedRequestBy(t.Context(), p.Keys[0], s.opts.Now(), "http://css.test", target))
 	return w
 }
 
-func TestDemoAnswers(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 30, 0, time.UTC)
-	s := Demo(Options{Now: func() time.Time { return at }})
-	type outcome struct {
-		Status, Listed, Total int
-		Code                  string
-	}
-	ask := func() map[string]outcome {
-		got := map[string]outcome{}
-		for _, p := range s.Projects() {
-			var clusters struct {
-				Clusters []struct{ ID, Name string }
+// demoResponse is a response to a request for the connections of a cluster.
+type demoResponse struct {
+	Status, Listed, Total int
+	Code                  string
+}
+
+// demoResponses returns the response for each cluster.
+func demoResponses(t *testing.T, s *Simulator) map[string]demoResponse {
+	t.Helper()
+	got := map[string]demoResponse{}
+	for _, p := range s.Projects() {
+		var clusters struct {
+			Clusters []struct{ ID, Name string }
+		}
+		w := getDemo(t, s, p, "/v1.0/"+p.ID+"/clusters?limit=1000")
+		if err := json.Unmarshal(w.Body.Bytes(), &clusters); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range clusters.Clusters {
+			w := getDemo(t, s, p, "/v1.0/"+p.ID+"/clusters/"+c.ID+"/vpcepservice/connections?limit=1000")
+			var body struct {
+				Connections []struct{}
+				TotalCount  int    `json:"total_count"`
+				Code        string `json:"errCode"`
 			}
-			w := getDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters?limit=1000")
-			if err := json.Unmarshal(w.Body.Bytes(), &clusters); err != nil {
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range clusters.Clusters {
-				w := getDemo(t, s, p, at, "/v1.0/"+p.ID+"/clusters/"+c.ID+"/vpcepservice/connections?limit=1000")
-				var body struct {
-					Connections []struct{}
-					TotalCount  int    `json:"total_count"`
-					Code        string `json:"errCode"`
-				}
-				if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-					t.Fatal(err)
-				}
-				got[p.Name+"/"+c.Name] = outcome{w.Code, len(body.Connections), body.TotalCount, body.Code}
-			}
+			got[p.Name+"/"+c.Name] = demoResponse{w.Code, len(body.Connections), body.TotalCount, body.Code}
 		}
-		return got
 	}
-	want := map[string]outcome{
+	return got
+}
+
+func TestDemoResponses(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 30, 0, time.UTC)
+	s := Demo(Options{Now: func() time.Time { return now }})
+	want := map[string]demoResponse{
 		"production/search-prod":     {200, 10, 10, ""},
 		"production/orders-search":   {200, 6, 6, ""},
 		"production/logs-archive":    {400, 0, 0, "CSS.5182"},
@@ -75,124 +71,124 @@ func TestDemoAnswers(t *testing.T) {
 		"staging/orders-staging":     {200, 3, 3, ""},
 		"staging/sandbox":            {403, 0, 0, "CSS.0015"},
 	}
-	if diff := cmp.Diff(want, ask()); diff != "" {
-		t.Errorf("second half of a minute (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, demoResponses(t, s)); diff != "" {
+		t.Errorf("30 seconds after a full minute (-want +got):\n%s", diff)
 	}
-	at = at.Add(35 * time.Second)
-	want["staging/orders-staging"] = outcome{503, 0, 0, ""}
-	if diff := cmp.Diff(want, ask()); diff != "" {
-		t.Errorf("beginning of a minute (-want +got):\n%s", diff)
+	now = now.Add(35 * time.Second)
+	want["staging/orders-staging"] = demoResponse{503, 0, 0, ""}
+	if diff := cmp.Diff(want, demoResponses(t, s)); diff != "" {
+		t.Errorf("5 seconds after a full minute (-want +got):\n%s", diff)
 	}
 }
 
-// TestStepKeepsWhatTheDemoShows checks that Step removes nothing that the demo is meant to show.
-func TestStepKeepsWhatTheDemoShows(t *testing.T) {
-	s := Demo(Options{Now: testNow, Seed: 7})
-	check := func(when string) {
-		statuses, switches, whitelists, engines, states := map[string]bool{}, map[JSON]bool{}, map[string]bool{},
-			map[string]bool{}, map[string]bool{}
-		seen := map[string]bool{}
-		for _, p := range s.Projects() {
-			for _, c := range s.Clusters(p.ID) {
-				engines[c.Engine], states[c.Status], switches[c.UpdateSwitch] = true, true, true
-				seen["no endpoint"] = seen["no endpoint"] || c.Endpoint == ""
-				switch {
-				case c.Permissions == nil:
-					whitelists["absent"] = true
-				case len(c.Permissions) == 0:
-					whitelists["empty"] = true
-				}
-				for _, entry := range c.Permissions {
-					kind, rest, _ := strings.Cut(entry.Permission, "::")
-					if rest == "*" {
-						kind = "wildcard"
-					}
-					whitelists[kind] = true
-				}
-				for _, x := range c.Connections {
-					statuses[x.Status] = true
-					seen["IPv6"] = seen["IPv6"] || x.IPv6 != ""
-					seen["DNS name"] = seen["DNS name"] || x.DNSName != ""
-					seen["update time"] = seen["update time"] || strings.HasPrefix(string(x.UpdatedAt), `"`)
-					seen["null update time"] = seen["null update time"] || x.UpdatedAt == "null"
-					seen["no update time"] = seen["no update time"] || x.UpdatedAt == ""
-					seen["maxSession that is no number"] = seen["maxSession that is no number"] || x.MaxSession == `"unlimited"`
-					seen["unlisted owner"] = seen["unlisted owner"] || (c.Name == "search-prod" && x.Status == "accepted" &&
-						!slices.ContainsFunc(c.Permissions,
-							func(e Permission) bool { return strings.HasSuffix(e.Permission, x.DomainID) }))
-				}
-			}
+// demoFeatures returns what the exporter can show of a simulator, sorted.
+func demoFeatures(s *Simulator) []string {
+	features := map[string]struct{}{}
+	add := func(kind, value string) { features[kind+": "+value] = struct{}{} }
+	addIf := func(ok bool, feature string) {
+		if ok {
+			features[feature] = struct{}{}
 		}
-		for _, tc := range []struct {
-			what string
-			got  []string
-			want []string
-		}{
-			{"statuses", keys(statuses), []string{"accepted", "creating", "deleting", "failed", "frozen",
-				"pendingAcceptance", "rejected"}},
-			{"switches", keys(switches), []string{"", "false", "true"}},
-			{"whitelists", keys(whitelists), []string{"absent", "empty", "iam:domain", "organizations:orgPath", "wildcard"}},
-			{"engines", keys(engines), []string{"elasticsearch", "logstash", "opensearch"}},
-			{"cluster states", keys(states), []string{"100", "200"}},
-		} {
-			if diff := cmp.Diff(tc.want, tc.got); diff != "" {
-				t.Errorf("%s: %s (-want +got):\n%s", when, tc.what, diff)
+	}
+	for _, p := range s.Projects() {
+		for _, c := range s.Clusters(p.ID) {
+			add("engine", c.Engine)
+			add("cluster status", c.Status)
+			add("update switch", string(c.UpdateSwitch))
+			addIf(c.Endpoint == "", "cluster without endpoint")
+			addIf(c.Permissions == nil, "permissions: absent")
+			addIf(c.Permissions != nil && len(c.Permissions) == 0, "permissions: empty")
+			for _, x := range c.Permissions {
+				kind, value, _ := strings.Cut(x.Permission, "::")
+				if value == "*" {
+					kind = "wildcard"
+				}
+				add("permissions", kind)
 			}
-		}
-		for what, ok := range seen {
-			if !ok {
-				t.Errorf("%s: no %s", when, what)
+			for _, x := range c.Connections {
+				add("connection status", x.Status)
+				addIf(x.IPv6 != "", "IPv6 address")
+				addIf(x.DNSName != "", "DNS name")
+				addIf(strings.HasPrefix(string(x.UpdatedAt), `"`), "update time")
+				addIf(x.UpdatedAt == "null", "update time is null")
+				addIf(x.UpdatedAt == "", "no update time")
+				addIf(x.MaxSession == `"unlimited"`, "maxSession without a number")
+				permitted := slices.ContainsFunc(c.Permissions,
+					func(e Permission) bool { return strings.HasSuffix(e.Permission, x.DomainID) })
+				addIf(c.Name == "search-prod" && x.Status == "accepted" && !permitted, "owner without permission")
 			}
 		}
 	}
-	check("at the start")
+	return slices.Sorted(maps.Keys(features))
+}
+
+func TestStepKeepsTheFeaturesOfTheDemo(t *testing.T) {
+	s := Demo(Options{Now: testNow, Seed: 7})
+	want := []string{
+		"DNS name", "IPv6 address",
+		"cluster status: 100", "cluster status: 200", "cluster without endpoint",
+		"connection status: accepted", "connection status: creating", "connection status: deleting",
+		"connection status: failed", "connection status: frozen", "connection status: pendingAcceptance",
+		"connection status: rejected",
+		"engine: elasticsearch", "engine: logstash", "engine: opensearch",
+		"maxSession without a number",
+		"no update time",
+		"owner without permission",
+		"permissions: absent", "permissions: empty", "permissions: iam:domain", "permissions: organizations:orgPath",
+		"permissions: wildcard",
+		"update switch: ", "update switch: false", "update switch: true",
+		"update time", "update time is null",
+	}
+	if diff := cmp.Diff(want, demoFeatures(s)); diff != "" {
+		t.Errorf("before any step (-want +got):\n%s", diff)
+	}
 	for range 5000 {
 		if e := s.Step(); e.Kind == "" {
-			t.Fatal("nothing lives")
+			t.Fatal("got no event, want one")
 		}
 	}
-	check("after 5000 steps")
-}
-
-func keys[K ~string](m map[K]bool) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, string(k))
+	if diff := cmp.Diff(want, demoFeatures(s)); diff != "" {
+		t.Errorf("after 5000 steps (-want +got):\n%s", diff)
 	}
-	slices.Sort(out)
-	return out
 }
 
-// TestDemoKeysAndIDs checks that keys are obviously fake, and that IDs are unique and the same in every run.
-func TestDemoKeysAndIDs(t *testing.T) {
-	s, again := Demo(Options{Now: testNow}), Demo(Options{Now: testNow, Seed: 9})
-	ids := map[string]bool{}
-	var regions []string
+func TestDemoKeysLookFake(t *testing.T) {
+	for _, p := range Demo(Options{Now: testNow}).Projects() {
+		key := p.Keys[0]
+		if !strings.HasPrefix(key.Access, "SIMULATED-") || !strings.HasPrefix(key.Secret, "simulated-") {
+			t.Errorf("project %s: got key %s, secret %s; want the prefixes SIMULATED-, simulated-",
+				p.Name, key.Access, key.Secret)
+		}
+	}
+}
+
+func TestDemoIDsAreUniqueAndConstant(t *testing.T) {
+	s, other := Demo(Options{Now: testNow}), Demo(Options{Now: testNow, Seed: 9})
+	seen := map[string]bool{}
+	check := func(id string) {
+		t.Helper()
+		if seen[id] || len(id) != 36 {
+			t.Errorf("got ID %q, seen before: %t; want 36 bytes, false", id, seen[id])
+		}
+		seen[id] = true
+	}
+	var projects []string
 	for _, p := range s.Projects() {
-		regions = append(regions, p.Name+" "+p.Region)
-		if !strings.HasPrefix(p.Keys[0].Access, "SIMULATED-") || !strings.HasPrefix(p.Keys[0].Secret, "simulated-") {
-			t.Errorf("project %s has a key that looks real", p.Name)
-		}
-		if diff := cmp.Diff(s.Clusters(p.ID), again.Clusters(p.ID)); diff != "" {
-			t.Errorf("another run has another fleet:\n%s", diff)
+		projects = append(projects, p.Name+" "+p.Region)
+		if diff := cmp.Diff(s.Clusters(p.ID), other.Clusters(p.ID)); diff != "" {
+			t.Errorf("got other clusters with another seed:\n%s", diff)
 		}
 		for _, c := range s.Clusters(p.ID) {
-			all := []string{c.ID}
+			check(c.ID)
 			for _, x := range c.Connections {
-				all = append(all, x.ID)
+				check(x.ID)
 			}
 			for _, x := range c.Permissions {
-				all = append(all, x.ID)
-			}
-			for _, id := range all {
-				if ids[id] || len(id) != 36 {
-					t.Errorf("id %s is there twice, or is none", id)
-				}
-				ids[id] = true
+				check(x.ID)
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"production cn-north-4", "staging ap-southeast-3"}, regions); diff != "" {
+	if diff := cmp.Diff([]string{"production cn-north-4", "staging ap-southeast-3"}, projects); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)
 	}
 }
