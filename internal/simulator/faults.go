@@ -52,7 +52,7 @@ type armedFault struct {
 	seen int // requests
 }
 
-// SetFault replaces the faults of a target. The first that matches a request applies. Faults of a single ID take
+// SetFault replaces the faults of a target. The first that matches a request applies. Targets with an ID take
 // precedence.
 func (s *Simulator) SetFault(t Target, faults ...Fault) {
 	s.mu.Lock()

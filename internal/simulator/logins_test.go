@@ -23,8 +23,8 @@ const (
 		`"message":"You are not authorized to perform the requested action.","title":"Forbidden"}}`
 	lockedUser = `{"error":{"code":403,` +
 		`"message":"The user is locked after too many wrong passwords.","title":"Forbidden"}}`
-	invalidBody   = `{"error":{"code":400,"message":"The request body is invalid.","title":"Bad Request"}}`
-	tokenOutdated = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
+	invalidBody = `{"error":{"code":400,"message":"The request body is invalid.","title":"Bad Request"}}`
+	outdated    = `"error_code":"APIGW.0307","error_msg":"The token must be updated."`
 )
 
 func testUser() User { return User{Name: "watcher", Domain: "acme", Password: "right"} }
@@ -144,7 +144,7 @@ func TestLoginChecksPasswordAndProject(t *testing.T) {
 		{"user of one project", loginBodyFor("acme", "limited", "narrow", `{"name":"eu-de"}`), 201,
 			`"id":"proj2","name":"eu-de"`},
 		{"wrong password", loginBody("wrong"), 401, wrongUser},
-		{"unknown user", loginBodyFor("acme", "nobody", "right", `{"id":"proj1"}`), 401, wrongUser},
+		{"unknown user", loginBodyFor("acme", "stranger", "right", `{"id":"proj1"}`), 401, wrongUser},
 		{"user of another domain", loginBodyFor("other", "watcher", "right", `{"id":"proj1"}`), 401, wrongUser},
 		{"another user's password", loginBodyFor("acme", "limited", "right", `{"id":"proj2"}`), 401, wrongUser},
 		{"wrong password, unknown project", loginBodyFor("acme", "watcher", "wrong", `{"id":"nowhere"}`), 401, wrongUser},
@@ -269,10 +269,10 @@ func TestTokenIsValidForItsProject(t *testing.T) {
 		{"project ID header", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj1") }, 200, ""},
 		{"another project ID header", connectionsPath, func(r *http.Request) { r.Header.Set("X-Project-Id", "proj2") }, 401,
 			`"error_code":"APIGW.0301"`},
-		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, tokenOutdated},
+		{"unknown token", connectionsPath, func(r *http.Request) { r.Header.Set("X-Auth-Token", "MII") }, 401, outdated},
 		{"unknown token, projects", "/v3/projects", func(r *http.Request) {
 			r.Header.Set("X-Auth-Token", token+"x")
-		}, 401, tokenOutdated},
+		}, 401, outdated},
 		{"no token", connectionsPath, func(r *http.Request) { r.Header.Del("X-Auth-Token") }, 401,
 			`"error_code":"APIGW.0305"`},
 		{"token in another header", connectionsPath, func(r *http.Request) {
@@ -285,7 +285,7 @@ func TestTokenIsValidForItsProject(t *testing.T) {
 		{"valid signature, unknown token", connectionsPath, func(r *http.Request) {
 			r.Header = signedRequest(t.Context(), "http://css.test", connectionsPath).Header
 			r.Header.Set("X-Auth-Token", "MII")
-		}, 401, tokenOutdated},
+		}, 401, outdated},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.target, http.NoBody)
@@ -324,8 +324,8 @@ func TestTokensExpireOrAreRevoked(t *testing.T) {
 			t.Errorf("%v: before expiry: got status %d, want 200", tc.life, w.Code)
 		}
 		c.passed = tc.life
-		if w := getWithToken(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), tokenOutdated) {
-			t.Errorf("%v: at expiry: got %d %s, want 401 %s", tc.life, w.Code, w.Body, tokenOutdated)
+		if w := getWithToken(t, s, first); w.Code != 401 || !strings.Contains(w.Body.String(), outdated) {
+			t.Errorf("%v: at expiry: got %d %s, want 401 %s", tc.life, w.Code, w.Body, outdated)
 		}
 		third := newIssuedToken(t, s, loginBody("right"))
 		if w := getWithToken(t, s, second); w.Code != 200 {
@@ -336,8 +336,8 @@ func TestTokensExpireOrAreRevoked(t *testing.T) {
 		}
 		s.RevokeTokens()
 		for _, token := range []string{second, third} {
-			if w := getWithToken(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), tokenOutdated) {
-				t.Errorf("%v: revoked: got %d %s, want 401 %s", tc.life, w.Code, w.Body, tokenOutdated)
+			if w := getWithToken(t, s, token); w.Code != 401 || !strings.Contains(w.Body.String(), outdated) {
+				t.Errorf("%v: revoked: got %d %s, want 401 %s", tc.life, w.Code, w.Body, outdated)
 			}
 		}
 		if w := getWithToken(t, s, newIssuedToken(t, s, loginBody("right"))); w.Code != 200 {

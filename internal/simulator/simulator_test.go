@@ -222,7 +222,7 @@ func TestRunStepsUntilCancelled(t *testing.T) {
 	})
 }
 
-// The race detector makes this test useful.
+// TestConcurrentUse is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	s := newTestSimulator(Options{})
 	var wg sync.WaitGroup

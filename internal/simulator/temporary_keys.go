@@ -22,7 +22,7 @@ const maxMetadataTTL = 6 * time.Hour
 type Agency struct {
 	Projects []string      // IDs; none means all
 	Life     time.Duration // of a key; default: an hour
-	Early    time.Duration // rest of Life at which a key is replaced; default: half
+	Early    time.Duration // remaining life at which a key is replaced; default: half of Life
 	// TokenStatus, if set, is the status of token requests on a machine without metadata tokens, such as 404.
 	TokenStatus int
 }

@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	metadataTokenPath = "/meta-data/latest/api/token"
-	securityKeyPath   = "/openstack/latest/securitykey"
-	noMetadataToken   = "Unauthorized: the metadata token is missing, wrong or expired."
+	metadataPath    = "/meta-data/latest/api/token"
+	securityKeyPath = "/openstack/latest/securitykey"
+	noMetadataToken = "Unauthorized: the metadata token is missing, wrong or expired."
 )
 
 // serveRequest serves a request, with a header unless name is empty.
@@ -44,7 +44,7 @@ func newRequest(t *testing.T, method, target, body, name, value string) *http.Re
 
 func requestMetadataToken(t *testing.T, s *Simulator, ttl string) *httptest.ResponseRecorder {
 	t.Helper()
-	return serveRequest(t, s, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", ttl)
+	return serveRequest(t, s, http.MethodPut, metadataPath, "", "X-Metadata-Token-Ttl-Seconds", ttl)
 }
 
 // newMetadataToken returns a token with the maximum lifetime.
@@ -432,7 +432,7 @@ func issuerCalls() []issuerCall {
 			return request(t, http.MethodPost, "/v3/auth/tokens", loginBody("right"), "", "")
 		}, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(loginBody("wrong"))) }, 401},
 		{MetadataToken, 200, func(t *testing.T, _ *Simulator) *http.Request {
-			return request(t, http.MethodPut, metadataTokenPath, "", "X-Metadata-Token-Ttl-Seconds", "60")
+			return request(t, http.MethodPut, metadataPath, "", "X-Metadata-Token-Ttl-Seconds", "60")
 		}, func(r *http.Request) { r.Header.Set("X-Metadata-Token-Ttl-Seconds", "0") }, 400},
 		{SecurityKey, 200, func(t *testing.T, s *Simulator) *http.Request {
 			return request(t, http.MethodGet, securityKeyPath, "", "X-Metadata-Token", newMetadataToken(t, s))
@@ -621,7 +621,7 @@ func TestRequestThroughProxyIsProxied(t *testing.T) {
 func TestIssuersAcceptOneMethodOnly(t *testing.T) {
 	s := newIssuingSimulator()
 	for path, accepted := range map[string]string{
-		"/v3/auth/tokens": http.MethodPost, metadataTokenPath: http.MethodPut, securityKeyPath: http.MethodGet,
+		"/v3/auth/tokens": http.MethodPost, metadataPath: http.MethodPut, securityKeyPath: http.MethodGet,
 		PodIdentityPath: http.MethodPost,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodHead} {
