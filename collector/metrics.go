@@ -3,7 +3,6 @@
 package collector
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -220,127 +219,6 @@ func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "p
 // infoLabels returns the additional labels of cluster_info, except the configured ones.
 func infoLabels() []string {
 	return []string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}
-}
-
-// source holds all that perList metrics depend on.
-type source struct {
-	list       *css.ConnectionList // nil if there is none to show
-	options    Options
-	cluster    [4]string // values of clusterLabels
-	info       []string  // values of infoLabels and the configured labels
-	configured []string  // names of the configured labels
-}
-
-func newSource(o *Outcome, configured []string, options Options) source {
-	t, c := &o.Target, &o.Target.Cluster
-	s := source{
-		list:       o.List,
-		options:    options,
-		cluster:    [4]string{labelValue(c.ID), labelValue(c.Name), labelValue(t.ProjectID), labelValue(t.Region)},
-		info:       []string{t.Project, c.Engine, c.EngineVersion, c.EnterpriseProjectID, c.VPCID},
-		configured: configured,
-	}
-	for _, name := range configured {
-		s.info = append(s.info, t.Labels[name])
-	}
-	return s
-}
-
-// id returns the cluster's labels except its name.
-func (s *source) id() [3]string { return [3]string{s.cluster[0], s.cluster[2], s.cluster[3]} }
-
-func (s *source) equal(other *source) bool {
-	return s.list == other.list && s.options == other.options && s.cluster == other.cluster &&
-		slices.Equal(s.info, other.info) && slices.Equal(s.configured, other.configured)
-}
-
-type view struct {
-	source
-	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
-	connections []connection        // those with metrics of their own
-	limited     bool                // there are none because of MaxConnections
-}
-
-func newView(s *source) *view {
-	v := &view{source: *s}
-	if s.list == nil || !s.list.Enabled {
-		return v
-	}
-	v.shown = s.list
-	v.limited = s.options.Connections && len(s.list.Connections) > s.options.MaxConnections
-	if s.options.Connections && !v.limited {
-		v.connections = distinct(s.list.Connections)
-	}
-	return v
-}
-
-// connection has its ID as a valid label value.
-type connection struct {
-	id string
-	*css.Connection
-}
-
-// distinct returns the connections that have an ID, sorted by it. A registry fails on duplicates, so it keeps only the
-// first of several with the same ID.
-func distinct(connections []css.Connection) []connection {
-	sorted := make([]connection, 0, len(connections))
-	for i := range connections {
-		if id := labelValue(connections[i].ID); id != "" {
-			sorted = append(sorted, connection{id, &connections[i]})
-		}
-	}
-	slices.SortStableFunc(sorted, func(a, b connection) int { return cmp.Compare(a.id, b.id) })
-	return slices.CompactFunc(sorted, func(a, b connection) bool { return a.id == b.id })
-}
-
-// CountByStatus returns the values of css_vpcep_connections that are not 0. A connection without a status is unknown.
-func CountByStatus(connections []css.Connection) map[css.Status]int {
-	counts := make(map[css.Status]int)
-	for i := range connections {
-		status := connections[i].Status
-		if status == "" {
-			status = css.StatusUnknown
-		}
-		counts[status]++
-	}
-	return counts
-}
-
-func wildcard(permissions []css.Permission) bool {
-	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
-}
-
-// Unlisted returns the number of accepted connections whose account no permission names. It returns false if that is
-// unknown: a permission or a connection names no account, or there are no permissions, which the API does not explain.
-func Unlisted(list *css.ConnectionList) (count int, ok bool) {
-	permissions := list.Permissions.Value
-	switch {
-	case len(permissions) == 0:
-		return 0, false
-	case wildcard(permissions):
-		return 0, true
-	}
-	listed := make(map[string]struct{}, len(permissions))
-	for _, p := range permissions {
-		id, ok := p.Domain()
-		if !ok {
-			return 0, false
-		}
-		listed[id] = struct{}{}
-	}
-	for i := range list.Connections {
-		c := &list.Connections[i]
-		if c.Status != css.StatusAccepted {
-			continue
-		}
-		if c.DomainID == "" {
-			return 0, false
-		}
-		if _, named := listed[c.DomainID]; !named {
-			count++
-		}
-	}
-	return count, true
 }
 
 func boolean(b bool) float64 {

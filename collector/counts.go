@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"slices"
+
+	"css_vpcep_exporter/internal/css"
+)
+
+// CountByStatus returns the values of css_vpcep_connections that are not 0. A connection without a status is unknown.
+func CountByStatus(connections []css.Connection) map[css.Status]int {
+	counts := make(map[css.Status]int)
+	for i := range connections {
+		status := connections[i].Status
+		if status == "" {
+			status = css.StatusUnknown
+		}
+		counts[status]++
+	}
+	return counts
+}
+
+func wildcard(permissions []css.Permission) bool {
+	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
+}
+
+// Unlisted returns the number of accepted connections whose account no permission names. It returns false if that is
+// unknown: a permission or a connection names no account, or there are no permissions, which the API does not explain.
+func Unlisted(list *css.ConnectionList) (count int, ok bool) {
+	permissions := list.Permissions.Value
+	switch {
+	case len(permissions) == 0:
+		return 0, false
+	case wildcard(permissions):
+		return 0, true
+	}
+	listed := make(map[string]struct{}, len(permissions))
+	for _, p := range permissions {
+		id, ok := p.Domain()
+		if !ok {
+			return 0, false
+		}
+		listed[id] = struct{}{}
+	}
+	for i := range list.Connections {
+		c := &list.Connections[i]
+		if c.Status != css.StatusAccepted {
+			continue
+		}
+		if c.DomainID == "" {
+			return 0, false
+		}
+		if _, named := listed[c.DomainID]; !named {
+			count++
+		}
+	}
+	return count, true
+}

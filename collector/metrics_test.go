@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/internal/css"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestFamilies(t *testing.T) {
+	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
+	three := &css.ConnectionList{
+		Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")},
+	}
+	const cluster = `cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"`
+	failure := &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
+	all := Options{Connections: true, MaxConnections: 3}
+
+	for name, tc := range map[string]struct {
+		outcome Outcome
+		options Options
+		want    []string // names of all families
+		lines   []string // some lines
+	}{
+		"failed": {
+			outcome: Outcome{Target: plainTarget(), Err: failure, Duration: time.Second},
+			options: all,
+			want:    []string{"cluster_info", "scrape_duration_seconds", "up"},
+			lines: []string{
+				`css_vpcep_up{` + cluster + `} 0`,
+				`css_vpcep_scrape_duration_seconds{` + cluster + `} 1`,
+			},
+		},
+		"failed, with the last list": {
+			outcome: Outcome{Target: plainTarget(), Err: failure, List: three, ReadAt: readAt},
+			options: Options{},
+			want: []string{
+				"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+				"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_up{` + cluster + `} 0`,
+				`css_vpcep_last_success_timestamp_seconds{` + cluster + `} 1.767323045678e+09`,
+			},
+		},
+		"service off": {
+			outcome: Outcome{Target: plainTarget(), List: &css.ConnectionList{}, ReadAt: readAt},
+			options: all,
+			want:    []string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
+			lines: []string{
+				`css_vpcep_up{` + cluster + `} 1`,
+				`css_vpcep_enabled{` + cluster + `} 0`,
+			},
+		},
+		"max_connections": {
+			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
+			options: all,
+			want: []string{
+				"cluster_info", "connection_info", "connection_status", "connections", "connections_limited",
+				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_connections_limited{` + cluster + `} 0`,
+			},
+		},
+		"more than max_connections": {
+			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
+			options: Options{Connections: true, MaxConnections: 2},
+			want: []string{
+				"cluster_info", "connections", "connections_limited",
+				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+			},
+			lines: []string{
+				`css_vpcep_connections{` + cluster + `,status="accepted"} 3`,
+				`css_vpcep_connections_limited{` + cluster + `} 1`,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := exposition(t, collectorOf([]Outcome{tc.outcome}, tc.options))
+			var names []string
+			for line := range strings.Lines(text) {
+				if rest, ok := strings.CutPrefix(line, "# TYPE css_vpcep_"); ok {
+					names = append(names, strings.Fields(rest)[0])
+				}
+			}
+			if diff := gocmp.Diff(tc.want, names); diff != "" {
+				t.Errorf("families (-want +got)\n%s", diff)
+			}
+			for _, line := range tc.lines {
+				if !strings.Contains(text, line+"\n") {
+					t.Errorf("missing: %s\nin:\n%s", line, text)
+				}
+			}
+		})
+	}
+}
+
+// TestClusterInfo checks that every cluster has every configured label, with an empty value if necessary.
+func TestClusterInfo(t *testing.T) {
+	one, other := plainTarget(), plainTarget()
+	other.Cluster = css.Cluster{
+		ID: "c2", Name: "logs", Engine: "opensearch", EngineVersion: "2.19.0", EnterpriseProjectID: "0", VPCID: "v1",
+	}
+	other.Labels = map[string]string{"stage": "prod"}
+	got := withoutComments(exposition(t, collectorOf([]Outcome{{Target: one}, {Target: other}}, Options{})))
+	for _, want := range []string{
+		`css_vpcep_cluster_info{cluster_id="c1",cluster_name="search",engine="",engine_version="",enterprise_project_id="",` +
+			`project="production",project_id="p1",region="cn-north-4",stage="",team="search",vpc_id=""} 1`,
+		`css_vpcep_cluster_info{cluster_id="c2",cluster_name="logs",engine="opensearch",engine_version="2.19.0",` +
+			`enterprise_project_id="0",project="production",project_id="p1",region="cn-north-4",stage="prod",team="",` +
+			`vpc_id="v1"} 1`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing: %s\nin:\n%s", want, got)
+		}
+	}
+}
+
+func TestTableIsSorted(t *testing.T) {
+	if !slices.IsSortedFunc(metrics(nil), func(a, b metric) int { return cmp.Compare(a.name, b.name) }) {
+		t.Error("the table is not sorted")
+	}
+}
+
+// TestUnusualValues compares Families with a registry for unusual strings and numbers.
+func TestUnusualValues(t *testing.T) {
+	texts := []string{
+		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D",
+		"\xff\xfe", "é" + strings.Repeat("x", 1023), strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n",
+		"\u2028", "\ufeff",
+	}
+	numbers := []float64{
+		0, math.Copysign(0, -1), 1, -1, 3000, 0.5, 1e6, 1e20, 1e21, 1e22, 1.718098584e9, 1767323045.678, -2.5e-7,
+		math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.NaN(), 123456789, 1 << 53,
+	}
+	list := &css.ConnectionList{Enabled: true}
+	for i, number := range numbers {
+		for j, text := range texts {
+			list.Connections = append(list.Connections, css.Connection{
+				ID: fmt.Sprintf("%d %d %s", i, j, text), DomainID: text, IP: text, IPv6: text, DNSName: text,
+				SpecificationName: text, MaxSessions: css.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
+			})
+		}
+	}
+	list.ServiceName = texts[3]
+	var outcomes []Outcome
+	for i, text := range texts {
+		target := plainTarget()
+		target.Cluster.ID += strconv.Itoa(i)
+		target.Cluster.Name, target.Project = text, text
+		target.Labels = map[string]string{"aa": text, "project_of": text, "zz": text}
+		outcomes = append(outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
+	}
+	c := collectorOf(outcomes, Options{Connections: true, MaxConnections: 1000})
+	exposition(t, c)
+	for _, m := range metricsOf(c)["css_vpcep_connection_max_sessions"] {
+		var i int
+		if _, err := fmt.Sscan(m.GetLabel()[2].GetValue(), &i); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.GetGauge().GetValue(); math.Float64bits(got) != math.Float64bits(numbers[i]) {
+			t.Errorf("%v, want %v", got, numbers[i])
+		}
+	}
+}
+
+// TestDistinct checks that connections without an ID are omitted, as are all but the first with the same ID.
+func TestDistinct(t *testing.T) {
+	long := strings.Repeat("x", maxLabelValue)
+	list := &css.ConnectionList{Enabled: true}
+	for i, id := range []string{"b", "", long + "1", "a", long + "2", "b", "a"} {
+		list.Connections = append(list.Connections, css.Connection{ID: id, IP: strconv.Itoa(i), Status: css.StatusAccepted})
+	}
+	text := exposition(t, collectorOf([]Outcome{{Target: plainTarget(), List: list, ReadAt: readAt}},
+		Options{Connections: true, MaxConnections: 10}))
+	var shown []string
+	for line := range strings.Lines(text) {
+		if _, rest, ok := strings.Cut(line, `connection_id="`); ok && strings.HasPrefix(line, "css_vpcep_connection_info{") {
+			id, rest, _ := strings.Cut(rest, `"`)
+			_, ip, _ := strings.Cut(rest, `ip="`)
+			shown = append(shown, id[:1]+ip[:1])
+		}
+	}
+	if diff := gocmp.Diff([]string{"a3", "b0", "x2"}, shown); diff != "" {
+		t.Errorf("(-want +got)\n%s\nin:\n%s", diff, text)
+	}
+}
+
+// TestLint runs promlint on all names and help texts.
+func TestLint(t *testing.T) {
+	cloud := newCloud(t)
+	cloud.add("valid", simulated(3))
+	cloud.add("failing", simulated(1))
+	cloud.fault("failing", fault{Status: 500})
+	registry := prometheus.NewPedanticRegistry()
+	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
+	targets := []Target{cloud.target("valid"), cloud.target("failing")}
+	options := Options{Connections: true, MaxConnections: 10}
+	registry.MustRegister(New(context.Background(), scraper, NewSeries(), targets, nil, options))
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}

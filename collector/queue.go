@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"css_vpcep_exporter/internal/css"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// longestSlot is the maximum of slotTime.
+const longestSlot = 2 * time.Second
+
+// pending is a read, or the list to serve again.
+type pending struct {
+	read   *inflight
+	list   *css.ConnectionList
+	readAt time.Time
+}
+
+// queued is a read without a slot.
+type queued struct {
+	read  *inflight
+	ctx   context.Context //nolint:containedctx // of the read
+	last  *css.ConnectionList
+	state clusterState // when the read was queued
+}
+
+func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []pending {
+	all := make([]pending, len(targets))
+	queues := make(map[string][]queued) // by project
+
+	s.mu.Lock()
+	for i, t := range targets {
+		c := s.clusters[keyOf(t)]
+		if c == nil {
+			c = &clusterState{}
+			s.clusters[keyOf(t)] = c
+		}
+		if c.List != nil && now.Sub(c.ReadAt) < s.options.MinInterval {
+			all[i] = pending{list: c.List, readAt: c.ReadAt}
+			continue
+		}
+		if c.read == nil {
+			var readCtx context.Context
+			c.read, readCtx = newInflight(ctx, t)
+			queues[t.Project] = append(queues[t.Project], queued{c.read, readCtx, c.List, *c})
+		}
+		c.read.addWaiter(ctx)
+		all[i].read = c.read
+	}
+	slots, slotTime := s.slots, s.slotTime(ctx, now, len(targets))
+	s.mu.Unlock()
+
+	for _, queue := range queues {
+		slices.SortStableFunc(queue, byUrgency)
+		// One goroutine per project, so that the projects take turns at the slots.
+		s.reads.Go(func() {
+			for _, q := range queue {
+				s.run(q, slots, slotTime)
+			}
+		})
+	}
+	return all
+}
+
+// slotTime returns how long a hanging read keeps its slot. All reads together need some rounds, which share half of the
+// scrape's time; the other half is left for healthy clusters. All known clusters count: each may be probed by itself.
+func (s *Scraper) slotTime(ctx context.Context, now time.Time, targets int) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return longestSlot
+	}
+	concurrency := s.options.Concurrency
+	rounds := (max(targets, len(s.clusters)) + concurrency - 1) / concurrency
+	return min(deadline.Sub(now)/2/time.Duration(max(rounds, 1)), longestSlot)
+}
+
+// byUrgency orders reads by the last try, the oldest first; clusters that timed out come last.
+func byUrgency(a, b queued) int {
+	if a.state.timedOut != b.state.timedOut {
+		if a.state.timedOut {
+			return 1
+		}
+		return -1
+	}
+	return a.state.triedAt.Compare(b.state.triedAt)
+}
+
+// run waits for the request budget and a slot, then starts the read.
+func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duration) {
+	if err := q.read.target.Reader.Reserve(q.ctx, q.read.target.Cluster.ID); err != nil {
+		s.finish(q.read, nil, err)
+		return
+	}
+	if err := slots.Acquire(q.ctx, 1); err != nil {
+		s.finish(q.read, nil, css.NewTimeoutError(q.read.waitsFor(), err))
+		return
+	}
+	release := sync.OnceFunc(func() { slots.Release(1) })
+	timer := time.AfterFunc(slotTime, release)
+	q.read.markStarted()
+	s.reads.Go(func() {
+		defer release()
+		defer timer.Stop()
+		list, err := q.read.target.Reader.Connections(q.ctx, q.read.target.Cluster.ID, q.last)
+		s.finish(q.read, list, err)
+	})
+}
+
+func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
+	r.list, r.err, r.ended = list, err, time.Now()
+	if list != nil {
+		s.metrics.unparsable(list.Unparsable)
+	}
+
+	s.mu.Lock()
+	if c := s.clusters[keyOf(r.target)]; c != nil {
+		// If nothing was sent, the cluster keeps its place in the order of tries.
+		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() {
+			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == css.ReasonTimeout
+		}
+		if c.read == r {
+			c.read = nil
+			if err == nil {
+				c.List, c.ReadAt = list, r.ended
+			}
+		}
+	}
+	s.mu.Unlock()
+
+	close(r.done)
+	r.cancel()
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"cmp"
+	"slices"
+
+	"css_vpcep_exporter/internal/css"
+)
+
+// source holds all that perList metrics depend on.
+type source struct {
+	list       *css.ConnectionList // nil if there is none to show
+	options    Options
+	cluster    [4]string // values of clusterLabels
+	info       []string  // values of infoLabels and the configured labels
+	configured []string  // names of the configured labels
+}
+
+func newSource(o *Outcome, configured []string, options Options) source {
+	t, c := &o.Target, &o.Target.Cluster
+	s := source{
+		list:       o.List,
+		options:    options,
+		cluster:    [4]string{labelValue(c.ID), labelValue(c.Name), labelValue(t.ProjectID), labelValue(t.Region)},
+		info:       []string{t.Project, c.Engine, c.EngineVersion, c.EnterpriseProjectID, c.VPCID},
+		configured: configured,
+	}
+	for _, name := range configured {
+		s.info = append(s.info, t.Labels[name])
+	}
+	return s
+}
+
+// id returns the cluster's labels except its name.
+func (s *source) id() [3]string { return [3]string{s.cluster[0], s.cluster[2], s.cluster[3]} }
+
+func (s *source) equal(other *source) bool {
+	return s.list == other.list && s.options == other.options && s.cluster == other.cluster &&
+		slices.Equal(s.info, other.info) && slices.Equal(s.configured, other.configured)
+}
+
+type view struct {
+	source
+	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
+	connections []connection        // those with metrics of their own
+	limited     bool                // there are none because of MaxConnections
+}
+
+func newView(s *source) *view {
+	v := &view{source: *s}
+	if s.list == nil || !s.list.Enabled {
+		return v
+	}
+	v.shown = s.list
+	v.limited = s.options.Connections && len(s.list.Connections) > s.options.MaxConnections
+	if s.options.Connections && !v.limited {
+		v.connections = distinct(s.list.Connections)
+	}
+	return v
+}
+
+// connection has its ID as a valid label value.
+type connection struct {
+	id string
+	*css.Connection
+}
+
+// distinct returns the connections that have an ID, sorted by it. A registry fails on duplicates, so it keeps only the
+// first of several with the same ID.
+func distinct(connections []css.Connection) []connection {
+	sorted := make([]connection, 0, len(connections))
+	for i := range connections {
+		if id := labelValue(connections[i].ID); id != "" {
+			sorted = append(sorted, connection{id, &connections[i]})
+		}
+	}
+	slices.SortStableFunc(sorted, func(a, b connection) int { return cmp.Compare(a.id, b.id) })
+	return slices.CompactFunc(sorted, func(a, b connection) bool { return a.id == b.id })
+}
