@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -30,52 +31,90 @@ type sample struct {
 	labels []string
 }
 
-// metrics returns the metrics table, sorted by name.
+// metrics returns the metrics table, sorted by name. configured are the additional labels of cluster_info.
 func metrics(configured []string) []metric {
-	table := []metric{
+	table := slices.Concat(
+		scrapeMetrics(), clusterMetrics(configured), listMetrics(), connectionMetrics(), permissionMetrics(),
+	)
+	slices.SortFunc(table, func(a, b metric) int { return cmp.Compare(a.name, b.name) })
+	for i := range table {
+		names := append(clusterLabels(), table[i].labels...)
+		sorted := slices.Sorted(slices.Values(names))
+		for _, name := range names {
+			place, _ := slices.BinarySearch(sorted, name)
+			table[i].places = append(table[i].places, place)
+		}
+	}
+	return table
+}
+
+// scrapeMetrics returns the metrics of the last read itself.
+func scrapeMetrics() []metric {
+	return []metric{
+		{
+			name:      "up",
+			help:      "Whether the cluster's connections were read successfully (1) or not (0).",
+			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
+		},
+		{
+			name: "scrape_duration_seconds", help: "Time that this scrape spent on the cluster.",
+			perScrape: func(o *Outcome) []sample { return []sample{{value: o.Duration.Seconds()}} },
+		},
+		{
+			name: "last_success_timestamp_seconds", help: "Unix time at which the connections shown were read.",
+			perScrape: func(o *Outcome) []sample {
+				if o.List == nil {
+					return nil
+				}
+				return []sample{{value: unix(o.ReadAt)}}
+			},
+		},
+	}
+}
+
+// clusterMetrics returns the metrics of a cluster and its VPC endpoint service.
+func clusterMetrics(configured []string) []metric {
+	return []metric{
 		{
 			name: "cluster_info", help: "Information about the cluster; always 1.",
 			labels:  append(infoLabels(), configured...),
 			perList: func(v *view) []sample { return []sample{{1, v.info}} },
 		},
 		{
-			name: "connection_created_timestamp_seconds", help: "Unix time at which the connection was created.",
-			labels:  []string{"connection_id"},
-			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.CreatedAt.Value), c.CreatedAt.Set }),
-		},
-		{
-			name: "connection_info", help: "Information about the connection; always 1.",
-			labels: []string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"},
+			name: "enabled", help: "Whether the cluster's VPC endpoint service is enabled (1) or not (0).",
 			perList: func(v *view) []sample {
-				samples := make([]sample, len(v.connections))
-				for i, c := range v.connections {
-					samples[i] = sample{1, []string{c.id, c.DomainID, c.SpecificationName, c.IP, c.IPv6, c.DNSName}}
+				if v.list == nil {
+					return nil
 				}
-				return samples
+				return []sample{{value: boolean(v.list.Enabled)}}
 			},
 		},
 		{
-			name: "connection_max_sessions", help: "Maximum number of sessions that the connection allows (maxSession).",
-			labels:  []string{"connection_id"},
-			perList: perConnection(func(c *css.Connection) (float64, bool) { return c.MaxSessions.Value, c.MaxSessions.Set }),
-		},
-		{
-			name: "connection_status", help: "Current status of the connection; always 1.",
-			labels: []string{"connection_id", "status"},
+			name: "service_info", help: "Name of the cluster's VPC endpoint service; always 1.",
+			labels: []string{"service_name"},
 			perList: func(v *view) []sample {
-				samples := make([]sample, 0, len(v.connections))
-				for _, c := range v.connections {
-					if c.Status != "" {
-						samples = append(samples, sample{1, []string{c.id, string(c.Status)}})
-					}
+				if v.shown == nil || v.shown.ServiceName == "" {
+					return nil
 				}
-				return samples
+				return []sample{{1, []string{v.shown.ServiceName}}}
 			},
 		},
 		{
-			name: "connection_updated_timestamp_seconds", help: "Unix time at which the connection was last updated.",
-			labels:  []string{"connection_id"},
-			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.UpdatedAt.Value), c.UpdatedAt.Set }),
+			name: "update_switch",
+			help: "Value of vpcepUpdateSwitch (1 for true, 0 for false); the API does not document its meaning.",
+			perList: perCluster(func(v *view) (float64, bool) {
+				return boolean(v.shown.UpdateSwitch.Value), v.shown.UpdateSwitch.Set
+			}),
+		},
+	}
+}
+
+// listMetrics returns the metrics of a cluster's list of connections.
+func listMetrics() []metric {
+	return []metric{
+		{
+			name: "reported_connections", help: "Number of connections that the API reports (total_count).",
+			perList: perCluster(func(v *view) (float64, bool) { return v.shown.Reported.Value, v.shown.Reported.Set }),
 		},
 		{
 			name: "connections", help: "Number of listed connections by status; unknown counts undocumented statuses.",
@@ -93,32 +132,65 @@ func metrics(configured []string) []metric {
 			},
 		},
 		{
-			name:    "connections_limited",
-			help:    "Whether per-connection series are omitted because of max_connections (1) or not (0).",
-			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.limited), true }),
-		},
-		{
 			name: "connections_truncated", help: "Whether the API listed fewer connections than it reports (1) or not (0).",
 			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.shown.Truncated()), true }),
 		},
 		{
-			name: "enabled", help: "Whether the cluster's VPC endpoint service is enabled (1) or not (0).",
+			name:    "connections_limited",
+			help:    "Whether per-connection series are omitted because of max_connections (1) or not (0).",
+			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.limited), true }),
+		},
+	}
+}
+
+// connectionMetrics returns the metrics of single connections.
+func connectionMetrics() []metric {
+	return []metric{
+		{
+			name: "connection_info", help: "Information about the connection; always 1.",
+			labels: []string{"connection_id", "domain_id", "specification_name", "ip", "ipv6", "dns_name"},
 			perList: func(v *view) []sample {
-				if v.list == nil {
-					return nil
+				samples := make([]sample, len(v.connections))
+				for i, c := range v.connections {
+					samples[i] = sample{1, []string{c.id, c.DomainID, c.SpecificationName, c.IP, c.IPv6, c.DNSName}}
 				}
-				return []sample{{value: boolean(v.list.Enabled)}}
+				return samples
 			},
 		},
 		{
-			name: "last_success_timestamp_seconds", help: "Unix time at which the connections shown were read.",
-			perScrape: func(o *Outcome) []sample {
-				if o.List == nil {
-					return nil
+			name: "connection_status", help: "Current status of the connection; always 1.",
+			labels: []string{"connection_id", "status"},
+			perList: func(v *view) []sample {
+				samples := make([]sample, 0, len(v.connections))
+				for _, c := range v.connections {
+					if c.Status != "" {
+						samples = append(samples, sample{1, []string{c.id, string(c.Status)}})
+					}
 				}
-				return []sample{{value: unix(o.ReadAt)}}
+				return samples
 			},
 		},
+		{
+			name: "connection_max_sessions", help: "Maximum number of sessions that the connection allows (maxSession).",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return c.MaxSessions.Value, c.MaxSessions.Set }),
+		},
+		{
+			name: "connection_created_timestamp_seconds", help: "Unix time at which the connection was created.",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.CreatedAt.Value), c.CreatedAt.Set }),
+		},
+		{
+			name: "connection_updated_timestamp_seconds", help: "Unix time at which the connection was last updated.",
+			labels:  []string{"connection_id"},
+			perList: perConnection(func(c *css.Connection) (float64, bool) { return unix(c.UpdatedAt.Value), c.UpdatedAt.Set }),
+		},
+	}
+}
+
+// permissionMetrics returns the metrics of the allowlist.
+func permissionMetrics() []metric {
+	return []metric{
 		{
 			name: "permissions", help: "Number of permissions, the entries of the service's allowlist.",
 			perList: perCluster(func(v *view) (float64, bool) {
@@ -132,24 +204,6 @@ func metrics(configured []string) []metric {
 			}),
 		},
 		{
-			name: "reported_connections", help: "Number of connections that the API reports (total_count).",
-			perList: perCluster(func(v *view) (float64, bool) { return v.shown.Reported.Value, v.shown.Reported.Set }),
-		},
-		{
-			name: "scrape_duration_seconds", help: "Time that this scrape spent on the cluster.",
-			perScrape: func(o *Outcome) []sample { return []sample{{value: o.Duration.Seconds()}} },
-		},
-		{
-			name: "service_info", help: "Name of the cluster's VPC endpoint service; always 1.",
-			labels: []string{"service_name"},
-			perList: func(v *view) []sample {
-				if v.shown == nil || v.shown.ServiceName == "" {
-					return nil
-				}
-				return []sample{{1, []string{v.shown.ServiceName}}}
-			},
-		},
-		{
 			name: "unlisted_connections",
 			help: "Number of accepted connections whose account no permission names; absent if unknown.",
 			perList: perCluster(func(v *view) (float64, bool) {
@@ -157,28 +211,7 @@ func metrics(configured []string) []metric {
 				return float64(count), ok
 			}),
 		},
-		{
-			name:      "up",
-			help:      "Whether the cluster's connections were read successfully (1) or not (0).",
-			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
-		},
-		{
-			name: "update_switch",
-			help: "Value of vpcepUpdateSwitch (1 for true, 0 for false); the API does not document its meaning.",
-			perList: perCluster(func(v *view) (float64, bool) {
-				return boolean(v.shown.UpdateSwitch.Value), v.shown.UpdateSwitch.Set
-			}),
-		},
 	}
-	for i := range table {
-		names := append(clusterLabels(), table[i].labels...)
-		sorted := slices.Sorted(slices.Values(names))
-		for _, name := range names {
-			place, _ := slices.BinarySearch(sorted, name)
-			table[i].places = append(table[i].places, place)
-		}
-	}
-	return table
 }
 
 func (m *metric) fullName() string { return namespace + "_" + m.name }
