@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package collector turns the connection lists of clusters into metrics.
-//
-// Scraper reads the lists, Collector makes the metrics of one request, and Series caches them until a list changes. The
-// table in metrics.go defines the metrics.
+// Package collector reads the connection lists of clusters and turns them into metrics.
 package collector
 
 import (
@@ -17,25 +14,23 @@ import (
 
 const namespace = "css_vpcep"
 
-// Options select the per-connection metrics.
+// Options configure the per-connection metrics.
 type Options struct {
-	Connections    bool // whether there are any
-	MaxConnections int  // above this number a cluster has none
+	Connections    bool
+	MaxConnections int // a cluster with more connections has none
 }
 
-// Collector scrapes targets when it is collected. It serves one request.
+// Collector is the prometheus.Collector of one scrape.
 type Collector struct {
 	outcomes iter.Seq[Outcome]
 	series   *Series
 	labels   []string
 	options  Options
 
-	// Each, if not nil, is called with each outcome as soon as it is known.
-	Each func(*Outcome)
+	Each func(*Outcome) // called with each outcome; may be nil
 }
 
-// New returns the Collector of one request, whose scrape ends with ctx. The targets' labels of these names are added to
-// cluster_info.
+// New returns a Collector. cluster_info has the targets' labels of these names.
 func New(
 	ctx context.Context, scraper *Scraper, series *Series, targets []Target, labels []string, options Options,
 ) *Collector {
@@ -61,7 +56,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Families scrapes the targets and returns the families that a registry would gather. The caller must not change them.
+// Families scrapes and returns what a registry would gather. It must not be modified.
 func (c *Collector) Families() []*dto.MetricFamily {
 	table := metrics(c.labels)
 	var families []*dto.MetricFamily
@@ -75,7 +70,7 @@ func (c *Collector) Families() []*dto.MetricFamily {
 	return families
 }
 
-// scrape scrapes the targets and returns the metrics of each table row, distinct and ordered as in a registry.
+// scrape returns the metrics by table row, in registry order.
 func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 	type cluster struct {
 		labels [4]string
@@ -87,15 +82,16 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 		if c.Each != nil {
 			c.Each(&o)
 		}
-		// Two configured projects may have the same project ID, and so the same clusters.
+		// Two configured projects may have the same ID and clusters.
 		src := newSource(&o, c.labels, c.options)
 		if !shown[src.id()] {
 			shown[src.id()] = true
-			clusters = append(clusters, cluster{src.cluster, c.series.of(keyOf(o.Target), &src, table).scraped(&o, table)})
+			clusters = append(clusters, cluster{src.cluster, c.series.get(keyOf(o.Target), &src, table).withScrape(&o, table)})
 		}
 	}
 	slices.SortFunc(clusters, func(a, b cluster) int { return slices.Compare(a.labels[:], b.labels[:]) })
-	sameID := len(slices.CompactFunc(slices.Clone(clusters), func(a, b cluster) bool { return a.labels[0] == b.labels[0] })) < len(clusters)
+	sameID := func(a, b cluster) bool { return a.labels[0] == b.labels[0] }
+	repeatedIDs := len(slices.CompactFunc(slices.Clone(clusters), sameID)) < len(clusters)
 	rows := make([][]*dto.Metric, len(table))
 	for i := range rows {
 		parts := make([][]*dto.Metric, len(clusters))
@@ -103,7 +99,7 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 			parts[j] = clusters[j].rows[i]
 		}
 		rows[i] = slices.Concat(parts...)
-		if sameID || table[i].places[0] > 0 { // otherwise they are sorted by cluster_id already
+		if repeatedIDs || table[i].positions[0] > 0 { // otherwise they are sorted already
 			slices.SortFunc(rows[i], compareLabels)
 		}
 	}
@@ -115,10 +111,8 @@ type constMetric struct {
 	metric *dto.Metric
 }
 
-// Desc implements prometheus.Metric.
 func (m constMetric) Desc() *prometheus.Desc { return m.desc }
 
-// Write implements prometheus.Metric.
 func (m constMetric) Write(to *dto.Metric) error {
 	to.Label, to.Gauge = m.metric.Label, m.metric.Gauge
 	return nil

@@ -8,7 +8,7 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// CountByStatus returns the values of css_vpcep_connections that are not 0. A connection without a status is unknown.
+// CountByStatus counts connections by status; those without one are unknown.
 func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
@@ -25,8 +25,8 @@ func wildcard(permissions []css.Permission) bool {
 	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
 }
 
-// Unlisted returns the number of accepted connections whose account no permission names. It returns false if that is
-// unknown: a permission or a connection names no account, or there are no permissions, which the API does not explain.
+// Unlisted counts the accepted connections whose account no permission names. It returns false if that is unknown: the
+// meaning of an empty allowlist is undocumented.
 func Unlisted(list *css.ConnectionList) (count int, ok bool) {
 	permissions := list.Permissions.Value
 	switch {

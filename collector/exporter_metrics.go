@@ -25,7 +25,7 @@ type ExporterMetrics struct {
 	loadedAt time.Time
 }
 
-// NewExporterMetrics returns registered metrics.
+// NewExporterMetrics registers the metrics.
 func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	const subsystem = "exporter"
 	m := &ExporterMetrics{
@@ -58,7 +58,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 			Help: "Unix time of the last successful configuration reload.",
 		}),
 	}
-	for _, reason := range css.Reasons() { // increase() needs a first value of 0
+	for _, reason := range css.Reasons() { // increase() needs an initial 0
 		m.failures.WithLabelValues(string(reason))
 	}
 	for _, field := range []string{
@@ -70,13 +70,13 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	return m
 }
 
-// Observe records an exchange with the API.
+// Observe records an API request.
 func (m *ExporterMetrics) Observe(e css.Exchange) {
 	m.apiRequests.WithLabelValues(e.Region, e.Operation, e.Code()).Inc()
 	m.apiDuration.WithLabelValues(e.Operation).Observe(e.Duration.Seconds())
 }
 
-// ConfigLoaded records an attempt to load the configuration file.
+// ConfigLoaded records an attempt to load the configuration.
 func (m *ExporterMetrics) ConfigLoaded(ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,16 +88,18 @@ func (m *ExporterMetrics) ConfigLoaded(ok bool) {
 	}
 }
 
-// ConfigState returns whether the last attempt succeeded, and the time of the last success.
+// ConfigState returns the last attempt's result and the time of the last success.
 func (m *ExporterMetrics) ConfigState() (ok bool, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.loadedOK, m.loadedAt
 }
 
-func (m *ExporterMetrics) failed(reason css.Reason) { m.failures.WithLabelValues(string(reason)).Inc() }
+func (m *ExporterMetrics) countFailure(reason css.Reason) {
+	m.failures.WithLabelValues(string(reason)).Inc()
+}
 
-func (m *ExporterMetrics) unparsable(byField map[string]int) {
+func (m *ExporterMetrics) countUnparsable(byField map[string]int) {
 	for field, count := range byField {
 		m.unparsables.WithLabelValues(field).Add(float64(count))
 	}

@@ -10,7 +10,7 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// inflight is one read of a cluster, shared by the scrapes that wait for it. It is cancelled when the last one leaves.
+// inflight is a read that scrapes share. It is cancelled when the last one stops waiting.
 type inflight struct {
 	target Target
 	cancel context.CancelFunc
@@ -18,8 +18,8 @@ type inflight struct {
 
 	mu       sync.Mutex
 	waiters  int
-	deadline time.Time // the latest of the waiters'; zero if one has none
-	started  time.Time // when it got its slot
+	deadline time.Time // the waiters' latest; zero if one has none
+	started  time.Time
 
 	// Set before done is closed.
 	list  *css.ConnectionList
@@ -27,28 +27,24 @@ type inflight struct {
 	ended time.Time
 }
 
-// inflightContext has the latest deadline of the waiters, so that no retry outlasts them all. Only cancel ends the
-// read: a later waiter may extend the deadline, and context.WithTimeout would have copied the earlier one.
+// inflightContext does not end at its deadline, because another waiter may extend it.
 type inflightContext struct {
-	context.Context //nolint:containedctx // it is a context itself
+	context.Context //nolint:containedctx // it is a context
 	inflight        *inflight
 }
 
-// Deadline implements context.Context.
 func (c inflightContext) Deadline() (time.Time, bool) {
 	c.inflight.mu.Lock()
 	defer c.inflight.mu.Unlock()
 	return c.inflight.deadline, !c.inflight.deadline.IsZero()
 }
 
-// newInflight returns an inflight without waiters, and its context, which is not cancelled with ctx.
 func newInflight(ctx context.Context, target Target) (*inflight, context.Context) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &inflight{target: target, cancel: cancel, done: make(chan struct{})}
 	return r, inflightContext{Context: ctx, inflight: r}
 }
 
-// addWaiter adds the scrape of ctx to the waiters.
 func (r *inflight) addWaiter(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,8 +58,7 @@ func (r *inflight) addWaiter(ctx context.Context) {
 	r.waiters++
 }
 
-// removeWaiter removes a waiter and reports whether it was the last one, which cancels the read.
-func (r *inflight) removeWaiter() (last bool) {
+func (r *inflight) removeWaiter() (cancelled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiters--
@@ -80,7 +75,7 @@ func (r *inflight) markStarted() {
 	r.started = time.Now()
 }
 
-// spent returns the time from start until end, without the wait for a slot.
+// spent returns the time from start to end, without the wait for a slot.
 func (r *inflight) spent(start, end time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +85,7 @@ func (r *inflight) spent(start, end time.Time) time.Duration {
 	return max(end.Sub(start), 0)
 }
 
-func (r *inflight) waitsFor() string {
+func (r *inflight) waitingFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.started.IsZero() {

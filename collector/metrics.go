@@ -13,25 +13,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxLabelValue is the maximum length of a label value in bytes; longer values are truncated.
-const maxLabelValue = 1024
+const maxLabelValue = 1024 // bytes; longer values are truncated
 
 // metric is a row of the metrics table. Either perScrape or perList is set.
 type metric struct {
 	name, help string
 	labels     []string                  // in addition to clusterLabels
-	places     []int                     // positions of clusterLabels and labels after sorting by name
-	perScrape  func(o *Outcome) []sample // samples that are new in each scrape
-	perList    func(v *view) []sample    // samples that Series can cache
+	positions  []int                     // of clusterLabels and labels after sorting by name
+	perScrape  func(o *Outcome) []sample // not cached
+	perList    func(v *view) []sample    // cached by Series
 }
 
-// sample is a value with the values of metric.labels.
 type sample struct {
 	value  float64
 	labels []string
 }
 
-// metrics returns the metrics table, sorted by name. configured are the additional labels of cluster_info.
+// metrics returns the metrics table, sorted by name.
 func metrics(configured []string) []metric {
 	table := slices.Concat(
 		scrapeMetrics(), clusterMetrics(configured), listMetrics(), connectionMetrics(), permissionMetrics(),
@@ -41,14 +39,13 @@ func metrics(configured []string) []metric {
 		names := append(clusterLabels(), table[i].labels...)
 		sorted := slices.Sorted(slices.Values(names))
 		for _, name := range names {
-			place, _ := slices.BinarySearch(sorted, name)
-			table[i].places = append(table[i].places, place)
+			position, _ := slices.BinarySearch(sorted, name)
+			table[i].positions = append(table[i].positions, position)
 		}
 	}
 	return table
 }
 
-// scrapeMetrics returns the metrics of the last read itself.
 func scrapeMetrics() []metric {
 	return []metric{
 		{
@@ -72,7 +69,6 @@ func scrapeMetrics() []metric {
 	}
 }
 
-// clusterMetrics returns the metrics of a cluster and its VPC endpoint service.
 func clusterMetrics(configured []string) []metric {
 	return []metric{
 		{
@@ -109,7 +105,6 @@ func clusterMetrics(configured []string) []metric {
 	}
 }
 
-// listMetrics returns the metrics of a cluster's list of connections.
 func listMetrics() []metric {
 	return []metric{
 		{
@@ -143,7 +138,6 @@ func listMetrics() []metric {
 	}
 }
 
-// connectionMetrics returns the metrics of single connections.
 func connectionMetrics() []metric {
 	return []metric{
 		{
@@ -188,7 +182,6 @@ func connectionMetrics() []metric {
 	}
 }
 
-// permissionMetrics returns the metrics of the allowlist.
 func permissionMetrics() []metric {
 	return []metric{
 		{
@@ -220,7 +213,6 @@ func (m *metric) desc() *prometheus.Desc {
 	return prometheus.NewDesc(m.fullName(), m.help, append(clusterLabels(), m.labels...), nil)
 }
 
-// perCluster returns one sample if there is a list to show and value returns true.
 func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		if v.shown == nil {
@@ -233,7 +225,6 @@ func perCluster(value func(*view) (float64, bool)) func(*view) []sample {
 	}
 }
 
-// perConnection returns one sample for each connection for which value returns true.
 func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sample {
 	return func(v *view) []sample {
 		samples := make([]sample, 0, len(v.connections))
@@ -246,10 +237,10 @@ func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sa
 	}
 }
 
-// clusterLabels returns the labels that every metric has, sorted by name.
+// clusterLabels returns the labels of every metric, sorted.
 func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
 
-// infoLabels returns the additional labels of cluster_info, except the configured ones.
+// infoLabels returns the other labels of cluster_info, without the configured ones.
 func infoLabels() []string {
 	return []string{"project", "engine", "engine_version", "enterprise_project_id", "vpc_id"}
 }
@@ -261,10 +252,9 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// unix returns t as Unix time with milliseconds.
+// unix rounds to milliseconds.
 func unix(t time.Time) float64 {
 	return math.Round(float64(t.Unix())*1e3+float64(t.Nanosecond())/1e6) / 1e3
 }
 
-// labelValue returns s as a valid label value. API strings already are, configured ones may not be.
 func labelValue(s string) string { return css.Clean(s, maxLabelValue) }

@@ -14,25 +14,22 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// longestSlot is the maximum of slotTime.
-const longestSlot = 2 * time.Second
+const maxSlotTime = 2 * time.Second
 
-// pending is a read, or the list to serve again.
+// pending is a read or, if that is nil, a recent list.
 type pending struct {
 	read   *inflight
 	list   *css.ConnectionList
 	readAt time.Time
 }
 
-// queued is a read without a slot.
 type queued struct {
 	read  *inflight
 	ctx   context.Context //nolint:containedctx // of the read
-	last  *css.ConnectionList
-	state clusterState // when the read was queued
+	state clusterState
 }
 
-func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []pending {
+func (s *Scraper) joinOrStart(ctx context.Context, now time.Time, targets []Target) []pending {
 	all := make([]pending, len(targets))
 	queues := make(map[string][]queued) // by project
 
@@ -50,7 +47,7 @@ func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []
 		if c.read == nil {
 			var readCtx context.Context
 			c.read, readCtx = newInflight(ctx, t)
-			queues[t.Project] = append(queues[t.Project], queued{c.read, readCtx, c.List, *c})
+			queues[t.Project] = append(queues[t.Project], queued{c.read, readCtx, *c})
 		}
 		c.read.addWaiter(ctx)
 		all[i].read = c.read
@@ -60,7 +57,7 @@ func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []
 
 	for _, queue := range queues {
 		slices.SortStableFunc(queue, byUrgency)
-		// One goroutine per project, so that the projects take turns at the slots.
+		// One goroutine per project, so that a slow project delays no other.
 		s.reads.Go(func() {
 			for _, q := range queue {
 				s.run(q, slots, slotTime)
@@ -70,19 +67,19 @@ func (s *Scraper) start(ctx context.Context, now time.Time, targets []Target) []
 	return all
 }
 
-// slotTime returns how long a hanging read keeps its slot. All reads together need some rounds, which share half of the
-// scrape's time; the other half is left for healthy clusters. All known clusters count: each may be probed by itself.
+// slotTime returns how long a hanging read keeps its slot: half of the scrape's time, divided by the rounds that all
+// known clusters need, because each cluster may be probed by itself.
 func (s *Scraper) slotTime(ctx context.Context, now time.Time, targets int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return longestSlot
+		return maxSlotTime
 	}
 	concurrency := s.options.Concurrency
 	rounds := (max(targets, len(s.clusters)) + concurrency - 1) / concurrency
-	return min(deadline.Sub(now)/2/time.Duration(max(rounds, 1)), longestSlot)
+	return min(deadline.Sub(now)/2/time.Duration(max(rounds, 1)), maxSlotTime)
 }
 
-// byUrgency orders reads by the last try, the oldest first; clusters that timed out come last.
+// byUrgency puts the oldest try first and clusters that timed out last.
 func byUrgency(a, b queued) int {
 	if a.state.timedOut != b.state.timedOut {
 		if a.state.timedOut {
@@ -93,14 +90,13 @@ func byUrgency(a, b queued) int {
 	return a.state.triedAt.Compare(b.state.triedAt)
 }
 
-// run waits for the request budget and a slot, then starts the read.
 func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duration) {
 	if err := q.read.target.Reader.Reserve(q.ctx, q.read.target.Cluster.ID); err != nil {
 		s.finish(q.read, nil, err)
 		return
 	}
 	if err := slots.Acquire(q.ctx, 1); err != nil {
-		s.finish(q.read, nil, css.NewTimeoutError(q.read.waitsFor(), err))
+		s.finish(q.read, nil, css.NewTimeoutError(q.read.waitingFor(), err))
 		return
 	}
 	release := sync.OnceFunc(func() { slots.Release(1) })
@@ -109,7 +105,7 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 	s.reads.Go(func() {
 		defer release()
 		defer timer.Stop()
-		list, err := q.read.target.Reader.Connections(q.ctx, q.read.target.Cluster.ID, q.last)
+		list, err := q.read.target.Reader.Connections(q.ctx, q.read.target.Cluster.ID, q.state.List)
 		s.finish(q.read, list, err)
 	})
 }
@@ -117,12 +113,12 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	r.list, r.err, r.ended = list, err, time.Now()
 	if list != nil {
-		s.metrics.unparsable(list.Unparsable)
+		s.metrics.countUnparsable(list.Unparsable)
 	}
 
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
-		// If nothing was sent, the cluster keeps its place in the order of tries.
+		// A read that sent no request is not a try.
 		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() {
 			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == css.ReasonTimeout
 		}

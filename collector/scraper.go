@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ScrapeOptions are options of the configuration's scrape section.
+// ScrapeOptions configure a Scraper.
 type ScrapeOptions struct {
-	Concurrency  int           // clusters read at once, over all projects
-	MinInterval  time.Duration // lists younger than this are served again
-	MaxStaleness time.Duration // if a read fails, a list up to this age is shown
+	Concurrency  int
+	MinInterval  time.Duration // younger lists are not read again
+	MaxStaleness time.Duration // of a list shown after a failure
 }
 
-// Scraper reads targets. Concurrent scrapes share reads. A failure is logged when it begins and ends.
+// Scraper reads targets. Concurrent scrapes share reads.
 type Scraper struct {
 	metrics *ExporterMetrics
 	logger  *slog.Logger
@@ -35,14 +35,14 @@ type Scraper struct {
 	clusters map[clusterKey]*clusterState
 }
 
-// NewScraper returns a Scraper that has read nothing yet.
+// NewScraper returns a Scraper.
 func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Logger) *Scraper {
 	s := &Scraper{metrics: metrics, logger: logger, clusters: make(map[clusterKey]*clusterState)}
 	s.Configure(options)
 	return s
 }
 
-// Configure replaces the options, except for reads in flight.
+// Configure replaces the options. Reads in flight keep theirs.
 func (s *Scraper) Configure(options ScrapeOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,32 +54,30 @@ type clusterKey struct{ project, cluster string }
 
 // State is the result of a cluster's scrapes so far.
 type State struct {
-	List     *css.ConnectionList // last list; nil before the first
-	ReadAt   time.Time           // when List was read
-	Err      error               // of the last scrape
-	Failing  time.Time           // first failure in a row
-	FailedAt time.Time           // last failure
+	List     *css.ConnectionList // nil before the first success
+	ReadAt   time.Time
+	Err      error     // of the last scrape
+	Failing  time.Time // first failure in a row
+	FailedAt time.Time
 }
 
-// clusterState is a State with the Scraper's bookkeeping.
 type clusterState struct {
 	State
-	read     *inflight // nil if none is in flight
-	triedAt  time.Time // when the last request ended
-	timedOut bool      // whether it timed out
+	read     *inflight
+	triedAt  time.Time // when the last try ended
+	timedOut bool
 }
 
-// Scrape reads the targets until ctx ends and yields their outcomes in order, each as soon as possible. A target that
-// another scrape is reading is not read again.
+// Scrape reads the targets until ctx is done and yields the outcomes in order.
 func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome] {
 	return func(yield func(Outcome) bool) {
 		start := time.Now()
-		pending := s.start(ctx, start, targets)
+		pending := s.joinOrStart(ctx, start, targets)
 		done := 0
-		defer func() { // the consumer stopped early
+		defer func() { // of a consumer that stopped early
 			for _, p := range pending[done:] {
 				if p.read != nil {
-					s.leave(p.read)
+					s.abandon(p.read)
 				}
 			}
 		}()
@@ -96,7 +94,7 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 	}
 }
 
-// State returns the state of a cluster; project is the project's configured name.
+// State returns the state of a cluster.
 func (s *Scraper) State(project, clusterID string) State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,17 +104,16 @@ func (s *Scraper) State(project, clusterID string) State {
 	return State{}
 }
 
-// Wait waits until no read is in flight.
+// Wait blocks until no read is in flight.
 func (s *Scraper) Wait() { s.reads.Wait() }
 
-// Retain drops the state of all clusters except those of targets.
+// Retain drops the state of all other clusters.
 func (s *Scraper) Retain(targets []Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	retain(s.clusters, targets)
 }
 
-// retain deletes all clusters except those of targets.
 func retain[V any](clusters map[clusterKey]V, targets []Target) {
 	keep := make(map[clusterKey]bool, len(targets))
 	for i := range targets {
@@ -134,12 +131,12 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	}
 	o := Outcome{Target: t}
 	select {
-	case <-r.done:
+	case <-r.done: // even if ctx is done too
 		o.List, o.ReadAt, o.Err, o.Duration = r.list, r.ended, r.err, r.spent(start, r.ended)
 	default:
-		o.Err, o.Duration = css.NewTimeoutError(r.waitsFor(), ctx.Err()), r.spent(start, time.Now())
+		o.Err, o.Duration = css.NewTimeoutError(r.waitingFor(), ctx.Err()), r.spent(start, time.Now())
 	}
-	s.leave(r)
+	s.abandon(r)
 	if t.ProjectID == "" {
 		o.Target.ProjectID = t.Reader.KnownProjectID()
 	}
@@ -147,20 +144,19 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	return o
 }
 
-// leave stops waiting for r. If that cancels r, no further scrape may join it.
-func (s *Scraper) leave(r *inflight) {
+func (s *Scraper) abandon(r *inflight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !r.removeWaiter() {
 		return
 	}
+	// No scrape may join a cancelled read.
 	if c := s.clusters[keyOf(r.target)]; c != nil && c.read == r {
 		c.read = nil
 	}
 }
 
-// recordOutcome adds the last list to a failed outcome, counts the failure and logs changes. A cancelled scrape is not
-// counted.
+// recordOutcome counts a failure, logs changes, and adds the last list. A cancelled scrape is not a failure.
 func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +180,7 @@ func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 		return
 	}
 	reason, before, now := css.ReasonOf(o.Err), c.Err, time.Now()
-	s.metrics.failed(reason)
+	s.metrics.countFailure(reason)
 	if before == nil {
 		c.Failing = now
 	}

@@ -11,36 +11,35 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Series caches the metrics of each cluster until its list or labels change. It is safe for concurrent use.
+// Series caches the metrics of each cluster until its list or labels change.
 type Series struct {
 	mu       sync.Mutex
 	clusters map[clusterKey]*entry
 }
 
 type entry struct {
-	mu   sync.Mutex // held while metrics are made, so that concurrent scrapes make them once
-	kept *kept
+	mu     sync.Mutex // held while the metrics are built
+	cached *cached
 }
 
-// kept holds the metrics of a source. It is immutable, because scrapes may still be encoding it.
-type kept struct {
+// cached is immutable, because scrapes may still be encoding it.
+type cached struct {
 	source source
-	labels []*dto.LabelPair // of the cluster, in the order of clusterLabels
-	rows   [][]*dto.Metric  // by table row; nil for perScrape metrics
+	labels []*dto.LabelPair
+	rows   [][]*dto.Metric
 }
 
 // NewSeries returns an empty Series.
 func NewSeries() *Series { return &Series{clusters: make(map[clusterKey]*entry)} }
 
-// Retain drops all clusters except those of targets.
+// Retain drops all other clusters.
 func (s *Series) Retain(targets []Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	retain(s.clusters, targets)
 }
 
-// of returns the metrics of src, cached under key.
-func (s *Series) of(key clusterKey, src *source, table []metric) *kept {
+func (s *Series) get(key clusterKey, src *source, table []metric) *cached {
 	s.mu.Lock()
 	e := s.clusters[key]
 	if e == nil {
@@ -51,31 +50,31 @@ func (s *Series) of(key clusterKey, src *source, table []metric) *kept {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.kept == nil || !e.kept.source.equal(src) {
-		e.kept = newKept(src, table)
+	if e.cached == nil || !e.cached.source.equal(src) {
+		e.cached = newCached(src, table)
 	}
-	return e.kept
+	return e.cached
 }
 
-func newKept(src *source, table []metric) *kept {
+func newCached(src *source, table []metric) *cached {
 	v := newView(src)
-	b := builder{pairs: make(map[[2]string]*dto.LabelPair, 2*len(v.connections))} // ids and addresses
+	b := builder{pairs: make(map[[2]string]*dto.LabelPair, 2*len(v.connections))}
 	for i, name := range clusterLabels() {
 		b.cluster = append(b.cluster, b.pair(name, src.cluster[i]))
 	}
-	k := &kept{source: *src, labels: b.cluster, rows: make([][]*dto.Metric, len(table))}
+	c := &cached{source: *src, labels: b.cluster, rows: make([][]*dto.Metric, len(table))}
 	for i := range table {
 		if m := &table[i]; m.perList != nil {
-			k.rows[i] = b.metrics(m, m.perList(v))
+			c.rows[i] = b.metrics(m, m.perList(v))
 		}
 	}
-	return k
+	return c
 }
 
-// scraped returns the kept metrics and those of o, by table row.
-func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
-	b := builder{cluster: k.labels, pairs: make(map[[2]string]*dto.LabelPair)}
-	rows := slices.Clone(k.rows)
+// withScrape returns the rows of the table, with the perScrape metrics of o.
+func (c *cached) withScrape(o *Outcome, table []metric) [][]*dto.Metric {
+	b := builder{cluster: c.labels, pairs: make(map[[2]string]*dto.LabelPair)}
+	rows := slices.Clone(c.rows)
 	for i := range table {
 		if m := &table[i]; m.perScrape != nil {
 			rows[i] = b.metrics(m, m.perScrape(o))
@@ -84,31 +83,31 @@ func (k *kept) scraped(o *Outcome, table []metric) [][]*dto.Metric {
 	return rows
 }
 
-// builder builds the metrics of one cluster; equal label pairs and values are shared to save memory.
+// builder builds the metrics of one cluster. Equal labels and values share memory.
 type builder struct {
-	cluster []*dto.LabelPair             // in the order of clusterLabels
-	pairs   map[[2]string]*dto.LabelPair // by name and value
-	gauge   *dto.Gauge                   // the last one
+	cluster []*dto.LabelPair
+	pairs   map[[2]string]*dto.LabelPair
+	last    *dto.Gauge
 }
 
-// metrics returns the samples of m as metrics, in registry order.
+// metrics returns the samples as metrics, in registry order.
 func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 	metrics := make([]*dto.Metric, len(samples))
 	block := make([]dto.Metric, len(samples)) // one allocation
-	width := len(m.places)
+	width := len(m.positions)
 	pairs := make([]*dto.LabelPair, len(samples)*width)
 	for i, s := range samples {
 		labels := pairs[i*width : (i+1)*width]
 		for j, pair := range b.cluster {
-			labels[m.places[j]] = pair
+			labels[m.positions[j]] = pair
 		}
 		for j, value := range s.labels {
-			labels[m.places[len(b.cluster)+j]] = b.pair(m.labels[j], value)
+			labels[m.positions[len(b.cluster)+j]] = b.pair(m.labels[j], value)
 		}
-		block[i].Label, block[i].Gauge = labels, b.gaugeOf(s.value)
+		block[i].Label, block[i].Gauge = labels, b.gauge(s.value)
 		metrics[i] = &block[i]
 	}
-	slices.SortFunc(metrics, compareLabels) // so that kept metrics are sorted once
+	slices.SortFunc(metrics, compareLabels)
 	return metrics
 }
 
@@ -122,14 +121,13 @@ func (b *builder) pair(name, value string) *dto.LabelPair {
 	return pair
 }
 
-func (b *builder) gaugeOf(value float64) *dto.Gauge {
-	if b.gauge == nil || math.Float64bits(b.gauge.GetValue()) != math.Float64bits(value) {
-		b.gauge = &dto.Gauge{Value: new(value)}
+func (b *builder) gauge(value float64) *dto.Gauge {
+	if b.last == nil || math.Float64bits(b.last.GetValue()) != math.Float64bits(value) {
+		b.last = &dto.Gauge{Value: new(value)}
 	}
-	return b.gauge
+	return b.last
 }
 
-// compareLabels compares metrics of one family in registry order.
 func compareLabels(a, b *dto.Metric) int {
 	return slices.CompareFunc(a.Label, b.Label, func(a, b *dto.LabelPair) int {
 		if a == b {

@@ -9,13 +9,13 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// Reader reads a cluster's connections; css.Client implements it.
+// Reader reads clusters; css.Client implements it.
 type Reader interface {
-	// Reserve waits for the project's request budget. It fails at once if the cluster or its credentials are paused.
+	// Reserve waits for the request budget, or fails at once if the cluster or its credentials are paused.
 	Reserve(ctx context.Context, clusterID string) error
-	// Connections returns the cluster's connections; if the response has not changed since last, it returns last.
+	// Connections returns the cluster's connections, or last if they have not changed since.
 	Connections(ctx context.Context, clusterID string, last *css.ConnectionList) (*css.ConnectionList, error)
-	// KnownProjectID returns the project's ID, or "" before it was looked up.
+	// KnownProjectID returns "" before the ID was looked up.
 	KnownProjectID() string
 }
 
@@ -25,15 +25,15 @@ type Target struct {
 	Region    string
 	ProjectID string
 	Cluster   css.Cluster
-	Labels    map[string]string // configured labels of cluster_info
+	Labels    map[string]string // of cluster_info
 	Reader    Reader
 }
 
-// Outcome is the result of scraping one target. With an Err, List is the last list unless it is too old.
+// Outcome is the result of scraping a target.
 type Outcome struct {
 	Target   Target
-	List     *css.ConnectionList // nil if there is none to show
-	ReadAt   time.Time           // when List was read
+	List     *css.ConnectionList // an older one, or nil, if Err is set
+	ReadAt   time.Time
 	Err      error
 	Duration time.Duration
 }

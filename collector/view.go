@@ -9,13 +9,13 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// source holds all that perList metrics depend on.
+// source holds everything that perList metrics depend on.
 type source struct {
-	list       *css.ConnectionList // nil if there is none to show
+	list       *css.ConnectionList // may be nil
 	options    Options
 	cluster    [4]string // values of clusterLabels
-	info       []string  // values of infoLabels and the configured labels
-	configured []string  // names of the configured labels
+	info       []string  // values of infoLabels and configured
+	configured []string
 }
 
 func newSource(o *Outcome, configured []string, options Options) source {
@@ -43,9 +43,9 @@ func (s *source) equal(other *source) bool {
 
 type view struct {
 	source
-	shown       *css.ConnectionList // list, or nil if the cluster's VPC endpoint service is off
-	connections []connection        // those with metrics of their own
-	limited     bool                // there are none because of MaxConnections
+	shown       *css.ConnectionList // nil if the VPC endpoint service is off
+	connections []connection
+	limited     bool
 }
 
 func newView(s *source) *view {
@@ -61,14 +61,12 @@ func newView(s *source) *view {
 	return v
 }
 
-// connection has its ID as a valid label value.
 type connection struct {
-	id string
+	id string // as a label value
 	*css.Connection
 }
 
-// distinct returns the connections that have an ID, sorted by it. A registry fails on duplicates, so it keeps only the
-// first of several with the same ID.
+// distinct returns the connections that have an ID, sorted and without duplicates, which a registry rejects.
 func distinct(connections []css.Connection) []connection {
 	sorted := make([]connection, 0, len(connections))
 	for i := range connections {
