@@ -15,11 +15,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestDuplicateCluster checks that a cluster is shown once if two configured projects have the same project ID.
 func TestDuplicateCluster(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(2))
+	cloud := newCloud()
+	cloud.Add("c1", withConnections(2))
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project, other.Cluster.Name = "another name", "another name"
-	outcomes := collect(cloud.scraper(ScrapeOptions{Concurrency: 2}).Scrape(t.Context(), []Target{one, other}))
+	outcomes := scrapeAll(t.Context(), newScraper(ScrapeOptions{Concurrency: 2}), []Target{one, other})
 	text := exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
 	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
 		t.Errorf("%d series of up:\n%s", n, text)

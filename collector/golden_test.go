@@ -30,9 +30,9 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cloud := newCloud(t)
-			cloud.add("c1", simulated(0))
-			cloud.fault("c1", fault{Body: string(body)})
+			cloud := newCloud()
+			cloud.Add("c1", withConnections(0))
+			cloud.FailReads("c1", fault{Body: string(body)})
 			list, err := cloud.client.Connections(t.Context(), "c1", nil)
 			if err != nil {
 				t.Fatal(err)

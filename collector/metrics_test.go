@@ -202,12 +202,12 @@ func TestDistinct(t *testing.T) {
 
 // TestLint runs promlint on all names and help texts.
 func TestLint(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("valid", simulated(3))
-	cloud.add("failing", simulated(1))
-	cloud.fault("failing", fault{Status: 500})
+	cloud := newCloud()
+	cloud.Add("valid", withConnections(3))
+	cloud.Add("failing", withConnections(1))
+	cloud.FailReads("failing", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
-	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discard())
+	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discardLogger())
 	targets := []Target{cloud.target("valid"), cloud.target("failing")}
 	options := Options{Connections: true, MaxConnections: 10}
 	registry.MustRegister(New(context.Background(), scraper, NewSeries(), targets, nil, options))

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"css_vpcep_exporter/internal/css"
@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"golang.org/x/time/rate"
 )
 
 // reasons returns the reason of each outcome, "" for success.
@@ -34,248 +33,188 @@ func reasons(outcomes []Outcome) []css.Reason {
 	return r
 }
 
-func TestScrape(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("valid", simulated(2))
-	cloud.add("html", simulated(2))
-	cloud.add("off", simulated(0))
-	cloud.UpdateCluster("off", func(c *simulator.Cluster) { c.ServiceOff = true })
-	cloud.fault("html", fault{Body: "<html>"})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
+func TestScrapeYieldsOutcomesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud()
+		cloud.Add("valid", withConnections(2))
+		cloud.Add("html", withConnections(2))
+		cloud.Add("off", func(c *simulator.Cluster) { c.ServiceOff = true })
+		cloud.FailReads("valid", fault{Latency: 20 * time.Millisecond})
+		cloud.FailReads("html", fault{Body: "<html>"})
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 
-	outcomes := collect(scraper.Scrape(t.Context(), cloud.targets("valid", "html", "off", "missing")))
-	if got, want := fmt.Sprint(reasons(outcomes)), "[ decode  denied]"; got != want {
-		t.Errorf("reasons %s, want %s", got, want)
-	}
-	o := outcomes[0]
-	if o.List == nil || len(o.List.Connections) != 2 || o.ReadAt.IsZero() || o.Duration <= 0 {
-		t.Errorf("valid: %+v", o)
-	}
-	if outcomes[1].List != nil || outcomes[3].List != nil {
-		t.Error("a failed outcome has a list")
-	}
-	if l := outcomes[2].List; l == nil || l.Enabled {
-		t.Errorf("off: %+v", outcomes[2])
-	}
-	scraper.Wait()
+		start := time.Now()
+		outcomes := scrapeAll(t.Context(), scraper, cloud.targets("valid", "html", "off", "missing"))
+		if got, want := fmt.Sprint(reasons(outcomes)), "[ decode  denied]"; got != want {
+			t.Errorf("got reasons %s, want %s", got, want)
+		}
+		o := outcomes[0]
+		if o.List == nil || len(o.List.Connections) != 2 {
+			t.Errorf("valid: got %+v, want two connections", o)
+		}
+		if read, want := o.ReadAt.Sub(start), 20*time.Millisecond; read != want || o.Duration != want {
+			t.Errorf("valid: got a read after %s and a duration of %s, want %s", read, o.Duration, want)
+		}
+		if outcomes[1].List != nil || outcomes[3].List != nil {
+			t.Error("a failed outcome has a list")
+		}
+		if l := outcomes[2].List; l == nil || l.Enabled {
+			t.Errorf("off: got %+v, want a list that is not enabled", outcomes[2])
+		}
+		scraper.Wait()
+	})
 }
 
-// TestScrapesShareReads checks that concurrent scrapes send one request.
-func TestScrapesShareReads(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(2))
-	cloud.fault("c1", fault{Latency: 100 * time.Millisecond})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
-				t.Error(o[0].Err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := cloud.calls("c1"); n != 1 {
-		t.Errorf("%d requests, want 1", n)
-	}
-}
-
-// TestTimeoutCancelsRead checks that a hanging cluster affects no other, and that its read is cancelled with the
-// scrape.
-func TestTimeoutCancelsRead(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("valid", simulated(1))
-	cloud.add("hangs", simulated(1))
-	cloud.fault("hangs", fault{Hang: true})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	if o := collect(scraper.Scrape(t.Context(), cloud.targets("valid"))); o[0].Err != nil { // proves the credentials
-		t.Fatal(o[0].Err)
-	}
-
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	outcomes := collect(scraper.Scrape(ctx, cloud.targets("hangs", "valid")))
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("took %s", took)
-	}
-	if got, want := fmt.Sprint(reasons(outcomes)), "[timeout ]"; got != want {
-		t.Errorf("reasons %s, want %s", got, want)
-	}
-	eventually(t, "the request is cancelled", func() bool { return cloud.Cancelled() == 1 && cloud.InFlight() == 0 })
-	scraper.Wait()
-}
-
-// TestSharedReadOutlivesShortScrape checks that a read continues for a second scrape when the first one times out.
-func TestSharedReadOutlivesShortScrape(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(1))
-	cloud.fault("c1", fault{Latency: 300 * time.Millisecond})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	long, cancelLong := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancelLong()
-
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if o := collect(scraper.Scrape(short, cloud.targets("c1"))); o[0].Err == nil {
-			t.Error("the short scrape succeeded")
+func TestConcurrentScrapesShareReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1")
+		cloud.FailReads("c1", fault{Latency: 100 * time.Millisecond})
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
+		for range 4 {
+			go func() {
+				if o := scrapeAll(t.Context(), scraper, cloud.targets("c1")); o[0].Err != nil {
+					t.Error(o[0].Err)
+				}
+			}()
+		}
+		time.Sleep(time.Second)
+		if n := cloud.Reads("c1"); n != 1 {
+			t.Errorf("got %d requests, want 1", n)
 		}
 	})
-	eventually(t, "the request is in flight", func() bool { return cloud.InFlight() == 1 })
-	o := collect(scraper.Scrape(long, cloud.targets("c1")))
-	wg.Wait()
-	if o[0].Err != nil || cloud.calls("c1") != 1 {
-		t.Errorf("%v after %d requests", o[0].Err, cloud.calls("c1"))
-	}
 }
 
-func TestMinInterval(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(1))
-	cloud.add("fails", simulated(1))
-	cloud.fault("fails", fault{Status: http.StatusNotFound, Body: "{}"})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
-	first := collect(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
-	second := collect(scraper.Scrape(t.Context(), cloud.targets("c1", "fails")))
-	if cloud.calls("c1") != 1 || second[0].Err != nil || second[0].ReadAt != first[0].ReadAt || second[0].List == nil {
-		t.Errorf("%d requests, %+v", cloud.calls("c1"), second[0])
-	}
-	if cloud.calls("fails") != 2 || second[1].Err == nil {
-		t.Errorf("a failure was served again: %d requests", cloud.calls("fails"))
-	}
+// TestTimeoutCancelsRead checks that a hanging cluster affects no other, and that its read ends with the scrape.
+func TestTimeoutCancelsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("valid", "hangs")
+		cloud.FailReads("hangs", fault{Hang: true})
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
+		if o := scrapeAll(t.Context(), scraper, cloud.targets("valid")); o[0].Err != nil {
+			t.Fatal(o[0].Err) // the key must be accepted first
+		}
+
+		const timeout = 150 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		start := time.Now()
+		outcomes := scrapeAll(ctx, scraper, cloud.targets("hangs", "valid"))
+		if took := time.Since(start); took != timeout || outcomes[0].Duration != timeout {
+			t.Errorf("got a scrape of %s and a read of %s, want %s", took, outcomes[0].Duration, timeout)
+		}
+		if got, want := fmt.Sprint(reasons(outcomes)), "[timeout ]"; got != want {
+			t.Errorf("got reasons %s, want %s", got, want)
+		}
+		scraper.Wait()
+		if cancelled, inFlight := cloud.Cancelled(), cloud.InFlight(); cancelled != 1 || inFlight != 0 {
+			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
+		}
+	})
 }
 
-func TestMaxStaleness(t *testing.T) {
+func TestSharedReadOutlivesShortScrape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1")
+		cloud.FailReads("c1", fault{Latency: 300 * time.Millisecond})
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
+		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		long, cancelLong := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancelLong()
+
+		go func() {
+			if o := scrapeAll(short, scraper, cloud.targets("c1")); o[0].Err == nil {
+				t.Error("the short scrape succeeded")
+			}
+		}()
+		synctest.Wait()
+		if n := cloud.InFlight(); n != 1 {
+			t.Fatalf("got %d requests in flight, want 1", n)
+		}
+		o := scrapeAll(long, scraper, cloud.targets("c1"))
+		if n := cloud.Reads("c1"); o[0].Err != nil || n != 1 {
+			t.Errorf("got %v after %d requests, want success after 1", o[0].Err, n)
+		}
+	})
+}
+
+func TestMinIntervalServesLastList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1", "fails")
+		cloud.FailReads("fails", fault{Status: http.StatusNotFound, Body: "{}"})
+		scraper := newScraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
+		scrape := func() []Outcome {
+			return scrapeAll(t.Context(), scraper, cloud.targets("c1", "fails"))
+		}
+		first := scrape()
+		time.Sleep(time.Hour - 1)
+		second := scrape()
+		if n := cloud.Reads("c1"); n != 1 {
+			t.Errorf("got %d requests, want 1", n)
+		}
+		if o := second[0]; o.Err != nil || o.ReadAt != first[0].ReadAt || o.List == nil || o.List != first[0].List {
+			t.Errorf("got %+v, want the list of %+v", o, first[0])
+		}
+		if n := cloud.Reads("fails"); n != 2 || second[1].Err == nil {
+			t.Errorf("a failure was served again: got %d requests, want 2", n)
+		}
+		time.Sleep(1)
+		if third := scrape(); cloud.Reads("c1") != 2 || third[0].ReadAt != time.Now() {
+			t.Errorf("after min_interval: got %d requests, want 2", cloud.Reads("c1"))
+		}
+	})
+}
+
+func TestMaxStalenessShowsLastList(t *testing.T) {
+	const age = time.Minute
 	for _, tc := range []struct {
 		staleness time.Duration
 		wantList  bool
-	}{{0, false}, {time.Nanosecond, false}, {time.Hour, true}} {
+	}{{0, false}, {time.Nanosecond, false}, {age - 1, false}, {age, true}, {time.Hour, true}} {
 		t.Run(tc.staleness.String(), func(t *testing.T) {
-			cloud := newCloud(t)
-			cloud.add("c1", simulated(1))
-			scraper := cloud.scraper(ScrapeOptions{Concurrency: 4, MaxStaleness: tc.staleness})
-			first := collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
-			cloud.fault("c1", fault{Status: http.StatusInternalServerError})
-			second := collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
-			if second[0].Err == nil || (second[0].List != nil) != tc.wantList {
-				t.Errorf("%+v", second[0])
-			}
-			if tc.wantList && second[0].ReadAt != first[0].ReadAt {
-				t.Errorf("read at %s, want %s", second[0].ReadAt, first[0].ReadAt)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				cloud := newCloud("c1")
+				scraper := newScraper(ScrapeOptions{Concurrency: 4, MaxStaleness: tc.staleness})
+				first := scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+				time.Sleep(age)
+				cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
+				second := scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+				if second[0].Err == nil || (second[0].List != nil) != tc.wantList {
+					t.Errorf("got %+v, want a failure; with a list: %t", second[0], tc.wantList)
+				}
+				if tc.wantList && second[0].ReadAt != first[0].ReadAt {
+					t.Errorf("got a list read at %s, want %s", second[0].ReadAt, first[0].ReadAt)
+				}
+			})
 		})
-	}
-}
-
-func TestConcurrencyLimit(t *testing.T) {
-	cloud := newCloud(t)
-	var ids []string
-	for i := range 40 {
-		ids = append(ids, fmt.Sprint("c", i))
-		cloud.add(ids[i], simulated(1))
-	}
-	cloud.fault("", fault{Latency: 5 * time.Millisecond})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 3})
-	for i, o := range collect(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
-		if o.Err != nil || o.Target.Cluster.ID != ids[i] {
-			t.Errorf("%s: %v", o.Target.Cluster.ID, o.Err)
-		}
-	}
-	if peak := cloud.PeakInFlight(); peak != 3 {
-		t.Errorf("%d requests in flight at once, want 3", peak)
-	}
-}
-
-// TestHangingProjectReleasesSlots checks that a project whose requests all hang does not block a scrape of another one.
-func TestHangingProjectReleasesSlots(t *testing.T) {
-	cloud := newCloud(t)
-	var hanging []Target
-	for i := range 20 {
-		id := fmt.Sprint("hangs", i)
-		cloud.add(id, simulated(1))
-		cloud.fault(id, fault{Hang: true})
-		target := cloud.target(id)
-		target.Project = "another"
-		hanging = append(hanging, target)
-	}
-	cloud.add("c1", simulated(1))
-	cloud.add("c2", simulated(1))
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil { // proves the credentials
-		t.Fatal(o[0].Err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { collect(scraper.Scrape(ctx, hanging)) })
-	eventually(t, "the project has all slots", func() bool { return cloud.InFlight() == 4 })
-
-	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel2()
-	for _, o := range collect(scraper.Scrape(ctx2, cloud.targets("c1", "c2"))) {
-		if o.Err != nil {
-			t.Error(o.Err)
-		}
-	}
-	cancel()
-	wg.Wait()
-	scraper.Wait()
-}
-
-// TestOldestTryFirst checks that a tight budget is spent on the clusters that waited longest.
-func TestOldestTryFirst(t *testing.T) {
-	cloud := newCloud(t)
-	var ids []string
-	for i := range 6 {
-		ids = append(ids, fmt.Sprint("c", i))
-		cloud.add(ids[i], simulated(1))
-	}
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 4})
-	for round := range 3 {
-		cloud.limit(rate.NewLimiter(rate.Every(time.Hour), 2)) // two requests a round
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		outcomes := collect(scraper.Scrape(ctx, cloud.targets(ids...)))
-		cancel()
-		for i, o := range outcomes {
-			if turn := i/2 == round; turn != (o.Err == nil) {
-				t.Errorf("round %d, cluster %d: %v", round, i, o.Err)
-			}
-		}
-	}
-	for _, id := range ids {
-		if n := cloud.calls(id); n != 1 {
-			t.Errorf("%s: %d requests, want 1", id, n)
-		}
 	}
 }
 
 // TestFailureIsLoggedOnce checks that each failure is counted, but only those that begin, change their reason or end
 // are logged.
 func TestFailureIsLoggedOnce(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(1))
+	cloud := newCloud("c1")
 	var log bytes.Buffer
 	metrics := NewExporterMetrics(prometheus.NewRegistry())
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.NewTextHandler(&log, nil)))
 	scrape := func(times int) {
 		for range times {
-			collect(scraper.Scrape(t.Context(), cloud.targets("c1")))
+			scrapeAll(t.Context(), scraper, cloud.targets("c1"))
 		}
 	}
 	scrape(2)
-	cloud.fault("c1", fault{Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`})
+	cloud.FailReads("c1", fault{Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`})
 	scrape(3)
-	cloud.fault("c1", fault{Status: http.StatusInternalServerError})
+	cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
 	scrape(2)
-	cloud.fault("c1")
+	cloud.FailReads("c1")
 	scrape(2)
 
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if len(lines) != 3 {
-		t.Fatalf("%d lines:\n%s", len(lines), log.String())
+		t.Fatalf("got %d lines, want 3:\n%s", len(lines), log.String())
 	}
-	for i, wants := range [][]string{
+	for i, parts := range [][]string{
 		{
 			`msg="Cluster scrape failed"`, "reason=denied", "code=CSS.0015", "request_id=0",
 			"hint=\"check the cluster ID", "cluster_id=c1",
@@ -283,98 +222,68 @@ func TestFailureIsLoggedOnce(t *testing.T) {
 		{`msg="Cluster scrape failed"`, "reason=server"},
 		{`msg="Cluster scrape succeeded again"`, "cluster_id=c1"},
 	} {
-		for _, want := range wants {
+		for _, want := range parts {
 			if !strings.Contains(lines[i], want) {
-				t.Errorf("line %d has no %s: %s", i, want, lines[i])
+				t.Errorf("line %d: got %s, want it to contain %s", i, lines[i], want)
 			}
 		}
 	}
 	for reason, want := range map[css.Reason]float64{css.ReasonDenied: 3, css.ReasonServer: 2, css.ReasonTimeout: 0} {
 		if got := testutil.ToFloat64(metrics.failures.WithLabelValues(string(reason))); got != want {
-			t.Errorf("%s counted %v times, want %v", reason, got, want)
+			t.Errorf("%s: got %v failures, want %v", reason, got, want)
 		}
 	}
 }
 
 func TestCancelledScrapeIsNotCounted(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(1))
-	cloud.fault("c1", fault{Hang: true})
-	metrics := NewExporterMetrics(prometheus.NewRegistry())
-	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, discard())
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { collect(scraper.Scrape(ctx, cloud.targets("c1"))) })
-	eventually(t, "the request is in flight", func() bool { return cloud.InFlight() == 1 })
-	cancel()
-	wg.Wait()
-	if n := testutil.ToFloat64(metrics.failures.WithLabelValues("timeout")); n != 0 {
-		t.Errorf("counted %v times", n)
-	}
-	cloud.fault("c1")
-	if o := collect(scraper.Scrape(t.Context(), cloud.targets("c1"))); o[0].Err != nil {
-		t.Errorf("the next scrape joined the cancelled read: %v", o[0].Err)
-	}
-	scraper.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1")
+		cloud.FailReads("c1", fault{Hang: true})
+		metrics := NewExporterMetrics(prometheus.NewRegistry())
+		scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, discardLogger())
+		ctx, cancel := context.WithCancel(t.Context())
+		go scrapeAll(ctx, scraper, cloud.targets("c1"))
+		synctest.Wait()
+		if n := cloud.InFlight(); n != 1 {
+			t.Errorf("got %d requests in flight, want 1", n)
+		}
+		cancel()
+		synctest.Wait()
+		if n := testutil.ToFloat64(metrics.failures.WithLabelValues("timeout")); n != 0 {
+			t.Errorf("got %v failures, want 0", n)
+		}
+		cloud.FailReads("c1")
+		if o := scrapeAll(t.Context(), scraper, cloud.targets("c1")); o[0].Err != nil {
+			t.Errorf("the next scrape joined the cancelled read: %v", o[0].Err)
+		}
+		scraper.Wait()
+	})
 }
 
-// TestRetain checks that the lists of removed clusters are not served again.
-func TestRetain(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("c1", simulated(1))
-	cloud.add("c2", simulated(1))
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 1, MinInterval: time.Hour})
-	collect(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
+func TestRetainDropsOtherClusters(t *testing.T) {
+	cloud := newCloud("c1", "c2")
+	scraper := newScraper(ScrapeOptions{Concurrency: 1, MinInterval: time.Hour})
+	scrapeAll(t.Context(), scraper, cloud.targets("c1", "c2"))
 	scraper.Retain(cloud.targets("c2"))
-	collect(scraper.Scrape(t.Context(), cloud.targets("c1", "c2")))
-	if a, b := cloud.calls("c1"), cloud.calls("c2"); a != 2 || b != 1 {
-		t.Errorf("%d and %d requests, want 2 and 1", a, b)
+	scrapeAll(t.Context(), scraper, cloud.targets("c1", "c2"))
+	if n1, n2 := cloud.Reads("c1"), cloud.Reads("c2"); n1 != 2 || n2 != 1 {
+		t.Errorf("got %d and %d requests, want 2 and 1", n1, n2)
 	}
 }
 
 func TestRejectedKeyCostsFewRequests(t *testing.T) {
-	cloud := newCloud(t)
-	var ids []string
-	for i := range 20 {
-		ids = append(ids, fmt.Sprint("c", i))
-		cloud.add(ids[i], simulated(1))
-	}
-	cloud.fault("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 16})
+	ids := numbered(20)
+	cloud := newCloud(ids...)
+	cloud.FailReads("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
+	scraper := newScraper(ScrapeOptions{Concurrency: 16})
 	for range 5 {
-		for _, o := range collect(scraper.Scrape(t.Context(), cloud.targets(ids...))) {
+		for o := range scraper.Scrape(t.Context(), cloud.targets(ids...)) {
 			if css.ReasonOf(o.Err) != css.ReasonAuth {
-				t.Fatal(o.Err)
+				t.Fatalf("got %v, want the reason auth", o.Err)
 			}
 		}
 	}
 	if n := len(cloud.Requests()); n != 3 {
-		t.Errorf("%d requests, want 3", n)
-	}
-}
-
-// TestTimedOutClusterGoesLast checks that a cluster that waited while another one tried the credentials keeps its
-// place.
-func TestTimedOutClusterGoesLast(t *testing.T) {
-	cloud := newCloud(t)
-	cloud.add("hangs", simulated(1))
-	cloud.add("waits", simulated(1))
-	cloud.fault("hangs", fault{Hang: true})
-	scraper := cloud.scraper(ScrapeOptions{Concurrency: 2})
-	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond) // shorter than a try of the credentials may take
-	defer cancel()
-	var first sync.WaitGroup
-	first.Go(func() { collect(scraper.Scrape(ctx, cloud.targets("hangs"))) })
-	for cloud.InFlight() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	collect(scraper.Scrape(ctx, cloud.targets("waits")))
-	first.Wait()
-	scraper.Wait()
-	if hung := scraper.clusters[clusterKey{"production", "hangs"}]; !hung.timedOut {
-		t.Error("the cluster that hung does not go last")
-	}
-	if waited := scraper.clusters[clusterKey{"production", "waits"}]; waited.timedOut || !waited.triedAt.IsZero() {
-		t.Error("the cluster that waited goes last too")
+		t.Errorf("got %d requests, want 3", n)
 	}
 }

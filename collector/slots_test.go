@@ -10,48 +10,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"css_vpcep_exporter/internal/css"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
-// fleetReader is a Reader without a network. Reads of hanging clusters return when they are cancelled.
-type fleetReader struct {
-	hangs func(id string) bool
-	takes time.Duration
+const (
+	testLatency = 200 * time.Millisecond  // of healthy clusters
+	testTimeout = 9500 * time.Millisecond // of a scrape
+)
 
-	mu      sync.Mutex
-	reading int
-	peak    int
-}
-
-func (r *fleetReader) Reserve(context.Context, string) error { return nil }
-func (r *fleetReader) KnownProjectID() string                { return "p1" }
-
-func (r *fleetReader) Connections(ctx context.Context, id string, _ *css.ConnectionList) (*css.ConnectionList, error) {
-	r.mu.Lock()
-	r.reading++
-	r.peak = max(r.peak, r.reading)
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		r.reading--
-		r.mu.Unlock()
-	}()
-	if r.hangs(id) {
-		<-ctx.Done()
-		return nil, ctx.Err()
+// newFleet returns a cloud with n clusters and their targets. Reads of those for which hangs returns true hang.
+func newFleet(n int, hangs func(i int) bool) (*testCloud, []Target) {
+	ids := numbered(n)
+	cloud := newCloud(ids...)
+	for i, id := range ids {
+		cloud.FailReads(id, fault{Latency: testLatency, Hang: hangs(i)})
 	}
-	time.Sleep(r.takes)
-	return &css.ConnectionList{Enabled: true}, nil
-}
-
-func (r *fleetReader) targets(n int) []Target {
-	targets := make([]Target, n)
-	for i := range targets {
-		targets[i] = Target{Project: "production", ProjectID: "p1", Reader: r, Cluster: css.Cluster{ID: fmt.Sprint(i)}}
-	}
-	return targets
+	return cloud, cloud.targets(ids...)
 }
 
 // TestHangingClustersReleaseSlots checks that every other cluster is read in every scrape, however many clusters hang.
@@ -64,17 +38,13 @@ func TestHangingClustersReleaseSlots(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				reader := &fleetReader{takes: 200 * time.Millisecond, hangs: func(id string) bool {
-					var i int
-					_, _ = fmt.Sscan(id, &i)
-					return hangs(i)
-				}}
-				scraper := NewScraper(ScrapeOptions{Concurrency: 16}, NewExporterMetrics(prometheus.NewRegistry()), discard())
+				_, targets := newFleet(200, hangs)
+				scraper := newScraper(ScrapeOptions{Concurrency: 16})
 				for scrape := range 3 {
-					ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
-					for i, o := range collect(scraper.Scrape(ctx, reader.targets(200))) {
+					ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+					for i, o := range scrapeAll(ctx, scraper, targets) {
 						if (o.Err == nil) == hangs(i) {
-							t.Errorf("scrape %d, cluster %d: %v", scrape, i, o.Err)
+							t.Errorf("scrape %d, cluster %d: got %v; it hangs: %t", scrape, i, o.Err, hangs(i))
 						}
 					}
 					cancel()
@@ -90,19 +60,20 @@ func TestHangingClustersReleaseSlots(t *testing.T) {
 // hang.
 func TestProbesOfHangingClusters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reader := &fleetReader{takes: 200 * time.Millisecond, hangs: func(id string) bool { return id != "0" }}
-		scraper := NewScraper(ScrapeOptions{Concurrency: 16}, NewExporterMetrics(prometheus.NewRegistry()), discard())
+		_, targets := newFleet(120, func(i int) bool { return i != 0 })
+		scraper := newScraper(ScrapeOptions{Concurrency: 16})
 		probe := func(target Target) error {
-			ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 			defer cancel()
-			return collect(scraper.Scrape(ctx, []Target{target}))[0].Err
+			return scrapeAll(ctx, scraper, []Target{target})[0].Err
 		}
-		var group sync.WaitGroup
-		for i, target := range reader.targets(120) {
-			group.Go(func() {
-				time.Sleep(time.Duration(i) * 125 * time.Millisecond) // spread over an interval of 15 s
+		const interval = 15 * time.Second
+		var probes sync.WaitGroup
+		for i, target := range targets {
+			probes.Go(func() {
+				time.Sleep(time.Duration(i) * interval / time.Duration(len(targets)))
 				for range 3 {
-					next := time.Now().Add(15 * time.Second)
+					next := time.Now().Add(interval)
 					if err := probe(target); err != nil && i == 0 {
 						t.Error(err)
 					}
@@ -110,22 +81,113 @@ func TestProbesOfHangingClusters(t *testing.T) {
 				}
 			})
 		}
-		group.Wait()
+		probes.Wait()
 		scraper.Wait()
 	})
 }
 
-// TestSlotsBoundReads checks that at most `concurrency` healthy clusters are read at once.
-func TestSlotsBoundReads(t *testing.T) {
+// TestHangingProjectReleasesSlots checks that a project whose requests all hang does not block a scrape of another one.
+func TestHangingProjectReleasesSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reader := &fleetReader{takes: 200 * time.Millisecond, hangs: func(string) bool { return false }}
-		scraper := NewScraper(ScrapeOptions{Concurrency: 16}, NewExporterMetrics(prometheus.NewRegistry()), discard())
-		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
-		defer cancel()
-		collect(scraper.Scrape(ctx, reader.targets(200)))
+		cloud, hanging := newFleet(20, func(int) bool { return true })
+		for i := range hanging {
+			hanging[i].Project = "another"
+		}
+		cloud.Add("valid1", withConnections(1))
+		cloud.Add("valid2", withConnections(1))
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
+		if o := scrapeAll(t.Context(), scraper, cloud.targets("valid1")); o[0].Err != nil {
+			t.Fatal(o[0].Err) // the key must be accepted first
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go scrapeAll(ctx, scraper, hanging)
+		synctest.Wait()
+		if n := cloud.InFlight(); n != 4 {
+			t.Fatalf("got %d requests in flight, want 4, one in each slot", n)
+		}
+
+		ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel2()
+		for o := range scraper.Scrape(ctx2, cloud.targets("valid1", "valid2")) {
+			if o.Err != nil {
+				t.Errorf("%s: %v", o.Target.Cluster.ID, o.Err)
+			}
+		}
+		cancel()
 		scraper.Wait()
-		if reader.peak != 16 {
-			t.Errorf("%d reads at once, want 16", reader.peak)
+	})
+}
+
+func TestSlotsLimitConcurrency(t *testing.T) {
+	for _, tc := range []struct{ clusters, concurrency int }{{40, 3}, {200, 16}} {
+		t.Run(fmt.Sprint(tc.concurrency), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud, targets := newFleet(tc.clusters, func(int) bool { return false })
+				scraper := newScraper(ScrapeOptions{Concurrency: tc.concurrency})
+				ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+				defer cancel()
+				scrapeAll(ctx, scraper, targets[:1]) // the key must be accepted first
+				for i, o := range scrapeAll(ctx, scraper, targets) {
+					if o.Err != nil || o.Target.Cluster.ID != targets[i].Cluster.ID {
+						t.Errorf("got %s: %v, want %s", o.Target.Cluster.ID, o.Err, targets[i].Cluster.ID)
+					}
+				}
+				if peak := cloud.PeakInFlight(); peak != tc.concurrency {
+					t.Errorf("got %d requests in flight at once, want %d", peak, tc.concurrency)
+				}
+			})
+		})
+	}
+}
+
+// TestOldestTryGoesFirst checks that a tight request budget is spent on the clusters that waited longest.
+func TestOldestTryGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := numbered(6)
+		cloud := newCloud(ids...)
+		scraper := newScraper(ScrapeOptions{Concurrency: 4})
+		for round := range 3 {
+			cloud.client = newClient(cloud.Cloud, rate.NewLimiter(rate.Every(time.Hour), 2)) // two requests a round
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			outcomes := scrapeAll(ctx, scraper, cloud.targets(ids...))
+			cancel()
+			for i, o := range outcomes {
+				if wantRead := i/2 == round; wantRead != (o.Err == nil) {
+					t.Errorf("round %d, cluster %d: got %v, want a read: %t", round, i, o.Err, wantRead)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		for _, id := range ids {
+			if n := cloud.Reads(id); n != 1 {
+				t.Errorf("%s: got %d requests, want 1", id, n)
+			}
+		}
+	})
+}
+
+// TestTimedOutClusterGoesLast checks that a cluster that timed out comes last, but not one that only waited for it,
+// because the credentials had not been accepted yet.
+func TestTimedOutClusterGoesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("hangs", "waits")
+		cloud.FailReads("hangs", fault{Hang: true})
+		scraper := newScraper(ScrapeOptions{Concurrency: 2})
+		// Other requests wait for the first one of a key for longer than this.
+		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		defer cancel()
+		go scrapeAll(ctx, scraper, cloud.targets("hangs"))
+		synctest.Wait()
+		if n := cloud.InFlight(); n != 1 {
+			t.Fatalf("got %d requests in flight, want 1", n)
+		}
+		scrapeAll(ctx, scraper, cloud.targets("waits"))
+		scraper.Wait()
+		if c := scraper.clusters[clusterKey{"production", "hangs"}]; !c.timedOut {
+			t.Error("the cluster that hung does not go last")
+		}
+		if c := scraper.clusters[clusterKey{"production", "waits"}]; c.timedOut || !c.triedAt.IsZero() {
+			t.Error("the cluster that waited goes last too")
 		}
 	})
 }
