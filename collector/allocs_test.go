@@ -6,10 +6,10 @@ package collector
 
 import "testing"
 
-// TestAllocations bounds the allocations for making families, which are the same on every machine, unlike times.
+// TestAllocations bounds the allocations of Families, which are the same on every machine, unlike times.
 func TestAllocations(t *testing.T) {
 	allocations := func(clusters, connections int, changed bool) float64 {
-		c := shown(outcomesOf(clusters, connections))
+		c := newBenchCollector(clusters, connections)
 		c.Families()
 		return testing.AllocsPerRun(5, func() {
 			if changed {
@@ -23,13 +23,13 @@ func TestAllocations(t *testing.T) {
 		connection, cluster float64 // at most
 	}{
 		{false, 0, 30},    // measured: 0 and 23
-		{true, 11.5, 340}, // measured: 10.5 and 311, in 4.5 series a connection
+		{true, 11.5, 340}, // measured: 10.5 and 311, in 4.5 series per connection
 	} {
 		one := allocations(1, 10, tc.changed)
 		connection := (allocations(1, 1000, tc.changed) - one) / 990
 		cluster := (allocations(101, 10, tc.changed) - one) / 100
 		if connection > tc.connection || cluster > tc.cluster {
-			t.Errorf("lists changed: %t: %.2f allocations a connection and %.1f a cluster of 10, want at most %v and %v",
+			t.Errorf("lists changed: %t: got %.2f allocations per connection and %.1f per cluster of 10, want at most %v and %v",
 				tc.changed, connection, cluster, tc.connection, tc.cluster)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// listOf returns a typical list, with distinct values where the API has them.
-func listOf(connections int) *css.ConnectionList {
+// newList returns a typical list, with distinct values where the API has them.
+func newList(connections int) *css.ConnectionList {
 	at := css.Optional[time.Time]{Value: time.Date(2024, 6, 11, 9, 36, 24, 0, time.UTC), Set: true}
 	list := &css.ConnectionList{
 		Enabled: true, Reported: css.Optional[float64]{Value: float64(connections), Set: true},
@@ -37,28 +37,28 @@ func listOf(connections int) *css.ConnectionList {
 	return list
 }
 
-func outcomesOf(clusters, connections int) []Outcome {
+func newOutcomes(clusters, connections int) []Outcome {
 	outcomes := make([]Outcome, clusters)
 	for i := range outcomes {
-		outcomes[i] = Outcome{Target: plainTarget(), List: listOf(connections), ReadAt: readAt}
+		outcomes[i] = Outcome{Target: newTarget(), List: newList(connections), ReadAt: readAt}
 		outcomes[i].Target.Cluster.ID = fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012x", i)
 	}
 	return outcomes
 }
 
-func shown(outcomes []Outcome) *Collector {
-	return collectorOf(outcomes, Options{Connections: true, MaxConnections: 2000})
+// newBenchCollector returns a Collector of n clusters with m connections each.
+func newBenchCollector(n, m int) *Collector {
+	return newCollector(newOutcomes(n, m), Options{Connections: true, MaxConnections: 2000})
 }
 
-func count(c *Collector) (series int) {
+func countSeries(c *Collector) (series int) {
 	for _, family := range c.Families() {
 		series += len(family.GetMetric())
 	}
 	return series
 }
 
-// perSeries reports the time per series.
-func perSeries(b *testing.B, series int) {
+func reportTimePerSeries(b *testing.B, series int) {
 	b.Helper()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(series), "ns/series")
 }
@@ -68,8 +68,8 @@ func BenchmarkFamilies(b *testing.B) {
 	for _, size := range [][2]int{{1, 10}, {1, 100}, {1, 1000}, {100, 10}, {100, 100}, {1000, 10}, {1000, 50}} {
 		for _, lists := range []string{"unchanged", "changed"} {
 			b.Run(fmt.Sprintf("%dx%d/%s", size[0], size[1], lists), func(b *testing.B) {
-				c := shown(outcomesOf(size[0], size[1]))
-				series := count(c)
+				c := newBenchCollector(size[0], size[1])
+				series := countSeries(c)
 				b.ReportAllocs()
 				for b.Loop() {
 					if lists == "changed" {
@@ -77,7 +77,7 @@ func BenchmarkFamilies(b *testing.B) {
 					}
 					c.Families()
 				}
-				perSeries(b, series)
+				reportTimePerSeries(b, series)
 			})
 		}
 	}
@@ -85,8 +85,8 @@ func BenchmarkFamilies(b *testing.B) {
 
 // BenchmarkEncode builds the families of an unchanged list and encodes them.
 func BenchmarkEncode(b *testing.B) {
-	c := shown(outcomesOf(1, 1000))
-	series := count(c)
+	c := newBenchCollector(1, 1000)
+	series := countSeries(c)
 	for name, format := range formats() {
 		b.Run(name, func(b *testing.B) {
 			encoder := expfmt.NewEncoder(bufio.NewWriterSize(io.Discard, 64<<10), format)
@@ -98,15 +98,15 @@ func BenchmarkEncode(b *testing.B) {
 					}
 				}
 			}
-			perSeries(b, series)
+			reportTimePerSeries(b, series)
 		})
 	}
 }
 
 // BenchmarkRegistry gathers the families of an unchanged list from a registry and encodes them as text.
 func BenchmarkRegistry(b *testing.B) {
-	c := shown(outcomesOf(1, 1000))
-	series := count(c)
+	c := newBenchCollector(1, 1000)
+	series := countSeries(c)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c)
 	encoder := expfmt.NewEncoder(bufio.NewWriterSize(io.Discard, 64<<10), expfmt.NewFormat(expfmt.TypeTextPlain))
@@ -122,5 +122,5 @@ func BenchmarkRegistry(b *testing.B) {
 			}
 		}
 	}
-	perSeries(b, series)
+	reportTimePerSeries(b, series)
 }

@@ -13,31 +13,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestDuplicateCluster checks that a cluster is shown once if two configured projects have the same project ID.
-func TestDuplicateCluster(t *testing.T) {
-	cloud := newCloud()
-	cloud.Add("c1", withConnections(2))
+// TestSharedClusterIsShownOnce checks a cluster of two configured projects that have the same project ID.
+func TestSharedClusterIsShownOnce(t *testing.T) {
+	cloud := newCloud("c1")
 	one, other := cloud.target("c1"), cloud.target("c1")
 	other.Project, other.Cluster.Name = "another name", "another name"
 	outcomes := scrapeAll(t.Context(), newScraper(ScrapeOptions{Concurrency: 2}), []Target{one, other})
-	text := exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
+	text := exposition(t, newCollector(outcomes, Options{Connections: true, MaxConnections: 10}))
 	if n := strings.Count(text, "css_vpcep_up{"); n != 1 {
-		t.Errorf("%d series of up:\n%s", n, text)
+		t.Errorf("got %d series of up, want 1:\n%s", n, text)
 	}
 }
 
-// TestFamiliesOrder checks the order of metrics that the clusters' order does not decide: a configured label sorts
-// before cluster_id, and clusters of several regions have the same ID and name.
-func TestFamiliesOrder(t *testing.T) {
+// TestFamiliesAreInRegistryOrder checks metrics whose order is not that of the clusters: a configured label sorts before
+// cluster_id, and clusters of several regions have the same ID and name.
+func TestFamiliesAreInRegistryOrder(t *testing.T) {
 	var outcomes []Outcome
 	for i, region := range []string{"cn-north-4", "ap-southeast-3", "cn-east-3"} {
 		for j, id := range []string{"c2", "c1", "c3"} {
-			o := outcomesOf(1, 3)[0]
+			o := newOutcomes(1, 3)[0]
 			slices.Reverse(o.List.Connections)
 			o.Target.Region, o.Target.Cluster.ID = region, id
 			o.Target.Labels = map[string]string{"a_label": fmt.Sprint((i + 2*j) % 3)}
 			outcomes = append(outcomes, o)
 		}
 	}
-	exposition(t, collectorOf(outcomes, Options{Connections: true, MaxConnections: 10}))
+	exposition(t, newCollector(outcomes, Options{Connections: true, MaxConnections: 10}))
 }

@@ -21,8 +21,8 @@ import (
 // readAt is 2026-01-02T03:04:05.678Z.
 var readAt = time.UnixMilli(1767323045678) //nolint:gochecknoglobals // a constant
 
-// collectorOf returns a Collector of the outcomes, which may be collected repeatedly.
-func collectorOf(outcomes []Outcome, options Options) *Collector {
+// newCollector returns a Collector of the outcomes, which may be collected repeatedly.
+func newCollector(outcomes []Outcome, options Options) *Collector {
 	names := make(map[string]struct{})
 	for i := range outcomes {
 		for name := range outcomes[i].Target.Labels {
@@ -55,15 +55,15 @@ func exposition(t *testing.T, c *Collector) string {
 	c.series = NewSeries()
 	for _, families := range [][]*dto.MetricFamily{c.Families(), c.Families()} {
 		for name, format := range formats() {
-			if diff := gocmp.Diff(encoded(t, want, format), encoded(t, families, format)); diff != "" {
+			if diff := gocmp.Diff(encode(t, want, format), encode(t, families, format)); diff != "" {
 				t.Errorf("%s (-registry +Families)\n%s", name, diff)
 			}
 		}
 	}
-	return encoded(t, want, expfmt.NewFormat(expfmt.TypeTextPlain))
+	return encode(t, want, expfmt.NewFormat(expfmt.TypeTextPlain))
 }
 
-func encoded(t *testing.T, families []*dto.MetricFamily, format expfmt.Format) string {
+func encode(t *testing.T, families []*dto.MetricFamily, format expfmt.Format) string {
 	t.Helper()
 	var b bytes.Buffer
 	encoder := expfmt.NewEncoder(&b, format)
@@ -86,7 +86,7 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-func plainTarget() Target {
+func newTarget() Target {
 	return Target{
 		Project: "production", Region: "cn-north-4", ProjectID: "p1",
 		Cluster: css.Cluster{ID: "c1", Name: "search"}, Labels: map[string]string{"team": "search"},

@@ -23,12 +23,12 @@ func FuzzFamilies(f *testing.F) {
 				{ID: text, Status: css.Status(text), SpecificationName: name, IP: id, IPv6: name, DNSName: text},
 			},
 		}
-		target := plainTarget()
+		target := newTarget()
 		target.Cluster.Name, target.Cluster.Engine, target.Project = name, text, id
 		target.Labels = map[string]string{"team": text}
 		other := target
 		other.Region = text
-		exposition(t, collectorOf(
+		exposition(t, newCollector(
 			[]Outcome{{Target: target, List: list, ReadAt: readAt}, {Target: other, List: list, ReadAt: readAt}},
 			Options{Connections: true, MaxConnections: 10},
 		))

@@ -15,13 +15,13 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// TestGolden reads each body of testdata/golden through the real client and compares the exposition. seed.json is the
-// example of the API documentation of 2025-08-15; each other body has one variant of a field, from other versions of
-// the documentation, older regions or related services. Only seed.prom has HELP and TYPE lines.
-func TestGolden(t *testing.T) {
+// TestGoldenExpositions reads each body of testdata/golden with the real client and compares the exposition. seed.json
+// is the example of the API documentation of 2025-08-15; each other body has one variant of a field, from other versions
+// of the documentation, older regions or related services. Only seed.prom has HELP and TYPE lines.
+func TestGoldenExpositions(t *testing.T) {
 	bodies, err := filepath.Glob("testdata/golden/*.json")
 	if err != nil || len(bodies) < 20 {
-		t.Fatalf("%d bodies: %v", len(bodies), err)
+		t.Fatalf("got %d bodies, want at least 20: %v", len(bodies), err)
 	}
 	for _, path := range bodies {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
@@ -30,15 +30,14 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cloud := newCloud()
-			cloud.Add("c1", withConnections(0))
+			cloud := newCloud("c1")
 			cloud.FailReads("c1", fault{Body: string(body)})
 			list, err := cloud.client.Connections(t.Context(), "c1", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := exposition(t, collectorOf(
-				[]Outcome{{Target: plainTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
+			got := exposition(t, newCollector(
+				[]Outcome{{Target: newTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
 				Options{Connections: true, MaxConnections: 2000},
 			))
 			if name != "seed" {
@@ -52,7 +51,7 @@ func TestGolden(t *testing.T) {
 				t.Error(err)
 			}
 			if diff := gocmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
+				t.Errorf("exposition (-want +got)\n%s", diff)
 			}
 		})
 	}

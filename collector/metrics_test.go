@@ -4,7 +4,6 @@ package collector
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -20,103 +19,101 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-func TestFamilies(t *testing.T) {
-	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
-	three := &css.ConnectionList{
-		Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")},
+// checkMetrics checks the names of all metrics of an outcome and some series, in which C means the cluster's labels.
+func checkMetrics(t *testing.T, o Outcome, options Options, names []string, series ...string) {
+	t.Helper()
+	text := exposition(t, newCollector([]Outcome{o}, options))
+	var got []string
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE css_vpcep_"); ok {
+			got = append(got, strings.Fields(rest)[0])
+		}
 	}
-	const cluster = `cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"`
-	failure := &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
-	all := Options{Connections: true, MaxConnections: 3}
-
-	for name, tc := range map[string]struct {
-		outcome Outcome
-		options Options
-		want    []string // names of all families
-		lines   []string // some lines
-	}{
-		"failed": {
-			outcome: Outcome{Target: plainTarget(), Err: failure, Duration: time.Second},
-			options: all,
-			want:    []string{"cluster_info", "scrape_duration_seconds", "up"},
-			lines: []string{
-				`css_vpcep_up{` + cluster + `} 0`,
-				`css_vpcep_scrape_duration_seconds{` + cluster + `} 1`,
-			},
-		},
-		"failed, with the last list": {
-			outcome: Outcome{Target: plainTarget(), Err: failure, List: three, ReadAt: readAt},
-			options: Options{},
-			want: []string{
-				"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
-				"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
-			},
-			lines: []string{
-				`css_vpcep_up{` + cluster + `} 0`,
-				`css_vpcep_last_success_timestamp_seconds{` + cluster + `} 1.767323045678e+09`,
-			},
-		},
-		"service off": {
-			outcome: Outcome{Target: plainTarget(), List: &css.ConnectionList{}, ReadAt: readAt},
-			options: all,
-			want:    []string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
-			lines: []string{
-				`css_vpcep_up{` + cluster + `} 1`,
-				`css_vpcep_enabled{` + cluster + `} 0`,
-			},
-		},
-		"max_connections": {
-			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
-			options: all,
-			want: []string{
-				"cluster_info", "connection_info", "connection_status", "connections", "connections_limited",
-				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
-			},
-			lines: []string{
-				`css_vpcep_connections_limited{` + cluster + `} 0`,
-			},
-		},
-		"more than max_connections": {
-			outcome: Outcome{Target: plainTarget(), List: three, ReadAt: readAt},
-			options: Options{Connections: true, MaxConnections: 2},
-			want: []string{
-				"cluster_info", "connections", "connections_limited",
-				"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
-			},
-			lines: []string{
-				`css_vpcep_connections{` + cluster + `,status="accepted"} 3`,
-				`css_vpcep_connections_limited{` + cluster + `} 1`,
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			text := exposition(t, collectorOf([]Outcome{tc.outcome}, tc.options))
-			var names []string
-			for line := range strings.Lines(text) {
-				if rest, ok := strings.CutPrefix(line, "# TYPE css_vpcep_"); ok {
-					names = append(names, strings.Fields(rest)[0])
-				}
-			}
-			if diff := gocmp.Diff(tc.want, names); diff != "" {
-				t.Errorf("families (-want +got)\n%s", diff)
-			}
-			for _, line := range tc.lines {
-				if !strings.Contains(text, line+"\n") {
-					t.Errorf("missing: %s\nin:\n%s", line, text)
-				}
-			}
-		})
+	if diff := gocmp.Diff(names, got); diff != "" {
+		t.Errorf("metrics (-want +got)\n%s", diff)
+	}
+	for _, line := range series {
+		line = strings.Replace(line, "{C", `{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"`, 1)
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("got\n%s\nwant it to contain %s", text, line)
+		}
 	}
 }
 
-// TestClusterInfo checks that every cluster has every configured label, with an empty value if necessary.
-func TestClusterInfo(t *testing.T) {
-	one, other := plainTarget(), plainTarget()
+// threeConnections returns a list of accepted connections.
+func threeConnections() *css.ConnectionList {
+	connection := func(id string) css.Connection { return css.Connection{ID: id, Status: css.StatusAccepted} }
+	return &css.ConnectionList{
+		Enabled: true, Connections: []css.Connection{connection("a"), connection("b"), connection("c")},
+	}
+}
+
+func serverError() error {
+	return &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
+}
+
+func TestFailedClusterHasFewMetrics(t *testing.T) {
+	checkMetrics(t,
+		Outcome{Target: newTarget(), Err: serverError(), Duration: time.Second},
+		Options{Connections: true, MaxConnections: 3},
+		[]string{"cluster_info", "scrape_duration_seconds", "up"},
+		"css_vpcep_up{C} 0", "css_vpcep_scrape_duration_seconds{C} 1",
+	)
+}
+
+func TestFailedClusterShowsLastList(t *testing.T) {
+	checkMetrics(t,
+		Outcome{Target: newTarget(), Err: serverError(), List: threeConnections(), ReadAt: readAt},
+		Options{},
+		[]string{
+			"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+			"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+		},
+		"css_vpcep_up{C} 0", "css_vpcep_last_success_timestamp_seconds{C} 1.767323045678e+09",
+	)
+}
+
+func TestServiceOffHasNoConnections(t *testing.T) {
+	checkMetrics(t,
+		Outcome{Target: newTarget(), List: &css.ConnectionList{}, ReadAt: readAt},
+		Options{Connections: true, MaxConnections: 3},
+		[]string{"cluster_info", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up"},
+		"css_vpcep_up{C} 1", "css_vpcep_enabled{C} 0",
+	)
+}
+
+func TestMaxConnectionsMayBeReached(t *testing.T) {
+	checkMetrics(t,
+		Outcome{Target: newTarget(), List: threeConnections(), ReadAt: readAt},
+		Options{Connections: true, MaxConnections: 3},
+		[]string{
+			"cluster_info", "connection_info", "connection_status", "connections", "connections_limited",
+			"connections_truncated", "enabled", "last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+		},
+		"css_vpcep_connections_limited{C} 0",
+	)
+}
+
+func TestMaxConnectionsOmitsConnections(t *testing.T) {
+	checkMetrics(t,
+		Outcome{Target: newTarget(), List: threeConnections(), ReadAt: readAt},
+		Options{Connections: true, MaxConnections: 2},
+		[]string{
+			"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+			"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
+		},
+		`css_vpcep_connections{C,status="accepted"} 3`, "css_vpcep_connections_limited{C} 1",
+	)
+}
+
+// TestClusterInfoHasAllLabels checks that every cluster has the labels of all, with an empty value if necessary.
+func TestClusterInfoHasAllLabels(t *testing.T) {
+	one, other := newTarget(), newTarget()
 	other.Cluster = css.Cluster{
 		ID: "c2", Name: "logs", Engine: "opensearch", EngineVersion: "2.19.0", EnterpriseProjectID: "0", VPCID: "v1",
 	}
 	other.Labels = map[string]string{"stage": "prod"}
-	got := withoutComments(exposition(t, collectorOf([]Outcome{{Target: one}, {Target: other}}, Options{})))
+	got := withoutComments(exposition(t, newCollector([]Outcome{{Target: one}, {Target: other}}, Options{})))
 	for _, want := range []string{
 		`css_vpcep_cluster_info{cluster_id="c1",cluster_name="search",engine="",engine_version="",enterprise_project_id="",` +
 			`project="production",project_id="p1",region="cn-north-4",stage="",team="search",vpc_id=""} 1`,
@@ -125,7 +122,7 @@ func TestClusterInfo(t *testing.T) {
 			`vpc_id="v1"} 1`,
 	} {
 		if !strings.Contains(got, want) {
-			t.Errorf("missing: %s\nin:\n%s", want, got)
+			t.Errorf("got\n%s\nwant it to contain %s", got, want)
 		}
 	}
 }
@@ -136,8 +133,8 @@ func TestTableIsSorted(t *testing.T) {
 	}
 }
 
-// TestUnusualValues compares Families with a registry for unusual strings and numbers.
-func TestUnusualValues(t *testing.T) {
+// TestUnusualValuesAreExposed compares Families with a registry for unusual strings and numbers.
+func TestUnusualValuesAreExposed(t *testing.T) {
 	texts := []string{
 		"", "plain", `a "quoted" back\slash`, "two\nlines", "\ttab", "nul\x00", "\x7f", "搜索集群", "\U0001F50D",
 		"\xff\xfe", "é" + strings.Repeat("x", 1023), strings.Repeat("é", 600), strings.Repeat("\xff", 1024), `\`, `"`, "\n",
@@ -159,33 +156,33 @@ func TestUnusualValues(t *testing.T) {
 	list.ServiceName = texts[3]
 	var outcomes []Outcome
 	for i, text := range texts {
-		target := plainTarget()
+		target := newTarget()
 		target.Cluster.ID += strconv.Itoa(i)
 		target.Cluster.Name, target.Project = text, text
 		target.Labels = map[string]string{"aa": text, "project_of": text, "zz": text}
 		outcomes = append(outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
 	}
-	c := collectorOf(outcomes, Options{Connections: true, MaxConnections: 1000})
+	c := newCollector(outcomes, Options{Connections: true, MaxConnections: 1000})
 	exposition(t, c)
-	for _, m := range metricsOf(c)["css_vpcep_connection_max_sessions"] {
+	for _, m := range metricsByName(c)["css_vpcep_connection_max_sessions"] {
 		var i int
 		if _, err := fmt.Sscan(m.GetLabel()[2].GetValue(), &i); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.GetGauge().GetValue(); math.Float64bits(got) != math.Float64bits(numbers[i]) {
-			t.Errorf("%v, want %v", got, numbers[i])
+			t.Errorf("got %v, want %v", got, numbers[i])
 		}
 	}
 }
 
-// TestDistinct checks that connections without an ID are omitted, as are all but the first with the same ID.
-func TestDistinct(t *testing.T) {
+// TestConnectionsAreDistinct checks that connections without an ID are omitted, as are all but the first with one ID.
+func TestConnectionsAreDistinct(t *testing.T) {
 	long := strings.Repeat("x", maxLabelValue)
 	list := &css.ConnectionList{Enabled: true}
 	for i, id := range []string{"b", "", long + "1", "a", long + "2", "b", "a"} {
 		list.Connections = append(list.Connections, css.Connection{ID: id, IP: strconv.Itoa(i), Status: css.StatusAccepted})
 	}
-	text := exposition(t, collectorOf([]Outcome{{Target: plainTarget(), List: list, ReadAt: readAt}},
+	text := exposition(t, newCollector([]Outcome{{Target: newTarget(), List: list, ReadAt: readAt}},
 		Options{Connections: true, MaxConnections: 10}))
 	var shown []string
 	for line := range strings.Lines(text) {
@@ -196,23 +193,19 @@ func TestDistinct(t *testing.T) {
 		}
 	}
 	if diff := gocmp.Diff([]string{"a3", "b0", "x2"}, shown); diff != "" {
-		t.Errorf("(-want +got)\n%s\nin:\n%s", diff, text)
+		t.Errorf("first letters of ID and address (-want +got)\n%s\nin:\n%s", diff, text)
 	}
 }
 
-// TestLint runs promlint on all names and help texts.
-func TestLint(t *testing.T) {
-	cloud := newCloud()
-	cloud.Add("valid", withConnections(3))
-	cloud.Add("failing", withConnections(1))
+func TestMetricsPassLint(t *testing.T) {
+	cloud := newCloud("valid", "failing")
 	cloud.FailReads("failing", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
 	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discardLogger())
-	targets := []Target{cloud.target("valid"), cloud.target("failing")}
 	options := Options{Connections: true, MaxConnections: 10}
-	registry.MustRegister(New(context.Background(), scraper, NewSeries(), targets, nil, options))
+	registry.MustRegister(New(t.Context(), scraper, NewSeries(), cloud.targets("valid", "failing"), nil, options))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
-		t.Errorf("%v %v", problems, err)
+		t.Errorf("got problems %v, error %v", problems, err)
 	}
 }
