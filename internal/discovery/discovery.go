@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package discovery maintains the list of clusters to scrape: those of the configuration file and those of the API.
+// Package discovery maintains the list of clusters to scrape.
 package discovery
 
 import (
@@ -36,7 +36,7 @@ type Fleet struct {
 
 	mu       sync.Mutex
 	projects []*project
-	known    *Known         // nil after a change, until Known builds it
+	known    *Known         // nil after a change
 	start    func(*project) // nil unless Run is running
 }
 
@@ -55,19 +55,19 @@ type project struct {
 type State struct {
 	Project     *Project
 	Tried       bool
-	Err         error
-	LastSuccess time.Time // of discovery; zero if there was none
-	Found       int       // discovered clusters
+	Err         error     // of the last refresh
+	LastSuccess time.Time // of discovery; may be zero
+	Found       int       // number of discovered clusters
 }
 
-// NewFleet returns a fleet that has only the listed clusters at first.
+// NewFleet returns a Fleet that has only the listed clusters.
 func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	f := &Fleet{logger: logger, metrics: newMetrics()}
 	f.Apply(projects)
 	return f
 }
 
-// Apply replaces the projects. Those with an unchanged Client keep their clusters.
+// Apply replaces the projects. Those with the same Client keep their clusters.
 func (f *Fleet) Apply(projects []Project) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,7 +95,7 @@ func (f *Fleet) Apply(projects []Project) {
 	}
 }
 
-// Run refreshes every project regularly until ctx ends.
+// Run refreshes every project regularly until ctx is done.
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	f.mu.Lock()
@@ -128,7 +128,6 @@ func (f *Fleet) States() []State {
 	return states
 }
 
-// current returns the projects. The slice does not change.
 func (f *Fleet) current() []*project {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,7 +146,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready reports whether every project has been refreshed once, successfully or not.
+// Ready reports whether every project was refreshed once, successfully or not.
 func (f *Fleet) Ready() bool {
 	for _, p := range f.current() {
 		p.mu.Lock()

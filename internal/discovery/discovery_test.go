@@ -90,7 +90,7 @@ func tags(keysAndPatterns ...string) map[string]*regexp.Regexp {
 	return m
 }
 
-func TestWants(t *testing.T) {
+func TestSearchMatches(t *testing.T) {
 	cluster := css.Cluster{
 		ID: "c1", Name: "search-prod", Status: css.ClusterAvailable, Engine: "elasticsearch", EnterpriseProjectID: "0",
 		Tags: map[string]string{"team": "search", "stage": "prod"},
@@ -126,7 +126,7 @@ func TestWants(t *testing.T) {
 		"no such tag":                {Search{Tags: tags("owner", "")}, cluster, false},
 		"any value of no such tag":   {Search{Tags: tags("owner", ".*")}, cluster, false},
 	} {
-		if got := tc.search.wants(&tc.cluster); got != tc.want {
+		if got := tc.search.matches(&tc.cluster); got != tc.want {
 			t.Errorf("%s: %t, want %t", name, got, tc.want)
 		}
 	}
@@ -223,7 +223,7 @@ func TestMetrics(t *testing.T) {
 	if err := fleet.Refresh(t.Context()); err == nil {
 		t.Error("the failing project returned no error")
 	}
-	want := `# HELP css_vpcep_discovery_clusters Clusters that the last successful refresh found and the filters of discovery select.
+	want := `# HELP css_vpcep_discovery_clusters Number of discovered clusters that match the filters.
 # TYPE css_vpcep_discovery_clusters gauge
 css_vpcep_discovery_clusters{project_id="p1",region="cn-north-4"} 2
 # HELP css_vpcep_discovery_up Whether the last refresh of the project's cluster list succeeded (1) or not (0).

@@ -12,13 +12,13 @@ import (
 // Target is a cluster to be scraped.
 type Target struct {
 	Project *Project
-	Cluster css.Cluster // only ID and name if discovery did not find it
+	Cluster css.Cluster // only ID and name if it was not discovered
 	Labels  map[string]string
 }
 
 // Known is an immutable snapshot of a Fleet's clusters.
 type Known struct {
-	Targets []Target // in the order of the file and then of the API
+	Targets []Target
 	Labels  []string // names of all labels, sorted
 
 	byID, byName map[string][]int
@@ -55,7 +55,7 @@ func newKnown(targets []Target) *Known {
 	return k
 }
 
-// Find returns the clusters with that ID or else with that name, in the named project or, if it is empty, in all.
+// Find returns the clusters with that ID or else with that name. An empty project matches all projects.
 func (k *Known) Find(idOrName, project string) []*Target {
 	for _, index := range []map[string][]int{k.byID, k.byName} {
 		var found []*Target
@@ -71,7 +71,7 @@ func (k *Known) Find(idOrName, project string) []*Target {
 	return nil
 }
 
-// targets merges listed and discovered clusters. Names and labels of the file take precedence.
+// targets merges listed and discovered clusters. Names and labels of listed ones take precedence.
 func (p *project) targets() []Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()

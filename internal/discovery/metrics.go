@@ -16,9 +16,9 @@ func newMetrics() metrics {
 		up: desc("up",
 			"Whether the last refresh of the project's cluster list succeeded (1) or not (0)."),
 		clusters: desc("clusters",
-			"Clusters that the last successful refresh found and the filters of discovery select."),
+			"Number of discovered clusters that match the filters."),
 		lastSuccess: desc("last_success_timestamp_seconds",
-			"When the project's cluster list was last read successfully, as Unix time."),
+			"Unix time at which the project's cluster list was last read completely."),
 	}
 }
 

@@ -13,10 +13,9 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// firstRetryDelay doubles with each retry of a failed refresh, up to the refresh interval.
-const firstRetryDelay = 5 * time.Second
+const firstRetryDelay = 5 * time.Second // doubled by each retry
 
-// keepRefreshed refreshes p until ctx ends or, without discovery, until its ID is known.
+// keepRefreshed refreshes p until ctx is done or, without discovery, until its ID is known.
 func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 	wait := p.firstRetry()
 	for {
@@ -67,7 +66,7 @@ func (p *project) refresh(ctx context.Context) error {
 	if err != nil && !errors.Is(err, css.ErrIncomplete) {
 		return err
 	}
-	found := slices.DeleteFunc(clusters, func(c css.Cluster) bool { return !p.Search.wants(&c) })
+	found := slices.DeleteFunc(clusters, func(c css.Cluster) bool { return !p.Search.matches(&c) })
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +80,7 @@ func (p *project) refresh(ctx context.Context) error {
 	return err
 }
 
-// recordResult stores the result of a refresh, and logs it unless it is the same as before.
+// recordResult stores the result of a refresh and logs changes.
 func (p *project) recordResult(err error, logger *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,7 +120,7 @@ func union(clusters, more []css.Cluster) []css.Cluster {
 	return clusters
 }
 
-// jitter returns d plus or minus 10%, so that refreshes spread.
+// jitter returns d plus or minus 10%, to spread refreshes.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
 }

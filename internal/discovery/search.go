@@ -9,19 +9,18 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// Search selects discovered clusters by anchored regular expressions. nil matches everything; a nil Engine matches all
-// engines but Logstash.
+// Search selects discovered clusters by anchored regular expressions. nil matches everything; a nil Engine does not
+// match Logstash, which has no VPC endpoint service.
 type Search struct {
 	RefreshInterval     time.Duration
 	Name                *regexp.Regexp
 	Engine              *regexp.Regexp
 	EnterpriseProjectID *regexp.Regexp
-	Tags                map[string]*regexp.Regexp // of values by key; a cluster must have all keys
+	Tags                map[string]*regexp.Regexp // by key; all must match
 	LabelsFromTags      []string
 }
 
-// wants reports whether s selects c. Logstash has no VPC endpoint service.
-func (s *Search) wants(c *css.Cluster) bool {
+func (s *Search) matches(c *css.Cluster) bool {
 	switch {
 	case c.Status == css.ClusterCreating, c.Status == css.ClusterUnavailable:
 		return false
@@ -34,8 +33,8 @@ func (s *Search) wants(c *css.Cluster) bool {
 	case s.EnterpriseProjectID != nil && !s.EnterpriseProjectID.MatchString(c.EnterpriseProjectID):
 		return false
 	}
-	for key, wanted := range s.Tags {
-		if value, ok := c.Tags[key]; !ok || !wanted.MatchString(value) {
+	for key, pattern := range s.Tags {
+		if value, ok := c.Tags[key]; !ok || !pattern.MatchString(value) {
 			return false
 		}
 	}
