@@ -57,7 +57,7 @@ type State struct {
 	Tried       bool
 	Err         error     // of the last refresh
 	LastSuccess time.Time // of discovery; may be zero
-	Found       int       // number of discovered clusters
+	Found       int
 }
 
 // NewFleet returns a Fleet that has only the listed clusters.
@@ -146,7 +146,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready reports whether every project was refreshed once, successfully or not.
+// Ready reports whether every project was refreshed, successfully or not.
 func (f *Fleet) Ready() bool {
 	for _, p := range f.current() {
 		p.mu.Lock()

@@ -19,7 +19,7 @@ type Target struct {
 // Known is an immutable snapshot of a Fleet's clusters.
 type Known struct {
 	Targets []Target
-	Labels  []string // names of all labels, sorted
+	Labels  []string // all names, sorted
 
 	byID, byName map[string][]int
 }
@@ -71,7 +71,7 @@ func (k *Known) Find(idOrName, project string) []*Target {
 	return nil
 }
 
-// targets merges listed and discovered clusters. Names and labels of listed ones take precedence.
+// targets merges listed and discovered clusters. Listed names and labels take precedence.
 func (p *project) targets() []Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()

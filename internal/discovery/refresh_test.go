@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// withoutTime returns options of a handler that omits the time.
+func withoutTime() *slog.HandlerOptions {
+	return &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+}
+
+// TestChangedResultsAreLogged checks that the first result, changes of the reason and recovery are logged, and repeated
+// results are not.
+func TestChangedResultsAreLogged(t *testing.T) {
+	cloud := simtest.NewUnserved(simulator.Options{})
+	cloud.Add("c1")
+	var log strings.Builder
+	fleet := NewFleet([]Project{
+		newProject(cloud, simtest.ProjectID, &Search{RefreshInterval: time.Hour}),
+	}, slog.New(slog.NewTextHandler(&log, withoutTime())))
+	for _, fault := range []simulator.Fault{
+		{},
+		{Status: 403, Body: `{"errCode":"CSS.0051","externalMessage":"No."}`, Header: http.Header{"X-Request-Id": {"r1"}}},
+		{Status: 500, Header: http.Header{"X-Request-Id": {"r2"}}},
+		{Body: `{"totalSize":3,"clusters":[]}`},
+		{Body: "["},
+		{},
+	} {
+		failDiscovery(cloud, fault)
+		for range 2 {
+			if err := fleet.Refresh(t.Context()); (err != nil) != (fault.Status != 0 || fault.Body != "") {
+				t.Fatalf("%+v: got error %v", fault, err)
+			}
+		}
+	}
+	const succeeded = `level=INFO msg="Discovery succeeded" project=production region=cn-north-4 clusters=1`
+	const failed = `level=WARN msg="Discovery failed" project=production region=cn-north-4 `
+	want := []string{
+		succeeded,
+		failed + `reason=denied code=CSS.0051 request_id=r1 hint="`,
+		failed + `reason=server request_id=r2 hint="`,
+		failed + `reason=incomplete err="the cluster list is incomplete: 0 of 3"`,
+		failed + `reason=decode hint="`,
+		succeeded,
+	}
+	lines := slices.Collect(strings.Lines(log.String()))
+	if len(lines) != len(want) {
+		t.Fatalf("got %d lines, want %d:\n%s", len(lines), len(want), log.String())
+	}
+	for i, line := range lines {
+		if !strings.HasPrefix(line, want[i]) || strings.Contains(line, "WARN") && !strings.Contains(line, " err=") {
+			t.Errorf("line %d:\n got %swant %s", i, line, want[i])
+		}
+	}
+}
+
+// TestChangedLookupsAreLogged does the same for a project without discovery, whose first success is not logged.
+func TestChangedLookupsAreLogged(t *testing.T) {
+	var log strings.Builder
+	logger := slog.New(slog.NewTextHandler(&log, withoutTime()))
+	failed := &css.Error{Reason: css.ReasonNotFound, Operation: "projects", Status: 404}
+	p := &project{}
+	for _, err := range []error{nil, nil, context.DeadlineExceeded, failed, failed, nil, nil} {
+		p.recordResult(err, logger)
+	}
+	const want = `level=WARN msg="Discovery failed" reason=timeout err="context deadline exceeded"
+level=WARN msg="Discovery failed" reason=not_found hint="check iam_endpoint" err="projects: HTTP 404"
+level=INFO msg="Project is readable again"
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("log (-want +got)\n%s", diff)
+	}
+}
