@@ -88,12 +88,14 @@ func (p *project) recordResult(err error, logger *slog.Logger) {
 	p.tried, p.err = true, err
 	switch {
 	case !first && before == reason:
+	case err != nil && p.Search == nil:
+		logger.Warn("Project ID lookup failed", logFields(err)...)
 	case err != nil:
-		logger.With("reason", reason).Warn("Discovery failed", css.LogFields(err)...)
+		logger.Warn("Discovery failed", logFields(err)...)
 	case p.Search != nil:
 		logger.Info("Discovery succeeded", "clusters", len(p.found))
 	case !first:
-		logger.Info("Project is readable again")
+		logger.Info("Project ID lookup succeeded")
 	}
 }
 
@@ -105,6 +107,16 @@ func reasonOf(err error) string {
 		return "incomplete"
 	}
 	return string(css.ReasonOf(err))
+}
+
+// logFields returns the fields of a failed scrape.
+func logFields(err error) []any {
+	fields := []any{"reason", reasonOf(err)}
+	if errors.Is(err, css.ErrIncomplete) {
+		fields = append(fields,
+			"hint", "clusters may be missing; those found before are kept, and the next refresh tries again")
+	}
+	return append(fields, css.LogFields(err)...)
 }
 
 func union(clusters, more []css.Cluster) []css.Cluster {
@@ -120,7 +132,7 @@ func union(clusters, more []css.Cluster) []css.Cluster {
 	return clusters
 }
 
-// jitter returns d plus or minus 10%, to spread refreshes.
+// jitter returns d plus or minus 10%.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
 }

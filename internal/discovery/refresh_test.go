@@ -3,12 +3,16 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"css_vpcep_exporter/internal/css"
@@ -58,7 +62,8 @@ func TestChangedResultsAreLogged(t *testing.T) {
 		succeeded,
 		failed + `reason=denied code=CSS.0051 request_id=r1 hint="`,
 		failed + `reason=server request_id=r2 hint="`,
-		failed + `reason=incomplete err="the cluster list is incomplete: 0 of 3"`,
+		failed + `reason=incomplete hint="clusters may be missing; those found before are kept, and the next refresh ` +
+			`tries again" err="the cluster list is incomplete: 0 of 3"`,
 		failed + `reason=decode hint="`,
 		succeeded,
 	}
@@ -82,11 +87,71 @@ func TestChangedLookupsAreLogged(t *testing.T) {
 	for _, err := range []error{nil, nil, context.DeadlineExceeded, failed, failed, nil, nil} {
 		p.recordResult(err, logger)
 	}
-	const want = `level=WARN msg="Discovery failed" reason=timeout err="context deadline exceeded"
-level=WARN msg="Discovery failed" reason=not_found hint="check iam_endpoint" err="projects: HTTP 404"
-level=INFO msg="Project is readable again"
+	const want = `level=WARN msg="Project ID lookup failed" reason=timeout err="context deadline exceeded"
+level=WARN msg="Project ID lookup failed" reason=not_found hint="check iam_endpoint" err="projects: HTTP 404"
+level=INFO msg="Project ID lookup succeeded"
 `
 	if diff := cmp.Diff(want, log.String()); diff != "" {
 		t.Errorf("log (-want +got)\n%s", diff)
 	}
+}
+
+// TestFailingProjectIsLoggedLikeAFailingCluster reads the log lines of a running Fleet whose project is first denied,
+// then throttled, and recovers.
+func TestFailingProjectIsLoggedLikeAFailingCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := simtest.NewUnserved(simulator.Options{})
+		cloud.Add("c1")
+		var log bytes.Buffer
+		fleet := NewFleet([]Project{
+			newProject(cloud, simtest.ProjectID, &Search{RefreshInterval: time.Minute}),
+		}, slog.New(slog.NewJSONHandler(&log, withoutTime())))
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { fleet.Run(ctx) })
+		synctest.Wait()
+		for i, fault := range []simulator.Fault{
+			{Status: 403, Body: `{"errCode":"CSS.0051","externalMessage":"No."}`, Header: http.Header{"X-Request-Id": {"r1"}}},
+			{Status: 429, Body: `{"error_code":"APIGW.0308","error_msg":"Slow."}`, Header: http.Header{"X-Request-Id": {"r2"}}},
+			{},
+		} {
+			before := cloud.Requested(simulator.Clusters)
+			failDiscovery(cloud, fault)
+			time.Sleep(5 * time.Minute)
+			if n := cloud.Requested(simulator.Clusters) - before; n < 2 {
+				t.Errorf("fault %d: got %d refreshes, want several", i, n)
+			}
+		}
+		cancel()
+		run.Wait()
+
+		var got []map[string]any
+		for decoder := json.NewDecoder(&log); decoder.More(); {
+			var line map[string]any
+			if err := decoder.Decode(&line); err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{"hint", "err"} { // their words are those of another package
+				if text, ok := line[key].(string); ok && text != "" {
+					line[key] = "text"
+				}
+			}
+			got = append(got, line)
+		}
+		succeeded := map[string]any{
+			"level": "INFO", "msg": "Discovery succeeded", "project": "production", "region": simtest.Region, "clusters": 1.0,
+		}
+		failed := func(reason, code, requestID string) map[string]any {
+			return map[string]any{
+				"level": "WARN", "msg": "Discovery failed", "project": "production", "region": simtest.Region,
+				"reason": reason, "code": code, "request_id": requestID, "hint": "text", "err": "text",
+			}
+		}
+		want := []map[string]any{
+			succeeded, failed("denied", "CSS.0051", "r1"), failed("throttled", "APIGW.0308", "r2"), succeeded,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("log (-want +got)\n%s", diff)
+		}
+	})
 }
