@@ -61,8 +61,8 @@ func (c *testCloud) targets(ids ...string) []Target {
 	return targets
 }
 
-// numbered returns n IDs.
-func numbered(n int) []string {
+// numberedIDs returns n IDs.
+func numberedIDs(n int) []string {
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = fmt.Sprint("c", i)

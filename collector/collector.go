@@ -30,7 +30,7 @@ type Collector struct {
 	Each func(*Outcome) // called with each outcome; may be nil
 }
 
-// New returns a Collector. cluster_info has the targets' labels of these names.
+// New returns a Collector. labels are the names of the targets' labels in cluster_info.
 func New(
 	ctx context.Context, scraper *Scraper, series *Series, targets []Target, labels []string, options Options,
 ) *Collector {

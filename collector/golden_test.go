@@ -16,8 +16,8 @@ import (
 )
 
 // TestGoldenExpositions reads each body of testdata/golden with the real client and compares the exposition. seed.json
-// is the example of the API documentation of 2025-08-15; each other body has one variant of a field, from other versions
-// of the documentation, older regions or related services. Only seed.prom has HELP and TYPE lines.
+// is the example of the API documentation of 2025-08-15; each other body has one variant of a field, from other
+// versions of the documentation, older regions or related services. Only seed.prom has HELP and TYPE lines.
 func TestGoldenExpositions(t *testing.T) {
 	bodies, err := filepath.Glob("testdata/golden/*.json")
 	if err != nil || len(bodies) < 20 {

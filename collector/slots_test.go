@@ -18,17 +18,18 @@ const (
 	testTimeout = 9500 * time.Millisecond // of a scrape
 )
 
-// newFleet returns a cloud with n clusters and their targets. Reads of those for which hangs returns true hang.
-func newFleet(n int, hangs func(i int) bool) (*testCloud, []Target) {
-	ids := numbered(n)
-	cloud := newCloud(ids...)
+// newFleet returns a cloud with n clusters and their targets. Requests hang if hangs returns true for their cluster.
+func newFleet(n int, hangs func(i int) bool) (cloud *testCloud, targets []Target) {
+	ids := numberedIDs(n)
+	cloud = newCloud(ids...)
 	for i, id := range ids {
 		cloud.FailReads(id, fault{Latency: testLatency, Hang: hangs(i)})
 	}
-	return cloud, cloud.targets(ids...)
+	targets = cloud.targets(ids...)
+	return cloud, targets
 }
 
-// TestHangingClustersReleaseSlots checks that every other cluster is read in every scrape, however many clusters hang.
+// TestHangingClustersReleaseSlots checks that all healthy clusters are read in every scrape, however many others hang.
 func TestHangingClustersReleaseSlots(t *testing.T) {
 	for name, hangs := range map[string]func(i int) bool{
 		"120 first":   func(i int) bool { return i < 120 },
@@ -44,7 +45,7 @@ func TestHangingClustersReleaseSlots(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 					for i, o := range scrapeAll(ctx, scraper, targets) {
 						if (o.Err == nil) == hangs(i) {
-							t.Errorf("scrape %d, cluster %d: got %v; it hangs: %t", scrape, i, o.Err, hangs(i))
+							t.Errorf("scrape %d, cluster %d: got %v, want an error: %t", scrape, i, o.Err, hangs(i))
 						}
 					}
 					cancel()
@@ -75,7 +76,7 @@ func TestProbesOfHangingClusters(t *testing.T) {
 				for range 3 {
 					next := time.Now().Add(interval)
 					if err := probe(target); err != nil && i == 0 {
-						t.Error(err)
+						t.Errorf("the healthy cluster: got %v", err)
 					}
 					time.Sleep(time.Until(next))
 				}
@@ -143,7 +144,7 @@ func TestSlotsLimitConcurrency(t *testing.T) {
 // TestOldestTryGoesFirst checks that a tight request budget is spent on the clusters that waited longest.
 func TestOldestTryGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ids := numbered(6)
+		ids := numberedIDs(6)
 		cloud := newCloud(ids...)
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 		for round := range 3 {
@@ -184,10 +185,10 @@ func TestTimedOutClusterGoesLast(t *testing.T) {
 		scrapeAll(ctx, scraper, cloud.targets("waits"))
 		scraper.Wait()
 		if c := scraper.clusters[clusterKey{"production", "hangs"}]; !c.timedOut {
-			t.Error("the cluster that hung does not go last")
+			t.Error("the cluster that hung: got timedOut false, want true")
 		}
 		if c := scraper.clusters[clusterKey{"production", "waits"}]; c.timedOut || !c.triedAt.IsZero() {
-			t.Error("the cluster that waited goes last too")
+			t.Errorf("the cluster that waited: got timedOut %t, triedAt %s; want no try", c.timedOut, c.triedAt)
 		}
 	})
 }

@@ -15,7 +15,7 @@ type Reader interface {
 	Reserve(ctx context.Context, clusterID string) error
 	// Connections returns the cluster's connections, or last if they have not changed since.
 	Connections(ctx context.Context, clusterID string, last *css.ConnectionList) (*css.ConnectionList, error)
-	// KnownProjectID returns "" before the ID was looked up.
+	// KnownProjectID returns the project's ID, or "" before it was looked up.
 	KnownProjectID() string
 }
 
@@ -25,7 +25,7 @@ type Target struct {
 	Region    string
 	ProjectID string
 	Cluster   css.Cluster
-	Labels    map[string]string // of cluster_info
+	Labels    map[string]string
 	Reader    Reader
 }
 

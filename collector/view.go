@@ -11,7 +11,7 @@ import (
 
 // source holds everything that perList metrics depend on.
 type source struct {
-	list       *css.ConnectionList // may be nil
+	list       *css.ConnectionList
 	options    Options
 	cluster    [4]string // values of clusterLabels
 	info       []string  // values of infoLabels and configured
