@@ -25,8 +25,8 @@ func TestSharedClusterIsShownOnce(t *testing.T) {
 	}
 }
 
-// TestFamiliesAreInRegistryOrder checks metrics that are not in the order of the clusters, because a configured label sorts
-// before cluster_id, or because clusters of several regions have the same ID and name.
+// TestFamiliesAreInRegistryOrder checks metrics that are not in the order of the clusters: a configured label sorts
+// before cluster_id, and clusters of several regions have the same ID and name.
 func TestFamiliesAreInRegistryOrder(t *testing.T) {
 	var outcomes []Outcome
 	for i, region := range []string{"cn-north-4", "ap-southeast-3", "cn-east-3"} {

@@ -15,6 +15,7 @@ import (
 
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -258,6 +259,101 @@ func TestCancelledScrapeIsNotCounted(t *testing.T) {
 		}
 		scraper.Wait()
 	})
+}
+
+// lingeringReader returns from a cancelled read late.
+type lingeringReader struct{ Reader }
+
+func (r lingeringReader) Connections(
+	ctx context.Context, id string, last *css.ConnectionList,
+) (*css.ConnectionList, error) {
+	list, err := r.Reader.Connections(ctx, id, last)
+	if ctx.Err() != nil {
+		time.Sleep(time.Minute)
+	}
+	return list, err
+}
+
+func TestCancelledReadIsNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1")
+		cloud.FailReads("c1", fault{Hang: true})
+		targets := cloud.targets("c1")
+		targets[0].Reader = lingeringReader{cloud.client}
+		scraper := newScraper(ScrapeOptions{Concurrency: 2})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		scrapeAll(ctx, scraper, targets)
+		cloud.FailReads("c1")
+		start := time.Now()
+		if o := scrapeAll(t.Context(), scraper, targets); o[0].Err != nil || time.Since(start) != 0 {
+			t.Errorf("got %v after %s, want success at once", o[0].Err, time.Since(start))
+		}
+		scraper.Wait()
+	})
+}
+
+func TestScrapeMayBeStoppedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("first", "recent", "hangs")
+		scraper := newScraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
+		scrapeAll(t.Context(), scraper, cloud.targets("recent"))
+		cloud.FailReads("hangs", fault{Hang: true})
+		for o := range scraper.Scrape(t.Context(), cloud.targets("first", "recent", "hangs")) {
+			if o.Err != nil {
+				t.Error(o.Err)
+			}
+			synctest.Wait()
+			break
+		}
+		scraper.Wait()
+		if cancelled, inFlight := cloud.Cancelled(), cloud.InFlight(); cancelled != 1 || inFlight != 0 {
+			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
+		}
+	})
+}
+
+func TestStateOfFailingCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newCloud("c1")
+		scraper := newScraper(ScrapeOptions{Concurrency: 1})
+		scrape := func() time.Time {
+			scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+			defer time.Sleep(time.Minute)
+			return time.Now()
+		}
+		if s := scraper.State("production", "c1"); s != (State{}) {
+			t.Errorf("before the first scrape: got %+v, want nothing", s)
+		}
+		readAt := scrape()
+		cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
+		first := scrape()
+		last := scrape()
+		s := scraper.State("production", "c1")
+		if s.List == nil || s.ReadAt != readAt || css.ReasonOf(s.Err) != css.ReasonServer {
+			t.Errorf("got %+v, want a list read at %s and a failure of the server", s, readAt)
+		}
+		if s.Failing != first || s.FailedAt != last {
+			t.Errorf("got failures from %s to %s, want from %s to %s", s.Failing, s.FailedAt, first, last)
+		}
+		cloud.FailReads("c1")
+		scrape()
+		if s := scraper.State("production", "c1"); s.Err != nil {
+			t.Errorf("after recovery: got %v", s.Err)
+		}
+	})
+}
+
+func TestScrapeFillsInProjectID(t *testing.T) {
+	cloud := newCloud("c1", "c2")
+	targets := cloud.targets("c1", "c2")
+	targets[0].ProjectID, targets[1].ProjectID = "", "configured"
+	outcomes := scrapeAll(t.Context(), newScraper(ScrapeOptions{Concurrency: 2}), targets)
+	for i, want := range []string{simtest.ProjectID, "configured"} {
+		if got := outcomes[i].Target.ProjectID; got != want {
+			t.Errorf("target %d: got project ID %q, want %q", i, got, want)
+		}
+	}
 }
 
 func TestRetainDropsOtherClusters(t *testing.T) {

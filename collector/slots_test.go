@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -191,4 +192,52 @@ func TestTimedOutClusterGoesLast(t *testing.T) {
 			t.Errorf("the cluster that waited: got timedOut %t, triedAt %s; want no try", c.timedOut, c.triedAt)
 		}
 	})
+}
+
+func TestSlotTime(t *testing.T) {
+	for _, tc := range []struct {
+		timeout        time.Duration
+		targets, known int
+		want           time.Duration
+	}{
+		{10 * time.Second, 160, 0, 500 * time.Millisecond},
+		{10 * time.Second, 161, 0, 5 * time.Second / 11},
+		{10 * time.Second, 1, 160, 500 * time.Millisecond}, // of other scrapes
+		{10 * time.Second, 33, 0, 5 * time.Second / 3},
+		{10 * time.Second, 32, 0, maxSlotTime},
+		{10 * time.Second, 1, 1, maxSlotTime},
+		{time.Second, 0, 0, 500 * time.Millisecond},
+		{0, 160, 0, maxSlotTime}, // without a deadline
+	} {
+		scraper := newScraper(ScrapeOptions{Concurrency: 16})
+		for i := range tc.known {
+			scraper.clusters[clusterKey{"production", fmt.Sprint(i)}] = nil
+		}
+		now, ctx, cancel := time.Now(), t.Context(), func() {}
+		if tc.timeout > 0 {
+			ctx, cancel = context.WithDeadline(ctx, now.Add(tc.timeout))
+		}
+		got := scraper.slotTime(ctx, now, tc.targets)
+		cancel()
+		if got != tc.want {
+			t.Errorf("%s, %d targets, %d known clusters: got %s, want %s", tc.timeout, tc.targets, tc.known, got, tc.want)
+		}
+	}
+}
+
+func TestUrgency(t *testing.T) {
+	now := time.Now()
+	state := func(triedAt time.Time, timedOut bool) queued {
+		return queued{state: clusterState{triedAt: triedAt, timedOut: timedOut}}
+	}
+	ordered := []queued{
+		state(time.Time{}, false), state(now, false), state(now.Add(1), false), state(now, true), state(now.Add(1), true),
+	}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			if got, want := byUrgency(a, b), cmp.Compare(i, j); got != want {
+				t.Errorf("%d and %d: got %d, want %d", i, j, got, want)
+			}
+		}
+	}
 }

@@ -120,7 +120,8 @@ func TestRefreshReadsAllPages(t *testing.T) {
 	refresh(230, true)
 }
 
-// TestApplyKeepsClusters checks that a kept project keeps its clusters, that an added one starts and a removed one stops.
+// TestApplyKeepsClusters checks that a kept project keeps its clusters, and that added projects start and removed ones
+// stop.
 func TestApplyKeepsClusters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := simtest.NewUnserved(simulator.Options{})
