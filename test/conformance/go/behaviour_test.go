@@ -7,8 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
 // Environment variables with the paths that ../run installed: python with the SDK, java, and the Java client.

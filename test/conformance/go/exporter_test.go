@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"

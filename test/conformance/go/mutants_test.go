@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
 // mutant is a change of one byte in the simulator.

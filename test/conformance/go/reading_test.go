@@ -15,9 +15,9 @@ import (
 	"strings"
 	"testing"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
 // How the exporter compares with the SDKs for one response.

@@ -12,8 +12,8 @@ import (
 	"os"
 	"time"
 
-	"css_vpcep_exporter/test/conformance/go/fleet"
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
 const life = 5 * time.Minute
