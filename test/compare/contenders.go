@@ -20,17 +20,16 @@ import (
 	"time"
 )
 
-// bench is shared by all measurements.
 type bench struct {
-	options *options
-	dir     string
-	self    string // path of this program
-	ours    string // path of the exporter built from this tree
-	client  *http.Client
+	options  *options
+	dir      string // temporary files
+	compare  string // path of this program
+	exporter string // path of the exporter built from this tree
+	client   *http.Client
 }
 
 func newBench(ctx context.Context, o *options) (*bench, error) {
-	self, err := os.Executable()
+	compare, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +38,11 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{
-		options: o, dir: dir, self: self, ours: filepath.Join(dir, "css_vpcep_exporter"),
+		options: o, dir: dir, compare: compare, exporter: filepath.Join(dir, "css_vpcep_exporter"),
 		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}},
 	}
 	build := exec.CommandContext(ctx, //nolint:gosec // our own path
-		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.ours, ".")
+		"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.exporter, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.close()
@@ -60,25 +59,25 @@ func (b *bench) close() {
 // cloud is the simulator's process.
 type cloud struct {
 	*process
-	ready
-	bench  *bench
-	ca     string
+	cloudAccess
+	caFile string
 	client *http.Client
 }
 
-func (b *bench) cloud(ctx context.Context, clusters, connections int, latency string) (*cloud, error) {
-	c := &cloud{bench: b, ca: filepath.Join(b.dir, "ca.pem")}
-	p, err := start(ctx, regexp.MustCompile(`^(\{.*\})$`), b.self, "cloud", "--ca="+c.ca, "--latency="+latency,
+func (b *bench) startCloud(ctx context.Context, clusters, connections int, latency time.Duration) (*cloud, error) {
+	c := &cloud{caFile: filepath.Join(b.dir, "ca.pem")}
+	p, err := startProcess(ctx, regexp.MustCompile(`^(\{.*\})$`), b.compare,
+		"cloud", "--ca="+c.caFile, "--latency="+latency.String(),
 		"--clusters="+strconv.Itoa(clusters), "--connections="+strconv.Itoa(connections))
 	if err != nil {
 		return nil, err
 	}
 	c.process = p
-	if err := json.Unmarshal([]byte(p.announced), &c.ready); err != nil {
+	if err := json.Unmarshal([]byte(p.announced), &c.cloudAccess); err != nil {
 		p.stop()
 		return nil, err
 	}
-	if c.client, err = (&upstream{ca: c.ca}).client(); err != nil {
+	if c.client, err = (&upstream{caFile: c.caFile}).client(); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -90,40 +89,42 @@ func (c *cloud) stop() {
 	c.process.stop()
 }
 
-func (c *cloud) counts(ctx context.Context) (counts, error) {
-	var n counts
+func (c *cloud) counts(ctx context.Context) (cloudCounts, error) {
+	var counts cloudCounts
 	body, err := fetch(ctx, c.client, c.URL+pathCounts, nil)
 	if err == nil {
-		err = json.Unmarshal(body, &n)
+		err = json.Unmarshal(body, &counts)
 	}
-	return n, err
+	return counts, err
 }
 
-// usage is what a process used, and what it requested from the cloud.
+// usage is the CPU time of a process and its requests and connections to the cloud.
 type usage struct {
 	cpu                time.Duration
 	calls, connections int
 }
 
-// measure returns the usage of p while do runs.
-func (c *cloud) measure(ctx context.Context, p *process, do func() error) (usage, error) {
-	before, err := c.counts(ctx)
+// measure returns the usage of p while work runs.
+func (c *cloud) measure(ctx context.Context, p *process, work func() error) (usage, error) {
+	countsBefore, err := c.counts(ctx)
 	if err != nil {
 		return usage{}, err
 	}
-	cpu, err := p.cpu()
+	cpuBefore, err := p.cpuTime()
 	if err != nil {
 		return usage{}, err
 	}
-	if err := do(); err != nil {
+	if err := work(); err != nil {
 		return usage{}, err
 	}
-	used, err := p.cpu()
+	cpuAfter, err := p.cpuTime()
 	if err != nil {
 		return usage{}, err
 	}
-	after, err := c.counts(ctx)
-	return usage{used - cpu, after.Calls - before.Calls, after.Connections - before.Connections}, err
+	countsAfter, err := c.counts(ctx)
+	return usage{
+		cpuAfter - cpuBefore, countsAfter.Calls - countsBefore.Calls, countsAfter.Connections - countsBefore.Connections,
+	}, err
 }
 
 func connectionsPath(id string) string {
@@ -135,51 +136,59 @@ const (
 	jsonName  = "json_exporter"
 )
 
+// contender is a process that serves the metrics of one cluster.
 type contender struct {
 	*process
-	name   string
-	ours   bool           // built from this tree
-	url    string         // to scrape
-	series *regexp.Regexp // matches series of single connections
+	name     string
+	fromTree bool           // the exporter built from this tree
+	url      string         // to scrape
+	series   *regexp.Regexp // matches per-connection series
 }
 
-// build is a binary of this exporter.
-type build struct{ name, path string }
+func newContender(name, seriesName, path string, p *process) *contender {
+	return &contender{
+		process: p, name: name, url: "http://" + p.announced + path,
+		series: regexp.MustCompile(`(?m)^` + seriesName + `\{`),
+	}
+}
 
-func (b *bench) builds() []build {
-	builds := []build{{"this exporter", b.ours}}
+// exporterSeries matches the names of per-connection series.
+const exporterSeries = "css_vpcep_connection_[a-z_]+"
+
+type exporterBuild struct{ name, path string }
+
+func (b *bench) exporterBuilds() []exporterBuild {
+	builds := []exporterBuild{{"this exporter", b.exporter}}
 	for _, name := range slices.Sorted(maps.Keys(b.options.also)) {
-		builds = append(builds, build{name, b.options.also[name]})
+		builds = append(builds, exporterBuild{name, b.options.also[name]})
 	}
 	return builds
 }
 
 func answersLabel(id string) string {
-	if strings.HasPrefix(id, restless) {
+	if strings.HasPrefix(id, changingID) {
 		return ", changed answers"
 	}
 	return ", unchanged answers"
 }
 
-var listening = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
+var listeningAddress = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
 
-// exporter starts a build of the exporter with the given cluster IDs.
-func (b *bench) exporter(ctx context.Context, c *cloud, path string, ids ...string) (*process, error) {
+func (b *bench) startExporter(ctx context.Context, c *cloud, path string, ids ...string) (*process, error) {
 	var file strings.Builder
 	fmt.Fprintf(&file, "projects:\n  - region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: 10000\n"+
 		"    credentials: {access_key: %s, secret_key: %s}\n    tls_config: {ca_file: %s}\n    clusters:\n",
-		region, projectID, c.URL, accessKey, secretKey, c.ca)
+		region, projectID, c.URL, accessKey, secretKey, c.caFile)
 	for _, id := range ids {
-		fmt.Fprintf(&file, "      - {id: %s, name: search-%s}\n", id, id[max(0, len(id)-6):])
+		fmt.Fprintf(&file, "      - {id: %s, name: %s}\n", id, clusterName(id))
 	}
 	config := filepath.Join(b.dir, "css_vpcep.yml")
 	if err := os.WriteFile(config, []byte(file.String()), 0o600); err != nil {
 		return nil, err
 	}
-	return start(ctx, listening, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+	return startProcess(ctx, listeningAddress, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 }
 
-// jsonConfig configures one series with six labels for each connection.
 const jsonConfig = `modules:
   default:
     headers: {X-Auth-Token: %s}
@@ -199,74 +208,79 @@ const jsonConfig = `modules:
         values: {max_sessions: '{.maxSession}'}
 `
 
-// contenders starts all contenders, for a still and a restless cluster.
-func (b *bench) contenders(ctx context.Context, c *cloud) (all []*contender, err error) {
+// startContenders starts each build of the exporter with a stable and with a changing cluster, and the others with a
+// stable one.
+func (b *bench) startContenders(ctx context.Context, c *cloud) (contenders []*contender, err error) {
 	defer func() {
 		if err != nil {
-			stopAll(all)
+			stopAll(contenders)
 		}
 	}()
-	add := func(name, series, path string, p *process) {
-		all = append(all, &contender{
-			process: p, name: name, url: "http://" + p.announced + path, series: regexp.MustCompile(`(?m)^` + series + `\{`),
-		})
-	}
-	const single = "css_vpcep_connection_[a-z_]+"
-	for _, build := range b.builds() {
-		for _, id := range []string{still, restless} {
-			p, err := b.exporter(ctx, c, build.path, id)
+	for _, build := range b.exporterBuilds() {
+		for _, id := range []string{stableID, changingID} {
+			p, err := b.startExporter(ctx, c, build.path, id)
 			if err != nil {
-				return all, err
+				return contenders, err
 			}
-			add(build.name+answersLabel(id), single, "/probe?target="+id, p)
-			all[len(all)-1].ours = build.path == b.ours
+			started := newContender(build.name+answersLabel(id), exporterSeries, "/probe?target="+id, p)
+			started.fromTree = build.path == b.exporter
+			contenders = append(contenders, started)
 		}
 	}
-	exposition, err := fetch(ctx, b.client, all[0].url, nil)
+	exposition, err := fetch(ctx, b.client, contenders[0].url, nil)
 	if err != nil {
-		return all, err
+		return contenders, err
 	}
 
 	path, err := exec.LookPath(b.options.jsonExporter)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare: skipping json_exporter:", err)
 	} else {
-		config := filepath.Join(b.dir, "json_exporter.yml")
-		if err := os.WriteFile(config, fmt.Appendf(nil, jsonConfig, c.Token, c.ca), 0o600); err != nil {
-			return all, err
-		}
-		p, err := start(ctx, listening, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+		started, err := b.startJSONExporter(ctx, c, path)
 		if err != nil {
-			return all, err
+			return contenders, err
 		}
-		target := c.URL + connectionsPath(still) + "?limit=1000"
-		add(jsonName, "connection_max_sessions", "/probe?target="+url.QueryEscape(target), p)
+		contenders = append(contenders, started)
 	}
 
-	ready := filepath.Join(b.dir, "exposition")
-	if err := os.WriteFile(ready, exposition, 0o600); err != nil {
-		return all, err
+	expositionFile := filepath.Join(b.dir, "exposition")
+	if err := os.WriteFile(expositionFile, exposition, 0o600); err != nil {
+		return contenders, err
 	}
-	from := []string{"--upstream=" + c.URL + connectionsPath(still), "--token=" + c.Token, "--ca=" + c.ca}
-	p, err := start(ctx, listening, b.self, append([]string{"floor", "--exposition=" + ready}, from...)...)
+	upstreamFlags := []string{"--upstream=" + c.URL + connectionsPath(stableID), "--token=" + c.Token, "--ca=" + c.caFile}
+	floorArgs := append([]string{"floor", "--exposition=" + expositionFile}, upstreamFlags...)
+	p, err := startProcess(ctx, listeningAddress, b.compare, floorArgs...)
 	if err != nil {
-		return all, err
+		return contenders, err
 	}
-	add(floorName, single, "/metrics", p)
-	if p, err = start(ctx, listening, b.self, append([]string{"sample"}, from...)...); err != nil {
-		return all, err
+	contenders = append(contenders, newContender(floorName, exporterSeries, "/metrics", p))
+	sampleArgs := append([]string{"sample"}, upstreamFlags...)
+	if p, err = startProcess(ctx, listeningAddress, b.compare, sampleArgs...); err != nil {
+		return contenders, err
 	}
-	add("the sample loop", "sample_connection_[a-z_]+", "/metrics", p)
-	return all, nil
+	return append(contenders, newContender("the sample loop", "sample_connection_[a-z_]+", "/metrics", p)), nil
 }
 
-func stopAll(all []*contender) {
-	for _, c := range all {
+func (b *bench) startJSONExporter(ctx context.Context, c *cloud, path string) (*contender, error) {
+	config := filepath.Join(b.dir, "json_exporter.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, jsonConfig, c.Token, c.caFile), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := startProcess(ctx, listeningAddress, path, "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	target := url.QueryEscape(c.URL + connectionsPath(stableID) + "?limit=1000")
+	return newContender(jsonName, "connection_max_sessions", "/probe?target="+target, p), nil
+}
+
+func stopAll(contenders []*contender) {
+	for _, c := range contenders {
 		c.stop()
 	}
 }
 
-// fetch returns the body of a 200.
+// fetch returns the body of a response with status 200.
 func fetch(ctx context.Context, client *http.Client, address string, header http.Header) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// runFloor does only what every exporter must do: it fetches the body and writes prepared series.
-func runFloor(ctx context.Context, u upstream, exposition string, stdout io.Writer) error {
-	families, err := readFamilies(exposition)
+// runFloor does only what every exporter must do: it fetches the body and writes the prepared series of expositionFile.
+func runFloor(ctx context.Context, u upstream, expositionFile string, stdout io.Writer) error {
+	families, err := readFamilies(expositionFile)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func runFloor(ctx context.Context, u upstream, exposition string, stdout io.Writ
 	if err != nil {
 		return err
 	}
-	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error { // requests come one at a time
+	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error { // called by one request at a time
 		resp, err := u.get(r.Context(), client, url.Values{"limit": {"1000"}})
 		if err != nil {
 			return err
@@ -66,9 +66,8 @@ func encodeAll(encoder expfmt.Encoder, families []*dto.MetricFamily) error {
 	return nil
 }
 
-// readFamilies parses an exposition in the text format.
 func readFamilies(path string) ([]*dto.MetricFamily, error) {
-	file, err := os.Open(path) //nolint:gosec // the parent's file
+	file, err := os.Open(path) //nolint:gosec // written by this program
 	if err != nil {
 		return nil, err
 	}

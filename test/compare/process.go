@@ -19,19 +19,19 @@ import (
 	"time"
 )
 
-// process is a child that serves HTTP.
+// process is a child process that serves HTTP.
 type process struct {
 	cmd       *exec.Cmd
 	stdin     io.Closer
-	announced string // first group of the ready line
-	output    *tail
+	announced string // the address or, for the cloud, JSON
+	output    *outputTail
 	exited    chan struct{}
 }
 
-// start runs a program until stop is called or ctx is done. It returns once a line of output matches ready, and keeps
-// the first group.
-func start(ctx context.Context, ready *regexp.Regexp, path string, args ...string) (*process, error) {
-	p := &process{output: &tail{}, exited: make(chan struct{})}
+// startProcess runs a program until stop is called or ctx is done. It returns when a line of output matches readyLine and
+// stores the first group in announced.
+func startProcess(ctx context.Context, readyLine *regexp.Regexp, path string, args ...string) (*process, error) {
+	p := &process{output: &outputTail{}, exited: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // from the command line
 	p.cmd.Env = []string{"HOME=" + os.TempDir()}    // no credentials, no proxy
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
@@ -40,29 +40,29 @@ func start(ctx context.Context, ready *regexp.Regexp, path string, args ...strin
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	read, write := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = write, write
+	reader, writer := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
 		defer close(p.exited)
-		_ = p.cmd.Wait() // its status does not matter
-		_ = write.Close()
+		_ = p.cmd.Wait() // any exit status will do
+		_ = writer.Close()
 	}()
 	found := make(chan string, 1)
 	go func() {
-		lines := bufio.NewScanner(read)
+		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
 			p.output.add(lines.Text())
-			if m := ready.FindStringSubmatch(lines.Text()); m != nil {
+			if m := readyLine.FindStringSubmatch(lines.Text()); m != nil {
 				select {
 				case found <- m[1]:
 				default:
 				}
 			}
 		}
-		_, _ = io.Copy(io.Discard, read)
+		_, _ = io.Copy(io.Discard, reader)
 	}()
 	select {
 	case p.announced = <-found:
@@ -84,8 +84,8 @@ func (p *process) stop() {
 	<-p.exited
 }
 
-// cpu returns the CPU time used so far, in nanoseconds. The sum is right because Go does not end threads.
-func (p *process) cpu() (time.Duration, error) {
+// cpuTime returns the CPU time of all threads. No time is lost, because a Go program keeps its threads.
+func (p *process) cpuTime() (time.Duration, error) {
 	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil || len(paths) == 0 {
 		return 0, errors.New("no CPU time of the process in /proc; run on Linux")
@@ -96,18 +96,18 @@ func (p *process) cpu() (time.Duration, error) {
 		if err != nil {
 			continue // the thread has exited
 		}
-		used, _, _ := strings.Cut(string(content), " ")
-		n, err := strconv.ParseInt(used, 10, 64)
+		running, _, _ := strings.Cut(string(content), " ")
+		nanoseconds, err := strconv.ParseInt(running, 10, 64)
 		if err != nil {
 			return 0, err
 		}
-		sum += time.Duration(n)
+		sum += time.Duration(nanoseconds)
 	}
 	return sum, nil
 }
 
-// memory returns the peak resident memory in bytes.
-func (p *process) memory() (int, error) {
+// peakMemory returns the peak resident memory in bytes.
+func (p *process) peakMemory() (int, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -120,20 +120,19 @@ func (p *process) memory() (int, error) {
 	return kilobytes << 10, err
 }
 
-// tail keeps the last lines of output.
-type tail struct {
+type outputTail struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (t *tail) add(line string) {
+func (t *outputTail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = append(t.lines, line)
 	t.lines = t.lines[max(0, len(t.lines)-20):]
 }
 
-func (t *tail) String() string {
+func (t *outputTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.Join(t.lines, "\n")

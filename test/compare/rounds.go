@@ -18,87 +18,88 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// turn is the result of one contender's turn.
+// turn is the result of several scrapes of one contender.
 type turn struct {
 	usage
-	wall time.Duration // median of its scrapes
+	duration time.Duration // median
 }
 
-// form is a format of the answer.
-type form struct{ name, accept, encoding string }
+type format struct{ name, accept, encoding string }
 
 const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
-func forms() []form {
-	return []form{
+func formats() []format {
+	return []format{
 		{"uncompressed", "text/plain", "identity"},
 		{"gzip, as Prometheus requests it", "text/plain", "gzip"},
 		{"protobuf and gzip, as Prometheus requests them for native histograms", protobuf, "gzip"},
 	}
 }
 
-// oneCluster has the contenders read one cluster in turns, in each form.
-func (b *bench) oneCluster(ctx context.Context, to io.Writer) error {
+func (b *bench) compareOneCluster(ctx context.Context, out io.Writer) error {
 	for _, connections := range b.options.connections {
-		if err := b.oneClusterOf(ctx, to, connections); err != nil {
+		if err := b.compareClusterOf(ctx, out, connections); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) oneClusterOf(ctx context.Context, to io.Writer, connections int) error {
-	c, err := b.cloud(ctx, 0, connections, "0s")
+func (b *bench) compareClusterOf(ctx context.Context, out io.Writer, connections int) error {
+	c, err := b.startCloud(ctx, 0, connections, 0)
 	if err != nil {
 		return err
 	}
 	defer c.stop()
-	all, err := b.contenders(ctx, c)
+	all, err := b.startContenders(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer stopAll(all)
 
-	for _, f := range forms() {
-		asked := all
-		if f.accept == protobuf { // the floor has text only
-			asked = slices.DeleteFunc(slices.Clone(all), func(one *contender) bool { return one.name == floorName })
+	for _, f := range formats() {
+		contenders := all
+		if f.accept == protobuf { // the floor writes only text
+			contenders = slices.DeleteFunc(slices.Clone(all), func(c *contender) bool { return c.name == floorName })
 		}
-		turns, answers, err := b.turns(ctx, c, asked, f)
+		turns, sizes, err := b.runRounds(ctx, c, contenders, f)
 		if err != nil {
 			return err
 		}
-		for i, one := range asked {
-			if err := b.check(one, turns[i], answers[i], connections); err != nil {
+		for i, contender := range contenders {
+			if !contender.fromTree {
+				continue
+			}
+			if err := b.checkTurns(contender.name, turns[i], sizes[i].series, connections); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(to, "\n### One cluster of %d connections, %s\n\n", connections, f.name)
-		if err := b.table(to, asked, turns, answers); err != nil {
+		fmt.Fprintf(out, "\n### One cluster of %d connections, %s\n\n", connections, f.name)
+		if err := b.writeTable(out, contenders, turns, sizes); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []answerSize) error {
-	cpus := make(map[string]time.Duration, len(all))
-	for i, one := range all {
+func (b *bench) writeTable(out io.Writer, contenders []*contender, turns [][]turn, sizes []answerSize) error {
+	cpus := make(map[string]time.Duration, len(contenders))
+	for i, c := range contenders {
 		perTurn := median(durations(turns[i], func(t turn) time.Duration { return t.cpu }))
-		cpus[one.name] = perTurn / time.Duration(b.options.scrapes)
+		cpus[c.name] = perTurn / time.Duration(b.options.scrapes)
 	}
-	fmt.Fprint(to, "| | CPU per scrape | vs floor | vs json_exporter | time | series | bytes | API calls | ",
+	fmt.Fprint(out, "| | CPU per scrape | vs floor | vs json_exporter | time | series | bytes | API calls | ",
 		"new connections per turn | peak memory |\n",
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
-	for i, one := range all {
-		memory, err := one.memory()
+	for i, c := range contenders {
+		memory, err := c.peakMemory()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(to, "| %s | %.2f ms | %s | %s | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", one.name,
-			milliseconds(cpus[one.name]), ratio(cpus[one.name], cpus[floorName]), ratio(cpus[one.name], cpus[jsonName]),
-			milliseconds(median(durations(turns[i], func(t turn) time.Duration { return t.wall }))),
-			answers[i].series, answers[i].bytes,
+		fmt.Fprintf(out, "| %s | %.2f ms | %s | %s | %.1f ms | %d | %d | %.4g | %.4g | %.0f MB |\n", c.name,
+			milliseconds(cpus[c.name]), ratio(cpus[c.name], cpus[floorName]), ratio(cpus[c.name], cpus[jsonName]),
+			milliseconds(median(durations(turns[i], func(t turn) time.Duration { return t.duration }))),
+			sizes[i].series, sizes[i].bytes,
 			mean(turns[i], func(t turn) int { return t.calls })/float64(b.options.scrapes),
 			mean(turns[i], func(t turn) int { return t.connections }),
 			float64(memory)/1e6)
@@ -106,36 +107,39 @@ func (b *bench) table(to io.Writer, all []*contender, turns [][]turn, answers []
 	return nil
 }
 
-// check fails if the exporter of this tree makes more than one call per scrape, opens connections or omits series.
-func (b *bench) check(one *contender, turns []turn, a answerSize, connections int) error {
-	if !one.ours {
-		return nil
-	}
+// checkTurns fails if a turn had more than one call per scrape or a new connection, or if series are missing.
+func (b *bench) checkTurns(name string, turns []turn, series, connections int) error {
 	for _, t := range turns {
 		if t.calls != b.options.scrapes || t.connections != 0 {
 			return fmt.Errorf("%s: got %d calls and %d new connections in %d scrapes; want one call each and no connection",
-				one.name, t.calls, t.connections, b.options.scrapes)
+				name, t.calls, t.connections, b.options.scrapes)
 		}
 	}
-	if least := minSeries(connections); a.series < least {
-		return fmt.Errorf("%s: got %d series of single connections; want at least %d", one.name, a.series, least)
+	if want := minSeries(connections); series < want {
+		return fmt.Errorf("%s: got %d per-connection series, want at least %d", name, series, want)
 	}
 	return nil
 }
 
-type answerSize struct{ series, bytes int }
+type answerSize struct {
+	series int // only per-connection ones
+	bytes  int
+}
 
-// turns scrapes the contenders in turn, round after round. An additional first round warms them up.
-func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) ([][]turn, []answerSize, error) {
-	turns, answers := make([][]turn, len(all)), make([]answerSize, len(all))
+// runRounds scrapes all contenders in each round, so that a slow moment of the machine affects all. An additional first
+// round warms them up and measures the sizes.
+func (b *bench) runRounds(ctx context.Context, c *cloud, contenders []*contender, f format) (
+	turns [][]turn, sizes []answerSize, err error,
+) {
+	turns, sizes = make([][]turn, len(contenders)), make([]answerSize, len(contenders))
 	for round := range b.options.rounds + 1 {
-		for i, one := range all {
-			t, body, err := b.turn(ctx, c, one, f)
+		for i, contender := range contenders {
+			t, body, err := b.runTurn(ctx, c, contender, f)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w\n%s", one.name, err, one.output)
+				return nil, nil, fmt.Errorf("%s: %w\n%s", contender.name, err, contender.output)
 			}
 			if round == 0 {
-				if answers[i], err = measureAnswer(body, f, one.series); err != nil {
+				if sizes[i], err = measureSize(body, f, contender.series); err != nil {
 					return nil, nil, err
 				}
 				continue
@@ -143,45 +147,46 @@ func (b *bench) turns(ctx context.Context, c *cloud, all []*contender, f form) (
 			turns[i] = append(turns[i], t)
 		}
 	}
-	return turns, answers, nil
+	return turns, sizes, nil
 }
 
-func (b *bench) turn(ctx context.Context, c *cloud, one *contender, f form) (t turn, body []byte, err error) {
+// runTurn scrapes a contender several times and returns the last body.
+func (b *bench) runTurn(ctx context.Context, c *cloud, contender *contender, f format) (t turn, body []byte, err error) {
 	header := http.Header{
 		"Accept": {f.accept}, "Accept-Encoding": {f.encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}
-	var took []time.Duration
-	t.usage, err = c.measure(ctx, one.process, func() error {
+	var times []time.Duration
+	t.usage, err = c.measure(ctx, contender.process, func() error {
 		for range b.options.scrapes {
-			begun := time.Now()
-			if body, err = fetch(ctx, b.client, one.url, header); err != nil {
+			start := time.Now()
+			if body, err = fetch(ctx, b.client, contender.url, header); err != nil {
 				return err
 			}
-			took = append(took, time.Since(begun))
+			times = append(times, time.Since(start))
 		}
 		return nil
 	})
 	if err == nil {
-		t.wall = median(took)
+		t.duration = median(times)
 	}
 	return t, body, err
 }
 
-func measureAnswer(body []byte, f form, series *regexp.Regexp) (answerSize, error) {
-	a := answerSize{bytes: len(body)}
+func measureSize(body []byte, f format, series *regexp.Regexp) (answerSize, error) {
+	size := answerSize{bytes: len(body)}
 	var err error
 	if f.encoding == "gzip" {
 		if body, err = gunzip(body); err != nil {
-			return a, err
+			return size, err
 		}
 	}
 	if f.accept == protobuf {
 		if body, err = protobufToText(body); err != nil {
-			return a, err
+			return size, err
 		}
 	}
-	a.series = len(series.FindAllIndex(body, -1))
-	return a, nil
+	size.series = len(series.FindAllIndex(body, -1))
+	return size, nil
 }
 
 func gunzip(body []byte) ([]byte, error) {
@@ -192,7 +197,6 @@ func gunzip(body []byte) ([]byte, error) {
 	return io.ReadAll(reader)
 }
 
-// protobufToText converts metric families.
 func protobufToText(body []byte) ([]byte, error) {
 	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.NewFormat(expfmt.TypeProtoDelim))
 	var text bytes.Buffer
@@ -211,10 +215,10 @@ func protobufToText(body []byte) ([]byte, error) {
 	}
 }
 
-func durations[T any](all []T, of func(T) time.Duration) []time.Duration {
-	values := make([]time.Duration, len(all))
-	for i, one := range all {
-		values[i] = of(one)
+func durations[T any](items []T, get func(T) time.Duration) []time.Duration {
+	values := make([]time.Duration, len(items))
+	for i, item := range items {
+		values[i] = get(item)
 	}
 	return values
 }
@@ -223,12 +227,12 @@ func median(values []time.Duration) time.Duration {
 	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
-func mean[T any](all []T, of func(T) int) float64 {
+func mean[T any](items []T, get func(T) int) float64 {
 	sum := 0
-	for _, one := range all {
-		sum += of(one)
+	for _, item := range items {
+		sum += get(item)
 	}
-	return float64(sum) / float64(len(all))
+	return float64(sum) / float64(len(items))
 }
 
 // ratio formats a/b, or a dash if b is unknown.

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// sampleConnection has the documented fields of a connection.
 type sampleConnection struct {
 	ID         string     `json:"id"`
 	Status     string     `json:"status"`
@@ -30,10 +29,10 @@ type sampleConnection struct {
 	DNSName    string     `json:"vpcepDnsName"`
 }
 
-// sampleLoop is an exporter as written from the vendor's sample: it reads pages of the default size, and passes the
-// same series as this exporter to a registry.
+// sampleLoop is an exporter written from the vendor's sample code. It reads pages of the default size and creates the same
+// series as this exporter.
 type sampleLoop struct {
-	ctx      context.Context //nolint:containedctx // prometheus.Collector has no parameter for it
+	ctx      context.Context //nolint:containedctx // Collect takes none
 	upstream upstream
 	client   *http.Client
 
@@ -46,9 +45,9 @@ func runSample(ctx context.Context, u upstream, stdout io.Writer) error {
 		return err
 	}
 	labels := []string{"region", "project_id", "cluster_id", "cluster_name", "connection_id"}
-	desc := func(name string, further ...string) *prometheus.Desc {
+	desc := func(name string, extraLabels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("sample_connection_"+name, "Metric of the sample loop.",
-			append(slices.Clip(labels), further...), nil)
+			append(slices.Clip(labels), extraLabels...), nil)
 	}
 	return serve(ctx, stdout, func(w http.ResponseWriter, r *http.Request) error {
 		registry := prometheus.NewRegistry()
@@ -76,7 +75,7 @@ func (s *sampleLoop) Collect(ch chan<- prometheus.Metric) {
 	for offset := 0; offset < total; {
 		var connections []sampleConnection
 		var err error
-		connections, total, err = s.page(offset)
+		connections, total, err = s.readPage(offset)
 		if err != nil || len(connections) == 0 {
 			ch <- prometheus.NewInvalidMetric(s.info, err)
 			return
@@ -84,9 +83,9 @@ func (s *sampleLoop) Collect(ch chan<- prometheus.Metric) {
 		offset += len(connections)
 		for i := range connections {
 			c := &connections[i]
-			send := func(desc *prometheus.Desc, value float64, further ...string) {
+			send := func(desc *prometheus.Desc, value float64, extraValues ...string) {
 				ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value,
-					append([]string{region, projectID, still, "search", c.ID}, further...)...)
+					append([]string{region, projectID, stableID, "search", c.ID}, extraValues...)...)
 			}
 			send(s.info, 1, c.DomainID, c.Name, c.IP, c.IPv6, c.DNSName)
 			send(s.status, 1, c.Status)
@@ -101,7 +100,7 @@ func (s *sampleLoop) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (s *sampleLoop) page(offset int) (connections []sampleConnection, total int, err error) {
+func (s *sampleLoop) readPage(offset int) (connections []sampleConnection, total int, err error) {
 	query := url.Values{}
 	if offset > 0 {
 		query.Set("offset", strconv.Itoa(offset))

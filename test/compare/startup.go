@@ -11,32 +11,31 @@ import (
 	"time"
 )
 
-// startup measures the binary's size, the time to the first answer, and idle CPU time and memory.
-func (b *bench) startup(ctx context.Context, to io.Writer) error {
-	c, err := b.cloud(ctx, 0, 100, "0s")
+func (b *bench) measureStartup(ctx context.Context, out io.Writer) error {
+	c, err := b.startCloud(ctx, 0, 100, 0)
 	if err != nil {
 		return err
 	}
 	defer c.stop()
-	info, err := os.Stat(b.ours)
+	info, err := os.Stat(b.exporter)
 	if err != nil {
 		return err
 	}
-	var starts []time.Duration
+	var times []time.Duration
 	for range 10 {
-		begun := time.Now()
-		p, err := b.exporter(ctx, c, b.ours, still)
+		start := time.Now()
+		p, err := b.startExporter(ctx, c, b.exporter, stableID)
 		if err != nil {
 			return err
 		}
 		_, err = fetch(ctx, b.client, "http://"+p.announced+"/metrics", nil)
-		starts = append(starts, time.Since(begun))
+		times = append(times, time.Since(start))
 		p.stop()
 		if err != nil {
 			return err
 		}
 	}
-	p, err := b.exporter(ctx, c, b.ours, still)
+	p, err := b.startExporter(ctx, c, b.exporter, stableID)
 	if err != nil {
 		return err
 	}
@@ -44,9 +43,9 @@ func (b *bench) startup(ctx context.Context, to io.Writer) error {
 	if _, err := fetch(ctx, b.client, "http://"+p.announced+"/metrics", nil); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // until the scrape has finished
+	time.Sleep(time.Second) // for work that follows the scrape
 	const idle = 20 * time.Second
-	before, err := p.cpu()
+	before, err := p.cpuTime()
 	if err != nil {
 		return err
 	}
@@ -55,19 +54,19 @@ func (b *bench) startup(ctx context.Context, to io.Writer) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, err := p.cpu()
+	after, err := p.cpuTime()
 	if err != nil {
 		return err
 	}
-	memory, err := p.memory()
+	memory, err := p.peakMemory()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(to, "\n### The process\n\n| | |\n|---|---:|\n| binary, stripped | %.1f MB |\n"+
+	fmt.Fprintf(out, "\n### The process\n\n| | |\n|---|---:|\n| binary, stripped | %.1f MB |\n"+
 		"| start to first answer, median of %d | %.0f ms |\n| slowest | %.0f ms |\n"+
 		"| CPU in %s without scrapes | %.1f ms (%.4f %% of a core) |\n"+
 		"| peak memory, one cluster of 100 connections | %.0f MB |\n",
-		float64(info.Size())/1e6, len(starts), milliseconds(median(starts)), milliseconds(slices.Max(starts)),
+		float64(info.Size())/1e6, len(times), milliseconds(median(times)), milliseconds(slices.Max(times)),
 		idle, milliseconds(after-before), 100*float64(after-before)/float64(idle), float64(memory)/1e6)
 	return nil
 }

@@ -20,17 +20,17 @@ import (
 
 // upstream is the cluster that the floor and the sample loop read.
 type upstream struct {
-	address, token, ca string
+	address, token, caFile string
 }
 
-func (u *upstream) flags(command *kingpin.CmdClause) {
+func (u *upstream) addFlags(command *kingpin.CmdClause) {
 	command.Flag("upstream", "").StringVar(&u.address)
 	command.Flag("token", "").StringVar(&u.token)
-	command.Flag("ca", "").StringVar(&u.ca)
+	command.Flag("ca", "").StringVar(&u.caFile)
 }
 
 func (u *upstream) client() (*http.Client, error) {
-	certificate, err := os.ReadFile(u.ca)
+	certificate, err := os.ReadFile(u.caFile)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func (u *upstream) get(ctx context.Context, client *http.Client, query url.Value
 	return resp, nil
 }
 
-// serve writes its loopback address to standard output and answers until ctx is done or standard input ends.
-func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWriter, *http.Request) error) error {
+// serve writes its loopback address to stdout and serves until ctx is done or standard input is closed.
+func serve(ctx context.Context, stdout io.Writer, handle func(http.ResponseWriter, *http.Request) error) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,7 +69,7 @@ func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWrite
 	srv := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := answer(w, r); err != nil {
+			if err := handle(w, r); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 			}
 		}),
@@ -85,15 +85,15 @@ func serve(ctx context.Context, stdout io.Writer, answer func(http.ResponseWrite
 	return nil
 }
 
-// waitForStdinEnd waits until the parent closes the pipe or exits, or ctx is done.
+// waitForStdinEnd waits until ctx is done or the parent closes the pipe or exits.
 func waitForStdinEnd(ctx context.Context) {
-	exited := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(exited)
+		defer close(ended)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
 	select {
-	case <-exited:
+	case <-ended:
 	case <-ctx.Done():
 	}
 }
