@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Sends alerts to a real Alertmanager with alertmanager.yml, and looks which of them it holds back. Needs amtool and
-# alertmanager (Debian: prometheus-alertmanager), which listens on a free port of 127.0.0.1 and ends with this script. Ends with 1
-# if something is wrong.
+# Sends alerts to a real Alertmanager with alertmanager.yml and checks which of them it inhibits. Needs amtool and
+# alertmanager (Debian: prometheus-alertmanager). Alertmanager listens on a free port of 127.0.0.1 and is stopped before
+# this script exits. Exits with 1 if a check failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-program=$(command -v alertmanager || command -v prometheus-alertmanager) || { echo 'there is no alertmanager' >&2; exit 1; }
+program=$(command -v alertmanager || command -v prometheus-alertmanager) || { echo 'alertmanager is not in PATH' >&2; exit 1; }
 work=$(mktemp -d)
 pid=''
-finish() {
+clean_up() {
   [[ -z $pid ]] || { kill "$pid" 2>/dev/null && wait "$pid"; } || true
   rm -rf "$work"
 }
-trap finish EXIT
+trap clean_up EXIT
 
 timeout 60 "$program" --config.file=alertmanager.yml --storage.path="$work" --cluster.listen-address= \
   --web.listen-address=127.0.0.1:0 2>"$work/log" &
@@ -23,54 +23,55 @@ for ((i = 0; i < 100; i++)); do
   [[ -n $address ]] && url=http://$address && amtool cluster show --alertmanager.url="$url" >/dev/null 2>&1 && break
   sleep 0.1
 done
-[[ -n $url ]] || { cat "$work/log"; exit 1; }
+[[ -n $url ]] || { echo 'alertmanager does not listen'; cat "$work/log"; exit 1; }
 
 failed=0
 
-# fire ALERTNAME LABEL=VALUE… fires an alert.
+# fire ALERTNAME LABEL=VALUE… sends a firing alert.
 fire() {
   local name=$1
   shift
   amtool alert add --alertmanager.url="$url" alertname="$name" "$@"
 }
 
-# held fails unless just these alerts are held back: ALERTNAME/CLUSTER for each, or ALERTNAME alone.
-held() {
+# inhibited ALERT… fails unless exactly these alerts are inhibited. An alert is written as ALERTNAME/CLUSTER, or as
+# ALERTNAME if it has no cluster.
+inhibited() {
   local want got
   want=$(printf '%s\n' "$@" | sort)
   got=$(amtool alert query --alertmanager.url="$url" --inhibited -o json |
     grep -oE '"labels":\{[^}]*\}' |
     sed -E 's/.*"alertname":"([^"]*)"(.*"cluster_id":"([^"]*)")?.*/\1\/\3/; s/\/$//' | sort)
   if ! diff <(echo "$want") <(echo "$got") >"$work/diff"; then
-    echo 'FAILED: held back (< wanted, > got):'
+    echo 'FAILED: inhibited alerts (< want, > got):'
     cat "$work/diff"
     failed=1
   fi
 }
 
-data=(CSSVPCEPConnectionRejected CSSVPCEPConnectionFailed CSSVPCEPConnectionPending CSSVPCEPNoAcceptedConnections
+cluster_alerts=(CSSVPCEPConnectionRejected CSSVPCEPConnectionFailed CSSVPCEPConnectionPending CSSVPCEPNoAcceptedConnections
   CSSVPCEPUnlistedConnection CSSVPCEPWhitelistOpen CSSVPCEPServiceDisabled CSSVPCEPConnectionsTruncated CSSVPCEPDataStale)
-others=(CSSVPCEPDiscoveryFailing CSSVPCEPCredentialsRejected CSSVPCEPThrottled CSSVPCEPConfigReloadFailed
+exporter_alerts=(CSSVPCEPDiscoveryFailing CSSVPCEPCredentialsRejected CSSVPCEPThrottled CSSVPCEPConfigReloadFailed
   CSSVPCEPMetricsAbsent)
 
-# Two clusters with all their alerts. c1 cannot be read; it was renamed since.
-for alert in "${data[@]}"; do
+# Two clusters with all their alerts. c1, which cannot be read, has been renamed in the meantime.
+for alert in "${cluster_alerts[@]}"; do
   fire "$alert" severity=warning region=r1 project_id=p1 cluster_id=c1 cluster_name=before
   fire "$alert" severity=warning region=r1 project_id=p1 cluster_id=c2 cluster_name=two
 done
-for alert in "${others[@]}"; do
+for alert in "${exporter_alerts[@]}"; do
   fire "$alert" severity=warning
 done
 fire CSSVPCEPScrapeFailing severity=warning region=r1 project_id=p1 cluster_id=c1 cluster_name=after
 fire SomethingElse severity=warning region=r1 project_id=p1 cluster_id=c1
-held "${data[@]/%//c1}"
+inhibited "${cluster_alerts[@]/%//c1}"
 
-# Some targets are down: no more than that.
+# If only some targets of a job are down, no further alert is inhibited.
 fire CSSVPCEPExporterDown severity=warning job=one
-held "${data[@]/%//c1}"
+inhibited "${cluster_alerts[@]/%//c1}"
 
-# All targets of a job are down.
+# If all targets of a job are down, all other alerts are inhibited.
 fire CSSVPCEPExporterDown severity=critical job=two
-held "${data[@]/%//c1}" "${data[@]/%//c2}" "${others[@]}" CSSVPCEPScrapeFailing/c1
+inhibited "${cluster_alerts[@]/%//c1}" "${cluster_alerts[@]/%//c2}" "${exporter_alerts[@]}" CSSVPCEPScrapeFailing/c1
 
-((failed == 0)) && echo 'the right alerts are held back'
+((failed == 0)) && echo 'exactly the expected alerts are inhibited'

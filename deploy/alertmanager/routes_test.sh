@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Checks alertmanager.yml, and that every alert of alerts.yml reaches the receiver of its severity. Needs amtool. Ends with 1 if
-# something is wrong.
+# Checks alertmanager.yml, and that it routes every alert of alerts.yml to the receiver for its severity. Needs amtool.
+# Exits with 1 if a check failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 config=alertmanager.yml
 alerts=../prometheus/alerts.yml
 failed=0
-tried=0
+checked=0
 
 amtool check-config "$config" >/dev/null || { amtool check-config "$config"; exit 1; }
 
-# routes RECEIVER LABEL=VALUE… fails if an alert with these labels goes elsewhere.
-routes() {
+# routed RECEIVER LABEL=VALUE… fails unless an alert with these labels is routed to the receiver.
+routed() {
   local want=$1 got
   shift
-  tried=$((tried + 1))
+  checked=$((checked + 1))
   if ! got=$(amtool config routes test --config.file="$config" --verify.receivers="$want" "$@" 2>&1); then
-    echo "FAILED  $*: it is to reach $want: ${got//$'\n'/ }"
+    echo "FAILED  $*: want receiver $want: ${got//$'\n'/ }"
     failed=1
   fi
 }
 
 cluster=(region=cn-north-4 project_id=p1 cluster_id=c1 cluster_name=search-prod)
 
-# The table, by hand: what each alert is to reach.
+# The expected receiver of each alert, by severity.
 table='
 CSSVPCEPConnectionRejected    warning   css-vpcep-chat
 CSSVPCEPConnectionFailed      warning   css-vpcep-chat
@@ -46,18 +46,18 @@ CSSVPCEPMetricsAbsent         critical  css-vpcep-page
 '
 while read -r alert severity receiver; do
   [[ -n $alert ]] || continue
-  routes "$receiver" alertname="$alert" severity="$severity" "${cluster[@]}"
+  routed "$receiver" alertname="$alert" severity="$severity" "${cluster[@]}"
 done <<<"$table"
-routes css-vpcep-chat alertname=SomethingElse
-routes css-vpcep-chat alertname=SomethingElse severity=unheard-of
+routed css-vpcep-chat alertname=SomethingElse
+routed css-vpcep-chat alertname=SomethingElse severity=unknown
 
-# The table and alerts.yml name the same alerts with the same severities.
-written=$(awk '$1 == "-" && $2 == "alert:" { alert = $3 } $1 == "severity:" { print alert, $2 }' "$alerts" | sort)
-tabled=$(awk 'NF { print $1, $2 }' <<<"$table" | sort)
-if ! diff <(printf '%s\n' "$written") <(printf '%s\n' "$tabled"); then
+# The table must have the same alerts with the same severities as alerts.yml.
+defined=$(awk '$1 == "-" && $2 == "alert:" { alert = $3 } $1 == "severity:" { print alert, $2 }' "$alerts" | sort)
+expected=$(awk 'NF { print $1, $2 }' <<<"$table" | sort)
+if ! diff <(printf '%s\n' "$defined") <(printf '%s\n' "$expected"); then
   echo "FAILED  $alerts (<) and the table in ${BASH_SOURCE[0]##*/} (>) differ"
   failed=1
 fi
 
-echo "$tried routes tried"
+echo "$checked routes checked"
 ((failed == 0))

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs after an installation or an upgrade. dpkg passes "configure" and, in an upgrade, the old version; rpm passes 1
-# or, in an upgrade, 2. An installation starts nothing, because there is no configuration yet.
+# Runs after an installation or an upgrade, and restarts a running service after an upgrade. dpkg passes "configure" and,
+# in an upgrade, the old version; rpm passes 1 or, in an upgrade, 2. An installation starts nothing, because the
+# configuration is still missing.
 set -eu
 
 if command -v systemd-sysusers >/dev/null; then

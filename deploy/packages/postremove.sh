@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs after a removal or an upgrade. The user is kept, because it may own files, and so is /etc/css_vpcep_exporter if
-# it is not empty.
+# Runs after a removal or an upgrade. The user remains, because it may own files; /etc/css_vpcep_exporter remains unless
+# it is empty.
 set -eu
 
 if [ -d /run/systemd/system ]; then

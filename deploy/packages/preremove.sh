@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stops the service before a removal, for which dpkg passes "remove" and rpm 0. Does nothing before an upgrade.
+# Stops the service before a removal, for which dpkg passes "remove" and rpm passes 0. Does nothing before an upgrade.
 set -eu
 
 [ "$1" = remove ] || [ "$1" = 0 ] || exit 0
