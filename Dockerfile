@@ -1,4 +1,4 @@
-# Version of Go for the build stage only.
+# The version of Go in the build stage.
 ARG GO_VERSION=1.26
 
 FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-alpine AS build

@@ -4,10 +4,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Versions of the tools; .ci/run reads these lines.
+# Versions of tools. .ci/run reads them from this file.
 GOLANGCI_LINT_VERSION := v2.15.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
-# v0.316.0 is Prometheus 3.16.0, built without the service discoveries that the tests do not use.
+# Module version v0.316.0 is Prometheus 3.16.0. The tags omit the service discoveries that the tests do not use.
 PROMETHEUS_VERSION := v0.316.0
 PROMETHEUS_TAGS := remove_all_sd,enable_dns_sd,enable_kubernetes_sd
 
@@ -22,7 +22,7 @@ COUNT    ?= 6
 BASE     ?= HEAD~1
 COMPARE  ?=
 
-# Version information of a build, with fallbacks for a tree without git or tags.
+# Version information, with fallbacks for a tree without git or tags.
 VERSION    ?= $(or $(shell cat VERSION 2>/dev/null),$(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),devel)
 REVISION   ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 BRANCH     ?= $(or $(shell git symbolic-ref --short -q HEAD 2>/dev/null),unknown)
@@ -30,13 +30,13 @@ BUILD_USER ?= $(shell id -un)@$(shell uname -n)
 # The time of the commit, so that builds are reproducible.
 BUILD_DATE ?= $(or $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null),$(shell date -u +%Y-%m-%dT%H:%M:%SZ))
 
-STAMP   := github.com/prometheus/common/version
+VERSION_PKG := github.com/prometheus/common/version
 LDFLAGS := -s -w \
-	-X $(STAMP).Version=$(VERSION) \
-	-X $(STAMP).Revision=$(REVISION) \
-	-X $(STAMP).Branch=$(BRANCH) \
-	-X $(STAMP).BuildUser=$(BUILD_USER) \
-	-X $(STAMP).BuildDate=$(BUILD_DATE)
+	-X $(VERSION_PKG).Version=$(VERSION) \
+	-X $(VERSION_PKG).Revision=$(REVISION) \
+	-X $(VERSION_PKG).Branch=$(BRANCH) \
+	-X $(VERSION_PKG).BuildUser=$(BUILD_USER) \
+	-X $(VERSION_PKG).BuildDate=$(BUILD_DATE)
 
 .PHONY: help
 help: ## List the targets
@@ -92,15 +92,15 @@ benchstat: $(TOOLS)/benchstat-$(BENCHSTAT_VERSION) ## Compare the benchmarks wit
 	@work=$$(mktemp -d); trap 'git worktree remove --force "$$work/base"; rm -rf "$$work"' EXIT; \
 	git worktree add --quiet --detach "$$work/base" '$(BASE)'; \
 	for i in $$(seq $(COUNT)); do \
-		for side in base here; do \
+		for side in base current; do \
 			if [ "$$side" = base ]; then cd "$$work/base"; else cd '$(CURDIR)'; fi; \
 			go test -run '^$$' -bench '$(BENCH)' -benchmem ./... >>"$$work/$$side.txt"; \
 		done; \
 	done; \
-	$< "$$work/base.txt" "$$work/here.txt"
+	$< "$$work/base.txt" "$$work/current.txt"
 
 .PHONY: compare
-compare: ## Compare the exporter with json_exporter (if in PATH) and others, as processes; flags in COMPARE
+compare: ## Compare the cost of scrapes with json_exporter (if in PATH) and other programs; flags in COMPARE
 	go run ./test/compare $(COMPARE)
 
 .PHONY: demo
@@ -115,11 +115,11 @@ image: ## Build the container image css_vpcep_exporter
 		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
 
 .PHONY: check
-check: ## Start the demo and check its metrics, README.md's examples, deploy/ and dashboards/ (needs promtool)
+check: ## Check the demo, README.md's examples, deploy/ and dashboards/ (needs promtool)
 	.ci/run demo examples deploy
 
 .PHONY: sync
-sync: ## Copy the rules and dashboards into the chart
+sync: ## Copy the rules and dashboards into the Helm chart
 	deploy/helm/sync
 
 .PHONY: ci
