@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command manifests checks Kubernetes objects for deploy/check. It is a module of its own to keep Kubernetes out of the
+// Command manifests checks Kubernetes objects for deploy/check. It is a separate module to keep Kubernetes out of the
 // exporter's dependencies.
-//
-//	manifests decode FILE…           decodes every object strictly: an unknown or repeated field is an error
-//	manifests schemas SWAGGER DIR    writes strict JSON schemas for kubeconform from Kubernetes' OpenAPI file
-//	manifests data FILE KIND KEY DIR writes data[KEY] of every object of the kind to DIR/<name>; the KEY * writes
-//	                                 every key to a file of that name
-//	manifests rules FILE RULES…      compares the groups of the PrometheusRules in FILE with those in Prometheus rule files
 package main
 
 import (
@@ -34,7 +28,11 @@ import (
 	yamlstrict "sigs.k8s.io/yaml"
 )
 
-var errUsage = errors.New("usage: manifests decode FILE… | schemas SWAGGER DIR | data FILE KIND KEY DIR | rules FILE RULES…")
+var errUsage = errors.New(`usage: manifests COMMAND
+  decode FILE…            reject objects with unknown or repeated fields
+  schemas SWAGGER DIR     write strict JSON schemas for kubeconform from Kubernetes' OpenAPI file
+  data FILE KIND KEY DIR  write data[KEY] of each object of the kind to DIR/<object>, or, if KEY is *, all data to DIR/<key>
+  rules FILE RULES…       compare the PrometheusRules in FILE with Prometheus rule files`)
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -48,27 +46,27 @@ func run(args []string, out io.Writer) error {
 	case len(args) > 1 && args[0] == "decode":
 		return decodeAll(args[1:], out)
 	case len(args) == 3 && args[0] == "schemas":
-		return schemas(args[1], args[2])
+		return writeSchemas(args[1], args[2])
 	case len(args) == 5 && args[0] == "data":
-		return data(args[1], args[2], args[3], args[4])
+		return writeData(args[1], args[2], args[3], args[4])
 	case len(args) > 2 && args[0] == "rules":
-		return rules(args[1], args[2:])
+		return compareRules(args[1], args[2:])
 	}
 	return errUsage
 }
 
-// documents returns the objects of a file as JSON, without empty documents.
-func documents(file string) ([][]byte, error) {
-	content, err := os.ReadFile(file) //nolint:gosec // the caller names the files
+// readObjects returns the objects of a file as JSON.
+func readObjects(file string) ([][]byte, error) {
+	content, err := os.ReadFile(file) //nolint:gosec // from the arguments
 	if err != nil {
 		return nil, err
 	}
 	reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
-	var list [][]byte
+	var objects [][]byte
 	for {
 		document, err := reader.Read()
 		if errors.Is(err, io.EOF) {
-			return list, nil
+			return objects, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
@@ -77,13 +75,13 @@ func documents(file string) ([][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if !bytes.Equal(object, []byte("null")) {
-			list = append(list, object)
+		if !bytes.Equal(object, []byte("null")) { // an empty document
+			objects = append(objects, object)
 		}
 	}
 }
 
-// decodeAll decodes every object of the files and returns all errors.
+// decodeAll returns the errors of all objects.
 func decodeAll(files []string, out io.Writer) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -98,7 +96,7 @@ func decodeAll(files []string, out io.Writer) error {
 	var invalid []error
 	count := 0
 	for _, file := range files {
-		objects, err := documents(file)
+		objects, err := readObjects(file)
 		if err != nil {
 			return err
 		}
@@ -118,9 +116,8 @@ func decodeAll(files []string, out io.Writer) error {
 	return errors.Join(invalid...)
 }
 
-// data writes values of ConfigMaps or Secrets to files.
-func data(file, kind, key, dir string) error {
-	objects, err := documents(file)
+func writeData(file, kind, key, dir string) error {
+	objects, err := readObjects(file)
 	if err != nil {
 		return err
 	}
@@ -133,7 +130,7 @@ func data(file, kind, key, dir string) error {
 		if err := json.Unmarshal(object, &o); err != nil || o.Kind != kind {
 			continue // an object of another kind may not decode
 		}
-		if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // the caller names the files
+		if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // from the arguments
 			return err
 		}
 		files := map[string]string{}
@@ -144,7 +141,7 @@ func data(file, kind, key, dir string) error {
 			files[o.Metadata.Name] = text
 		}
 		for name, text := range files {
-			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(text), 0o600); err != nil { //nolint:gosec // the caller names the files
+			if err := writeFile(dir, filepath.Base(name), []byte(text)); err != nil {
 				return err
 			}
 		}
@@ -152,14 +149,18 @@ func data(file, kind, key, dir string) error {
 	return nil
 }
 
+func writeFile(dir, name string, content []byte) error {
+	return os.WriteFile(filepath.Join(dir, name), content, 0o600) //nolint:gosec // from the arguments
+}
+
 var errOtherRules = errors.New("the PrometheusRules differ from the rule files; run deploy/helm/sync")
 
-// rules fails unless the PrometheusRules in a file have exactly the groups of the rule files, in order.
-func rules(file string, files []string) error {
+// compareRules fails unless the PrometheusRules in a file have exactly the groups of the rule files, in order.
+func compareRules(file string, ruleFiles []string) error {
 	type groups struct{ Groups []any }
 	var want, got groups
-	for _, name := range files {
-		content, err := os.ReadFile(name) //nolint:gosec // the caller names the files
+	for _, name := range ruleFiles {
+		content, err := os.ReadFile(name) //nolint:gosec // from the arguments
 		if err != nil {
 			return err
 		}
@@ -169,7 +170,7 @@ func rules(file string, files []string) error {
 		}
 		want.Groups = append(want.Groups, g.Groups...)
 	}
-	objects, err := documents(file)
+	objects, err := readObjects(file)
 	if err != nil {
 		return err
 	}
@@ -188,12 +189,11 @@ func rules(file string, files []string) error {
 	return nil
 }
 
-// definition is a schema or a part of one.
 type definition = map[string]any
 
-// schemas writes DIR/<kind>-<group>-<version>.json for every kind, with references resolved, as kubeconform expects.
-func schemas(swagger, dir string) error {
-	content, err := os.ReadFile(swagger) //nolint:gosec // the caller names the files
+// writeSchemas writes a file for each kind, with the name and the resolved references that kubeconform expects.
+func writeSchemas(swagger, dir string) error {
+	content, err := os.ReadFile(swagger) //nolint:gosec // from the arguments
 	if err != nil {
 		return err
 	}
@@ -201,12 +201,12 @@ func schemas(swagger, dir string) error {
 	if err := json.Unmarshal(content, &api); err != nil {
 		return fmt.Errorf("%s: %w", swagger, err)
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // the caller names the files
+	if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // from the arguments
 		return err
 	}
 	for name, d := range api.Definitions {
 		kinds, _ := d["x-kubernetes-group-version-kind"].([]any)
-		if len(kinds) != 1 || strings.Contains(name, "apiextensions") { // query options, and recursive schemas
+		if len(kinds) != 1 || strings.Contains(name, "apiextensions") { // query options; recursive schemas
 			continue
 		}
 		kind, _ := kinds[0].(map[string]any)
@@ -216,21 +216,21 @@ func schemas(swagger, dir string) error {
 			file += "-" + group
 		}
 		file += fmt.Sprintf("-%v.json", kind["version"])
-		schema, err := json.Marshal(strict(d, api.Definitions))
+		schema, err := json.Marshal(strictSchema(d, api.Definitions))
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, file), schema, 0o600); err != nil { //nolint:gosec // the caller names the files
+		if err := writeFile(dir, file, schema); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// strict returns the definition with references resolved and unknown fields disallowed.
-func strict(d definition, all map[string]definition) definition {
+// strictSchema resolves references and disallows unknown fields.
+func strictSchema(d definition, definitions map[string]definition) definition {
 	if ref, ok := d["$ref"].(string); ok {
-		return strict(all[strings.TrimPrefix(ref, "#/definitions/")], all)
+		return strictSchema(definitions[strings.TrimPrefix(ref, "#/definitions/")], definitions)
 	}
 	description, _ := d["description"].(string)
 	switch {
@@ -246,18 +246,18 @@ func strict(d definition, all map[string]definition) definition {
 		}
 	}
 	if items, ok := d["items"].(map[string]any); ok {
-		result["items"] = strict(items, all)
+		result["items"] = strictSchema(items, definitions)
 	}
 	if values, ok := d["additionalProperties"].(map[string]any); ok {
-		result["additionalProperties"] = strict(values, all)
+		result["additionalProperties"] = strictSchema(values, definitions)
 	}
 	if properties, ok := d["properties"].(map[string]any); ok {
-		closed := definition{}
+		strictProperties := definition{}
 		for name, p := range properties {
-			part, _ := p.(map[string]any)
-			closed[name] = strict(part, all)
+			property, _ := p.(map[string]any)
+			strictProperties[name] = strictSchema(property, definitions)
 		}
-		result["properties"], result["additionalProperties"] = closed, false
+		result["properties"], result["additionalProperties"] = strictProperties, false
 	}
 	return result
 }
