@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dashboards checks the Grafana dashboards, and that their queries and those of deploy/prometheus use only metrics
-// and labels that README.md documents. It contains only tests. Package e2e runs the queries on a real Prometheus.
+// Package dashboards tests that Grafana accepts the dashboards as they are, that they follow the rules of
+// dashboard-linter, and that their queries and those of deploy/prometheus use only documented metrics and labels. It
+// contains only tests. Package e2e runs the queries on a real Prometheus.
 package dashboards
 
 import (
@@ -20,16 +21,19 @@ import (
 // gridWidth is the number of columns of Grafana's grid.
 const gridWidth = 24
 
+// promDatasource returns the data source that panels, queries, variables and annotations must use.
+func promDatasource() datasource { return datasource{"prometheus", "${datasource}"} }
+
 type dashboard struct {
 	file          string
-	UID           string     `json:"uid"`
-	Title         string     `json:"title"`
-	Description   string     `json:"description"`
-	SchemaVersion int        `json:"schemaVersion"`
-	Editable      *bool      `json:"editable"`
-	ID            any        `json:"id"`
-	Inputs        any        `json:"__inputs"`
-	Links         []dashLink `json:"links"`
+	UID           string `json:"uid"`
+	Title         string `json:"title"`
+	Description   string `json:"description"`
+	SchemaVersion int    `json:"schemaVersion"`
+	Editable      *bool  `json:"editable"`
+	ID            any    `json:"id"`
+	Inputs        any    `json:"__inputs"`
+	Links         []link `json:"links"`
 	Annotations   struct {
 		List []annotation `json:"list"`
 	} `json:"annotations"`
@@ -39,30 +43,30 @@ type dashboard struct {
 	Panels []panel `json:"panels"`
 }
 
-type dashLink struct {
+type link struct {
 	Title string `json:"title"`
 	URL   string `json:"url"`
 }
 
-type source struct {
+type datasource struct {
 	Type string `json:"type"`
 	UID  string `json:"uid"`
 }
 
 type annotation struct {
-	Name       string `json:"name"`
-	Datasource source `json:"datasource"`
-	BuiltIn    int    `json:"builtIn"`
-	Expr       string `json:"expr"`
-	Title      string `json:"titleFormat"`
-	Text       string `json:"textFormat"`
+	Name       string     `json:"name"`
+	Datasource datasource `json:"datasource"`
+	BuiltIn    int        `json:"builtIn"`
+	Expr       string     `json:"expr"`
+	Title      string     `json:"titleFormat"`
+	Text       string     `json:"textFormat"`
 }
 
 type variable struct {
 	Name       string          `json:"name"`
 	Label      string          `json:"label"`
 	Type       string          `json:"type"`
-	Datasource source          `json:"datasource"`
+	Datasource datasource      `json:"datasource"`
 	Query      json.RawMessage `json:"query"`
 	Definition string          `json:"definition"`
 	Regex      string          `json:"regex"`
@@ -76,11 +80,11 @@ type panel struct {
 	Type            string           `json:"type"`
 	Title           string           `json:"title"`
 	Description     string           `json:"description"`
-	Datasource      source           `json:"datasource"`
+	Datasource      datasource       `json:"datasource"`
 	GridPos         grid             `json:"gridPos"`
 	FieldConfig     fieldConfig      `json:"fieldConfig"`
 	Options         options          `json:"options"`
-	Targets         []target         `json:"targets"`
+	Queries         []panelQuery     `json:"targets"`
 	Transformations []transformation `json:"transformations"`
 }
 
@@ -94,7 +98,7 @@ type fieldConfig struct {
 	Defaults struct {
 		Unit       string      `json:"unit"`
 		Thresholds *thresholds `json:"thresholds"`
-		Links      []dashLink  `json:"links"`
+		Links      []link      `json:"links"`
 	} `json:"defaults"`
 	Overrides []override `json:"overrides"`
 }
@@ -124,15 +128,15 @@ type options struct {
 	} `json:"sortBy"`
 }
 
-type target struct {
-	RefID      string `json:"refId"`
-	Datasource source `json:"datasource"`
-	Expr       string `json:"expr"`
-	Instant    bool   `json:"instant"`
-	Range      bool   `json:"range"`
-	Format     string `json:"format"`
-	Legend     string `json:"legendFormat"`
-	Interval   string `json:"interval"`
+type panelQuery struct {
+	RefID      string     `json:"refId"`
+	Datasource datasource `json:"datasource"`
+	Expr       string     `json:"expr"`
+	Instant    bool       `json:"instant"`
+	Range      bool       `json:"range"`
+	Format     string     `json:"format"`
+	Legend     string     `json:"legendFormat"`
+	Interval   string     `json:"interval"`
 }
 
 type transformation struct {
@@ -144,8 +148,8 @@ type transformation struct {
 	} `json:"options"`
 }
 
-// load returns all dashboards by uid.
-func load(t *testing.T) map[string]dashboard {
+// loadDashboards returns all dashboards by uid.
+func loadDashboards(t *testing.T) map[string]dashboard {
 	t.Helper()
 	folder := os.DirFS("../../dashboards")
 	files, err := fs.Glob(folder, "*.json")
@@ -171,12 +175,12 @@ func load(t *testing.T) map[string]dashboard {
 	return dashboards
 }
 
-// queries returns the expressions of a dashboard by location.
+// queries returns all expressions by location.
 func (d dashboard) queries() map[string]string {
 	queries := make(map[string]string)
 	for _, p := range d.Panels {
-		for _, q := range p.Targets {
-			queries["panel "+p.Title+" "+fmt.Sprint(p.ID)+" "+q.RefID] = q.Expr
+		for _, q := range p.Queries {
+			queries[fmt.Sprintf("panel %s %d %s", p.Title, p.ID, q.RefID)] = q.Expr
 		}
 	}
 	for _, a := range d.Annotations.List {
@@ -186,14 +190,14 @@ func (d dashboard) queries() map[string]string {
 	}
 	for _, v := range d.Templating.List {
 		if v.Type == "query" {
-			queries["variable "+v.Name] = v.inner()
+			queries["variable "+v.Name] = v.expr()
 		}
 	}
 	return queries
 }
 
-// inner returns the expression in the query of a variable.
-func (v variable) inner() string {
+// expr returns the PromQL expression in the definition.
+func (v variable) expr() string {
 	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).FindStringSubmatch(v.Definition)
 	switch {
 	case call == nil:
@@ -204,29 +208,30 @@ func (v variable) inner() string {
 	return call[2]
 }
 
-func (d dashboard) variable(name string) bool {
+func (d dashboard) hasVariable(name string) bool {
 	return slices.ContainsFunc(d.Templating.List, func(v variable) bool { return v.Name == name })
 }
 
-// TestDashboard checks metadata, variables and annotations: Grafana must accept a dashboard unchanged, and the rules of
-// dashboard-linter must hold.
-func TestDashboard(t *testing.T) {
-	prometheus := source{"prometheus", "${datasource}"}
-	for uid, d := range load(t) {
-		t.Run(uid, func(t *testing.T) {
-			if d.file != uid+".json" || d.Title == "" || d.Description == "" {
-				t.Errorf("file %q, uid %q, title %q, description %q", d.file, uid, d.Title, d.Description)
-			}
-			if d.SchemaVersion < 39 || d.SchemaVersion > 42 {
-				t.Errorf("schemaVersion %d is not that of Grafana 11 or 12", d.SchemaVersion)
-			}
-			if d.Editable == nil || *d.Editable {
-				t.Error("editable must be false")
-			}
-			if d.ID != nil || d.Inputs != nil {
-				t.Error("remove id and __inputs, with which Grafana cannot provision it")
-			}
+func TestMetadata(t *testing.T) {
+	for uid, d := range loadDashboards(t) {
+		if d.file != uid+".json" || d.Title == "" || d.Description == "" {
+			t.Errorf("%s: file %q, title %q, description %q", uid, d.file, d.Title, d.Description)
+		}
+		if d.SchemaVersion < 39 || d.SchemaVersion > 42 {
+			t.Errorf("%s: got schemaVersion %d, want that of Grafana 11 or 12", uid, d.SchemaVersion)
+		}
+		if d.Editable == nil || *d.Editable {
+			t.Errorf("%s: editable must be false", uid)
+		}
+		if d.ID != nil || d.Inputs != nil {
+			t.Errorf("%s: remove id and __inputs, with which Grafana cannot provision the dashboard", uid)
+		}
+	}
+}
 
+func TestVariables(t *testing.T) {
+	for uid, d := range loadDashboards(t) {
+		t.Run(uid, func(t *testing.T) {
 			names := make(map[string]bool)
 			for i, v := range d.Templating.List {
 				if names[v.Name] || v.Label == "" {
@@ -234,21 +239,9 @@ func TestDashboard(t *testing.T) {
 				}
 				names[v.Name] = true
 				if i == 0 {
-					if v.Name != "datasource" || v.Type != "datasource" || string(v.Query) != `"prometheus"` || v.Label != "Data source" {
-						t.Errorf("the first variable is %+v", v)
-					}
-					continue
-				}
-				var query struct{ Query string }
-				if err := json.Unmarshal(v.Query, &query); err != nil || query.Query != v.Definition {
-					t.Errorf("variable %s: query %s, definition %s, %v", v.Name, v.Query, v.Definition, err)
-				}
-				if v.Type != "query" || v.Datasource != prometheus || v.Refresh != 2 || v.inner() == "" {
-					t.Errorf("variable %s: type %q, data source %v, refresh %d, query %s", v.Name, v.Type, v.Datasource, v.Refresh, v.Query)
-				}
-				// All series of the exporter have the label, but the project ID may be unknown at first.
-				if want := map[bool]string{true: ".*", false: ".+"}[v.Name == "project"]; v.IncludeAll && v.AllValue != want {
-					t.Errorf("variable %s: All is %q, want %q", v.Name, v.AllValue, want)
+					checkDatasourceVariable(t, v)
+				} else {
+					checkQueryVariable(t, v)
 				}
 			}
 			for _, name := range []string{"job", "region", "project", "cluster"} {
@@ -256,44 +249,85 @@ func TestDashboard(t *testing.T) {
 					t.Errorf("no variable %s", name)
 				}
 			}
-
-			annotations := make(map[string]bool)
-			for _, a := range d.Annotations.List {
-				if annotations[a.Name] {
-					t.Errorf("duplicate annotation %q", a.Name)
-				}
-				annotations[a.Name] = true
-				if a.BuiltIn == 0 && (a.Datasource != prometheus || a.Expr == "" || a.Title == "" || a.Text == "") {
-					t.Errorf("annotation %s: %+v", a.Name, a)
-				}
-			}
 		})
 	}
 }
 
-// TestPanels checks titles, positions, references and contents of panels.
+func checkDatasourceVariable(t *testing.T, v variable) {
+	t.Helper()
+	if v.Name != "datasource" || v.Type != "datasource" || string(v.Query) != `"prometheus"` || v.Label != "Data source" {
+		t.Errorf("the first variable is not the data source: %+v", v)
+	}
+}
+
+func checkQueryVariable(t *testing.T, v variable) {
+	t.Helper()
+	var query struct{ Query string }
+	if err := json.Unmarshal(v.Query, &query); err != nil || query.Query != v.Definition {
+		t.Errorf("variable %s: query %s, definition %s, %v", v.Name, v.Query, v.Definition, err)
+	}
+	if v.Type != "query" || v.Datasource != promDatasource() || v.Refresh != 2 || v.expr() == "" {
+		t.Errorf("variable %s: type %q, data source %v, refresh %d, query %s",
+			v.Name, v.Type, v.Datasource, v.Refresh, v.Query)
+	}
+	allValue := ".+"
+	if v.Name == "project" { // the project ID may still be unknown
+		allValue = ".*"
+	}
+	if v.IncludeAll && v.AllValue != allValue {
+		t.Errorf("variable %s: got %q for All, want %q", v.Name, v.AllValue, allValue)
+	}
+}
+
+func TestAnnotations(t *testing.T) {
+	for uid, d := range loadDashboards(t) {
+		names := make(map[string]bool)
+		for _, a := range d.Annotations.List {
+			if names[a.Name] {
+				t.Errorf("%s: duplicate annotation %q", uid, a.Name)
+			}
+			names[a.Name] = true
+			if a.BuiltIn == 0 && (a.Datasource != promDatasource() || a.Expr == "" || a.Title == "" || a.Text == "") {
+				t.Errorf("%s: annotation %s: %+v", uid, a.Name, a)
+			}
+		}
+	}
+}
+
+func TestPanelsHaveUniqueIDsAndDoNotOverlap(t *testing.T) {
+	for uid, d := range loadDashboards(t) {
+		ids := make(map[int]bool)
+		for i, p := range d.Panels {
+			if p.ID <= 0 || ids[p.ID] {
+				t.Errorf("%s: %s: id %d is not positive or duplicate", uid, p.Title, p.ID)
+			}
+			ids[p.ID] = true
+			if g := p.GridPos; g.X < 0 || g.Y < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > gridWidth {
+				t.Errorf("%s: %s: invalid position %+v", uid, p.Title, g)
+			}
+			for _, other := range d.Panels[:i] {
+				if p.GridPos.overlaps(other.GridPos) {
+					t.Errorf("%s: %s and %s overlap", uid, p.Title, other.Title)
+				}
+			}
+		}
+	}
+}
+
 func TestPanels(t *testing.T) {
-	for uid, d := range load(t) {
+	for uid, d := range loadDashboards(t) {
 		t.Run(uid, func(t *testing.T) {
-			ids := make(map[int]bool)
-			for i, p := range d.Panels {
-				if p.ID <= 0 || ids[p.ID] {
-					t.Errorf("%s: id %d is zero or duplicate", p.Title, p.ID)
-				}
-				ids[p.ID] = true
-				if g := p.GridPos; g.X < 0 || g.Y < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > gridWidth {
-					t.Errorf("%s: position %+v", p.Title, g)
-				}
-				for _, o := range d.Panels[:i] {
-					if p.GridPos.overlaps(o.GridPos) {
-						t.Errorf("%s and %s overlap", p.Title, o.Title)
-					}
-				}
+			for _, p := range d.Panels {
 				if p.Title == "" {
 					t.Errorf("panel %d has no title", p.ID)
 				}
-				if p.Type != "row" {
-					checkPanel(t, p)
+				if p.Type == "row" {
+					continue
+				}
+				checkPanel(t, p)
+				checkPanelQueries(t, p)
+				if p.Type == "table" {
+					checkTable(t, p)
 				}
 			}
 		})
@@ -302,70 +336,78 @@ func TestPanels(t *testing.T) {
 
 func checkPanel(t *testing.T, p panel) {
 	t.Helper()
-	prometheus := source{"prometheus", "${datasource}"}
 	if p.Description == "" || !strings.HasSuffix(p.Description, ".") {
 		t.Errorf("%s: description %q is not a sentence", p.Title, p.Description)
 	}
-	if p.Datasource != prometheus {
-		t.Errorf("%s: data source %v", p.Title, p.Datasource)
+	if p.Datasource != promDatasource() {
+		t.Errorf("%s: got data source %v, want %v", p.Title, p.Datasource, promDatasource())
 	}
-	units := append(unitsOf(p.FieldConfig.Overrides), p.FieldConfig.Defaults.Unit)
-	for _, unit := range units {
-		if !slices.Contains([]string{"short", "none", "s", "bytes", "percentunit", "reqps", "cpm", "dateTimeFromNow", "dateTimeAsIso"}, unit) {
-			t.Errorf("%s: unit %q", p.Title, unit)
+	known := []string{"short", "none", "s", "bytes", "percentunit", "reqps", "cpm", "dateTimeFromNow", "dateTimeAsIso"}
+	for _, unit := range append(overrideValues[string](p, "unit"), p.FieldConfig.Defaults.Unit) {
+		if !slices.Contains(known, unit) {
+			t.Errorf("%s: unknown unit %q; add it to this test", p.Title, unit)
 		}
 	}
-	if th := p.FieldConfig.Defaults.Thresholds; th == nil || th.Mode != "absolute" || len(th.Steps) == 0 || th.Steps[0].Value != nil {
-		t.Errorf("%s: thresholds %+v", p.Title, th)
+	th := p.FieldConfig.Defaults.Thresholds
+	if th == nil || th.Mode != "absolute" || len(th.Steps) == 0 || th.Steps[0].Value != nil {
+		t.Errorf("%s: invalid thresholds %+v", p.Title, th)
+		return
 	}
-	// A missing value has the colour of the first step, which must not be green.
-	if p.Type == "stat" && p.FieldConfig.Defaults.Thresholds.Steps[0].Color == "green" {
+	// A missing value has the color of the first step.
+	if p.Type == "stat" && th.Steps[0].Color == "green" {
 		t.Errorf("%s: a missing value is green", p.Title)
-	}
-
-	refs := make(map[string]bool)
-	for _, q := range p.Targets {
-		at := p.Title + " " + q.RefID
-		if q.RefID == "" || refs[q.RefID] {
-			t.Errorf("%s: refId is empty or duplicate", at)
-		}
-		refs[q.RefID] = true
-		if q.Datasource != prometheus {
-			t.Errorf("%s: data source %v", at, q.Datasource)
-		}
-		instant, format := true, ""
-		switch p.Type {
-		case "stat":
-		case "table":
-			format = "table"
-		case "timeseries", "state-timeline":
-			instant = false
-		default:
-			t.Errorf("%s: unknown type %s; add it to this test", p.Title, p.Type)
-		}
-		if q.Instant != instant || q.Range == instant || q.Format != format {
-			t.Errorf("%s: instant %t, range %t, format %q in a %s", at, q.Instant, q.Range, q.Format, p.Type)
-		}
-		if format == "" && len(p.Targets) > 1 && (q.Legend == "" || q.Legend == "__auto") {
-			t.Errorf("%s: several queries need legends", at)
-		}
-		// Otherwise $__rate_interval uses the scrape interval of the data source, 15s by default.
-		if strings.Contains(q.Expr, "$__rate_interval") && q.Interval != "1m" {
-			t.Errorf("%s: interval %q", at, q.Interval)
-		}
-	}
-	if len(refs) == 0 {
-		t.Errorf("%s has no query", p.Title)
-	}
-	if p.Type == "table" {
-		checkTable(t, p, refs)
 	}
 }
 
-// checkTable checks that a table refers only to its columns. Package e2e checks the labels.
-func checkTable(t *testing.T, p panel, refs map[string]bool) {
+func checkPanelQueries(t *testing.T, p panel) {
 	t.Helper()
-	shown, values := make(map[string]bool), make(map[string]bool)
+	instant, format := true, ""
+	switch p.Type {
+	case "stat":
+	case "table":
+		format = "table"
+	case "timeseries", "state-timeline":
+		instant = false
+	default:
+		t.Errorf("%s: unknown type %s; add it to this test", p.Title, p.Type)
+	}
+	refIDs := make(map[string]bool)
+	for _, q := range p.Queries {
+		location := p.Title + " " + q.RefID
+		if q.RefID == "" || refIDs[q.RefID] {
+			t.Errorf("%s: refId is empty or duplicate", location)
+		}
+		refIDs[q.RefID] = true
+		if q.Datasource != promDatasource() {
+			t.Errorf("%s: got data source %v, want %v", location, q.Datasource, promDatasource())
+		}
+		if q.Instant != instant || q.Range == instant || q.Format != format {
+			t.Errorf("%s: got instant %t, range %t, format %q; want %t, %t, %q",
+				location, q.Instant, q.Range, q.Format, instant, !instant, format)
+		}
+		if format == "" && len(p.Queries) > 1 && (q.Legend == "" || q.Legend == "__auto") {
+			t.Errorf("%s: one of several queries has no legend", location)
+		}
+		// Otherwise $__rate_interval depends on a setting of the data source, 15s by default.
+		if strings.Contains(q.Expr, "$__rate_interval") && q.Interval != "1m" {
+			t.Errorf("%s: got interval %q, want 1m", location, q.Interval)
+		}
+	}
+	if len(p.Queries) == 0 {
+		t.Errorf("%s has no query", p.Title)
+	}
+}
+
+// checkTable checks that a table shows or hides the value of each query and refers only to visible columns.
+func checkTable(t *testing.T, p panel) {
+	t.Helper()
+	visible := make(map[string]bool) // columns by name
+	got := make(map[string]bool)     // columns with values
+	addColumn := func(name string) {
+		if strings.HasPrefix(name, "Value") {
+			got[name] = true
+		}
+	}
 	for _, tr := range p.Transformations {
 		if tr.ID == "merge" {
 			continue
@@ -373,52 +415,48 @@ func checkTable(t *testing.T, p panel, refs map[string]bool) {
 		if tr.ID != "organize" {
 			t.Errorf("%s: unknown transformation %s; add it to this test", p.Title, tr.ID)
 		}
-		o := tr.Options
-		order := make(map[int]bool)
-		for name, index := range o.Index {
-			if order[index] || o.Rename[name] == "" || shown[o.Rename[name]] {
-				t.Errorf("%s: position or name of column %s is missing or duplicate: %d, %q", p.Title, name, index, o.Rename[name])
+		positions := make(map[int]bool)
+		for name, position := range tr.Options.Index {
+			newName := tr.Options.Rename[name]
+			if positions[position] || newName == "" || visible[newName] {
+				t.Errorf("%s: column %s: position %d or name %q is missing or duplicate", p.Title, name, position, newName)
 			}
-			order[index], shown[o.Rename[name]], values[name] = true, true, true
+			positions[position], visible[newName] = true, true
+			addColumn(name)
 		}
-		for name := range o.Exclude {
-			values[name] = true
+		for name := range tr.Options.Exclude {
+			addColumn(name)
 		}
 	}
-	want, got := make(map[string]bool), make(map[string]bool)
-	for ref := range refs {
-		if len(refs) == 1 {
-			ref = ""
-		}
-		want[strings.TrimSuffix("Value #"+ref, " #")] = true
+	want := make(map[string]bool)
+	for _, q := range p.Queries {
+		want["Value #"+q.RefID] = true
 	}
-	for name := range values {
-		if strings.HasPrefix(name, "Value") {
-			got[name] = true
-		}
+	if len(p.Queries) == 1 {
+		want = map[string]bool{"Value": true}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: columns with values (-queries +table):\n%s", p.Title, diff)
 	}
 	for _, o := range p.FieldConfig.Overrides {
-		if o.Matcher.ID != "byName" || !shown[o.Matcher.Options] {
-			t.Errorf("%s: override for the hidden column %q", p.Title, o.Matcher.Options)
+		if o.Matcher.ID != "byName" || !visible[o.Matcher.Options] {
+			t.Errorf("%s: override for %q, which is not a visible column", p.Title, o.Matcher.Options)
 		}
 	}
 	for _, s := range p.Options.SortBy {
-		if !shown[s.DisplayName] {
-			t.Errorf("%s is sorted by the hidden column %q", p.Title, s.DisplayName)
+		if !visible[s.DisplayName] {
+			t.Errorf("%s is sorted by %q, which is not a visible column", p.Title, s.DisplayName)
 		}
 	}
 }
 
-// property returns the values that overrides set for a property.
-func property[T any](overrides []override, id string) []T {
+// overrideValues returns the values of a property in the overrides of a panel.
+func overrideValues[T any](p panel, property string) []T {
 	var values []T
-	for _, o := range overrides {
-		for _, p := range o.Properties {
+	for _, o := range p.FieldConfig.Overrides {
+		for _, setting := range o.Properties {
 			var v T
-			if p.ID == id && json.Unmarshal(p.Value, &v) == nil {
+			if setting.ID == property && json.Unmarshal(setting.Value, &v) == nil {
 				values = append(values, v)
 			}
 		}
@@ -426,58 +464,70 @@ func property[T any](overrides []override, id string) []T {
 	return values
 }
 
-func unitsOf(overrides []override) []string { return property[string](overrides, "unit") }
+func (p panel) links() []link {
+	links := slices.Clone(p.FieldConfig.Defaults.Links)
+	for _, l := range overrideValues[[]link](p, "links") {
+		links = append(links, l...)
+	}
+	return links
+}
 
-// TestLinks checks the links between dashboards and the variables that they pass on.
-func TestLinks(t *testing.T) {
-	dashboards := load(t)
-	address := regexp.MustCompile(`^/d/([a-z0-9-]+)(?:\?(.+))?$`)
-	handed := regexp.MustCompile(`^(?:\$\{(\w+):queryparam\}|var-(\w+)=\$\{__data\.fields\.(\w+)\}|(\$\{__url_time_range\}))$`)
+func TestLinksBetweenDashboards(t *testing.T) {
+	dashboards := loadDashboards(t)
 	for uid, d := range dashboards {
-		links := slices.Clone(d.Links)
-		columns := make(map[string]map[string]bool) // of the panel that has the link
+		count := 0
+		for _, l := range d.Links {
+			count++
+			checkLink(t, dashboards, d, l, nil)
+		}
 		for _, p := range d.Panels {
-			own := p.FieldConfig.Defaults.Links
-			for _, l := range property[[]dashLink](p.FieldConfig.Overrides, "links") {
-				own = append(own, l...)
-			}
-			for _, l := range own {
-				links = append(links, l)
-				columns[l.URL] = labelsOfTable(p)
+			for _, l := range p.links() {
+				count++
+				checkLink(t, dashboards, d, l, visibleColumns(p))
 				if !strings.HasSuffix(l.URL, "${__url_time_range}") {
-					t.Errorf("%s, %s: the link %s does not keep the time", uid, p.Title, l.URL)
+					t.Errorf("%s, %s: the link %s does not keep the time range", uid, p.Title, l.URL)
 				}
 			}
 		}
-		if len(links) == 0 {
+		if count == 0 {
 			t.Errorf("%s has no link", uid)
-		}
-		for _, l := range links {
-			found := address.FindStringSubmatch(l.URL)
-			if l.Title == "" || found == nil {
-				t.Errorf("%s: link %+v", uid, l)
-				continue
-			}
-			to, ok := dashboards[found[1]]
-			if !ok || found[1] == uid {
-				t.Errorf("%s: link to unknown dashboard %q", uid, found[1])
-			}
-			for part := range strings.SplitSeq(found[2], "&") {
-				switch v := handed.FindStringSubmatch(part); {
-				case v == nil:
-					t.Errorf("%s: part %q of a link", uid, part)
-				case v[1] != "" && (!d.variable(v[1]) || !to.variable(v[1])), v[2] != "" && !to.variable(v[2]):
-					t.Errorf("%s: part %q of a link has an unknown variable", uid, part)
-				case v[3] != "" && !columns[l.URL][v[3]]:
-					t.Errorf("%s: part %q of a link has an unknown column", uid, part)
-				}
-			}
 		}
 	}
 }
 
-// labelsOfTable returns the visible columns of a table by their original names.
-func labelsOfTable(p panel) map[string]bool {
+// checkLink checks a link, which is in a table if columns is not nil.
+func checkLink(t *testing.T, dashboards map[string]dashboard, from dashboard, l link, columns map[string]bool) {
+	t.Helper()
+	address := regexp.MustCompile(`^/d/([a-z0-9-]+)(?:\?(.+))?$`).FindStringSubmatch(l.URL)
+	if l.Title == "" || address == nil {
+		t.Errorf("%s: invalid link %+v", from.UID, l)
+		return
+	}
+	uid, query := address[1], address[2]
+	to, ok := dashboards[uid]
+	if !ok || uid == from.UID {
+		t.Errorf("%s: link to unknown dashboard %q", from.UID, uid)
+	}
+	parameter := regexp.MustCompile(
+		`^(?:\$\{(\w+):queryparam\}|var-(\w+)=\$\{__data\.fields\.(\w+)\}|(\$\{__url_time_range\}))$`)
+	for part := range strings.SplitSeq(query, "&") {
+		found := parameter.FindStringSubmatch(part)
+		if found == nil {
+			t.Errorf("%s: invalid part %q of a link", from.UID, part)
+			continue
+		}
+		passed, set, column := found[1], found[2], found[3]
+		if passed != "" && (!from.hasVariable(passed) || !to.hasVariable(passed)) || set != "" && !to.hasVariable(set) {
+			t.Errorf("%s: part %q of a link has an unknown variable", from.UID, part)
+		}
+		if column != "" && !columns[column] {
+			t.Errorf("%s: part %q of a link has an unknown column", from.UID, part)
+		}
+	}
+}
+
+// visibleColumns returns the visible columns of a table by their original names.
+func visibleColumns(p panel) map[string]bool {
 	columns := make(map[string]bool)
 	for _, tr := range p.Transformations {
 		for name := range tr.Options.Index {

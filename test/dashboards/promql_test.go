@@ -3,103 +3,152 @@
 package dashboards
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// expression has the names in a query.
-type expression struct {
+// queryNames has the metrics and labels in a query.
+type queryNames struct {
 	selectors []selector
-	labels    []string // of by, without, on, ignoring, group_left and group_right
-	made      []string // strings passed to label_replace and label_join, one of which is the new label
+	labels    []string // of by, on and so on
+	newLabels []string // strings passed to label_replace and label_join, among them the new label
 }
 
 // selector is a metric with its matchers and, for a range, its function.
 type selector struct {
-	metrics  []string // several for a name matched as name|name
-	matchers []string // as label=~"value"
-	window   string   // range in brackets
-	function string   // whose argument it is, if any
+	metrics  []string // several for __name__=~"a|b"
+	matchers []string // such as label=~"value"
+	window   string   // the range in brackets
+	function string   // applied to the range
 }
 
-// parse returns the names in a query. It does not validate PromQL, which Prometheus does in e2e. A word is a metric unless
-// it is a keyword or a function.
-func parse(expr string) (expression, error) {
-	var e expression
-	tokens := tokenize(expr)
-	at := func(i int) string {
-		if i < len(tokens) {
-			return tokens[i]
+// parseNames returns the metrics and labels in a query: a word is a metric unless it is a keyword or a function. It does not
+// validate PromQL; in package e2e Prometheus does.
+func parseNames(expr string) (queryNames, error) {
+	p := parser{tokens: tokenize(expr)}
+	for p.next < len(p.tokens) {
+		if err := p.step(); err != nil {
+			return p.names, fmt.Errorf("%w: %s", err, expr)
 		}
+	}
+	if len(p.calls) > 0 {
+		return p.names, fmt.Errorf("%w: %s", errUnbalanced, expr)
+	}
+	return p.names, nil
+}
+
+var (
+	errUnbalanced = errors.New("unbalanced")
+	errNoMetric   = errors.New("selector without a metric")
+)
+
+type parser struct {
+	tokens []string
+	next   int      // index of the next token
+	calls  []string // the function of each open parenthesis, or ""
+	names  queryNames
+}
+
+// step consumes the next token and what belongs to it.
+func (p *parser) step() error {
+	token := p.take()
+	switch {
+	case token == "(":
+		p.calls = append(p.calls, "")
+	case token == "[": // a subquery
+		p.takeUntil("]")
+	case token == ")":
+		if len(p.calls) == 0 {
+			return errUnbalanced
+		}
+		p.calls = p.calls[:len(p.calls)-1]
+	case isGrouping(token) && p.peek() == "(":
+		p.take()
+		for _, label := range p.takeUntil(")") {
+			if label != "," {
+				p.names.labels = append(p.names.labels, label)
+			}
+		}
+	case isQuoted(token):
+		if strings.HasPrefix(p.function(), "label_") {
+			p.names.newLabels = append(p.names.newLabels, token[1:len(token)-1])
+		}
+	case token == "{":
+		return p.selector("")
+	case !isWord(token), isKeyword(token):
+	case p.peek() == "(": // a function, or an aggregation whose labels follow
+		p.take()
+		p.calls = append(p.calls, token)
+	case isGrouping(p.peek()): // an aggregation whose labels come first
+	default:
+		return p.selector(token)
+	}
+	return nil
+}
+
+// selector consumes the rest of a selector. If metric is empty, the opening brace has been consumed.
+func (p *parser) selector(metric string) error {
+	var s selector
+	if metric != "" {
+		s.metrics = []string{metric}
+	}
+	if metric == "" || p.peek() == "{" {
+		if metric != "" {
+			p.take()
+		}
+		s.addMatchers(p.takeUntil("}"))
+	}
+	if len(s.metrics) == 0 {
+		return errNoMetric
+	}
+	if p.peek() == "[" {
+		p.take()
+		s.window = strings.Join(p.takeUntil("]"), "")
+		s.function = p.function()
+	}
+	p.names.selectors = append(p.names.selectors, s)
+	return nil
+}
+
+// peek returns the next token, or "" at the end.
+func (p *parser) peek() string {
+	if p.next < len(p.tokens) {
+		return p.tokens[p.next]
+	}
+	return ""
+}
+
+// take consumes the next token.
+func (p *parser) take() string {
+	token := p.peek()
+	p.next++
+	return token
+}
+
+// takeUntil returns the tokens before a closing bracket and consumes the bracket too.
+func (p *parser) takeUntil(bracket string) []string {
+	rest := p.tokens[min(p.next, len(p.tokens)):]
+	length := slices.Index(rest, bracket)
+	if length < 0 {
+		length = len(rest)
+	}
+	p.next += length + 1
+	return rest[:length]
+}
+
+// function returns the function of the innermost open parenthesis, or "".
+func (p *parser) function() string {
+	if len(p.calls) == 0 {
 		return ""
 	}
-	// until returns the index of the closing bracket.
-	until := func(i int, end string) int {
-		for i < len(tokens) && tokens[i] != end {
-			i++
-		}
-		return i
-	}
-	var open []string // functions of the open parentheses
-	for i := 0; i < len(tokens); i++ {
-		token := tokens[i]
-		switch {
-		case token == "(":
-			open = append(open, "")
-		case token == "[": // a subquery
-			i = until(i, "]")
-		case token == ")":
-			if len(open) == 0 {
-				return e, fmt.Errorf("unbalanced: %s", expr)
-			}
-			open = open[:len(open)-1]
-		case grouping(token) && at(i+1) == "(":
-			end := until(i, ")")
-			e.labels = append(e.labels, slices.DeleteFunc(slices.Clone(tokens[i+2:end]), func(s string) bool { return s == "," })...)
-			i = end
-		case !word(token) && token != "{" || keyword(token):
-			if quoted(token) && len(open) > 0 && strings.HasPrefix(open[len(open)-1], "label_") {
-				e.made = append(e.made, token[1:len(token)-1])
-			}
-		case at(i+1) == "(": // a function, or an aggregation without labels first
-			open = append(open, token)
-			i++
-		case token != "{" && grouping(at(i+1)): // an aggregation
-		default:
-			s := selector{}
-			if token != "{" {
-				s.metrics = []string{token}
-			}
-			if token == "{" || at(i+1) == "{" {
-				begin := until(i, "{")
-				end := until(begin, "}")
-				s.match(tokens[begin+1 : min(end, len(tokens))])
-				i = end
-			}
-			if len(s.metrics) == 0 {
-				return e, fmt.Errorf("selector without a metric: %s", expr)
-			}
-			if at(i+1) == "[" {
-				end := until(i, "]")
-				s.window = strings.Join(tokens[i+2:min(end, len(tokens))], "")
-				i = end
-				if len(open) > 0 {
-					s.function = open[len(open)-1]
-				}
-			}
-			e.selectors = append(e.selectors, s)
-		}
-	}
-	if len(open) > 0 {
-		return e, fmt.Errorf("unbalanced: %s", expr)
-	}
-	return e, nil
+	return p.calls[len(p.calls)-1]
 }
 
-// match parses the matchers in braces.
-func (s *selector) match(tokens []string) {
+// addMatchers adds the matchers in braces, and the metrics of __name__=~"…".
+func (s *selector) addMatchers(tokens []string) {
 	for part := range strings.SplitSeq(strings.Join(tokens, "\x00"), "\x00,\x00") {
 		matcher := strings.ReplaceAll(part, "\x00", "")
 		if matcher == "" {
@@ -112,20 +161,23 @@ func (s *selector) match(tokens []string) {
 	}
 }
 
-// tokenize splits a query into words, strings, numbers, operators and brackets.
 func tokenize(expr string) []string {
-	token := regexp.MustCompile(`#[^\n]*|[a-zA-Z_:][a-zA-Z0-9_:]*|\$\w+|[0-9][0-9a-zA-Z_.]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[=!<>]=|[=!]~|\S`)
+	token := regexp.MustCompile(`#[^\n]*|[a-zA-Z_:][a-zA-Z0-9_:]*|\$\w+|[0-9][0-9a-zA-Z_.]*|` +
+		`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[=!<>]=|[=!]~|\S`)
 	return slices.DeleteFunc(token.FindAllString(expr, -1), func(s string) bool { return strings.HasPrefix(s, "#") })
 }
 
-func word(token string) bool { return regexp.MustCompile(`^[a-zA-Z_:]`).MatchString(token) }
+func isWord(token string) bool { return regexp.MustCompile(`^[a-zA-Z_:]`).MatchString(token) }
 
-func quoted(token string) bool { return strings.HasPrefix(token, `"`) || strings.HasPrefix(token, `'`) }
+func isQuoted(token string) bool {
+	return strings.HasPrefix(token, `"`) || strings.HasPrefix(token, `'`)
+}
 
-func grouping(token string) bool {
+func isGrouping(token string) bool {
 	return slices.Contains([]string{"by", "without", "on", "ignoring", "group_left", "group_right"}, token)
 }
 
-func keyword(token string) bool {
-	return grouping(token) || slices.Contains([]string{"and", "or", "unless", "bool", "offset", "inf", "nan"}, strings.ToLower(token))
+func isKeyword(token string) bool {
+	keywords := []string{"and", "or", "unless", "bool", "offset", "inf", "nan"}
+	return isGrouping(token) || slices.Contains(keywords, strings.ToLower(token))
 }

@@ -14,15 +14,17 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TestVariablesAreUsed finds misspelt and unused variables.
-func TestVariablesAreUsed(t *testing.T) {
-	name := regexp.MustCompile(`\$\{?(\w+)`)
-	for uid, d := range load(t) {
+func TestVariablesAreUsedAndDefined(t *testing.T) {
+	reference := regexp.MustCompile(`\$\{?(\w+)`)
+	builtIn := []string{"__rate_interval", "__range"}
+	for uid, d := range loadDashboards(t) {
 		used := map[string]bool{"datasource": true}
-		for at, expr := range d.queries() {
-			for _, found := range name.FindAllStringSubmatch(expr, -1) {
-				if used[found[1]] = true; !d.variable(found[1]) && found[1] != "__rate_interval" && found[1] != "__range" {
-					t.Errorf("%s: %s: unknown variable %s", uid, at, found[1])
+		for location, expr := range d.queries() {
+			for _, found := range reference.FindAllStringSubmatch(expr, -1) {
+				name := found[1]
+				used[name] = true
+				if !d.hasVariable(name) && !slices.Contains(builtIn, name) {
+					t.Errorf("%s: %s: unknown variable %s", uid, location, name)
 				}
 			}
 		}
@@ -34,116 +36,137 @@ func TestVariablesAreUsed(t *testing.T) {
 	}
 }
 
-// TestQueries checks the matchers of each selector and that each counter is in a rate.
-func TestQueries(t *testing.T) {
-	ofCluster := []string{`job=~"$job"`, `region=~"$region"`, `project_id=~"$project"`, `cluster_id=~"$cluster"`}
-	for uid, d := range load(t) {
-		for at, expr := range d.queries() {
-			q, err := parse(expr)
+// eachSelector calls check for each selector in the queries of all dashboards.
+func eachSelector(t *testing.T, check func(d dashboard, location string, s selector)) {
+	t.Helper()
+	for uid, d := range loadDashboards(t) {
+		for location, expr := range d.queries() {
+			q, err := parseNames(expr)
 			if err != nil {
-				t.Errorf("%s: %s: %s", uid, at, err)
+				t.Errorf("%s: %s: %s", uid, location, err)
 				continue
 			}
 			for _, s := range q.selectors {
-				want := []string{`job=~"$job"`}
-				switch metric := s.metrics[0]; {
-				case strings.HasPrefix(at, "variable "):
-					want = nil // each variable limits the next
-					if !strings.HasPrefix(at, "variable job") {
-						want = []string{`job=~"$job"`}
-					}
-				case strings.Contains(metric, ":"):
-					want = ofCluster[1:] // recorded without a job
-				case strings.HasPrefix(metric, "css_vpcep_exporter_"), strings.HasPrefix(metric, "process_"), strings.HasPrefix(metric, "go_"):
-					if d.variable("instance") && s.function != "last_over_time" && len(s.metrics) == 1 {
-						want = append(want, `instance=~"$instance"`)
-					}
-				case strings.HasPrefix(metric, "css_vpcep_discovery_"), metric == "css_vpcep_cluster_info": // both have projects too
-					want = ofCluster[:3]
-				case strings.HasPrefix(metric, "css_vpcep_") && len(s.metrics) == 1:
-					want = ofCluster
-				}
-				for _, w := range want {
-					if !slices.Contains(s.matchers, w) {
-						t.Errorf("%s: %s: %v has no matcher %s", uid, at, s.metrics, w)
-					}
-				}
-				counter := regexp.MustCompile(`_(total|bucket|count|sum)$`).MatchString(s.metrics[0])
-				rated := s.function == "rate" && s.window == "$__rate_interval"
-				if s.function == "rate" && !rated || counter && !rated {
-					t.Errorf("%s: %s: %s is in %s over [%s]", uid, at, s.metrics[0], s.function, s.window)
-				}
+				check(d, location, s)
 			}
 		}
 	}
 }
 
-// TestNames checks that dashboards and rules use only documented metrics and labels.
-func TestNames(t *testing.T) {
-	known := documented(t)
-	rules := recorded(t)
-	exprs := make(map[string]string)
-	for at, r := range rules {
-		exprs[at] = r.Expr
-		if r.Record != "" {
-			q, err := parse(r.Expr)
-			if err != nil {
-				t.Fatalf("%s: %s", at, err)
-			}
-			known[r.Record] = q.labels
-			for _, l := range q.selectors {
-				known[r.Record] = append(known[r.Record], known[l.metrics[0]]...)
+func TestSelectorsHaveTheMatchersOfTheVariables(t *testing.T) {
+	eachSelector(t, func(d dashboard, location string, s selector) {
+		for _, matcher := range wantMatchers(d, location, s) {
+			if !slices.Contains(s.matchers, matcher) {
+				t.Errorf("%s: %s: %v has no matcher %s", d.UID, location, s.metrics, matcher)
 			}
 		}
+	})
+}
+
+func wantMatchers(d dashboard, location string, s selector) []string {
+	job := []string{`job=~"$job"`}
+	project := []string{`region=~"$region"`, `project_id=~"$project"`}
+	cluster := []string{`cluster_id=~"$cluster"`}
+	hasAnyPrefix := func(metric string, prefixes ...string) bool {
+		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(metric, prefix) })
 	}
-	if len(exprs) == 0 {
+	switch metric := s.metrics[0]; {
+	case strings.HasPrefix(location, "variable job"):
+		return nil
+	case strings.HasPrefix(location, "variable "): // limited only by the variables before it
+		return job
+	case strings.Contains(metric, ":"): // recorded without a job
+		return slices.Concat(project, cluster)
+	case hasAnyPrefix(metric, "css_vpcep_exporter_", "process_", "go_"):
+		if d.hasVariable("instance") && s.function != "last_over_time" && len(s.metrics) == 1 {
+			return append(job, `instance=~"$instance"`)
+		}
+	case strings.HasPrefix(metric, "css_vpcep_discovery_"), metric == "css_vpcep_cluster_info":
+		// These are also used for whole projects.
+		return slices.Concat(job, project)
+	case strings.HasPrefix(metric, "css_vpcep_") && len(s.metrics) == 1:
+		return slices.Concat(job, project, cluster)
+	}
+	return job
+}
+
+func TestCountersAreUsedOnlyInRates(t *testing.T) {
+	counterName := regexp.MustCompile(`_(total|bucket|count|sum)$`)
+	eachSelector(t, func(d dashboard, location string, s selector) {
+		metric := s.metrics[0]
+		if s.function == "rate" && s.window == "$__rate_interval" {
+			return
+		}
+		if s.function == "rate" || counterName.MatchString(metric) {
+			t.Errorf("%s: %s: %s is in %q over [%s]", d.UID, location, metric, s.function, s.window)
+		}
+	})
+}
+
+func TestDashboardsAndRulesUseDocumentedNames(t *testing.T) {
+	rules := loadRules(t)
+	if len(rules) == 0 {
 		t.Error("deploy/prometheus has no rules")
 	}
-	for uid, d := range load(t) {
-		for at, expr := range d.queries() {
-			exprs[uid+": "+at] = expr
+	labelsOf := documentedLabels(t)
+	exprs := make(map[string]string) // by location
+	for location, r := range rules {
+		exprs[location] = r.Expr
+		if r.Record != "" {
+			q, err := parseNames(r.Expr)
+			if err != nil {
+				t.Fatalf("%s: %s", location, err)
+			}
+			labelsOf[r.Record] = q.labels
+			for _, s := range q.selectors {
+				labelsOf[r.Record] = append(labelsOf[r.Record], labelsOf[s.metrics[0]]...)
+			}
 		}
 	}
-	for at, expr := range exprs {
-		for _, unknown := range unknownNames(expr, known) {
-			t.Errorf("%s: %s\n%s", at, unknown, expr)
+	for uid, d := range loadDashboards(t) {
+		for location, expr := range d.queries() {
+			exprs[uid+": "+location] = expr
+		}
+	}
+	for location, expr := range exprs {
+		for _, problem := range unknownNames(expr, labelsOf) {
+			t.Errorf("%s: %s\n%s", location, problem, expr)
 		}
 	}
 }
 
-// unknownNames returns the unknown metrics and labels of an expression.
-func unknownNames(expr string, known map[string][]string) []string {
-	q, err := parse(expr)
+// unknownNames reports the metrics and labels of an expression that are not in labelsOf.
+func unknownNames(expr string, labelsOf map[string][]string) []string {
+	q, err := parseNames(expr)
 	if err != nil {
 		return []string{err.Error()}
 	}
-	var unknown []string
-	all := slices.Clone(q.made)
+	var problems []string
+	known := slices.Clone(q.newLabels)
 	for _, s := range q.selectors {
 		for _, metric := range s.metrics {
-			labels, ok := known[metric]
+			labels, ok := labelsOf[metric]
 			if !ok {
-				unknown = append(unknown, "no metric "+metric)
+				problems = append(problems, "no metric "+metric)
 			}
-			all = append(all, labels...)
+			known = append(known, labels...)
 			for _, m := range s.matchers {
 				if label := m[:strings.IndexAny(m, "=!")]; label != "__name__" && !slices.Contains(labels, label) {
-					unknown = append(unknown, fmt.Sprintf("no label %s of %s", label, metric))
+					problems = append(problems, fmt.Sprintf("no label %s of %s", label, metric))
 				}
 			}
 		}
 	}
 	for _, label := range q.labels {
-		if !slices.Contains(all, label) {
-			unknown = append(unknown, "no label "+label)
+		if !slices.Contains(known, label) {
+			problems = append(problems, "no label "+label)
 		}
 	}
-	return unknown
+	return problems
 }
 
-// TestUnknownNames checks that TestNames can fail.
 func TestUnknownNames(t *testing.T) {
-	known := documented(t)
+	labelsOf := documentedLabels(t)
 	for expr, want := range map[string]string{
 		`sum by (status) (css_vpcep_connections{region="a", status!="accepted"})`:            "[]",
 		`css_vpcep_connection{region="a"}`:                                                   "[no metric css_vpcep_connection no label region of css_vpcep_connection]",
@@ -156,14 +179,14 @@ func TestUnknownNames(t *testing.T) {
 		`css_vpcep_up{region=~"a}"} offset 5m and vector(1) # and css_vpcep_down`:            "[]",
 		`sum(css_vpcep_up`: "[unbalanced: sum(css_vpcep_up]",
 	} {
-		if got := fmt.Sprint(unknownNames(expr, known)); got != want {
-			t.Errorf("%s: %s, want %s", expr, got, want)
+		if got := fmt.Sprint(unknownNames(expr, labelsOf)); got != want {
+			t.Errorf("%s: got %s, want %s", expr, got, want)
 		}
 	}
 }
 
-// documented returns the labels of the metrics in README.md and of the used metrics from elsewhere.
-func documented(t *testing.T) map[string][]string {
+// documentedLabels returns the labels of the metrics in README.md and of metrics of other programs.
+func documentedLabels(t *testing.T) map[string][]string {
 	t.Helper()
 	content, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -171,11 +194,11 @@ func documented(t *testing.T) map[string][]string {
 	}
 	cluster := []string{"region", "project_id", "cluster_id", "cluster_name"}
 	scraped := []string{"job", "instance"}
-	known := map[string][]string{
-		// Target labels with /probe: docs/scaling.md.
+	labelsOf := map[string][]string{
+		// The target labels with /probe: docs/scaling.md.
 		"up":                      slices.Concat(scraped, cluster, []string{"project"}),
 		"scrape_duration_seconds": scraped,
-		// Metrics of the Go client library.
+		// The Go client library.
 		"process_start_time_seconds":    scraped,
 		"process_cpu_seconds_total":     scraped,
 		"process_resident_memory_bytes": scraped,
@@ -187,31 +210,32 @@ func documented(t *testing.T) map[string][]string {
 	row := regexp.MustCompile("(?m)^\\| `(css_vpcep_[a-z0-9_]+)` \\| ([^|]*)\\| (.*) \\|$")
 	label := regexp.MustCompile("`([a-z0-9_]+)`")
 	for _, found := range row.FindAllStringSubmatch(string(content), -1) {
+		metric, labelCell, descriptionCell := found[1], found[2], found[3]
 		labels := slices.Clone(scraped)
-		if strings.HasPrefix(found[2], "C") {
+		if strings.HasPrefix(labelCell, "C") { // short for the labels of a cluster
 			labels = append(labels, cluster...)
 		}
-		for _, l := range label.FindAllStringSubmatch(found[2], -1) {
+		for _, l := range label.FindAllStringSubmatch(labelCell, -1) {
 			labels = append(labels, l[1])
 		}
-		known[found[1]] = labels
-		if strings.HasPrefix(found[3], "Histogram") {
+		labelsOf[metric] = labels
+		if strings.HasPrefix(descriptionCell, "Histogram") {
 			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
-				known[found[1]+suffix] = append(slices.Clone(labels), "le")
+				labelsOf[metric+suffix] = append(slices.Clone(labels), "le")
 			}
 		}
 	}
-	if !slices.Contains(known["css_vpcep_connections"], "status") || len(known) < 35 {
-		t.Fatalf("invalid table of metrics in README.md: %v", known)
+	if !slices.Contains(labelsOf["css_vpcep_connections"], "status") || len(labelsOf) < 35 {
+		t.Fatalf("the table of metrics in README.md cannot be read: %v", labelsOf)
 	}
-	return known
+	return labelsOf
 }
 
-// rule is a rule of deploy/prometheus.
+// rule is an alerting or recording rule.
 type rule struct{ Alert, Record, Expr string }
 
-// recorded returns all rules of deploy/prometheus by location.
-func recorded(t *testing.T) map[string]rule {
+// loadRules returns all rules of deploy/prometheus by location.
+func loadRules(t *testing.T) map[string]rule {
 	t.Helper()
 	folder := os.DirFS("../../deploy/prometheus")
 	files, err := fs.Glob(folder, "*.yml")
@@ -224,12 +248,12 @@ func recorded(t *testing.T) map[string]rule {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var f struct{ Groups []struct{ Rules []rule } }
-		if err := yaml.Unmarshal(content, &f); err != nil {
+		var ruleFile struct{ Groups []struct{ Rules []rule } }
+		if err := yaml.Unmarshal(content, &ruleFile); err != nil {
 			t.Fatalf("%s: %s", file, err)
 		}
-		for _, g := range f.Groups {
-			for i, r := range g.Rules {
+		for _, group := range ruleFile.Groups {
+			for i, r := range group.Rules {
 				rules[fmt.Sprintf("%s: %s%s %d", file, r.Alert, r.Record, i)] = r
 			}
 		}
