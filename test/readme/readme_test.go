@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package readme tests that README.md and README.zh-CN.md agree. It contains only tests.
 package readme
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -13,10 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// block is a heading, paragraph, list item, table head, table rule, table row, comment or fenced code block.
+// block is a heading (#, ##, …), paragraph, item, head, rule or row of a table, comment, or code block.
 type block struct{ kind, text string }
 
-// kindOf returns the kind of block that a line begins, or "" if it is blank. A "paragraph" line may also continue a
+func (b block) isHeading() bool { return strings.HasPrefix(b.kind, "#") }
+
+// kindOf returns the kind of block that a line begins, or "" for a blank line. A "paragraph" line may also continue a
 // block.
 func kindOf(line string) string {
 	switch {
@@ -38,166 +42,179 @@ func kindOf(line string) string {
 	return "paragraph"
 }
 
-// blocks splits a page into blocks. It supports only the Markdown that the READMEs use.
-func blocks(page string) (all []block) {
-	fence := "" // the end of the current code block
-	last := ""  // kind of the previous line
+// splitBlocks supports only the Markdown that the READMEs use.
+func splitBlocks(page string) (blocks []block) {
+	closingFence := "" // of the current code block
+	previous := ""     // kind of the previous line
+	appendLine := func(line string) { blocks[len(blocks)-1].text += line }
 	for line := range strings.Lines(page) {
 		text := strings.TrimSpace(line)
-		if fence != "" {
-			all[len(all)-1].text += line
-			if text == fence {
-				fence = ""
+		if closingFence != "" {
+			appendLine(line)
+			if text == closingFence {
+				closingFence = ""
 			}
 			continue
 		}
 		kind := kindOf(text)
-		before := last
-		last = kind
-		if kind == "paragraph" && (before == "paragraph" || before == "item") {
-			all[len(all)-1].text += line
-			last = before
+		if kind == "paragraph" && (previous == "paragraph" || previous == "item") {
+			appendLine(line)
 			continue
 		}
 		if kind == "code" {
-			fence = text[:len(text)-len(strings.TrimLeft(text, "`"))]
+			closingFence = text[:len(text)-len(strings.TrimLeft(text, "`"))]
 		}
-		if kind == "row" && before != "row" && before != "head" && before != "rule" {
-			kind, last = "head", "head"
+		if kind == "row" && previous != "row" && previous != "head" && previous != "rule" {
+			kind = "head"
 		}
 		if kind != "" {
-			all = append(all, block{kind, line})
+			blocks = append(blocks, block{kind, line})
 		}
+		previous = kind
 	}
-	return all
+	return blocks
 }
 
-// slugs returns the anchors that GitHub gives to the headings of a page, with the number of each heading.
-func slugs(all []block) map[string]int {
-	left := regexp.MustCompile(`[^\p{L}\p{M}\p{Nd}\p{Pc}\- ]`)
-	found := map[string]int{}
-	n := 0
-	for _, b := range all {
-		if !strings.HasPrefix(b.kind, "#") {
+// headingAnchors returns the number of each heading by the anchor that GitHub gives it.
+func headingAnchors(blocks []block) map[string]int {
+	removed := regexp.MustCompile(`[^\p{L}\p{M}\p{Nd}\p{Pc}\- ]`)
+	anchors := map[string]int{}
+	number := 0
+	for _, b := range blocks {
+		if !b.isHeading() {
 			continue
 		}
-		n++
+		number++
 		text := strings.ToLower(strings.TrimSpace(strings.TrimLeft(b.text, "#")))
-		slug := strings.ReplaceAll(left.ReplaceAllString(text, ""), " ", "-")
-		unique := slug
-		for i := 1; found[unique] != 0; i++ {
-			unique = fmt.Sprintf("%s-%d", slug, i)
+		anchor := strings.ReplaceAll(removed.ReplaceAllString(text, ""), " ", "-")
+		unique := anchor
+		for i := 1; anchors[unique] != 0; i++ {
+			unique = fmt.Sprintf("%s-%d", anchor, i)
 		}
-		found[unique] = n
+		anchors[unique] = number
 	}
-	return found
+	return anchors
 }
 
-// skeleton returns what a page has in common with its translations: a line per block with its links in order, its code
-// and its numbers. Anchors become the number of their heading; dead are those without a heading. other is the path of
-// the translation.
-func skeleton(page, other string) (lines, dead []string) {
-	all := blocks(page)
-	headings := slugs(all)
-	target := regexp.MustCompile(`(!\[[^\]]*)?\]\(([^()\s]+)\)|<(https?://[^>\s]+)>`)
-	code := regexp.MustCompile("`[^`]+`")
-	for _, b := range all {
+// skeleton returns what a page must have in common with its translation: for each block its links, code and numbers. A
+// link to a heading becomes the number of the heading; deadAnchors have no heading. translation is the path of the other
+// page.
+func skeleton(page, translation string) (lines, deadAnchors []string) {
+	blocks := splitBlocks(page)
+	anchors := headingAnchors(blocks)
+	linkOrImage := regexp.MustCompile(`(!\[[^\]]*)?\]\(([^()\s]+)\)|<(https?://[^>\s]+)>`)
+	inlineCode := regexp.MustCompile("`[^`]+`")
+	for _, b := range blocks {
 		if b.kind == "code" || b.kind == "comment" || b.kind == "rule" {
 			lines = append(lines, b.kind+": "+b.text)
 			continue
 		}
 		line := b.kind + ":"
-		prose := code.ReplaceAllString(b.text, "")
-		for _, match := range target.FindAllStringSubmatch(prose, -1) {
-			kind, to := " link ", match[2]+match[3]
+		prose := inlineCode.ReplaceAllString(b.text, "")
+		for _, match := range linkOrImage.FindAllStringSubmatch(prose, -1) {
+			kind, target := " link ", match[2]+match[3]
 			if match[1] != "" {
 				kind = " image "
 			}
-			if to == other {
-				to = "the other language"
+			if target == translation {
+				target = "the translation"
 			}
-			if anchor, ok := strings.CutPrefix(to, "#"); ok {
-				to = fmt.Sprintf("heading %d", headings[anchor])
-				if headings[anchor] == 0 {
-					dead = append(dead, "#"+anchor)
+			if anchor, ok := strings.CutPrefix(target, "#"); ok {
+				target = fmt.Sprintf("heading %d", anchors[anchor])
+				if anchors[anchor] == 0 {
+					deadAnchors = append(deadAnchors, "#"+anchor)
 				}
 			}
-			line += kind + to
+			line += kind + target
 		}
 		lines = append(lines, line+codeAndNumbers(b))
 	}
-	return lines, dead
+	return lines, deadAnchors
 }
 
-// codeAndNumbers returns the code and the numbers of a block: per column of a table, and in order in the first one.
+// codeAndNumbers ignores the order, which a translation may change, except in the first column of a table.
 func codeAndNumbers(b block) string {
 	if b.kind != "head" && b.kind != "row" {
-		return " " + strings.Join(tokens(b.text, true), " ")
+		return " " + strings.Join(sortedTokens(b.text), " ")
 	}
 	cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.text), "|"), "|"), " |")
 	for i, cell := range cells {
-		cells[i] = strings.Join(tokens(cell, i > 0), " ")
+		cellTokens := sortedTokens
+		if i == 0 {
+			cellTokens = tokens
+		}
+		cells[i] = strings.Join(cellTokens(cell), " ")
 	}
 	return " " + strings.Join(cells, " | ")
 }
 
-// tokens returns the inline code and the numbers in a text, without those in links.
-func tokens(text string, sorted bool) []string {
+// tokens returns the inline code and the numbers that are not in links.
+func tokens(text string) []string {
 	text = regexp.MustCompile(`\]\([^()\s]+\)|<https?://[^>\s]+>`).ReplaceAllString(text, " ")
-	all := regexp.MustCompile("`[^`]+`|\\d[\\d.,]*\\d|\\d").FindAllString(text, -1)
-	if sorted {
-		slices.Sort(all)
-		all = slices.Compact(all) // translations may differ in repetitions
-	}
-	return all
+	return regexp.MustCompile("`[^`]+`|\\d[\\d.,]*\\d|\\d").FindAllString(text, -1)
 }
 
-// compareReadmes returns the differences of the skeletons, and the dead anchors.
+// sortedTokens returns each token once, because a translation may repeat some.
+func sortedTokens(text string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(tokens(text))))
+}
+
+// compareReadmes returns the differences and the dead anchors, or "".
 func compareReadmes(english, chinese string) string {
-	en, deadEnglish := skeleton(english, "README.zh-CN.md")
-	zh, deadChinese := skeleton(chinese, "README.md")
-	diff := cmp.Diff(en, zh)
-	for _, anchor := range deadEnglish {
-		diff += "no heading of README.md for " + anchor + "\n"
+	englishLines, englishDead := skeleton(english, "README.zh-CN.md")
+	chineseLines, chineseDead := skeleton(chinese, "README.md")
+	diff := cmp.Diff(englishLines, chineseLines)
+	for _, anchor := range englishDead {
+		diff += "README.md has no heading for " + anchor + "\n"
 	}
-	for _, anchor := range deadChinese {
-		diff += "no heading of README.zh-CN.md for " + anchor + "\n"
+	for _, anchor := range chineseDead {
+		diff += "README.zh-CN.md has no heading for " + anchor + "\n"
 	}
 	return diff
 }
 
-// TestReadmes checks that both READMEs have the same headings, tables, code, links and numbers in the same places.
-func TestReadmes(t *testing.T) {
-	english, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	chinese, err := os.ReadFile("../../README.zh-CN.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, page := range map[string]string{"README.md": string(english), "README.zh-CN.md": string(chinese)} {
-		if !strings.Contains(page, "\n```") || len(slugs(blocks(page))) < 2 {
+func TestReadmesHaveTheSameStructureCodeLinksAndNumbers(t *testing.T) {
+	read := func(path string) string {
+		content, err := fs.ReadFile(os.DirFS("../.."), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := string(content)
+		if !strings.Contains(page, "\n```") || len(headingAnchors(splitBlocks(page))) < 2 {
 			t.Errorf("%s has no code or no headings", path)
 		}
+		return page
 	}
-	if diff := compareReadmes(string(english), string(chinese)); diff != "" {
+	if diff := compareReadmes(read("README.md"), read("README.zh-CN.md")); diff != "" {
 		t.Errorf("README.md (-) and README.zh-CN.md (+) differ:\n%s", diff)
 	}
 }
 
-// TestCompareReadmes checks that each single change of a translation is noticed.
-func TestCompareReadmes(t *testing.T) {
-	const fence = "<!-- check: config -->\n```yaml\n# comment\na: 1\n```\n"
-	const english = "# Title\n\n[中文](README.zh-CN.md)\n\nSee [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + fence +
-		"\n## The file\n\n| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
-		"- One\n- Two `2`\n\n![A picture](a.png)\n\n### What's new, now?\n\n[Up](#title), [here](#whats-new-now)\n"
-	const chinese = "# 标题\n\n[English](README.md)\n\n见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + fence +
-		"\n## 配置 文件\n\n| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
-		"- 一\n- 二 `2`\n\n![图](a.png)\n\n### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
-	if diff := compareReadmes(english, chinese); diff != "" {
-		t.Fatalf("the pages do not differ, but:\n%s", diff)
+const (
+	exampleCode = "<!-- check: config -->\n```yaml\n# comment\na: 1\n```\n"
+
+	exampleEnglish = "# Title\n\n[中文](README.zh-CN.md)\n\n" +
+		"See [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + exampleCode +
+		"\n## The file\n\n" +
+		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
+		"- One\n- Two `2`\n\n![A picture](a.png)\n\n" +
+		"### What's new, now?\n\n[Up](#title), [here](#whats-new-now)\n"
+
+	exampleChinese = "# 标题\n\n[English](README.md)\n\n" +
+		"见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + exampleCode +
+		"\n## 配置 文件\n\n" +
+		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
+		"- 一\n- 二 `2`\n\n![图](a.png)\n\n" +
+		"### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
+)
+
+func TestCompareReadmesAcceptsATranslation(t *testing.T) {
+	if diff := compareReadmes(exampleEnglish, exampleChinese); diff != "" {
+		t.Errorf("got a difference, want none:\n%s", diff)
 	}
+}
+
+func TestCompareReadmesReportsEachDifference(t *testing.T) {
 	for _, test := range []struct{ name, before, after string }{
 		{"level of a heading", "## 配置 文件", "### 配置 文件"},
 		{"heading omitted", "### 有什么新内容？\n\n", ""},
@@ -215,8 +232,8 @@ func TestCompareReadmes(t *testing.T) {
 		{"info string", "```yaml", "```yml"},
 		{"kind of a check", "check: config", "check: json"},
 		{"check omitted", "<!-- check: config -->\n", ""},
-		{"code omitted", fence, ""},
-		{"code twice", fence, fence + "\n" + fence},
+		{"code omitted", exampleCode, ""},
+		{"code twice", exampleCode, exampleCode + "\n" + exampleCode},
 		{"row omitted", "| `--c` | [更多](docs/c.md#d) 10 |\n", ""},
 		{"row twice", "| `--c`", "| `--c` | 10 |\n| `--c`"},
 		{"order in the first column", "`--a`、`--b`", "`--b`、`--a`"},
@@ -233,23 +250,24 @@ func TestCompareReadmes(t *testing.T) {
 		{"two tables instead of one", "| `--c`", "\n| 又 | 及 |\n|---|---|\n| `--c`"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if strings.Count(chinese, test.before) == 0 {
+			if !strings.Contains(exampleChinese, test.before) {
 				t.Fatalf("%q is not in the page", test.before)
 			}
-			if compareReadmes(english, strings.ReplaceAll(chinese, test.before, test.after)) == "" {
-				t.Error("not noticed")
+			if compareReadmes(exampleEnglish, strings.ReplaceAll(exampleChinese, test.before, test.after)) == "" {
+				t.Error("the difference is not reported")
 			}
 		})
 	}
 }
 
-// TestSlugs checks the anchors of headings against those of GitHub.
-func TestSlugs(t *testing.T) {
-	page := "# css_vpcep_exporter\n## What's `new`, now?\n## TLS 与基本认证\n```sh\n# no heading\n```\n## A - B\n## Again\n## Again\n## 如何（不）做：一\n"
+func TestHeadingAnchorsAreThoseOfGitHub(t *testing.T) {
+	page := "# css_vpcep_exporter\n## What's `new`, now?\n## TLS 与基本认证\n```sh\n# no heading\n```\n" +
+		"## A - B\n## Again\n## Again\n## 如何（不）做：一\n"
 	want := map[string]int{
-		"css_vpcep_exporter": 1, "whats-new-now": 2, "tls-与基本认证": 3, "a---b": 4, "again": 5, "again-1": 6, "如何不做一": 7,
+		"css_vpcep_exporter": 1, "whats-new-now": 2, "tls-与基本认证": 3, "a---b": 4,
+		"again": 5, "again-1": 6, "如何不做一": 7,
 	}
-	if diff := cmp.Diff(want, slugs(blocks(page))); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff(want, headingAnchors(splitBlocks(page))); diff != "" {
+		t.Errorf("anchors (-want +got):\n%s", diff)
 	}
 }
