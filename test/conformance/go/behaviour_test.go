@@ -4,7 +4,8 @@ package conformance
 
 import (
 	"fmt"
-	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"css_vpcep_exporter/internal/simulator"
@@ -13,136 +14,149 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// behaviour is a call that every client makes, with its expected result.
+// behaviour is a call that all clients make, with the expected error, if any.
 type behaviour struct {
-	name    string
-	project string
-	cluster string // empty: list of clusters
-	skip    int    // -1: unset
-	limit   int    // -1: unset
-	other   bool   // uses the API with the paging that the client does not support
-	status  int    // of the error, if one is expected
-	code    string
+	name        string
+	project     string // default: fleet.Permanent
+	cluster     string // empty: list the clusters
+	skip, limit *int   // nil: not sent
+	otherPaging bool   // call the API with the paging that the client does not support
+	err         *apiError
 }
 
-// behaviours returns all calls; unset parameters are not sent.
+// behaviours returns the rows of the table.
 func behaviours() []behaviour {
-	const no = -1
-	return []behaviour{
-		{"the vendor's example", fleet.Permanent, fleet.Sample, no, no, false, 0, ""},
-		{"connections, no parameters", fleet.Permanent, fleet.Pages, no, no, false, 0, ""},
-		{"limit 1,000", fleet.Permanent, fleet.Pages, no, 1000, false, 0, ""},
-		{"limit 1", fleet.Permanent, fleet.Pages, no, 1, false, 0, ""},
-		{"skip 0", fleet.Permanent, fleet.Pages, 0, no, false, 0, ""},
-		{"skip 10, limit 10", fleet.Permanent, fleet.Pages, 10, 10, false, 0, ""},
-		{"skip 20, limit 10: the last page", fleet.Permanent, fleet.Pages, 20, 10, false, 0, ""},
-		{"skip 23, limit 10: beyond the end", fleet.Permanent, fleet.Pages, 23, 10, false, 0, ""},
-		{"skip 500, limit 1,000: far beyond the end", fleet.Permanent, fleet.Pages, 500, 1000, false, 0, ""},
-		{"1,203 connections, limit 1,000", fleet.Permanent, fleet.Many, no, 1000, false, 0, ""},
-		{"1,203 connections, skip 999", fleet.Permanent, fleet.Many, 999, 1000, false, 0, ""},
-		{"1,203 connections, skip 1,000", fleet.Permanent, fleet.Many, 1000, 1000, false, 0, ""},
-		{"skip 1,001: more than the API takes", fleet.Permanent, fleet.Many, 1001, 1000, false, 400, "CSS.0001"},
-		{"limit 1,001: more than the API takes", fleet.Permanent, fleet.Pages, no, 1001, false, 400, "CSS.0001"},
-		{"no connections", fleet.Permanent, fleet.Empty, no, no, false, 0, ""},
-		{"nothing that may be left out", fleet.Permanent, fleet.Plain, no, no, false, 0, ""},
-		{"a cluster id that needs escaping", fleet.Permanent, fleet.OddID, no, no, false, 0, ""},
-		{"VPC endpoint service off", fleet.Permanent, fleet.Off, no, no, false, 400, "CSS.5182"},
-		{"no such cluster", fleet.Permanent, fleet.Missing, no, no, false, 403, "CSS.0015"},
-		{"the other way to page, skip 10, limit 10", fleet.Older, fleet.OlderPages, 10, 10, true, 0, ""},
-		{"the other way to page, 1,203 connections", fleet.Older, fleet.OlderMany, 999, 1000, true, 0, ""},
-		{"temporary keys with their token", fleet.Temporary, fleet.Of(fleet.Temporary), no, no, false, 0, ""},
-		{"temporary keys without their token", fleet.Tokenless, fleet.Of(fleet.Tokenless), no, no, false, 401, "APIGW.0307"},
-		{"temporary keys with another token", fleet.OtherToken, fleet.Of(fleet.OtherToken), no, no, false, 401, "APIGW.0307"},
-		{"a wrong secret key", fleet.WrongSecret, fleet.Of(fleet.WrongSecret), no, no, false, 401, "APIGW.0301"},
-		{"an unknown access key", fleet.UnknownKey, fleet.Of(fleet.UnknownKey), no, no, false, 401, "APIGW.0303"},
-		{"somebody else's project", fleet.Foreign, fleet.Of(fleet.Foreign), no, no, false, 403, "APIGW.0302"},
-		{"clusters, no parameters", fleet.Permanent, "", no, no, false, 0, ""},
-		{"clusters, limit 1,000", fleet.Permanent, "", no, 1000, false, 0, ""},
-		{"clusters, skip 10, limit 2", fleet.Permanent, "", 10, 2, false, 0, ""},
-		{"clusters, skip 13: beyond the end", fleet.Permanent, "", 13, 10, false, 0, ""},
-		{"clusters, temporary keys with their token", fleet.Temporary, "", no, no, false, 0, ""},
-		{"clusters, a wrong secret key", fleet.WrongSecret, "", no, no, false, 401, "APIGW.0301"},
+	rejected := func(name, project string, status int, code string) behaviour {
+		return behaviour{name: name, project: project, cluster: fleet.ClusterOf(project), err: newError(status, code)}
 	}
+	rows := []behaviour{
+		{name: "the vendor's example", cluster: fleet.VendorExample},
+		{name: "connections, no parameters", cluster: fleet.Pages},
+		{name: "limit 1,000", cluster: fleet.Pages, limit: new(1000)},
+		{name: "limit 1", cluster: fleet.Pages, limit: new(1)},
+		{name: "skip 0", cluster: fleet.Pages, skip: new(0)},
+		{name: "skip 10, limit 10", cluster: fleet.Pages, skip: new(10), limit: new(10)},
+		{name: "skip 20, limit 10: the last page", cluster: fleet.Pages, skip: new(20), limit: new(10)},
+		{name: "skip 23, limit 10: beyond the end", cluster: fleet.Pages, skip: new(23), limit: new(10)},
+		{name: "skip 500, limit 1,000: far beyond the end", cluster: fleet.Pages, skip: new(500), limit: new(1000)},
+		{name: "1,203 connections, limit 1,000", cluster: fleet.ManyConnections, limit: new(1000)},
+		{name: "1,203 connections, skip 999", cluster: fleet.ManyConnections, skip: new(999), limit: new(1000)},
+		{name: "1,203 connections, skip 1,000", cluster: fleet.ManyConnections, skip: new(1000), limit: new(1000)},
+		{name: "skip 1,001: more than the API allows", cluster: fleet.ManyConnections,
+			skip: new(1001), limit: new(1000), err: newError(400, "CSS.0001")},
+		{name: "limit 1,001: more than the API allows", cluster: fleet.Pages, limit: new(1001),
+			err: newError(400, "CSS.0001")},
+		{name: "no connections", cluster: fleet.Empty},
+		{name: "no optional fields", cluster: fleet.NoOptionalFields},
+		{name: "a cluster ID that needs escaping", cluster: fleet.EscapedID},
+		{name: "VPC endpoint service off", cluster: fleet.ServiceOff, err: newError(400, "CSS.5182")},
+		{name: "an unknown cluster", cluster: fleet.Missing, err: newError(403, "CSS.0015")},
+		{name: "the other way to page, skip 10, limit 10", project: fleet.OlderRegion, cluster: fleet.OlderPages,
+			skip: new(10), limit: new(10), otherPaging: true},
+		{name: "the other way to page, 1,203 connections", project: fleet.OlderRegion, cluster: fleet.OlderMany,
+			skip: new(999), limit: new(1000), otherPaging: true},
+		{name: "temporary keys with their token", project: fleet.Temporary, cluster: fleet.ClusterOf(fleet.Temporary)},
+		rejected("temporary keys without their token", fleet.Tokenless, 401, "APIGW.0307"),
+		rejected("temporary keys with another token", fleet.OtherToken, 401, "APIGW.0307"),
+		rejected("a wrong secret key", fleet.WrongSecret, 401, "APIGW.0301"),
+		rejected("an unknown access key", fleet.UnknownKey, 401, "APIGW.0303"),
+		rejected("another account's project", fleet.Foreign, 403, "APIGW.0302"),
+		{name: "clusters, no parameters"},
+		{name: "clusters, limit 1,000", limit: new(1000)},
+		{name: "clusters, skip 10, limit 2", skip: new(10), limit: new(2)},
+		{name: "clusters, skip 13: beyond the end", skip: new(13), limit: new(10)},
+		{name: "clusters, temporary keys with their token", project: fleet.Temporary},
+		{name: "clusters, a wrong secret key", project: fleet.WrongSecret, err: newError(401, "APIGW.0301")},
+	}
+	for i := range rows {
+		if rows[i].project == "" {
+			rows[i].project = fleet.Permanent
+		}
+	}
+	return rows
 }
 
-// request returns the call of a client.
-func (b behaviour) request(c *client, at cloud) request {
-	r := request{Call: "connections", Endpoint: at.endpoint(c, b.other), Project: b.project, Cluster: b.cluster}
+func (b behaviour) request(c *client, at endpoints) request {
+	r := request{
+		Call: "connections", Endpoint: at.withPagingOf(c), Project: b.project, Cluster: b.cluster,
+		Skip: b.skip, Limit: b.limit,
+	}
+	if b.otherPaging {
+		r.Endpoint = at.withOtherPaging(c)
+	}
 	if b.cluster == "" {
 		r.Call = "clusters"
-	}
-	if b.skip >= 0 {
-		r.Skip = &b.skip
-	}
-	if b.limit >= 0 {
-		r.Limit = &b.limit
 	}
 	return r
 }
 
-// want returns the expected result from the values of the fleet.
+// want returns the expected result of a client.
 func (b behaviour) want(c *client, s *simulator.Simulator) answer {
-	skip, limit := max(b.skip, 0), b.limit
-	if limit < 0 {
-		limit = 10
+	skip, limit := 0, 10
+	if b.skip != nil {
+		skip = *b.skip
+	}
+	if b.limit != nil {
+		limit = *b.limit
 	}
 	switch {
-	case b.status != 0:
-		return answer{Error: &refusal{&b.status, &b.code}}
+	case b.err != nil:
+		return answer{Error: b.err}
 	case b.cluster == "":
-		return clusterPage(s.Clusters(b.project), skip, limit)
-	case b.other: // unknown parameters are ignored
+		return wantClusters(s.Clusters(b.project), skip, limit)
+	case b.otherPaging: // the API ignores the parameter
 		skip = 0
-	case c.byStart && skip == 1000: // from 1 to 1,000
-		return answer{Error: &refusal{new(400), new("CSS.0001")}}
+	case c.byStart && skip == 1000: // the maximum of start is 1,000, which skips 999
+		return answer{Error: newError(400, "CSS.0001")}
 	}
-	found, ok := s.Cluster(b.project, b.cluster)
+	cluster, ok := s.Cluster(b.project, b.cluster)
 	if !ok {
-		panic("the fleet has no " + b.cluster)
+		panic("the fleet has no cluster " + b.cluster)
 	}
-	return page(found, skip, limit)
+	return wantConnections(cluster, skip, limit)
 }
 
-// differs returns the difference between two results. SDKs may miss the error codes of CSS itself.
-func differs(want, got answer) string {
+// diffAnswers returns the difference between two results. It accepts a missing code in errors of CSS itself, whose
+// format the SDKs do not read.
+func diffAnswers(want, got answer) string {
 	if want.Error != nil && got.Error != nil && got.Error.Status != nil {
-		code := text(got.Error.Code)
-		if *got.Error.Status == *want.Error.Status && code != *want.Error.Code &&
-			slices.Contains([]string{"", fmt.Sprint(*got.Error.Status)}, code) && (*want.Error.Code)[:4] == "CSS." {
+		status, code := *got.Error.Status, text(got.Error.Code)
+		noCode := code == "" || code == strconv.Itoa(status)
+		if noCode && status == *want.Error.Status && strings.HasPrefix(*want.Error.Code, "CSS.") {
 			return ""
 		}
 	}
 	return cmp.Diff(want, got)
 }
 
-// TestBehaviour compares what all clients and the exporter read from the fleet.
-func TestBehaviour(t *testing.T) {
+func TestClientsAndExporterReadTheFleetCorrectly(t *testing.T) {
 	byOffset := fleet.New(simulator.Options{})
 	byStart := fleet.New(simulator.Options{ConnectionsByStart: true})
-	at := cloud{byOffset.Serve(t), byStart.Serve(t)}
+	at := endpoints{byOffset.Serve(t), byStart.Serve(t)}
 	clients := newClients(t)
-	exporter := export(t, at)
+	exporter := scrapeExporter(t, at)
 
-	result := &table{head: []string{"What is asked for"}}
+	results := &table{head: []string{"Call"}}
 	for _, c := range clients {
-		result.head = append(result.head, fmt.Sprintf("SDK for %s %s", c.name, c.version(t)))
+		results.head = append(results.head, fmt.Sprintf("SDK for %s %s", c.name, c.version(t)))
 	}
-	result.head = append(result.head, "Exporter")
+	results.head = append(results.head, "Exporter")
 	for _, b := range behaviours() {
 		cells := []string{b.name}
 		for _, c := range clients {
-			got := c.ask(t, b.request(c, at))
-			if diff := differs(b.want(c, byOffset), got); diff != "" {
+			got := c.call(t, b.request(c, at))
+			if diff := diffAnswers(b.want(c, byOffset), got); diff != "" {
 				t.Errorf("%s: %s (-want +got):\n%s", b.name, c.name, diff)
 			}
 			cells = append(cells, got.summary())
 		}
-		result.add(append(cells, exporter.cell(t, b))...)
+		results.add(append(cells, exporter.cell(t, b))...)
 	}
-	checkPage(t, "behaviour", result.String())
+	checkPage(t, "behaviour", results.String())
 
 	for _, c := range clients {
-		compareWithExporter(t, c, at, byOffset, exporter)
+		compareClusters(t, c, at, byOffset, exporter)
+		compareClusterInfo(t, c, at, exporter)
 	}
 	for _, s := range []*simulator.Simulator{byOffset, byStart} {
 		for _, r := range s.Requests() {
@@ -153,54 +167,64 @@ func TestBehaviour(t *testing.T) {
 	}
 }
 
-// compareWithExporter compares all readable clusters, read page by page, with /metrics.
-func compareWithExporter(t *testing.T, c *client, at cloud, s *simulator.Simulator, e *exported) {
+// compareClusters compares all readable clusters, read page by page, with /metrics.
+func compareClusters(t *testing.T, c *client, at endpoints, s *simulator.Simulator, e *exporterResult) {
 	t.Helper()
 	compared := 0
 	for _, project := range []string{fleet.Permanent, fleet.Temporary} {
-		for _, x := range s.Clusters(project) {
-			if x.ServiceOff {
+		for _, cluster := range s.Clusters(project) {
+			if cluster.ServiceOff {
 				continue
 			}
-			whole := c.all(t, at, project, x.ID)
-			got, ok := e.clusters[x.ID]
+			got, ok := e.clusters[cluster.ID]
 			if !ok {
-				t.Errorf("%s is missing in /metrics", x.ID)
+				t.Errorf("%s is missing in /metrics", cluster.ID)
 				continue
 			}
-			if diff := cmp.Diff(show(whole), got); diff != "" {
-				t.Errorf("%s: the SDK for %s (-) and the exporter (+):\n%s", x.Name, c.name, diff)
+			if diff := cmp.Diff(wantMetrics(c.readAllPages(t, at, project, cluster.ID)), got); diff != "" {
+				t.Errorf("%s: the SDK for %s (-) and the exporter (+):\n%s", cluster.Name, c.name, diff)
 			}
 			compared++
 		}
-		listed := c.ask(t, request{Call: "clusters", Endpoint: at.endpoint(c, false), Project: project, Limit: new(1000)})
-		if diff := cmp.Diff(infos(listed), e.infos[project]); diff != "" {
-			t.Errorf("clusters of %s: the SDK for %s (-) and the exporter (+):\n%s", project, c.name, diff)
-		}
 	}
-	if compared != fleet.Clusters-1+1 { // without that with a disabled service, and one of Temporary
-		t.Errorf("%d clusters compared", compared)
+	// All of Permanent except ServiceOff, and one of Temporary.
+	if want := fleet.PermanentClusters - 1 + 1; compared != want {
+		t.Errorf("%s: got %d clusters to compare, want %d", c.name, compared, want)
 	}
 }
 
-// all reads a cluster in pages of 999, the largest with which paging by start can read 1,203 connections.
-func (c *client) all(t *testing.T, at cloud, project, id string) answer {
+// compareClusterInfo compares the lists of clusters with css_vpcep_cluster_info.
+func compareClusterInfo(t *testing.T, c *client, at endpoints, e *exporterResult) {
+	t.Helper()
+	for _, project := range []string{fleet.Permanent, fleet.Temporary} {
+		listed := c.call(t, request{
+			Call: "clusters", Endpoint: at.withPagingOf(c), Project: project, Limit: new(1000),
+		})
+		if diff := cmp.Diff(wantClusterInfo(listed), e.clusterInfo[project]); diff != "" {
+			t.Errorf("clusters of %s: the SDK for %s (-) and the exporter (+):\n%s", project, c.name, diff)
+		}
+	}
+}
+
+// readAllPages reads a cluster in pages of 999, the largest with which paging by start can read 1,203 connections.
+func (c *client) readAllPages(t *testing.T, at endpoints, project, id string) answer {
 	t.Helper()
 	const size = 999
 	var whole answer
 	for skip := 0; ; skip += size {
-		next := c.ask(t, request{
-			Call: "connections", Endpoint: at.endpoint(c, false), Project: project, Cluster: id, Skip: &skip, Limit: new(size),
+		page := c.call(t, request{
+			Call: "connections", Endpoint: at.withPagingOf(c), Project: project, Cluster: id,
+			Skip: &skip, Limit: new(size),
 		})
-		if next.Error != nil || next.Connections == nil {
-			t.Fatalf("%s: %s: %s", id, c.name, next.summary())
+		if page.Error != nil || page.Connections == nil {
+			t.Fatalf("%s: %s: %s", id, c.name, page.summary())
 		}
 		if skip == 0 {
-			whole = next
+			whole = page
 		} else {
-			*whole.Connections = append(*whole.Connections, *next.Connections...)
+			*whole.Connections = append(*whole.Connections, *page.Connections...)
 		}
-		if len(*next.Connections) < size {
+		if len(*page.Connections) < size {
 			return whole
 		}
 	}

@@ -21,15 +21,14 @@ import (
 	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
-// Environment variables with the paths that ../run installed: python with the SDK, java, and the Java client.
+// Environment variables that ../run sets: the paths of python with the SDK, of java, and of the Java client.
 const (
 	pythonVariable  = "CSS_VPCEP_CONFORMANCE_PYTHON"
 	javaVariable    = "CSS_VPCEP_CONFORMANCE_JAVA"
 	classesVariable = "CSS_VPCEP_CONFORMANCE_CLASSES"
 )
 
-// processLife is the maximum life of a child process.
-const processLife = 8 * time.Minute
+const maxRuntime = 8 * time.Minute // of a child process
 
 // sdk is an SDK of the vendor with its client program.
 type sdk struct {
@@ -38,20 +37,22 @@ type sdk struct {
 	byStart bool // pages connections by start
 }
 
-// sdks returns all SDKs in the order of the tables. It fails if one is missing.
+// sdks returns the SDKs in the order of the tables.
 func sdks(t *testing.T) []sdk {
 	t.Helper()
-	classes := variable(t, classesVariable)
+	java := requireEnv(t, classesVariable)
+	classPath := filepath.Join(java, "classes") + ":" + filepath.Join(java, "lib", "*")
 	return []sdk{
-		{"Go", []string{build(t, "client")}, false},
-		{"Python", []string{variable(t, pythonVariable), "../python/client.py"}, false},
-		// Options for a quick start.
-		{"Java", []string{variable(t, javaVariable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m",
-			"-cp", filepath.Join(classes, "classes") + ":" + filepath.Join(classes, "lib", "*"), "Client"}, true},
+		{"Go", []string{buildProgram(t, "client")}, false},
+		{"Python", []string{requireEnv(t, pythonVariable), "../python/client.py"}, false},
+		{"Java", []string{
+			requireEnv(t, javaVariable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", // start quickly
+			"-cp", classPath, "Client",
+		}, true},
 	}
 }
 
-func variable(t *testing.T, name string) string {
+func requireEnv(t *testing.T, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
 	if value == "" {
@@ -60,8 +61,8 @@ func variable(t *testing.T, name string) string {
 	return value
 }
 
-// build builds a program of this module and returns its path.
-func build(t *testing.T, program string, args ...string) string {
+// buildProgram builds a program of this module and returns its path.
+func buildProgram(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), program)
 	runGo(t, ".", append(append([]string{"build"}, args...), "-o", path, "./"+program)...)
@@ -80,35 +81,35 @@ func runGo(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// start starts a program for at most processLife with only the given environment. It exits at the end of its input or of
-// the test.
-func start(t *testing.T, command []string, environment ...string) (in io.WriteCloser, out *bufio.Reader) {
+// startProgram starts a program with only the given environment. At the end of the test its input is closed, and the
+// test fails unless it exits with 0.
+func startProgram(t *testing.T, command []string, environment ...string) (in io.Writer, out *bufio.Reader) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), processLife)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), maxRuntime)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the test names the program
 	cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, environment...)
 	cmd.WaitDelay = 10 * time.Second
-	said := &bytes.Buffer{}
-	cmd.Stderr = said // read after the exit
-	in, err1 := cmd.StdinPipe()
-	pipe, err2 := cmd.StdoutPipe()
+	stderr := &bytes.Buffer{} // read after Wait
+	cmd.Stderr = stderr
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = in.Close() // the program may have exited
-		_, _ = io.Copy(io.Discard, pipe)
+		_ = stdin.Close() // fails if the program has exited
+		_, _ = io.Copy(io.Discard, stdout)
 		err := cmd.Wait()
 		cancel()
 		if err != nil {
 			t.Errorf("%s: %s", command[0], err)
 		}
-		if t.Failed() && said.Len() > 0 {
-			t.Logf("output of %s:\n%s", filepath.Base(command[0]), said)
+		if t.Failed() && stderr.Len() > 0 {
+			t.Logf("output of %s:\n%s", filepath.Base(command[0]), stderr)
 		}
 	})
-	return in, bufio.NewReader(pipe)
+	return stdin, bufio.NewReader(stdout)
 }
 
 // request is a call of a client. Nil parameters are not sent.
@@ -121,9 +122,9 @@ type request struct {
 	Limit    *int   `json:"limit"`
 }
 
-// answer is the result of a call in the common form: a page of connections or clusters, or an error.
+// answer is the result of a call in the format of all clients: a page of connections or clusters, or an error.
 type answer struct {
-	Error *refusal `json:"error,omitempty"`
+	Error *apiError `json:"error,omitempty"`
 
 	Connections   *[]connection `json:"connections,omitempty"`
 	TotalCount    *int          `json:"total_count,omitempty"`
@@ -134,11 +135,13 @@ type answer struct {
 	TotalClusters *int          `json:"totalSize,omitempty"`
 }
 
-// refusal is an error. Status is nil if there was no readable response, Code if the SDK found none.
-type refusal struct {
+// apiError is an error. Status is nil if the response is not readable, Code if the SDK has found none.
+type apiError struct {
 	Status *int    `json:"status"`
 	Code   *string `json:"code"`
 }
+
+func newError(status int, code string) *apiError { return &apiError{&status, &code} }
 
 type connection struct {
 	ID            *string `json:"id"`
@@ -182,11 +185,11 @@ type tag struct {
 	Value *string `json:"value"`
 }
 
-// client is an SDK with its running programs, one for each key.
+// client is an SDK with its processes.
 type client struct {
 	sdk
 	t         *testing.T
-	processes map[simulator.Key]*process
+	processes map[simulator.Key]*process // a process uses one key
 }
 
 type process struct {
@@ -206,17 +209,18 @@ func newClients(t *testing.T) []*client {
 // version returns the version that the SDK reports.
 func (c *client) version(t *testing.T) string {
 	t.Helper()
-	var said struct{ Version string }
-	if err := json.Unmarshal(c.line(t, fleet.Given(fleet.Permanent), request{Call: "version"}), &said); err != nil || said.Version == "" {
-		t.Fatalf("%s: no version: %v", c.name, err)
+	var answer struct{ Version string }
+	line := c.callJSON(t, request{Call: "version", Project: fleet.Permanent})
+	if err := json.Unmarshal(line, &answer); err != nil || answer.Version == "" {
+		t.Fatalf("%s: no version: %v: %.200s", c.name, err, line)
 	}
-	return strings.TrimPrefix(said.Version, "v")
+	return strings.TrimPrefix(answer.Version, "v")
 }
 
-// ask sends a request with the key for its project.
-func (c *client) ask(t *testing.T, r request) answer {
+// call returns the result of a call with the key for its project.
+func (c *client) call(t *testing.T, r request) answer {
 	t.Helper()
-	line := c.line(t, fleet.Given(r.Project), r)
+	line := c.callJSON(t, r)
 	var a answer
 	decoder := json.NewDecoder(bytes.NewReader(line))
 	decoder.DisallowUnknownFields()
@@ -226,37 +230,46 @@ func (c *client) ask(t *testing.T, r request) answer {
 	return a
 }
 
-// line sends a request and returns the result as JSON.
-func (c *client) line(t *testing.T, key simulator.Key, r request) []byte {
+// callJSON returns the result as JSON.
+func (c *client) callJSON(t *testing.T, r request) []byte {
 	t.Helper()
+	key := fleet.ClientKey(r.Project)
 	p := c.processes[key]
 	if p == nil {
-		in, out := start(c.t, c.command,
+		in, out := startProgram(c.t, c.command,
 			"CLOUD_SDK_AK="+key.Access, "CLOUD_SDK_SK="+key.Secret, "CLOUD_SDK_SECURITY_TOKEN="+key.SecurityToken)
 		p = &process{in, out}
 		c.processes[key] = p
 	}
-	asked, err := json.Marshal(r)
+	call, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(p.in, "%s\n", asked); err != nil {
+	if _, err := fmt.Fprintf(p.in, "%s\n", call); err != nil {
 		t.Fatalf("%s: %s", c.name, err)
 	}
 	line, err := p.out.ReadBytes('\n')
 	if err != nil {
-		t.Fatalf("%s: no answer to %s: %s", c.name, asked, err)
+		t.Fatalf("%s: no result of %s: %s", c.name, call, err)
 	}
 	return line
 }
 
-// cloud has the endpoints of the fleet.
-type cloud struct{ byOffset, byStart string }
+// endpoints has the URLs of two fleets, whose connections are paged by offset and by start.
+type endpoints struct{ byOffset, byStart string }
 
-// endpoint returns the endpoint with the paging that the client supports, or the other one.
-func (c cloud) endpoint(client *client, other bool) string {
-	if client.byStart != other {
-		return c.byStart
+// withPagingOf returns the endpoint with the paging that the client supports.
+func (e endpoints) withPagingOf(c *client) string {
+	if c.byStart {
+		return e.byStart
 	}
-	return c.byOffset
+	return e.byOffset
+}
+
+// withOtherPaging returns the endpoint with the paging that the client does not support.
+func (e endpoints) withOtherPaging(c *client) string {
+	if c.byStart {
+		return e.byOffset
+	}
+	return e.byStart
 }

@@ -4,8 +4,7 @@
 // which signatures each accepts, and how each reads unusual responses. A run fails if its results differ from those in
 // docs/conformance.md.
 //
-// It is a module of its own to keep the SDK out of the exporter's dependencies. Besides tests it has a client program for
-// the Go SDK (client) and the fleet (fleet) with a program that serves it (cloud). The clients of the other SDKs are in
-// ../python and ../java. `make conformance` installs what they need and runs the tests. All processes listen only on
-// 127.0.0.1 and are stopped with their test.
+// It is a separate module to keep the SDK out of the exporter's dependencies. The program client uses the SDK for Go;
+// those for the other SDKs are in ../python and ../java. `make conformance` installs the SDKs and runs the tests. All
+// processes listen only on 127.0.0.1 and are stopped after their test.
 package conformance

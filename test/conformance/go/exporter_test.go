@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,58 +28,58 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// exported is the fleet as the exporter shows it.
-type exported struct {
-	clusters map[string]shown                      // by ID, those that were read
-	off      map[string]bool                       // with a disabled VPC endpoint service
-	infos    map[string]map[string]info            // css_vpcep_cluster_info by project and cluster ID
-	found    map[string]float64                    // css_vpcep_discovery_clusters by project
-	failures map[string]map[string]exporterFailure // by project and cluster ID, which is empty for the project
+// exporterResult is what the exporter shows of the fleet.
+type exporterResult struct {
+	clusters    map[string]clusterMetrics           // by ID, only those that it could read
+	serviceOff  map[string]bool                     // clusters with a disabled VPC endpoint service
+	clusterInfo map[string]map[string]clusterInfo   // css_vpcep_cluster_info, by project and cluster ID
+	discovered  map[string]float64                  // css_vpcep_discovery_clusters, by project
+	errors      map[string]map[string]exporterError // by project and cluster ID, which is empty for discovery
 }
 
-// info is a cluster in the cluster list.
-type info struct{ Name, Engine, Version, EnterpriseProjectID, VPCID string }
+// clusterInfo has labels of css_vpcep_cluster_info.
+type clusterInfo struct{ Name, Engine, Version, EnterpriseProjectID, VPCID string }
 
-// exporterFailure is a failure in /status?format=json.
-type exporterFailure struct {
+// exporterError is an error in /status?format=json.
+type exporterError struct {
 	Status int    `json:"http_status"`
 	Code   string `json:"code"`
 }
 
-func (f exporterFailure) String() string {
-	return strings.TrimSpace(fmt.Sprint(f.Status, " ", f.Code))
+func (e exporterError) String() string {
+	return strings.TrimSpace(fmt.Sprint(e.Status, " ", e.Code))
 }
 
-// infos returns the expected infos for a cluster list. Clusters without an endpoint service are left out.
-func infos(a answer) map[string]info {
-	all := make(map[string]info)
+// wantClusterInfo returns the expected labels of clusters that a client has listed.
+func wantClusterInfo(a answer) map[string]clusterInfo {
+	infos := make(map[string]clusterInfo)
 	for _, c := range *a.Clusters {
-		all[text(c.ID)] = info{
+		infos[text(c.ID)] = clusterInfo{
 			text(c.Name), text(c.Datastore.Type), text(c.Datastore.Version), text(c.EnterpriseProjectID), text(c.VPCID),
 		}
 	}
-	return all
+	return infos
 }
 
-// cell returns the exporter's result for a call. The exporter reads whole lists, whatever the page.
-func (e *exported) cell(t *testing.T, b behaviour) string {
+// cell returns the exporter's result for a call, whatever the page: the exporter reads whole lists.
+func (e *exporterResult) cell(t *testing.T, b behaviour) string {
 	t.Helper()
-	if refused, ok := e.failures[b.project][b.cluster]; ok {
-		return refused.String()
+	if err, ok := e.errors[b.project][b.cluster]; ok {
+		return err.String()
 	}
 	if b.cluster == "" {
-		found, ok := e.found[b.project]
+		count, ok := e.discovered[b.project]
 		if !ok {
-			t.Errorf("%s: the exporter shows neither clusters nor a failure", b.name)
+			t.Errorf("%s: the exporter shows neither clusters nor an error", b.name)
 		}
-		return fmt.Sprintf("%g clusters", found)
+		return fmt.Sprintf("%g clusters", count)
 	}
-	if e.off[b.cluster] {
+	if e.serviceOff[b.cluster] {
 		return "off"
 	}
 	c, ok := e.clusters[b.cluster]
 	if !ok || c.Reported == nil || c.Truncated == nil {
-		t.Errorf("%s: the exporter shows neither the cluster nor a failure", b.name)
+		t.Errorf("%s: the exporter shows neither the cluster nor an error", b.name)
 		return ""
 	}
 	cell := fmt.Sprintf("%d of %g", len(c.Connections), *c.Reported)
@@ -88,16 +89,17 @@ func (e *exported) cell(t *testing.T, b behaviour) string {
 	return cell
 }
 
-// export runs the exporter, built from the tree, and returns one scrape of the fleet.
-func export(t *testing.T, at cloud) *exported {
+// scrapeExporter builds the exporter, runs it and scrapes it once.
+func scrapeExporter(t *testing.T, at endpoints) *exporterResult {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "css_vpcep_exporter")
 	runGo(t, "../../..", "build", "-trimpath", "-o", program, ".")
-	address := startExporter(t, program, exporterFile(t, at))
+	address := startExporter(t, program, writeConfig(t, at))
 
-	e := &exported{
-		clusters: make(map[string]shown), off: make(map[string]bool), infos: make(map[string]map[string]info),
-		found: make(map[string]float64), failures: make(map[string]map[string]exporterFailure),
+	e := &exporterResult{
+		clusters: make(map[string]clusterMetrics), serviceOff: make(map[string]bool),
+		clusterInfo: make(map[string]map[string]clusterInfo), discovered: make(map[string]float64),
+		errors: make(map[string]map[string]exporterError),
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(get(t, "http://"+address+"/metrics")))
@@ -109,34 +111,32 @@ func export(t *testing.T, at cloud) *exported {
 	return e
 }
 
-// exporterFile writes a configuration with every project and its key.
-func exporterFile(t *testing.T, at cloud) string {
+// writeConfig writes the exporter's configuration, with all projects and the clients' keys.
+func writeConfig(t *testing.T, at endpoints) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("projects:\n")
 	for _, project := range fleet.Projects() {
-		endpoint, clusters, discovery := at.byOffset, []string{}, "{}"
+		endpoint, cluster := at.byOffset, ""
 		switch project {
 		case fleet.Permanent:
-			clusters = append(clusters, fleet.Missing)
-		case fleet.Older:
+			cluster = fleet.Missing
+		case fleet.OlderRegion:
 			endpoint = at.byStart
 		case fleet.Temporary:
 		default:
-			clusters = append(clusters, fleet.Of(project))
+			cluster = fleet.ClusterOf(project)
 		}
-		key := fleet.Given(project)
-		fmt.Fprintf(&b, "  - name: %q\n    region: cn-north-4\n    project_id: %q\n    endpoint: %s\n    requests_per_second: 1000\n", project, project, endpoint)
+		key := fleet.ClientKey(project)
+		fmt.Fprintf(&b, "  - name: %q\n    region: cn-north-4\n    project_id: %q\n", project, project)
+		fmt.Fprintf(&b, "    endpoint: %s\n    requests_per_second: 1000\n", endpoint)
 		fmt.Fprintf(&b, "    credentials: {access_key: %q, secret_key: %q", key.Access, key.Secret)
 		if key.SecurityToken != "" {
 			fmt.Fprintf(&b, ", security_token: %q", key.SecurityToken)
 		}
-		fmt.Fprintf(&b, "}\n    discovery: %s\n", discovery)
-		for i, id := range clusters {
-			if i == 0 {
-				b.WriteString("    clusters:\n")
-			}
-			fmt.Fprintf(&b, "      - id: %q\n", id)
+		b.WriteString("}\n    discovery: {}\n")
+		if cluster != "" {
+			fmt.Fprintf(&b, "    clusters:\n      - id: %q\n", cluster)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
@@ -146,30 +146,31 @@ func exporterFile(t *testing.T, at cloud) string {
 	return path
 }
 
-// said is the output of a child process. It is safe for concurrent use.
-type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+// syncBuffer is a buffer for the output of a process that is still running.
+type syncBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
 }
 
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
 }
 
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
-// startExporter starts the exporter and waits until discovery has run for all projects. It gets SIGTERM after the test.
-func startExporter(t *testing.T, program, file string) (address string) {
+// startExporter starts the exporter and waits until it is ready, when discovery has run for all projects.
+func startExporter(t *testing.T, program, configFile string) (address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), processLife)
-	log := &said{}
-	cmd := exec.CommandContext(ctx, program, "--config.file="+file, "--web.listen-address=127.0.0.1:0") //nolint:gosec // just built
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), maxRuntime)
+	log := &syncBuffer{}
+	cmd := exec.CommandContext(ctx, program, //nolint:gosec // built by the test
+		"--config.file="+configFile, "--web.listen-address=127.0.0.1:0")
 	cmd.Env = []string{"HOME=" + t.TempDir()}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -180,9 +181,9 @@ func startExporter(t *testing.T, program, file string) (address string) {
 	}
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // ProcessState has the exit status
+		_ = cmd.Wait() // returns an error because of cancel, whatever the exit status is
 		if code := cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("exit status %d of the exporter", code)
+			t.Errorf("the exporter: got exit status %d, want 0", code)
 		}
 		if t.Failed() {
 			t.Logf("output of the exporter:\n%s", log)
@@ -191,30 +192,28 @@ func startExporter(t *testing.T, program, file string) (address string) {
 	listening := regexp.MustCompile(`msg="Listening on" address=(127\.0\.0\.1:\d+)`)
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		found := listening.FindStringSubmatch(log.String())
-		if len(found) > 1 && status(t, "http://"+found[1]+"/-/ready") == http.StatusOK {
+		if len(found) == 0 {
+			continue
+		}
+		if status, _ := fetch(t, "http://"+found[1]+"/-/ready"); status == http.StatusOK {
 			return found[1]
 		}
 	}
-	t.Fatal("the exporter is not ready within 30 seconds")
+	t.Fatal("the exporter is not ready after 30 seconds")
 	return ""
 }
 
+// get returns the body of a response with status 200.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	code, body := fetch(t, url)
-	if code != http.StatusOK {
-		t.Fatalf("%s: %d %.200s", url, code, body)
+	status, body := fetch(t, url)
+	if status != http.StatusOK {
+		t.Fatalf("%s: got status %d, want 200: %.200s", url, status, body)
 	}
 	return body
 }
 
-func status(t *testing.T, url string) int {
-	t.Helper()
-	code, _ := fetch(t, url)
-	return code
-}
-
-func fetch(t *testing.T, url string) (code int, body string) {
+func fetch(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -240,133 +239,134 @@ type sample struct {
 	value  float64
 }
 
-func samples(families map[string]*dto.MetricFamily, name string) (all []sample) {
+// metricSamples returns the samples of css_vpcep_<name>.
+func metricSamples(families map[string]*dto.MetricFamily, name string) []sample {
+	var samples []sample
 	for _, m := range families["css_vpcep_"+name].GetMetric() {
 		s := sample{make(map[string]string), m.GetGauge().GetValue()}
 		for _, label := range m.GetLabel() {
 			s.labels[label.GetName()] = label.GetValue()
 		}
-		all = append(all, s)
+		samples = append(samples, s)
 	}
-	return all
+	return samples
 }
 
-// readMetrics collects the series of each cluster.
-func (e *exported) readMetrics(families map[string]*dto.MetricFamily) {
-	for _, s := range samples(families, "discovery_clusters") {
-		e.found[s.labels["project_id"]] = s.value
+func (e *exporterResult) readMetrics(families map[string]*dto.MetricFamily) {
+	for _, s := range metricSamples(families, "discovery_clusters") {
+		e.discovered[s.labels["project_id"]] = s.value
 	}
-	for _, s := range samples(families, "cluster_info") {
-		project := s.labels["project_id"]
-		if s.labels["cluster_id"] == fleet.Missing || s.labels["engine"] == "" { // not in the cluster list
+	for _, s := range metricSamples(families, "cluster_info") {
+		project, id := s.labels["project_id"], s.labels["cluster_id"]
+		if id == fleet.Missing || s.labels["engine"] == "" { // not listed by the API
 			continue
 		}
-		if e.infos[project] == nil {
-			e.infos[project] = make(map[string]info)
+		if e.clusterInfo[project] == nil {
+			e.clusterInfo[project] = make(map[string]clusterInfo)
 		}
-		e.infos[project][s.labels["cluster_id"]] = info{
-			s.labels["cluster_name"], s.labels["engine"], s.labels["engine_version"], s.labels["enterprise_project_id"], s.labels["vpc_id"],
+		e.clusterInfo[project][id] = clusterInfo{
+			s.labels["cluster_name"], s.labels["engine"], s.labels["engine_version"],
+			s.labels["enterprise_project_id"], s.labels["vpc_id"],
 		}
 	}
-	for _, s := range samples(families, "enabled") {
+	for _, s := range metricSamples(families, "enabled") {
+		id := s.labels["cluster_id"]
 		if s.value == 0 {
-			e.off[s.labels["cluster_id"]] = true
+			e.serviceOff[id] = true
 			continue
 		}
-		e.clusters[s.labels["cluster_id"]] = readCluster(families, s.labels["cluster_id"])
+		e.clusters[id] = readCluster(families, id)
 	}
 }
 
-func readCluster(families map[string]*dto.MetricFamily, id string) shown {
-	c := shown{ByStatus: make(map[string]float64), Connections: make(map[string]shownConnection)}
-	of := func(name string) (all []sample) {
-		for _, s := range samples(families, name) {
-			if s.labels["cluster_id"] == id {
-				all = append(all, s)
-			}
-		}
-		return all
-	}
-	one := func(name string) *float64 {
-		for _, s := range of(name) {
-			return &s.value
+func readCluster(families map[string]*dto.MetricFamily, id string) clusterMetrics {
+	otherCluster := func(s sample) bool { return s.labels["cluster_id"] != id }
+	samples := func(name string) []sample { return slices.DeleteFunc(metricSamples(families, name), otherCluster) }
+	value := func(name string) *float64 {
+		if s := samples(name); len(s) > 0 {
+			return &s[0].value
 		}
 		return nil
 	}
-	c.Reported, c.Truncated, c.Switch = one("reported_connections"), one("connections_truncated"), one("update_switch")
-	c.Permissions, c.Wildcard = one("permissions"), one("permissions_wildcard")
-	for _, s := range of("service_info") {
-		c.ServiceName = s.labels["service_name"]
+	m := clusterMetrics{
+		Reported: value("reported_connections"), Truncated: value("connections_truncated"),
+		Switch: value("update_switch"), Permissions: value("permissions"), Wildcard: value("permissions_wildcard"),
+		ByStatus: make(map[string]float64), Connections: make(map[string]connectionMetrics),
 	}
-	for _, s := range of("connections") {
-		c.ByStatus[s.labels["status"]] = s.value
+	for _, s := range samples("service_info") {
+		m.ServiceName = s.labels["service_name"]
 	}
-	for _, s := range of("connection_info") {
-		l := s.labels
-		c.Connections[l["connection_id"]] = shownConnection{
-			Domain: l["domain_id"], Specification: l["specification_name"], IP: l["ip"], IPv6: l["ipv6"], DNSName: l["dns_name"],
+	for _, s := range samples("connections") {
+		m.ByStatus[s.labels["status"]] = s.value
+	}
+	for _, s := range samples("connection_info") {
+		m.Connections[s.labels["connection_id"]] = connectionMetrics{
+			Domain: s.labels["domain_id"], Specification: s.labels["specification_name"],
+			IP: s.labels["ip"], IPv6: s.labels["ipv6"], DNSName: s.labels["dns_name"],
 		}
 	}
-	each := func(name string, set func(c *shownConnection, s sample)) {
-		for _, s := range of(name) {
-			x := c.Connections[s.labels["connection_id"]]
-			set(&x, s)
-			c.Connections[s.labels["connection_id"]] = x
+	updateConnections := func(name string, update func(c *connectionMetrics, s sample)) {
+		for _, s := range samples(name) {
+			c := m.Connections[s.labels["connection_id"]]
+			update(&c, s)
+			m.Connections[s.labels["connection_id"]] = c
 		}
 	}
-	each("connection_status", func(c *shownConnection, s sample) { c.Status = s.labels["status"] })
-	each("connection_max_sessions", func(c *shownConnection, s sample) { c.MaxSessions = &s.value })
-	each("connection_created_timestamp_seconds", func(c *shownConnection, s sample) { c.Created = &s.value })
-	each("connection_updated_timestamp_seconds", func(c *shownConnection, s sample) { c.Updated = &s.value })
-	return c
+	updateConnections("connection_status", func(c *connectionMetrics, s sample) { c.Status = s.labels["status"] })
+	updateConnections("connection_max_sessions", func(c *connectionMetrics, s sample) { c.MaxSessions = &s.value })
+	updateConnections("connection_created_timestamp_seconds",
+		func(c *connectionMetrics, s sample) { c.Created = &s.value })
+	updateConnections("connection_updated_timestamp_seconds",
+		func(c *connectionMetrics, s sample) { c.Updated = &s.value })
+	return m
 }
 
-// readStatus collects the failures with the codes of the API.
-func (e *exported) readStatus(t *testing.T, body string) {
+func (e *exporterResult) readStatus(t *testing.T, body string) {
 	t.Helper()
 	var page struct {
 		Projects []struct {
-			ID    string           `json:"project_id"`
-			Error *exporterFailure `json:"error"`
+			ID    string         `json:"project_id"`
+			Error *exporterError `json:"error"`
 		} `json:"projects"`
 		Clusters []struct {
-			ProjectID string           `json:"project_id"`
-			ID        string           `json:"id"`
-			Error     *exporterFailure `json:"error"`
+			ProjectID string         `json:"project_id"`
+			ID        string         `json:"id"`
+			Error     *exporterError `json:"error"`
 		} `json:"clusters"`
 	}
 	if err := json.Unmarshal([]byte(body), &page); err != nil {
 		t.Fatal(err)
 	}
-	note := func(project, cluster string, failure *exporterFailure) {
-		if failure == nil {
+	record := func(project, cluster string, err *exporterError) {
+		if err == nil {
 			return
 		}
-		if e.failures[project] == nil {
-			e.failures[project] = make(map[string]exporterFailure)
+		if e.errors[project] == nil {
+			e.errors[project] = make(map[string]exporterError)
 		}
-		e.failures[project][cluster] = *failure
+		e.errors[project][cluster] = *err
 	}
 	for _, p := range page.Projects {
-		note(p.ID, "", p.Error)
+		record(p.ID, "", p.Error)
 	}
 	for _, c := range page.Clusters {
-		note(c.ProjectID, c.ID, c.Error)
+		record(c.ProjectID, c.ID, c.Error)
 	}
 }
 
-// The other tests are useless if the keys are wrong.
-func TestKeys(t *testing.T) {
-	seen := make(map[simulator.Key]bool)
+func TestFleetHasInvalidKeysOnlyWhereIntended(t *testing.T) {
+	// Foreign rejects a valid key of another account.
+	valid := []string{fleet.Permanent, fleet.Temporary, fleet.OlderRegion, fleet.Foreign}
+	used := make(map[simulator.Key]bool)
 	for _, project := range fleet.Projects() {
-		right, given := fleet.Key(project), fleet.Given(project)
-		wrong := project != fleet.Permanent && project != fleet.Temporary && project != fleet.Older && project != fleet.Foreign
-		if (right != given) != wrong {
-			t.Errorf("%s: wrong key: %t, want %t", project, right != given, wrong)
+		key := fleet.ClientKey(project)
+		used[key] = true
+		want := slices.Contains(valid, project)
+		if got := key == fleet.ValidKey(project); got != want {
+			t.Errorf("%s: got the valid key: %t, want %t", project, got, want)
 		}
-		seen[given] = true
 	}
-	if len(seen) != 6 {
-		t.Errorf("%d keys", len(seen))
+	if len(used) != 6 {
+		t.Errorf("got %d keys, want 6", len(used))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,91 +15,102 @@ import (
 	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
-// mutant is a change of one byte in the simulator.
+// mutant is a change of one byte in a file of the simulator.
 type mutant struct {
 	name, file    string
-	before, after string
+	before, after string // a text of the file, and its replacement
 }
 
-// mutants returns mutants of the signature and then of the pages.
+// mutants returns changes to signatures and then to pages.
 func mutants() []mutant {
-	const refusedSignature = `"Incorrect IAM authentication information: verify aksk`
+	const wrongSignature = `"Incorrect IAM authentication information: verify aksk`
 	const connectionsLimit = `"limit", 10, 1, 1000)` + "\n\tif !ok1 || !ok2 {\n\t\t" +
-		`return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")` + "\n\t}\n\n\ts.mu.Lock()\n\tvar cluster"
+		`return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")` + "\n\t}\n\n" +
+		"\ts.mu.Lock()\n\tvar cluster"
 	return []mutant{
 		{"another algorithm", "sign.go", `= "SDK-HMAC-SHA256"`, `= "SDK-HMAC-SHA257"`},
-		{"another form of the date", "sign.go", `"20060102T150405Z"`, `"20060102T150405z"`},
-		{"the path does not end in a slash", "sign.go", "out.Len() > 1 {\n\t\tout.WriteByte('/')", "out.Len() > 1 {\n\t\tout.WriteByte('?')"},
-		{"a header and its value are not parted by a colon", "sign.go", `name + ":" + strings.TrimSpace`, `name + ";" + strings.TrimSpace`},
-		{"a key and its value are not parted by an equals sign", "sign.go", `escape(p.key) + "=" + escape`, `escape(p.key) + ":" + escape`},
-		{"the host is no header", "sign.go", `name == "host"`, `name == "hosT"`},
+		{"another format of the date", "sign.go", `"20060102T150405Z"`, `"20060102T150405z"`},
+		{"the path does not end in a slash", "sign.go",
+			"out.Len() > 1 {\n\t\tout.WriteByte('/')", "out.Len() > 1 {\n\t\tout.WriteByte('?')"},
+		{"no colon between a header and its value", "sign.go",
+			`name + ":" + strings.TrimSpace`, `name + ";" + strings.TrimSpace`},
+		{"no equals sign between a key and its value", "sign.go",
+			`escape(p.key) + "=" + escape`, `escape(p.key) + ":" + escape`},
+		{"the Host header is not found", "sign.go", `name == "host"`, `name == "hosT"`},
 		{"a tilde is escaped", "sign.go", `"-_.~"`, `"-_.!"`},
 		{"a hexadecimal digit in lower case", "sign.go", `"0123456789ABCDEF"`, `"0123456789AbCDEF"`},
-		{"signatures are taken if they are wrong", "sign.go", `if !ok || !hmac.Equal(`, `if !ok ||  hmac.Equal(`},
-		{"the code of a wrong signature", "sign.go", `"APIGW.0301", ` + refusedSignature, `"APIGW.0302", ` + refusedSignature},
-		{"the security token need not be signed", "sign.go", `!auth.signs("x-security-token")`, ` auth.signs("x-security-token")`},
-		{"the security token's header", "sign.go", `r.Header.Get("X-Security-Token")`, `r.Header.Get("X-Security-Tokem")`},
-		{"connections begin at the second", "handler.go", `"offset", 0, 0, 1000)`, `"offset", 1, 0, 1000)`},
-		{"connections begin at the second, by start", "handler.go", `"start", 1, 1, 1000)`, `"start", 2, 1, 1000)`},
-		{"eleven connections by default", "handler.go", connectionsLimit, strings.Replace(connectionsLimit, "10", "11", 1)},
-		{"clusters count from 0", "handler.go", `len(all), start-1, limit`, `len(all), start-0, limit`},
+		{"wrong signatures are accepted, and valid ones rejected", "sign.go",
+			`if !ok || !hmac.Equal(`, `if !ok ||  hmac.Equal(`},
+		{"another code for a wrong signature", "sign.go",
+			`"APIGW.0301", ` + wrongSignature, `"APIGW.0302", ` + wrongSignature},
+		{"the security token need not be signed", "sign.go",
+			`!auth.signs("x-security-token")`, ` auth.signs("x-security-token")`},
+		{"another header for the security token", "sign.go",
+			`r.Header.Get("X-Security-Token")`, `r.Header.Get("X-Security-Tokem")`},
+		{"connections start at the second", "handler.go", `"offset", 0, 0, 1000)`, `"offset", 1, 0, 1000)`},
+		{"connections start at the second, paged by start", "handler.go",
+			`"start", 1, 1, 1000)`, `"start", 2, 1, 1000)`},
+		{"a default page of eleven connections", "handler.go",
+			connectionsLimit, strings.Replace(connectionsLimit, "10", "11", 1)},
+		{"clusters are counted from 0", "handler.go", `len(all), start-1, limit`, `len(all), start-0, limit`},
 		{"a page ends too early", "faults.go", `min(from+limit, total)`, `min(from|limit, total)`},
-		{"total_count leaves out what is not listed", "simulator.go", `len(c.Connections) + c.Unlisted`, `len(c.Connections) - c.Unlisted`},
-		{"the name of total_count", "handler.go", `json:"total_count"`, `json:"total_coumt"`},
-		{"the name of maxSession", "simulator.go", `json:"maxSession,omitempty"`, `json:"maxsession,omitempty"`},
+		{"total_count excludes unlisted connections", "simulator.go",
+			`len(c.Connections) + c.Unlisted`, `len(c.Connections) - c.Unlisted`},
+		{"another name for total_count", "handler.go", `json:"total_count"`, `json:"total_coumt"`},
+		{"another name for maxSession", "simulator.go", `json:"maxSession,omitempty"`, `json:"maxsession,omitempty"`},
 	}
 }
 
-// TestMutants changes one byte of the simulator at a time and counts the wrong results. A mutant without any is not covered
-// by the behaviours.
-func TestMutants(t *testing.T) {
+// TestClientsDetectEachMutant changes one byte of the simulator at a time and counts the calls with a wrong result.
+func TestClientsDetectEachMutant(t *testing.T) {
 	clients := newClients(t)
-	result := &table{head: []string{"The byte"}}
+	results := &table{head: []string{"Changed byte"}}
 	for _, c := range clients {
-		result.head = append(result.head, c.name)
+		results.head = append(results.head, c.name)
 	}
-	result.head = append(result.head, "Answers")
+	results.head = append(results.head, "Calls")
+	expected := fleet.New(simulator.Options{})
 	for _, m := range append([]mutant{{name: "none"}}, mutants()...) {
 		t.Run(m.name, func(t *testing.T) {
 			at := startCloud(t, m)
 			cells := []string{m.name}
-			noticed := 0
+			total := 0
 			for _, c := range clients {
-				n := 0
+				wrong := 0
 				for _, b := range behaviours() {
-					if differs(b.want(c, fleet.New(simulator.Options{})), c.ask(t, b.request(c, at))) != "" {
-						n++
+					if diffAnswers(b.want(c, expected), c.call(t, b.request(c, at))) != "" {
+						wrong++
 					}
 				}
-				cells = append(cells, fmt.Sprint(n))
-				noticed += n
+				cells = append(cells, strconv.Itoa(wrong))
+				total += wrong
 			}
-			if (noticed > 0) != (m.file != "") {
-				t.Errorf("%d wrong results", noticed)
+			if detected := total > 0; detected != (m.file != "") {
+				t.Errorf("got %d wrong results", total)
 			}
-			result.add(append(cells, fmt.Sprint(len(behaviours())))...)
+			results.add(append(cells, strconv.Itoa(len(behaviours())))...)
 		})
 	}
-	checkPage(t, "mutants", result.String())
+	checkPage(t, "mutants", results.String())
 }
 
-// startCloud starts a cloud with a mutant of the simulator.
-func startCloud(t *testing.T, m mutant) cloud {
+// startCloud builds and starts the program cloud with a mutant of the simulator.
+func startCloud(t *testing.T, m mutant) endpoints {
 	t.Helper()
 	var args []string
 	if m.file != "" {
-		args = append(args, "-overlay="+m.overlay(t))
+		args = append(args, "-overlay="+m.writeOverlay(t))
 	}
-	_, out := start(t, []string{build(t, "cloud", args...)})
-	var at cloud
+	_, out := startProgram(t, []string{buildProgram(t, "cloud", args...)})
+	var at endpoints
 	if _, err := fmt.Fscanln(out, &at.byOffset, &at.byStart); err != nil {
 		t.Fatal(err)
 	}
 	return at
 }
 
-// overlay writes an overlay for the go command in which the mutant replaces the file.
-func (m mutant) overlay(t *testing.T) string {
+// writeOverlay writes the changed file and an overlay for the go command that replaces the original with it.
+func (m mutant) writeOverlay(t *testing.T) string {
 	t.Helper()
 	original, err := filepath.Abs("../../../internal/simulator/" + m.file)
 	if err != nil {
@@ -108,25 +120,30 @@ func (m mutant) overlay(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(string(content), m.before) != 1 || bytesApart(m.before, m.after) != 1 {
-		t.Fatalf("%q is not exactly once in %s, or %q differs in more than one byte", m.before, m.file, m.after)
+	if n := strings.Count(string(content), m.before); n != 1 {
+		t.Fatalf("%s contains %q %d times, want once", m.file, m.before, n)
+	}
+	if n := changedBytes(m.before, m.after); n != 1 {
+		t.Fatalf("%q differs from %q in %d bytes, want 1", m.after, m.before, n)
 	}
 	changed := filepath.Join(t.TempDir(), m.file)
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := filepath.Join(t.TempDir(), "overlay.json")
-	for path, content := range map[string]string{changed: strings.Replace(string(content), m.before, m.after, 1), list: string(replace)} {
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	for path, content := range map[string]string{
+		changed: strings.Replace(string(content), m.before, m.after, 1), overlay: string(replace),
+	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return list
+	return overlay
 }
 
-// bytesApart returns the number of bytes in which two strings of equal length differ.
-func bytesApart(a, b string) (n int) {
+// changedBytes returns in how many bytes two texts differ, or -1 if their lengths differ.
+func changedBytes(a, b string) (n int) {
 	if len(a) != len(b) {
 		return -1
 	}

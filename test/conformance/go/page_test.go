@@ -11,59 +11,61 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// docs is the page with the results.
-const docs = "../../../docs/conformance.md"
+// pagePath is the page with the results.
+const pagePath = "../../../docs/conformance.md"
 
-// writeVariable is the environment variable that makes the tests write the page.
+// writeVariable names the environment variable that makes the tests write the page.
 const writeVariable = "CSS_VPCEP_CONFORMANCE_WRITE"
 
-// table is a table of the page.
 type table struct {
 	head []string
 	rows [][]string
 }
 
-func (x *table) add(cells ...string) { x.rows = append(x.rows, cells) }
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-func (x *table) String() string {
+// String returns the table in Markdown.
+func (t *table) String() string {
 	var b strings.Builder
-	line := func(cells []string) {
+	writeRow := func(cells []string) {
 		escaped := make([]string, len(cells))
 		for i, cell := range cells {
 			escaped[i] = strings.ReplaceAll(cell, "|", `\|`)
 		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(escaped, " | "))
 	}
-	line(x.head)
-	b.WriteString("|" + strings.Repeat("---|", len(x.head)) + "\n")
-	for _, row := range x.rows {
-		line(row)
+	writeRow(t.head)
+	b.WriteString("|" + strings.Repeat("---|", len(t.head)) + "\n")
+	for _, row := range t.rows {
+		writeRow(row)
 	}
 	return b.String()
 }
 
-// checkPage compares a part of the page with the results of this run.
-func checkPage(t *testing.T, part, given string) {
+// checkPage compares a part of the page with the result of this run, or writes it.
+func checkPage(t *testing.T, part, result string) {
 	t.Helper()
-	content, err := os.ReadFile(docs)
+	content, err := os.ReadFile(pagePath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	begin, end := "<!-- begin: "+part+" -->\n", "<!-- end: "+part+" -->\n"
 	before, rest, ok1 := strings.Cut(string(content), begin)
-	stands, after, ok2 := strings.Cut(rest, end)
+	documented, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no part %s", docs, part)
+		t.Fatalf("%s has no part %q", pagePath, part)
 	}
-	diff := cmp.Diff(stands, given)
+	diff := cmp.Diff(documented, result)
 	if diff == "" {
 		return
 	}
 	if os.Getenv(writeVariable) == "" {
-		t.Errorf("%s, part %s, differs from this run; update it with `make conformance-page` (-page +run):\n%s", docs, part, diff)
+		t.Errorf("%s, part %q, differs from this run; update it with `make conformance-page` (-page +run):\n%s",
+			pagePath, part, diff)
 		return
 	}
-	if err := os.WriteFile(docs, []byte(before+begin+given+end+after), 0o600); err != nil { //nolint:gosec // the path is a constant
+	page := before + begin + result + end + after
+	if err := os.WriteFile(pagePath, []byte(page), 0o600); err != nil { //nolint:gosec // the path is a constant
 		t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,88 +18,89 @@ import (
 	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
-// TestReading compares how all clients read the same responses.
-func TestReading(t *testing.T) {
+func TestUnusualResponsesAreReadAsClassified(t *testing.T) {
 	s := fleet.New(simulator.Options{})
-	endpoint := s.Serve(t) // for clients that page by start too: the response is the same
+	endpoint := s.Serve(t) // for clients that page by start too, because the response does not depend on the page
 	clients := newClients(t)
-	result := newReadingTable(clients, "An answer with connections")
-	for i, r := range append(goldens(t), readings()...) {
+	results := newReadingTable(clients, "Response with connections")
+	for i, r := range connectionResponses(t) {
 		id := fmt.Sprint("reading-", i)
 		s.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, r.fault)
-		ours, oursCell := readByUs(t, endpoint, id)
-		ask := request{Call: "connections", Endpoint: endpoint, Project: fleet.Permanent, Cluster: id}
-		result.judge(t, clients, ask, r, oursCell, func(line []byte) string { return cellOf(t, ours, line) })
+		cell, want := readConnections(t, endpoint, id)
+		call := request{Call: "connections", Endpoint: endpoint, Project: fleet.Permanent, Cluster: id}
+		results.addRow(t, clients, call, r, cell, func(line []byte) string { return connectionsCell(t, want, line) })
 	}
-	checkPage(t, "reading", result.String())
+	checkPage(t, "reading", results.String())
 }
 
-// TestReadingClusters compares how all clients read the same cluster lists.
-func TestReadingClusters(t *testing.T) {
+func TestUnusualClusterListsAreReadAsClassified(t *testing.T) {
 	s := fleet.New(simulator.Options{})
 	endpoint := s.Serve(t)
 	clients := newClients(t)
-	result := newReadingTable(clients, "An answer with clusters")
-	for _, r := range clusterReadings() {
+	results := newReadingTable(clients, "Response with clusters")
+	for _, r := range clusterResponses() {
 		s.SetFault(simulator.Target{Endpoint: simulator.Clusters}, r.fault)
-		ours, oursCell := readClustersByUs(t, endpoint)
-		ask := request{Call: "clusters", Endpoint: endpoint, Project: fleet.Permanent}
-		result.judge(t, clients, ask, r, oursCell, func(line []byte) string { return clusterCellOf(t, ours, line) })
+		cell, want := readClusters(t, endpoint)
+		call := request{Call: "clusters", Endpoint: endpoint, Project: fleet.Permanent}
+		results.addRow(t, clients, call, r, cell, func(line []byte) string { return clustersCell(t, want, line) })
 	}
-	checkPage(t, "reading clusters", result.String())
+	checkPage(t, "reading clusters", results.String())
 }
 
 type readingTable struct{ table }
 
-func newReadingTable(clients []*client, what string) *readingTable {
-	result := &readingTable{table{head: []string{what}}}
+func newReadingTable(clients []*client, firstColumn string) *readingTable {
+	results := &readingTable{table{head: []string{firstColumn}}}
 	for _, c := range clients {
-		result.head = append(result.head, c.name)
+		results.head = append(results.head, c.name)
 	}
-	result.head = append(result.head, "Exporter", "The exporter is")
-	return result
+	results.head = append(results.head, "Exporter", "The exporter is")
+	return results
 }
 
-// judge adds a row and checks, as far as possible, the classification of the exporter against the cells.
-func (x *readingTable) judge(t *testing.T, clients []*client, ask request, r reading, ours string, cellOf func(line []byte) string) {
+// addRow adds the results of the clients, whose cells toCell returns, and checks that the verdict agrees with them.
+func (r *readingTable) addRow(
+	t *testing.T, clients []*client, call request, resp response, exporterCell string, toCell func(line []byte) string,
+) {
 	t.Helper()
-	cells, failed, differ := []string{r.name}, 0, 0
+	cells, failed, different := []string{resp.name}, 0, 0
 	for _, c := range clients {
-		cell := cellOf(c.line(t, fleet.Given(ask.Project), ask))
+		cell := toCell(c.callJSON(t, call))
 		cells = append(cells, cell)
-		if cell != ours {
-			differ++
+		if cell != exporterCell {
+			different++
 		}
 		if cell == "error" {
 			failed++
 		}
 	}
-	verdict := "as the others"
-	if r.is != alike {
-		verdict = r.is + ": " + r.why
+	verdict := "like the SDKs"
+	if resp.verdict != alike {
+		verdict = resp.verdict + ": " + resp.reason
 	}
-	x.add(append(cells, ours, verdict)...)
+	r.add(append(cells, exporterCell, verdict)...)
 
-	switch weFail := ours == "error"; {
-	case (r.is == alike) != (differ == 0):
-		t.Errorf("%s: %d clients differ, but the exporter is classified as %q: %q", r.name, differ, r.is, cells)
-	case r.is == tolerant && weFail:
-		t.Errorf("%s: the exporter fails, but is classified as tolerant", r.name)
-	case r.is == honest && failed == len(clients):
-		t.Errorf("%s: all SDKs fail, but the exporter is classified as honest", r.name)
-	case r.is == careful && (weFail || failed > 0):
-		t.Errorf("%s: a client fails, but the exporter is classified as careful", r.name)
-	case (r.is != alike) != (r.why != ""):
-		t.Errorf("%s: a difference needs a reason, and only a difference", r.name)
+	switch exporterFails := exporterCell == "error"; {
+	case (resp.verdict == alike) != (different == 0):
+		t.Errorf("%s: %d clients differ, but the verdict is %q: %q", resp.name, different, resp.verdict, cells)
+	case resp.verdict == tolerant && exporterFails:
+		t.Errorf("%s: the exporter fails, but the verdict is tolerant", resp.name)
+	case resp.verdict == honest && failed == len(clients):
+		t.Errorf("%s: all SDKs fail, but the verdict is honest", resp.name)
+	case resp.verdict == careful && (exporterFails || failed > 0):
+		t.Errorf("%s: a client or the exporter fails, but the verdict is careful", resp.name)
+	case (resp.verdict != alike) != (resp.reason != ""):
+		t.Errorf("%s: got verdict %q and reason %q, want a reason exactly if they differ",
+			resp.name, resp.verdict, resp.reason)
 	}
 }
 
-// leaves has the values of a response that the exporter uses, by location.
-type leaves map[string]string
+// fields has the values of a response that the exporter uses, by path.
+type fields map[string]string
 
-// ours returns a new client of package css.
-func ours(endpoint string) *css.Client {
-	key := fleet.Given(fleet.Permanent)
+// newCSSClient returns a client of package css.
+func newCSSClient(endpoint string) *css.Client {
+	key := fleet.ClientKey(fleet.Permanent)
 	return css.NewClient(css.Options{
 		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Keys: css.NewKeys(),
 		Credentials: css.NewFiles(css.Credentials{AccessKey: key.Access, SecretKey: key.Secret}, css.Credentials{}),
@@ -106,149 +108,101 @@ func ours(endpoint string) *css.Client {
 	})
 }
 
-// readByUs reads a response with package css.
-func readByUs(t *testing.T, endpoint, id string) (leaves, string) {
+// readConnections reads a cluster with package css. The fields are nil if it cannot be read or its service is off.
+func readConnections(t *testing.T, endpoint, id string) (cell string, found fields) {
 	t.Helper()
-	client := ours(endpoint)
+	client := newCSSClient(endpoint)
 	defer client.Close()
 	list, err := client.Connections(t.Context(), id, nil)
-	var refused *css.Error
+	var cssError *css.Error
 	switch {
-	case errors.As(err, &refused):
-		return nil, refusal{&refused.Status, &refused.Code}.String()
+	case errors.As(err, &cssError):
+		return newError(cssError.Status, cssError.Code).String(), nil
 	case err != nil:
 		t.Fatal(err)
 	case !list.Enabled:
-		return nil, "off"
+		return "off", nil
 	}
-	found := leaves{}
-	total := (*int)(nil)
+	total := "?"
 	if list.Reported.Set {
-		total = new(int(list.Reported.Value))
+		total = strconv.Itoa(int(list.Reported.Value))
 	}
+	return fmt.Sprintf("%d of %s", len(list.Connections), total), listFields(list)
+}
+
+func listFields(list *css.ConnectionList) fields {
+	found := fields{"connections": strconv.Itoa(len(list.Connections))}
+	found.setText("vpcServiceName", list.ServiceName)
 	if list.UpdateSwitch.Set {
 		found["vpcepUpdateSwitch"] = fmt.Sprint(list.UpdateSwitch.Value)
 	}
-	found.text("vpcServiceName", list.ServiceName)
-	found["connections"] = fmt.Sprint(len(list.Connections))
 	for i := range list.Connections {
-		c, at := &list.Connections[i], fmt.Sprintf("connections/%d/", i)
-		found.text(at+"id", c.ID)
-		found.text(at+"status", string(c.Status))
-		found.text(at+"specificationName", c.SpecificationName)
-		found.text(at+"domain_id", c.DomainID)
-		found.text(at+"vpcepIp", c.IP)
-		found.text(at+"vpcepIpv6Address", c.IPv6)
-		found.text(at+"vpcepDnsName", c.DNSName)
+		c, path := &list.Connections[i], fmt.Sprintf("connections/%d/", i)
+		found.setText(path+"id", c.ID)
+		found.setText(path+"status", string(c.Status))
+		found.setText(path+"specificationName", c.SpecificationName)
+		found.setText(path+"domain_id", c.DomainID)
+		found.setText(path+"vpcepIp", c.IP)
+		found.setText(path+"vpcepIpv6Address", c.IPv6)
+		found.setText(path+"vpcepDnsName", c.DNSName)
 		if c.MaxSessions.Set {
-			found.number(at+"maxSession", &c.MaxSessions.Value)
+			found.setNumber(path+"maxSession", &c.MaxSessions.Value)
 		}
 		if c.CreatedAt.Set {
-			found.number(at+"created_at", new(float64(c.CreatedAt.Value.UnixMilli())/1000))
+			found.setNumber(path+"created_at", new(float64(c.CreatedAt.Value.UnixMilli())/1000))
 		}
 		if c.UpdatedAt.Set {
-			found.number(at+"update_at", new(float64(c.UpdatedAt.Value.UnixMilli())/1000))
+			found.setNumber(path+"update_at", new(float64(c.UpdatedAt.Value.UnixMilli())/1000))
 		}
 	}
 	if list.Permissions.Set {
-		found["permissions"] = fmt.Sprint(len(list.Permissions.Value))
+		found["permissions"] = strconv.Itoa(len(list.Permissions.Value))
 		for i, p := range list.Permissions.Value {
-			found.text(fmt.Sprintf("permissions/%d/permission", i), p.Text)
-			found.text(fmt.Sprintf("permissions/%d/permission_type", i), p.Type)
+			found.setText(fmt.Sprintf("permissions/%d/permission", i), p.Text)
+			found.setText(fmt.Sprintf("permissions/%d/permission_type", i), p.Type)
 		}
 	}
-	return found, fmt.Sprintf("%d of %s", len(list.Connections), count(total))
+	return found
 }
 
-// readClustersByUs reads a cluster list with package css.
-func readClustersByUs(t *testing.T, endpoint string) (leaves, string) {
+// readClusters reads the list of clusters with package css. The fields are nil if it cannot be read.
+func readClusters(t *testing.T, endpoint string) (cell string, found fields) {
 	t.Helper()
-	client := ours(endpoint)
+	client := newCSSClient(endpoint)
 	defer client.Close()
 	clusters, err := client.Clusters(t.Context())
-	var refused *css.Error
-	cell := fmt.Sprint(len(clusters))
+	cell = strconv.Itoa(len(clusters))
+	var cssError *css.Error
 	switch {
-	case errors.As(err, &refused):
-		return nil, refusal{&refused.Status, &refused.Code}.String()
+	case errors.As(err, &cssError):
+		return newError(cssError.Status, cssError.Code).String(), nil
 	case errors.Is(err, css.ErrIncomplete):
 		cell += ", incomplete"
 	case err != nil:
 		t.Fatal(err)
 	}
-	found := leaves{}
+	found = fields{}
 	for i, c := range clusters {
-		at := fmt.Sprintf("clusters/%d/", i)
-		found.text(at+"id", c.ID)
-		found.text(at+"name", c.Name)
-		found.text(at+"cluster status", c.Status)
-		found.text(at+"type", c.Engine)
-		found.text(at+"version", c.EngineVersion)
-		found.text(at+"enterpriseProjectId", c.EnterpriseProjectID)
-		found.text(at+"vpcId", c.VPCID)
+		path := fmt.Sprintf("clusters/%d/", i)
+		found.setText(path+"id", c.ID)
+		found.setText(path+"name", c.Name)
+		found.setText(path+"cluster status", c.Status)
+		found.setText(path+"type", c.Engine)
+		found.setText(path+"version", c.EngineVersion)
+		found.setText(path+"enterpriseProjectId", c.EnterpriseProjectID)
+		found.setText(path+"vpcId", c.VPCID)
 		for key, value := range c.Tags {
-			found.text(at+"tags/"+key, value)
+			found.setText(path+"tags/"+key, value)
 		}
 	}
-	return found, cell
+	return cell, found
 }
 
-// clusterCellOf is cellOf for cluster lists.
-func clusterCellOf(t *testing.T, ours leaves, line []byte) string {
+// connectionsCell returns the length of the list that an SDK has read, and the fields that differ from want.
+func connectionsCell(t *testing.T, want fields, line []byte) string {
 	t.Helper()
 	var a struct {
-		Error    *refusal `json:"error"`
-		Clusters []struct {
-			ID, Name, Status, EnterpriseProjectID, VPCID any
-			Datastore                                    map[string]any
-			Tags                                         []struct{ Key, Value string }
-		} `json:"clusters"`
-	}
-	if err := json.Unmarshal(line, &a); err != nil {
-		t.Fatalf("%s: %.200s", err, line)
-	}
-	if a.Error != nil {
-		return a.Error.String()
-	}
-	cell := fmt.Sprint(len(a.Clusters))
-	if ours == nil {
-		return cell
-	}
-	found := leaves{}
-	for i, c := range a.Clusters {
-		at := fmt.Sprintf("clusters/%d/", i)
-		found.value(at+"id", c.ID)
-		found.value(at+"name", c.Name)
-		found.value(at+"cluster status", c.Status)
-		found.value(at+"type", c.Datastore["type"])
-		found.value(at+"version", c.Datastore["version"])
-		found.value(at+"enterpriseProjectId", c.EnterpriseProjectID)
-		found.value(at+"vpcId", c.VPCID)
-		for _, tag := range c.Tags {
-			found.text(at+"tags/"+tag.Key, tag.Value)
-		}
-	}
-	return strings.Join(append([]string{cell}, found.unlike(ours)...), ", ")
-}
-
-// text and number store a value unless it is missing.
-func (l leaves) text(at, value string) {
-	if value != "" {
-		l[at] = value
-	}
-}
-
-func (l leaves) number(at string, value *float64) {
-	if value != nil {
-		l[at] = fmt.Sprint(*value)
-	}
-}
-
-// cellOf compares an SDK with package css: the length of the list and the differing fields.
-func cellOf(t *testing.T, ours leaves, line []byte) string {
-	t.Helper()
-	var a struct {
-		Error       *refusal         `json:"error"`
+		Error       *apiError        `json:"error"`
 		Connections []map[string]any `json:"connections"`
 		Permissions []map[string]any `json:"permissions"`
 		TotalCount  any              `json:"total_count"`
@@ -263,91 +217,139 @@ func cellOf(t *testing.T, ours leaves, line []byte) string {
 	if a.Error != nil {
 		return a.Error.String()
 	}
-	total := "?"
+	total, length := "?", strconv.Itoa(len(a.Connections))
 	if a.TotalCount != nil {
 		total = fmt.Sprint(a.TotalCount)
 	}
-	found := leaves{}
-	found.value("vpcServiceName", a.ServiceName)
-	found.value("vpcepUpdateSwitch", a.Switch)
+	cell := length + " of " + total
+	if want == nil || want["connections"] != length { // the fields are not comparable
+		return cell
+	}
+	got := fields{"connections": length}
+	got.set("vpcServiceName", a.ServiceName)
+	got.set("vpcepUpdateSwitch", a.Switch)
 	for i, c := range a.Connections {
 		for name, value := range c {
-			found.value(fmt.Sprintf("connections/%d/%s", i, name), value)
+			got.set(fmt.Sprintf("connections/%d/%s", i, name), value)
 		}
 	}
 	if a.Permissions != nil {
-		found["permissions"] = fmt.Sprint(len(a.Permissions))
+		got["permissions"] = strconv.Itoa(len(a.Permissions))
 		for i, p := range a.Permissions {
-			found.value(fmt.Sprintf("permissions/%d/permission", i), p["permission"])
-			found.value(fmt.Sprintf("permissions/%d/permission_type", i), p["permission_type"])
+			got.set(fmt.Sprintf("permissions/%d/permission", i), p["permission"])
+			got.set(fmt.Sprintf("permissions/%d/permission_type", i), p["permission_type"])
 		}
 	}
-	cell := fmt.Sprintf("%d of %s", len(a.Connections), total)
-	if ours == nil || ours["connections"] != fmt.Sprint(len(a.Connections)) { // no comparison possible
-		return cell
-	}
-	found["connections"] = ours["connections"]
-	return strings.Join(append([]string{cell}, found.unlike(ours)...), ", ")
+	return strings.Join(append([]string{cell}, got.differences(want)...), ", ")
 }
 
-// value stores a value of an SDK as the exporter would interpret it.
-func (l leaves) value(at string, value any) {
+// clustersCell returns the length of the list that an SDK has read, and the fields that differ from want.
+func clustersCell(t *testing.T, want fields, line []byte) string {
+	t.Helper()
+	var a struct {
+		Error    *apiError `json:"error"`
+		Clusters []struct {
+			ID, Name, Status, EnterpriseProjectID, VPCID any
+			Datastore                                    map[string]any
+			Tags                                         []struct{ Key, Value string }
+		} `json:"clusters"`
+	}
+	if err := json.Unmarshal(line, &a); err != nil {
+		t.Fatalf("%s: %.200s", err, line)
+	}
+	if a.Error != nil {
+		return a.Error.String()
+	}
+	cell := strconv.Itoa(len(a.Clusters))
+	if want == nil {
+		return cell
+	}
+	got := fields{}
+	for i, c := range a.Clusters {
+		path := fmt.Sprintf("clusters/%d/", i)
+		got.set(path+"id", c.ID)
+		got.set(path+"name", c.Name)
+		got.set(path+"cluster status", c.Status)
+		got.set(path+"type", c.Datastore["type"])
+		got.set(path+"version", c.Datastore["version"])
+		got.set(path+"enterpriseProjectId", c.EnterpriseProjectID)
+		got.set(path+"vpcId", c.VPCID)
+		for _, tag := range c.Tags {
+			got.setText(path+"tags/"+tag.Key, tag.Value)
+		}
+	}
+	return strings.Join(append([]string{cell}, got.differences(want)...), ", ")
+}
+
+func (f fields) setText(path, value string) {
+	if value != "" {
+		f[path] = value
+	}
+}
+
+func (f fields) setNumber(path string, value *float64) {
+	if value != nil {
+		f[path] = fmt.Sprint(*value)
+	}
+}
+
+// set stores a value of an SDK as the exporter would interpret it.
+func (f fields) set(path string, value any) {
 	if value == nil {
 		return
 	}
-	said := fmt.Sprint(value)
-	switch name := at[strings.LastIndexByte(at, '/')+1:]; name {
+	text := fmt.Sprint(value)
+	switch fieldName(path) {
 	case "maxSession":
-		l.number(at, numberIn(&said))
+		f.setNumber(path, parseNumber(text))
 	case "created_at", "update_at":
-		l.number(at, moment(&said))
+		f.setNumber(path, parseTime(text))
 	case "status":
-		for _, status := range css.Statuses() {
-			if strings.EqualFold(strings.TrimSpace(said), string(status)) {
-				said = string(status)
-			}
-		}
-		if said != "" && !slices.Contains(css.Statuses(), css.Status(said)) {
-			said = string(css.StatusUnknown)
-		}
-		l.text(at, said)
+		f.setText(path, parseStatus(text))
 	default:
-		l.text(at, said)
+		f.setText(path, text)
 	}
 }
 
-// unlike returns the names of the differing fields, each once with its first value.
-func (l leaves) unlike(ours leaves) (unlike []string) {
-	seen := make(map[string]bool)
-	places := make(map[string]bool)
-	for _, side := range []leaves{l, ours} {
-		for at := range side {
-			places[at] = true
+func fieldName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// parseStatus returns the exporter's status for a text, or "" for an empty text.
+func parseStatus(text string) string {
+	for _, status := range css.Statuses() {
+		if strings.EqualFold(strings.TrimSpace(text), string(status)) {
+			return string(status)
 		}
 	}
-	for _, at := range sorted(places) {
-		name := at[strings.LastIndexByte(at, '/')+1:]
-		if l[at] == ours[at] || seen[name] {
+	if text == "" {
+		return ""
+	}
+	return string(css.StatusUnknown)
+}
+
+// differences returns each name of a differing field once, with its first value in f.
+func (f fields) differences(want fields) []string {
+	paths := make(map[string]bool)
+	for _, side := range []fields{f, want} {
+		for path := range side {
+			paths[path] = true
+		}
+	}
+	var differences []string
+	seen := make(map[string]bool)
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		name := fieldName(path)
+		if f[path] == want[path] || seen[name] {
 			continue
 		}
 		seen[name] = true
-		value := strings.Trim(strconv.Quote(l[at]), `"`)
+		value := strings.Trim(strconv.Quote(f[path]), `"`)
 		switch {
 		case value == "":
 			value = "absent"
 		case len(value) > 40:
 			value = "longer"
 		}
-		unlike = append(unlike, "`"+name+"` "+value)
+		differences = append(differences, "`"+name+"` "+value)
 	}
-	return unlike
-}
-
-func sorted(set map[string]bool) []string {
-	var all []string
-	for key := range set {
-		all = append(all, key)
-	}
-	slices.Sort(all)
-	return all
+	return differences
 }

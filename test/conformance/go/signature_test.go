@@ -23,93 +23,105 @@ import (
 	sdkrequest "github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
 )
 
-// oddTexts returns texts for paths, queries and headers.
-func oddTexts() []string {
+// unusualTexts returns texts for paths, queries and bodies.
+func unusualTexts() []string {
 	return []string{
-		"plain", "a b", "a+b", "a%2Fb", "%", "%zz", "ü", "\xff", "a;b", "a?b", "a#b", "a:b@c", "~", "-_.~", "a!'()*$,b", "...",
-		`a\b`, "a=b&c", "中文", "\u2028", "a\nb", strings.Repeat("x", 300),
+		"plain", "a b", "a+b", "a%2Fb", "%", "%zz", "ü", "\xff", "a;b", "a?b", "a#b", "a:b@c", "~", "-_.~", "a!'()*$,b",
+		"...", `a\b`, "a=b&c", "中文", "\u2028", "a\nb", strings.Repeat("x", 300),
 	}
 }
 
-// oddTokens returns security tokens; space around a header value is not part of it.
-func oddTokens() []string {
+// unusualTokens returns security tokens. Space around a token is not part of it.
+func unusualTokens() []string {
 	return []string{"", "token", "a  b c/+=", " padded\t", "ü", "~!@#$%^&*()_+{}|:\"<>?`-=[]\\;',./"}
 }
 
-// odd has the parameters of a client of package css.
-type odd struct{ project, region, cluster, access, secret, token string }
+// exporterParams has the parameters of a client of package css.
+type exporterParams struct{ project, region, cluster, access, secret, token string }
 
-// odds returns parameters with each odd text in each place, one at a time, and each token.
-func odds() []odd {
-	plain := odd{"project", "cn-north-4", "cluster", "AKEXAMPLE", "secret-example-0123456789", ""}
-	var all []odd
-	for _, text := range oddTexts() {
-		for _, place := range []func(*odd){
-			func(o *odd) { o.project = text },
-			func(o *odd) { o.region, o.project = text, "" }, // the ID is looked up by the name of the region
-			func(o *odd) { o.cluster = text },
-			func(o *odd) { o.secret = text },
+// unusualExporterParams returns parameters with one unusual text in one place each.
+func unusualExporterParams() []exporterParams {
+	usual := exporterParams{"project", "cn-north-4", "cluster", "AKEXAMPLE", "secret-example-0123456789", ""}
+	var all []exporterParams
+	for _, text := range unusualTexts() {
+		for _, set := range []func(*exporterParams){
+			func(p *exporterParams) { p.project = text },
+			func(p *exporterParams) { p.region, p.project = text, "" }, // the project ID is looked up by region name
+			func(p *exporterParams) { p.cluster = text },
+			func(p *exporterParams) { p.secret = text },
 		} {
-			o := plain
-			place(&o)
-			// The project ID is sent in a header too, and the region name is in a JSON response.
-			if !strings.Contains(o.project, "\n") && utf8.ValidString(o.region) {
-				all = append(all, o)
+			params := usual
+			set(&params)
+			// The project ID is also sent in a header, and the region name is also in a JSON response.
+			if !strings.Contains(params.project, "\n") && utf8.ValidString(params.region) {
+				all = append(all, params)
 			}
 		}
 	}
-	for _, token := range oddTokens() {
-		o := plain
-		o.token = token
-		all = append(all, o)
+	for _, token := range unusualTokens() {
+		params := usual
+		params.token = token
+		all = append(all, params)
 	}
 	return all
 }
 
-// capture is a transport that stores requests and responds with two pages of everything.
-type capture struct {
+// recorder is a transport that records requests and responds with two pages of every list.
+type recorder struct {
 	mu       sync.Mutex
 	requests []*http.Request
 }
 
-func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.requests = append(c.requests, r)
-	name, err := json.Marshal(r.URL.Query().Get("name"))
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests = append(r.requests, req)
+	name, err := json.Marshal(req.URL.Query().Get("name"))
 	if err != nil {
 		return nil, err
 	}
 	body := fmt.Sprintf(`{"connections":[{"id":"%[1]d"}],"total_count":2,"clusters":[{"id":"%[1]d"}],"totalSize":2,`+
-		`"projects":[{"id":"found","name":%[2]s}]}`, len(c.requests), name)
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		`"projects":[{"id":"found","name":%[2]s}]}`, len(r.requests), name)
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req,
+	}, nil
 }
 
-// signed returns one signed request of every kind from package css.
-func signed(t *testing.T, o odd) []*http.Request {
+// exporterRequests returns signed requests of package css, of every kind.
+func exporterRequests(t *testing.T, p exporterParams) []*http.Request {
 	t.Helper()
-	transport := &capture{}
+	transport := &recorder{}
+	key := css.Credentials{AccessKey: p.access, SecretKey: p.secret, SecurityToken: p.token}
 	client := css.NewClient(css.Options{
-		Region: o.region, ProjectID: o.project, Endpoint: "http://css.example", IAMEndpoint: "http://iam.example", UserAgent: "test",
-		Credentials: css.NewFiles(css.Credentials{AccessKey: o.access, SecretKey: o.secret, SecurityToken: o.token}, css.Credentials{}), Keys: css.NewKeys(),
+		Region: p.region, ProjectID: p.project, Endpoint: "http://css.example", IAMEndpoint: "http://iam.example",
+		UserAgent: "test", Credentials: css.NewFiles(key, css.Credentials{}), Keys: css.NewKeys(),
 		Transport: transport, Retry: css.Retry{Tries: 1},
 	})
 	defer client.Close()
-	list, err := client.Connections(t.Context(), o.cluster, nil)
+	list, err := client.Connections(t.Context(), p.cluster, nil)
 	if err != nil || len(list.Connections) != 2 {
-		t.Fatalf("%+q: %v", o.cluster, err)
+		t.Fatalf("cluster %+q: %v", p.cluster, err)
 	}
 	if clusters, err := client.Clusters(t.Context()); err != nil || len(clusters) != 2 {
 		t.Fatal(clusters, err)
 	}
+	want := 4 // two pages of two lists
+	if p.project == "" {
+		want++
+	}
+	if len(transport.requests) != want {
+		t.Fatalf("project %+q, region %+q, cluster %+q: got %d requests, want %d",
+			p.project, p.region, p.cluster, len(transport.requests), want)
+	}
 	return transport.requests
 }
 
-// signAgain signs a request with the vendor's signer, with the same time and signed headers, and returns the
-// Authorization header.
-func signAgain(t *testing.T, r *http.Request, access, secret string) string {
+// signWithSDK signs a request with the vendor's signer, with the same time and headers, and returns the Authorization
+// header.
+func signWithSDK(t *testing.T, r *http.Request, access, secret string) string {
 	t.Helper()
-	b := sdkrequest.NewHttpRequestBuilder().WithEndpoint("http://" + r.URL.Host).WithMethod(r.Method).WithPath(r.URL.Path)
+	b := sdkrequest.NewHttpRequestBuilder().
+		WithEndpoint("http://" + r.URL.Host).WithMethod(r.Method).WithPath(r.URL.Path)
 	for key, values := range r.URL.Query() {
 		b.AddQueryParam(key, reflect.ValueOf(values))
 	}
@@ -125,49 +137,37 @@ func signAgain(t *testing.T, r *http.Request, access, secret string) string {
 	return headers["Authorization"]
 }
 
-// TestSignatureOfOurs compares signatures of package css with the vendor's signer, byte for byte.
-func TestSignatureOfOurs(t *testing.T) {
-	checked, altered := 0, 0
-	for _, o := range odds() {
-		requests := signed(t, o)
-		if want := 4; (len(requests) != want && o.project != "") || (o.project == "" && len(requests) != want+1) {
-			t.Fatalf("project %+q, region %+q, cluster %+q: %d requests", o.project, o.region, o.cluster, len(requests))
-		}
-		for _, r := range requests {
-			is := r.Header.Get("Authorization")
-			if want := signAgain(t, r, o.access, o.secret); is != want {
-				t.Errorf("%s\n%s, the SDK's signer says\n%s", r.URL, is, want)
+func TestExporterSignsLikeTheSDK(t *testing.T) {
+	signed, altered := 0, 0
+	for _, p := range unusualExporterParams() {
+		for _, r := range exporterRequests(t, p) {
+			got := r.Header.Get("Authorization")
+			if want := signWithSDK(t, r, p.access, p.secret); got != want {
+				t.Errorf("%s: Authorization:\ngot  %s\nwant %s", r.URL, got, want)
 			}
-			checked++
+			signed++
 			for name, alter := range alterations() {
-				other := r.Clone(t.Context())
-				if !alter(other) {
+				changed := r.Clone(t.Context())
+				if !alter(changed) {
 					continue
 				}
-				if signAgain(t, other, o.access, o.secret) == is {
+				if signWithSDK(t, changed, p.access, p.secret) == got {
 					t.Errorf("%s: altering %s does not change the signature", r.URL, name)
 				}
 				altered++
 			}
 		}
 	}
-	t.Logf("%d requests, %d altered", checked, altered)
-	checkPage(t, "signed by the exporter", fmt.Sprintf("%d requests of %d clients, and %d altered ones\n", checked, len(odds()), altered))
+	checkPage(t, "signed by the exporter",
+		fmt.Sprintf("%d requests of %d clients, and %d altered ones\n", signed, len(unusualExporterParams()), altered))
 }
 
-// alterations returns changes of signed parts of a request. A change reports whether it found its part.
-func alterations() map[string]func(*http.Request) bool {
-	header := func(name string) func(*http.Request) bool {
-		return func(r *http.Request) bool {
-			value := strings.TrimSpace(r.Header.Get(name))
-			if value == "" {
-				return false
-			}
-			r.Header.Set(name, flip(value))
-			return true
-		}
-	}
-	return map[string]func(*http.Request) bool{
+// alteration changes a signed part of a request and reports whether the request has this part.
+type alteration func(*http.Request) bool
+
+// alterations returns alterations by the name of the part.
+func alterations() map[string]alteration {
+	return map[string]alteration{
 		"the path": func(r *http.Request) bool {
 			r.URL.Path, r.URL.RawPath = strings.Replace(r.URL.Path, "/v", "/w", 1), ""
 			return true
@@ -181,18 +181,28 @@ func alterations() map[string]func(*http.Request) bool {
 			}
 			return false
 		},
-		"one parameter more": func(r *http.Request) bool {
+		"the number of parameters": func(r *http.Request) bool {
 			r.URL.RawQuery = strings.Trim(r.URL.RawQuery+"&more=1", "&")
 			return true
 		},
-		"the time":           later,
-		"the project's id":   header("X-Project-Id"),
-		"the security token": header("X-Security-Token"),
+		"the time":           addSecond,
+		"the project ID":     alterHeader("X-Project-Id"),
+		"the security token": alterHeader("X-Security-Token"),
 	}
 }
 
-// flip changes the last byte.
-func flip(s string) string {
+func alterHeader(name string) alteration {
+	return func(r *http.Request) bool {
+		value := strings.TrimSpace(r.Header.Get(name))
+		if value == "" {
+			return false
+		}
+		r.Header.Set(name, alterLastByte(value))
+		return true
+	}
+}
+
+func alterLastByte(s string) string {
 	last := s[len(s)-1]
 	if last == 'x' {
 		return s[:len(s)-1] + "y"
@@ -200,8 +210,8 @@ func flip(s string) string {
 	return s[:len(s)-1] + "x"
 }
 
-// later adds a second to the time of the request.
-func later(r *http.Request) bool {
+// addSecond adds a second to the time of the request.
+func addSecond(r *http.Request) bool {
 	const layout = "20060102T150405Z"
 	at, err := time.Parse(layout, r.Header.Get("X-Sdk-Date"))
 	if err != nil {
@@ -211,8 +221,8 @@ func later(r *http.Request) bool {
 	return true
 }
 
-// theirs is a request of the SDK.
-type theirs struct {
+// sdkRequest has the parameters of a request of the SDK.
+type sdkRequest struct {
 	path   string
 	query  map[string][]string
 	header map[string]string
@@ -221,123 +231,134 @@ type theirs struct {
 }
 
 // String omits the token.
-func (o theirs) String() string {
-	return fmt.Sprintf("%+q, query %+q, body %+q, headers %+q", o.path, o.query, o.body, o.header)
+func (r sdkRequest) String() string {
+	return fmt.Sprintf("%+q, query %+q, body %+q, headers %+q", r.path, r.query, r.body, r.header)
 }
 
-// theirOdds returns requests with each odd text in each place. A gateway checks the signature before the request.
-func theirOdds() []theirs {
+// unusualSDKRequests returns requests with one unusual text in one place each. Not all are valid calls, but the gateway
+// and the simulator check the signature first.
+func unusualSDKRequests() []sdkRequest {
 	const clusters = "/v1.0/p/clusters"
-	all := []theirs{
+	all := []sdkRequest{
 		{path: clusters},
-		{path: clusters, header: map[string]string{"Host": "its own", "X-Other": "  padded ", "x-lower": "a  b"}},
-		{path: clusters, query: map[string][]string{"a": {"10", "1", "1-"}, "A": {""}, "a-b": {"0"}, "a.b": {"2"}, "limit": {"1"}, "limit2": {"0"}}},
+		{path: clusters, header: map[string]string{"Host": "", "X-Other": "  padded ", "x-lower": "a  b"}},
+		{path: clusters, query: map[string][]string{
+			"a": {"10", "1", "1-"}, "A": {""}, "a-b": {"0"}, "a.b": {"2"}, "limit": {"1"}, "limit2": {"0"},
+		}},
 		{path: "/v3/projects", query: map[string][]string{"name": {"cn-north-4"}}},
 	}
-	for _, text := range oddTexts() {
+	for _, text := range unusualTexts() {
 		all = append(all,
-			theirs{path: "/v1.0/p/clusters/" + text + "/vpcepservice/connections"},
-			theirs{path: clusters, query: map[string][]string{"q": {text}}},
-			theirs{path: clusters, query: map[string][]string{text: {"v", text}}},
-			theirs{path: "/v3/projects", query: map[string][]string{"name": {text}}},
-			theirs{path: clusters, body: text},
+			sdkRequest{path: "/v1.0/p/clusters/" + text + "/vpcepservice/connections"},
+			sdkRequest{path: clusters, query: map[string][]string{"q": {text}}},
+			sdkRequest{path: clusters, query: map[string][]string{text: {"v", text}}},
+			sdkRequest{path: "/v3/projects", query: map[string][]string{"name": {text}}},
+			sdkRequest{path: clusters, body: text},
 		)
 	}
-	for _, token := range oddTokens()[1:] {
-		all = append(all, theirs{path: clusters, token: token})
+	for _, token := range unusualTokens()[1:] {
+		all = append(all, sdkRequest{path: clusters, token: token})
 	}
 	return all
 }
 
-// TestSignatureOfTheirs checks that the simulator accepts the vendor's signatures and rejects altered requests.
-func TestSignatureOfTheirs(t *testing.T) {
-	const access, secret = "AKEXAMPLE", "secret-example-0123456789"
-	accepted, altered := 0, 0
-	for _, o := range theirOdds() {
+const (
+	sdkAccess = "AKEXAMPLE"
+	sdkSecret = "secret-example-0123456789"
+)
+
+func TestSimulatorAcceptsOnlyUnalteredRequestsOfTheSDK(t *testing.T) {
+	requests, altered := 0, 0
+	for _, r := range unusualSDKRequests() {
 		s := simulator.New(simulator.Options{})
 		s.AddProject(simulator.Project{Region: "cn-north-4", ID: "p", Keys: []simulator.Key{{
-			Access: access, Secret: secret, SecurityToken: strings.TrimSpace(o.token),
+			Access: sdkAccess, Secret: sdkSecret, SecurityToken: strings.TrimSpace(r.token),
 		}}})
 		endpoint := s.Serve(t)
-		if got := send(t, o.request(t, endpoint, access, secret)); got == http.StatusUnauthorized {
-			t.Errorf("%s is rejected", o)
+		if got := send(t, r.sign(t, endpoint, sdkSecret)); got == http.StatusUnauthorized {
+			t.Errorf("%s: got 401, want it to be accepted", r)
 		}
-		accepted++
+		requests++
 
-		changes := alterations()
-		delete(changes, "the path") // would not be a call of the API
-		changes["the cluster in the path"] = func(r *http.Request) bool {
-			before := r.URL.Path
-			r.URL.Path, r.URL.RawPath = strings.Replace(before, "/vpcepservice", "x/vpcepservice", 1), ""
-			return r.URL.Path != before
-		}
-		changes["the signature"] = func(r *http.Request) bool {
-			value, digit := r.Header.Get("Authorization"), "0"
-			if strings.HasSuffix(value, digit) {
-				digit = "1"
-			}
-			r.Header.Set("Authorization", value[:len(value)-1]+digit)
-			return true
-		}
-		changes["the access key"] = func(r *http.Request) bool {
-			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), access, access+"X", 1))
-			return true
-		}
-		changes["the body"] = func(r *http.Request) bool {
-			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(o.body+"x")), int64(len(o.body)+1)
-			return true
-		}
-		for name, alter := range changes {
-			r := o.request(t, endpoint, access, secret)
-			if !alter(r) {
+		for name, alter := range sdkAlterations(r.body) {
+			changed := r.sign(t, endpoint, sdkSecret)
+			if !alter(changed) {
 				continue
 			}
-			if got := send(t, r); got != http.StatusUnauthorized {
-				t.Errorf("%s with %s altered: %d, want 401", o, name, got)
+			if got := send(t, changed); got != http.StatusUnauthorized {
+				t.Errorf("%s with %s altered: got %d, want 401", r, name, got)
 			}
 			altered++
 		}
-		if got := send(t, o.request(t, endpoint, access, secret+"x")); got != http.StatusUnauthorized {
-			t.Errorf("%s signed with another key: %d, want 401", o, got)
+		if got := send(t, r.sign(t, endpoint, sdkSecret+"x")); got != http.StatusUnauthorized {
+			t.Errorf("%s signed with another key: got %d, want 401", r, got)
 		}
 		altered++
 	}
-	checkPage(t, "signed by the SDK", fmt.Sprintf("%d requests, and %d altered ones\n", accepted, altered))
+	checkPage(t, "signed by the SDK", fmt.Sprintf("%d requests, and %d altered ones\n", requests, altered))
 }
 
-// request returns a request signed by the SDK.
-func (o theirs) request(t *testing.T, endpoint, access, secret string) *http.Request {
+// sdkAlterations returns alterations for requests that are sent to the simulator.
+func sdkAlterations(body string) map[string]alteration {
+	all := alterations()
+	delete(all, "the path") // the simulator does not serve the altered path
+	all["the cluster in the path"] = func(r *http.Request) bool {
+		before := r.URL.Path
+		r.URL.Path, r.URL.RawPath = strings.Replace(before, "/vpcepservice", "x/vpcepservice", 1), ""
+		return r.URL.Path != before
+	}
+	all["the signature"] = func(r *http.Request) bool {
+		value, digit := r.Header.Get("Authorization"), "0"
+		if strings.HasSuffix(value, digit) {
+			digit = "1"
+		}
+		r.Header.Set("Authorization", value[:len(value)-1]+digit)
+		return true
+	}
+	all["the access key"] = func(r *http.Request) bool {
+		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), sdkAccess, sdkAccess+"X", 1))
+		return true
+	}
+	all["the body"] = func(r *http.Request) bool {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body+"x")), int64(len(body)+1)
+		return true
+	}
+	return all
+}
+
+// sign returns the request as the SDK signs it.
+func (r sdkRequest) sign(t *testing.T, endpoint, secret string) *http.Request {
 	t.Helper()
-	b := sdkrequest.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod(http.MethodGet).WithPath(o.path).
+	b := sdkrequest.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod(http.MethodGet).WithPath(r.path).
 		AddHeaderParam("X-Project-Id", "p").AddHeaderParam("User-Agent", "test")
-	for key, values := range o.query {
+	for key, values := range r.query {
 		b.AddQueryParam(key, reflect.ValueOf(slices.Clone(values)))
 	}
-	for name, value := range o.header {
-		if name == "Host" {
+	for name, value := range r.header {
+		if name == "Host" { // with the port of the endpoint
 			value = strings.TrimPrefix(endpoint, "http://")
 		}
 		b.AddHeaderParam(name, value)
 	}
-	if o.token != "" {
-		b.AddHeaderParam("X-Security-Token", o.token)
+	if r.token != "" {
+		b.AddHeaderParam("X-Security-Token", r.token)
 	}
-	if o.body != "" {
-		b.WithBody("", o.body)
+	if r.body != "" {
+		b.WithBody("", r.body)
 	}
 	unsigned := b.Build()
-	headers, err := signer.Sign(unsigned, access, secret)
+	headers, err := signer.Sign(unsigned, sdkAccess, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range headers {
 		unsigned.AddHeaderParam(name, value)
 	}
-	r, err := unsigned.ConvertRequest()
+	signed, err := unsigned.ConvertRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.WithContext(t.Context())
+	return signed.WithContext(t.Context())
 }
 
 func send(t *testing.T, r *http.Request) (status int) {

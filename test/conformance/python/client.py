@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does with the SDK for Python what ../go/client does with the SDK for Go."""
+"""Calls the API with the vendor's SDK for Python. See ../go/client."""
 
 import importlib.metadata
 import json
@@ -12,32 +12,33 @@ from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkcss.v1 import CssClient, ListClustersDetailsRequest, ShowVpcepConnectionRequest
 
 
-def client(ask):
-    """Sets the endpoint and the project, so that the SDK does not look them up."""
-    keys = BasicCredentials(os.environ["CLOUD_SDK_AK"], os.environ["CLOUD_SDK_SK"], ask["project"])
+def client(request):
+    """Returns a client with endpoint and project, so that the SDK does not look them up."""
+    keys = BasicCredentials(os.environ["CLOUD_SDK_AK"], os.environ["CLOUD_SDK_SK"], request["project"])
     if token := os.environ.get("CLOUD_SDK_SECURITY_TOKEN"):
         keys = keys.with_security_token(token)
     config = HttpConfig.get_default_config()
     config.timeout = (10, 30)
-    return CssClient.new_builder().with_http_config(config).with_credentials(keys).with_endpoint(ask["endpoint"]).build()
+    builder = CssClient.new_builder().with_http_config(config).with_credentials(keys)
+    return builder.with_endpoint(request["endpoint"]).build()
 
 
-def each(items, form):
+def convert(items, to_object):
     """Returns None for a missing list, but not for an empty one."""
-    return None if items is None else [form(item) for item in items]
+    return None if items is None else [to_object(item) for item in items]
 
 
-def connections(ask):
-    """Pages by offset, which counts from 0."""
-    page = client(ask).show_vpcep_connection(
-        ShowVpcepConnectionRequest(cluster_id=ask["cluster"], offset=ask.get("skip"), limit=ask.get("limit")))
+def connections(request):
+    """Sends an offset that starts at 0."""
+    page = client(request).show_vpcep_connection(ShowVpcepConnectionRequest(
+        cluster_id=request["cluster"], offset=request.get("skip"), limit=request.get("limit")))
     return {
-        "connections": each(page.connections, lambda c: {
+        "connections": convert(page.connections, lambda c: {
             "id": c.id, "status": c.status, "maxSession": c.max_session, "specificationName": c.specification_name,
             "created_at": c.created_at, "update_at": c.update_at, "domain_id": c.domain_id, "vpcepIp": c.vpcep_ip,
             "vpcepIpv6Address": c.vpcep_ipv6_address, "vpcepDnsName": c.vpcep_dns_name,
         }),
-        "permissions": each(page.permissions, lambda p: {
+        "permissions": convert(page.permissions, lambda p: {
             "id": p.id, "permission": p.permission, "permission_type": p.permission_type, "created_at": p.created_at,
         }),
         "total_count": page.total_count,
@@ -46,17 +47,17 @@ def connections(ask):
     }
 
 
-def clusters(ask):
-    """Pages by offset, which counts from 1 here."""
-    skip = ask.get("skip")
-    page = client(ask).list_clusters_details(
-        ListClustersDetailsRequest(offset=None if skip is None else skip + 1, limit=ask.get("limit")))
+def clusters(request):
+    """Sends an offset that starts at 1."""
+    skip = request.get("skip")
+    page = client(request).list_clusters_details(ListClustersDetailsRequest(
+        offset=None if skip is None else skip + 1, limit=request.get("limit")))
     return {
-        "clusters": each(page.clusters, lambda c: {
+        "clusters": convert(page.clusters, lambda c: {
             "id": c.id, "name": c.name, "status": c.status, "created": c.created, "endpoint": c.endpoint,
             "datastore": c.datastore and {"type": c.datastore.type, "version": c.datastore.version},
             "enterpriseProjectId": c.enterprise_project_id, "vpcId": c.vpc_id,
-            "tags": each(c.tags, lambda t: {"key": t.key, "value": t.value}),
+            "tags": convert(c.tags, lambda t: {"key": t.key, "value": t.value}),
         }),
         "totalSize": page.total_size,
     }
@@ -66,10 +67,10 @@ def version(_):
     return {"version": importlib.metadata.version("huaweicloudsdkcss")}
 
 
-def answer(ask):
-    """Omits error messages, because a gateway echoes the signed request."""
+def call(request):
+    """Omits error messages, in which a gateway may repeat the signed request."""
     try:
-        return {"version": version, "connections": connections, "clusters": clusters}[ask["call"]](ask)
+        return {"version": version, "connections": connections, "clusters": clusters}[request["call"]](request)
     except ServiceResponseException as e:
         return {"error": {"status": e.status_code, "code": None if e.error_code is None else str(e.error_code)}}
     except Exception as e:  # any failure of the SDK is a result
@@ -81,7 +82,7 @@ def main():
     # A lone surrogate cannot be encoded as UTF-8.
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     for line in sys.stdin.buffer:
-        print(json.dumps(answer(json.loads(line)), ensure_ascii=False, separators=(",", ":"), sort_keys=True), flush=True)
+        print(json.dumps(call(json.loads(line)), ensure_ascii=False, separators=(",", ":"), sort_keys=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command client reads connections of clusters and clusters of projects with the vendor's SDK for Go, as the vendor's page
-// shows. Keys come from the environment. It reads one call per line from standard input, as JSON, and writes one result
-// per line, in the form that all clients share.
+// Command client calls the API with the vendor's SDK for Go. It reads one call per line of standard input, as JSON, and
+// writes the result of each as a line.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 
 const sdk = "github.com/huaweicloud/huaweicloud-sdk-go-v3"
 
-// request is a call. Skip and limit are not sent if they are nil.
+// request is a call. Parameters that are nil are not sent.
 type request struct {
 	Call     string `json:"call"` // version, connections, clusters
 	Endpoint string `json:"endpoint"`
@@ -33,7 +32,6 @@ type request struct {
 	Limit    *int32 `json:"limit"`
 }
 
-// object is a JSON object; its keys are sorted in the output.
 type object map[string]any
 
 func main() {
@@ -52,18 +50,18 @@ func run() error {
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			return err
 		}
-		answer, err := r.do()
+		result, err := r.call()
 		if err != nil {
-			answer = failure(err)
+			result = errorObject(err)
 		}
-		if err := out.Encode(answer); err != nil {
+		if err := out.Encode(result); err != nil {
 			return err
 		}
 	}
 	return lines.Err()
 }
 
-func (r request) do() (object, error) {
+func (r request) call() (object, error) {
 	if r.Call == "version" {
 		return object{"version": version()}, nil
 	}
@@ -87,7 +85,7 @@ func version() string {
 	return ""
 }
 
-// client sets the endpoint and the project, so that the SDK does not look them up.
+// client returns a client with endpoint and project, so that the SDK does not look them up.
 func (r request) client() (*css.CssClient, error) {
 	keys := basic.NewCredentialsBuilder().
 		WithAk(os.Getenv("CLOUD_SDK_AK")).
@@ -111,70 +109,78 @@ func (r request) client() (*css.CssClient, error) {
 	return css.NewCssClient(client), nil
 }
 
-// connections pages by offset, which counts from 0, although the comment of the SDK says from 1.
+// connections sends an offset that starts at 0, although the SDK documents 1.
 func (r request) connections(client *css.CssClient) (object, error) {
-	page, err := client.ShowVpcepConnection(&model.ShowVpcepConnectionRequest{ClusterId: r.Cluster, Offset: r.Skip, Limit: r.Limit})
+	page, err := client.ShowVpcepConnection(&model.ShowVpcepConnectionRequest{
+		ClusterId: r.Cluster, Offset: r.Skip, Limit: r.Limit,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return object{
-		"connections": each(page.Connections, func(c model.Connections) object {
+		"connections": convert(page.Connections, func(c model.Connections) object {
 			return object{
 				"id": c.Id, "status": c.Status, "maxSession": c.MaxSession, "specificationName": c.SpecificationName,
 				"created_at": c.CreatedAt, "update_at": c.UpdateAt, "domain_id": c.DomainId, "vpcepIp": c.VpcepIp,
 				"vpcepIpv6Address": c.VpcepIpv6Address, "vpcepDnsName": c.VpcepDnsName,
 			}
 		}),
-		"permissions": each(page.Permissions, func(p model.PermissionInfo) object {
-			return object{"id": p.Id, "permission": p.Permission, "permission_type": p.PermissionType, "created_at": p.CreatedAt}
+		"permissions": convert(page.Permissions, func(p model.PermissionInfo) object {
+			return object{
+				"id": p.Id, "permission": p.Permission, "permission_type": p.PermissionType, "created_at": p.CreatedAt,
+			}
 		}),
-		"total_count": page.TotalCount, "vpcServiceName": page.VpcServiceName, "vpcepUpdateSwitch": page.VpcepUpdateSwitch,
+		"total_count": page.TotalCount, "vpcServiceName": page.VpcServiceName,
+		"vpcepUpdateSwitch": page.VpcepUpdateSwitch,
 	}, nil
 }
 
-// clusters pages by offset, which counts from 1 here.
+// clusters sends an offset that starts at 1.
 func (r request) clusters(client *css.CssClient) (object, error) {
-	ask := &model.ListClustersDetailsRequest{Limit: r.Limit}
+	params := &model.ListClustersDetailsRequest{Limit: r.Limit}
 	if r.Skip != nil {
-		ask.Offset = new(*r.Skip + 1)
+		params.Offset = new(*r.Skip + 1)
 	}
-	page, err := client.ListClustersDetails(ask)
+	page, err := client.ListClustersDetails(params)
 	if err != nil {
 		return nil, err
 	}
 	return object{
-		"clusters": each(page.Clusters, func(c model.ClusterList) object {
+		"clusters": convert(page.Clusters, func(c model.ClusterList) object {
 			datastore := object(nil)
 			if c.Datastore != nil {
 				datastore = object{"type": c.Datastore.Type, "version": c.Datastore.Version}
 			}
 			return object{
-				"id": c.Id, "name": c.Name, "status": c.Status, "datastore": datastore, "created": c.Created, "endpoint": c.Endpoint,
+				"id": c.Id, "name": c.Name, "status": c.Status, "datastore": datastore, "created": c.Created,
+				"endpoint":            c.Endpoint,
 				"enterpriseProjectId": c.EnterpriseProjectId, "vpcId": c.VpcId,
-				"tags": each(c.Tags, func(t model.ClusterListTags) object { return object{"key": t.Key, "value": t.Value} }),
+				"tags": convert(c.Tags, func(t model.ClusterListTags) object {
+					return object{"key": t.Key, "value": t.Value}
+				}),
 			}
 		}),
 		"totalSize": page.TotalSize,
 	}, nil
 }
 
-// each returns nil for a missing list, but not for an empty one.
-func each[T any](list *[]T, form func(T) object) []object {
+// convert returns nil for a missing list, but not for an empty one.
+func convert[T any](list *[]T, toObject func(T) object) []object {
 	if list == nil {
 		return nil
 	}
-	forms := make([]object, 0, len(*list))
+	objects := make([]object, 0, len(*list))
 	for _, item := range *list {
-		forms = append(forms, form(item))
+		objects = append(objects, toObject(item))
 	}
-	return forms
+	return objects
 }
 
-// failure omits the message, because a gateway echoes the signed request.
-func failure(err error) object {
-	var refused *sdkerr.ServiceResponseError
-	if !errors.As(err, &refused) {
+// errorObject omits the message, in which a gateway may repeat the signed request.
+func errorObject(err error) object {
+	var apiError *sdkerr.ServiceResponseError
+	if !errors.As(err, &apiError) {
 		return object{"error": object{"status": nil, "code": nil}}
 	}
-	return object{"error": object{"status": refused.StatusCode, "code": refused.ErrorCode}}
+	return object{"error": object{"status": apiError.StatusCode, "code": apiError.ErrorCode}}
 }

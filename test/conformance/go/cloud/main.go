@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cloud serves the fleet on two loopback addresses, with connections paged by offset and by start. It prints both
-// in one line and exits at the end of its input or after a few minutes. go build -overlay can replace a file of the
-// simulator to make it faulty.
+// Command cloud serves the fleet, with connections paged by offset and by start. It prints both URLs
+// and exits when its input is closed.
 package main
 
 import (
@@ -16,10 +15,10 @@ import (
 	"css_vpcep_exporter/test/conformance/go/fleet"
 )
 
-const life = 5 * time.Minute
+const maxRuntime = 5 * time.Minute
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), life)
+	ctx, cancel := context.WithTimeout(context.Background(), maxRuntime)
 	err := run(ctx)
 	cancel()
 	if err != nil {
@@ -40,7 +39,7 @@ func run(ctx context.Context) error {
 	fmt.Println(byOffset.URL, byStart.URL)
 
 	ended := make(chan struct{})
-	go func() { // stops with the process
+	go func() {
 		defer close(ended)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()

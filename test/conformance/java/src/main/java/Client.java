@@ -25,7 +25,7 @@ import java.util.Properties;
 import java.util.TreeMap;
 import java.util.function.Function;
 
-/** Does with the SDK for Java what ../go/client does with the SDK for Go. */
+/** Calls the API with the vendor's SDK for Java. See test/conformance/go/client. */
 public final class Client {
   private Client() {}
 
@@ -34,18 +34,18 @@ public final class Client {
     PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = in.readLine(); line != null; line = in.readLine()) {
-      out.println(json.writeValueAsString(answer(json.readTree(line))));
+      out.println(json.writeValueAsString(call(json.readTree(line))));
     }
-    System.exit(0); // threads of the SDK would prevent the exit
+    System.exit(0); // otherwise threads of the SDK keep the process running
   }
 
-  /** Omits error messages, because a gateway echoes the signed request. */
-  private static Map<String, Object> answer(JsonNode ask) throws IOException {
+  /** Omits error messages, in which a gateway may repeat the signed request. */
+  private static Map<String, Object> call(JsonNode request) throws IOException {
     try {
-      return switch (ask.get("call").asText()) {
+      return switch (request.get("call").asText()) {
         case "version" -> object("version", version());
-        case "clusters" -> clusters(ask);
-        default -> connections(ask);
+        case "clusters" -> clusters(request);
+        default -> connections(request);
       };
     } catch (ServiceResponseException e) {
       return object("error", object("status", e.getHttpStatusCode(), "code", e.getErrorCode()));
@@ -64,12 +64,12 @@ public final class Client {
     }
   }
 
-  /** Sets the endpoint and the project, so that the SDK does not look them up. */
-  private static CssClient client(JsonNode ask) {
+  /** Returns a client with endpoint and project, so that the SDK does not look them up. */
+  private static CssClient client(JsonNode request) {
     BasicCredentials keys = new BasicCredentials()
         .withAk(System.getenv("CLOUD_SDK_AK"))
         .withSk(System.getenv("CLOUD_SDK_SK"))
-        .withProjectId(ask.get("project").asText());
+        .withProjectId(request.get("project").asText());
     String token = System.getenv("CLOUD_SDK_SECURITY_TOKEN");
     if (token != null && !token.isEmpty()) {
       keys = keys.withSecurityToken(token);
@@ -78,17 +78,17 @@ public final class Client {
     return CssClient.newBuilder()
         .withHttpConfig(config)
         .withCredential(keys)
-        .withEndpoint(ask.get("endpoint").asText())
+        .withEndpoint(request.get("endpoint").asText())
         .build();
   }
 
-  /** Pages by start, which counts from 1: this SDK does not support offset. */
-  private static Map<String, Object> connections(JsonNode ask) {
-    ShowVpcepConnectionResponse page = client(ask).showVpcepConnection(new ShowVpcepConnectionRequest()
-        .withClusterId(ask.get("cluster").asText()).withStart(start(ask)).withLimit(number(ask, "limit")));
+  /** Sends a start, which begins at 1, because this SDK does not support offset. */
+  private static Map<String, Object> connections(JsonNode request) {
+    ShowVpcepConnectionResponse page = client(request).showVpcepConnection(new ShowVpcepConnectionRequest()
+        .withClusterId(request.get("cluster").asText()).withStart(start(request)).withLimit(number(request, "limit")));
     return object(
-        "connections", each(page.getConnections(), Client::connection),
-        "permissions", each(page.getPermissions(), p -> object(
+        "connections", convert(page.getConnections(), Client::connection),
+        "permissions", convert(page.getPermissions(), p -> object(
             "id", p.getId(), "permission", p.getPermission(), "permission_type", p.getPermissionType(),
             "created_at", p.getCreatedAt())),
         "total_count", page.getTotalCount(),
@@ -104,11 +104,11 @@ public final class Client {
         "vpcepDnsName", c.getVpcepDnsName());
   }
 
-  /** Pages by start too. */
-  private static Map<String, Object> clusters(JsonNode ask) {
-    ListClustersDetailsResponse page = client(ask).listClustersDetails(
-        new ListClustersDetailsRequest().withStart(start(ask)).withLimit(number(ask, "limit")));
-    return object("clusters", each(page.getClusters(), Client::cluster), "totalSize", page.getTotalSize());
+  /** Sends a start, as connections does. */
+  private static Map<String, Object> clusters(JsonNode request) {
+    ListClustersDetailsResponse page = client(request).listClustersDetails(
+        new ListClustersDetailsRequest().withStart(start(request)).withLimit(number(request, "limit")));
+    return object("clusters", convert(page.getClusters(), Client::cluster), "totalSize", page.getTotalSize());
   }
 
   private static Map<String, Object> cluster(ClusterList c) {
@@ -117,21 +117,21 @@ public final class Client {
         "id", c.getId(), "name", c.getName(), "status", c.getStatus(), "created", c.getCreated(),
         "endpoint", c.getEndpoint(), "enterpriseProjectId", c.getEnterpriseProjectId(), "vpcId", c.getVpcId(),
         "datastore", d == null ? null : object("type", d.getType(), "version", d.getVersion()),
-        "tags", each(c.getTags(), t -> object("key", t.getKey(), "value", t.getValue())));
+        "tags", convert(c.getTags(), t -> object("key", t.getKey(), "value", t.getValue())));
   }
 
-  private static Integer number(JsonNode ask, String name) {
-    return ask.hasNonNull(name) ? ask.get(name).asInt() : null;
+  private static Integer number(JsonNode request, String name) {
+    return request.hasNonNull(name) ? request.get(name).asInt() : null;
   }
 
-  private static Integer start(JsonNode ask) {
-    Integer skip = number(ask, "skip");
+  private static Integer start(JsonNode request) {
+    Integer skip = number(request, "skip");
     return skip == null ? null : Integer.valueOf(skip + 1);
   }
 
   /** Returns null for a missing list, but not for an empty one. */
-  private static <T> List<Map<String, Object>> each(List<T> items, Function<T, Map<String, Object>> form) {
-    return items == null ? null : items.stream().map(form).toList();
+  private static <T> List<Map<String, Object>> convert(List<T> items, Function<T, Map<String, Object>> toObject) {
+    return items == null ? null : items.stream().map(toObject).toList();
   }
 
   private static Map<String, Object> object(Object... pairs) {
