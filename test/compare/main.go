@@ -4,11 +4,11 @@
 // Each is a process, and all take turns, so that the ratios hold on any machine.
 //
 // The contenders are the exporter of this tree; json_exporter, if it is in PATH; the floor, which only fetches the same
-// bodies and writes the same series; the sample loop, an exporter written from the vendor's sample code; and other builds
-// of the exporter, if given. All listen on 127.0.0.1 only and exit with this command.
+// bodies and writes the same series; the sample loop, an exporter written from the vendor's sample code; and other
+// builds of the exporter, if given. All listen on 127.0.0.1 only and exit with this command.
 //
-// The command fails if the exporter of this tree makes more calls or connections than necessary, or returns fewer series.
-// It does not judge times.
+// The command fails if the exporter of this tree makes more calls or connections than necessary, or if series are
+// missing. It does not judge times.
 package main
 
 import (

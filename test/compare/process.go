@@ -28,8 +28,8 @@ type process struct {
 	exited    chan struct{}
 }
 
-// startProcess runs a program until stop is called or ctx is done. It returns when a line of output matches readyLine and
-// stores the first group in announced.
+// startProcess runs a program until stop is called or ctx is done. It returns when a line of output matches readyLine,
+// and stores the first group in announced.
 func startProcess(ctx context.Context, readyLine *regexp.Regexp, path string, args ...string) (*process, error) {
 	p := &process{output: &outputTail{}, exited: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // from the command line

@@ -151,7 +151,9 @@ func (b *bench) runRounds(ctx context.Context, c *cloud, contenders []*contender
 }
 
 // runTurn scrapes a contender several times and returns the last body.
-func (b *bench) runTurn(ctx context.Context, c *cloud, contender *contender, f format) (t turn, body []byte, err error) {
+func (b *bench) runTurn(ctx context.Context, c *cloud, contender *contender, f format) (
+	t turn, body []byte, err error,
+) {
 	header := http.Header{
 		"Accept": {f.accept}, "Accept-Encoding": {f.encoding}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}

@@ -29,8 +29,8 @@ type sampleConnection struct {
 	DNSName    string     `json:"vpcepDnsName"`
 }
 
-// sampleLoop is an exporter written from the vendor's sample code. It reads pages of the default size and creates the same
-// series as this exporter.
+// sampleLoop is an exporter written from the vendor's sample code. It reads pages of the default size and creates the
+// same series as this exporter.
 type sampleLoop struct {
 	ctx      context.Context //nolint:containedctx // Collect takes none
 	upstream upstream

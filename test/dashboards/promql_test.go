@@ -25,8 +25,8 @@ type selector struct {
 	function string   // applied to the range
 }
 
-// parseNames returns the metrics and labels in a query: a word is a metric unless it is a keyword or a function. It does not
-// validate PromQL; in package e2e Prometheus does.
+// parseNames returns the metrics and labels in a query: a word is a metric unless it is a keyword or a function. It does
+// not validate PromQL; in package e2e Prometheus does.
 func parseNames(expr string) (queryNames, error) {
 	p := parser{tokens: tokenize(expr)}
 	for p.next < len(p.tokens) {

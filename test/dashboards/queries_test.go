@@ -167,20 +167,22 @@ func unknownNames(expr string, labelsOf map[string][]string) []string {
 
 func TestUnknownNames(t *testing.T) {
 	labelsOf := documentedLabels(t)
-	for expr, want := range map[string]string{
-		`sum by (status) (css_vpcep_connections{region="a", status!="accepted"})`:            "[]",
-		`css_vpcep_connection{region="a"}`:                                                   "[no metric css_vpcep_connection no label region of css_vpcep_connection]",
-		`css_vpcep_up{status="a"} == 0`:                                                      "[no label status of css_vpcep_up]",
-		`css_vpcep_up{project="a"}`:                                                          "[no label project of css_vpcep_up]",
-		`sum by (zone) (css_vpcep_up) or sum without (region) (up)`:                          "[no label zone]",
-		`css_vpcep_up * on (cluster_id) group_left (owner) css_vpcep_cluster_info`:           "[no label owner]",
-		`rate(css_vpcep_exporter_api_request_duration_seconds_bucket{le="1", code="2"}[5m])`: "[no label code of css_vpcep_exporter_api_request_duration_seconds_bucket]",
-		`label_replace(up, "x", "$1", "job", "(.+)") and on (x) {__name__=~"up|down"}`:       "[no metric down]",
-		`css_vpcep_up{region=~"a}"} offset 5m and vector(1) # and css_vpcep_down`:            "[]",
-		`sum(css_vpcep_up`: "[unbalanced: sum(css_vpcep_up]",
+	for _, test := range []struct{ expr, want string }{
+		{`sum by (status) (css_vpcep_connections{region="a", status!="accepted"})`, "[]"},
+		{`css_vpcep_connection{region="a"}`,
+			"[no metric css_vpcep_connection no label region of css_vpcep_connection]"},
+		{`css_vpcep_up{status="a"} == 0`, "[no label status of css_vpcep_up]"},
+		{`css_vpcep_up{project="a"}`, "[no label project of css_vpcep_up]"},
+		{`sum by (zone) (css_vpcep_up) or sum without (region) (up)`, "[no label zone]"},
+		{`css_vpcep_up * on (cluster_id) group_left (owner) css_vpcep_cluster_info`, "[no label owner]"},
+		{`rate(css_vpcep_exporter_api_request_duration_seconds_bucket{le="1", code="2"}[5m])`,
+			"[no label code of css_vpcep_exporter_api_request_duration_seconds_bucket]"},
+		{`label_replace(up, "x", "$1", "job", "(.+)") and on (x) {__name__=~"up|down"}`, "[no metric down]"},
+		{`css_vpcep_up{region=~"a}"} offset 5m and vector(1) # and css_vpcep_down`, "[]"},
+		{`sum(css_vpcep_up`, "[unbalanced: sum(css_vpcep_up]"},
 	} {
-		if got := fmt.Sprint(unknownNames(expr, labelsOf)); got != want {
-			t.Errorf("%s: got %s, want %s", expr, got, want)
+		if got := fmt.Sprint(unknownNames(test.expr, labelsOf)); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.expr, got, test.want)
 		}
 	}
 }

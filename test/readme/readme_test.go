@@ -97,8 +97,8 @@ func headingAnchors(blocks []block) map[string]int {
 }
 
 // skeleton returns what a page must have in common with its translation: for each block its links, code and numbers. A
-// link to a heading becomes the number of the heading; deadAnchors have no heading. translation is the path of the other
-// page.
+// link to a heading becomes the number of the heading; deadAnchors have no heading. The parameter translation is the
+// path of the other page.
 func skeleton(page, translation string) (lines, deadAnchors []string) {
 	blocks := splitBlocks(page)
 	anchors := headingAnchors(blocks)

@@ -31,7 +31,7 @@ import (
 var errUsage = errors.New(`usage: manifests COMMAND
   decode FILE…            reject objects with unknown or repeated fields
   schemas SWAGGER DIR     write strict JSON schemas for kubeconform from Kubernetes' OpenAPI file
-  data FILE KIND KEY DIR  write data[KEY] of each object of the kind to DIR/<object>, or, if KEY is *, all data to DIR/<key>
+  data FILE KIND KEY DIR  write data[KEY] of each object of the kind to DIR/<object>; the KEY * writes all to DIR/<key>
   rules FILE RULES…       compare the PrometheusRules in FILE with Prometheus rule files`)
 
 func main() {
