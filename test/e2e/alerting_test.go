@@ -153,7 +153,7 @@ func TestAlerting(t *testing.T) {
 			t.Errorf("description %[2]q does not contain %[1]q", text, fired.Annotations["description"])
 		}
 	}
-	if page := filepath.Join("..", fired.Annotations["runbook_url"]); fired.Annotations["runbook_url"] == "" || !exists(page) {
+	if page := filepath.Join("../..", fired.Annotations["runbook_url"]); fired.Annotations["runbook_url"] == "" || !exists(page) {
 		t.Errorf("runbook %q does not exist", fired.Annotations["runbook_url"])
 	}
 	if _, replica := fired.Labels["replica"]; replica {
