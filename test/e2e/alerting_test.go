@@ -85,7 +85,9 @@ func (r *receiver) find(path, status string, labels map[string]string) (found al
 func TestAlerting(t *testing.T) {
 	cloud := simulator.Demo(simulator.Options{})
 	pair := newCertificate(t)
-	exporter := demoExporter(t, cloud, cloud.Serve(t), pair)
+	exporter := startExporter(t, build(t), cloud, cloud.Serve(t), 0, options{
+		scrape: fmt.Sprintf("min_interval: %s", pace*8/10), tls: pair,
+	})
 	receiver := newReceiver(t)
 	alertmanager := startAlertmanager(t, receiver.url)
 
@@ -95,15 +97,14 @@ func TestAlerting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quick := regexp.MustCompile(`(?m)^(\s+for: ).*$`).ReplaceAll(rules, []byte("${1}"+pace.String()))
+	files := pair.clientFiles()
+	files["alerts.yml"] = regexp.MustCompile(`(?m)^(\s+for: ).*$`).ReplaceAllString(string(rules), "${1}"+pace.String())
 	var servers []*prometheus
 	for _, replica := range []string{"a", "b"} {
 		config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
 			"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
 			"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n", pace, replica, alertmanager.address)
-		servers = append(servers, startPrometheus(t, processLife, config+scrapeConfigs(job), map[string][]byte{
-			"alerts.yml": quick, "css-vpcep-ca.crt": pair.certificate, "css-vpcep-password": []byte("test"),
-		}))
+		servers = append(servers, startPrometheus(t, processLife, config+scrapeConfigs(job), files))
 	}
 	const name = "search-staging" // all its connections are accepted
 	project := cloud.Projects()[1]
@@ -195,29 +196,6 @@ func TestAlerting(t *testing.T) {
 	}
 }
 
-// demoExporter starts an exporter for the demo's fleet, with TLS, a password and a min_interval.
-func demoExporter(t *testing.T, cloud *simulator.Simulator, endpoint string, pair certificate) *process {
-	t.Helper()
-	var file strings.Builder
-	fmt.Fprintf(&file, "scrape: {min_interval: %s}\nprojects:\n", pace*8/10)
-	for _, p := range cloud.Projects() {
-		fmt.Fprintf(&file, "  - name: %s\n    region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: 1000\n"+
-			"    credentials: {access_key: %s, secret_key: %s}\n", p.Name, p.Region, p.ID, endpoint, p.Keys[0].Access, p.Keys[0].Secret)
-	}
-	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"css_vpcep.yml": file.String(), "server.crt": string(pair.certificate), "server.key": string(pair.key),
-		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + testHash + "}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return launch(t, processLife, "exporter", build(t), "--config.file="+filepath.Join(dir, "css_vpcep.yml"),
-		"--web.config.file="+filepath.Join(dir, "web.yml"), "--web.listen-address=127.0.0.1:0")
-}
-
 // startAlertmanager starts Alertmanager with alertmanager.yml, with short group intervals.
 func startAlertmanager(t *testing.T, webhook string) *process {
 	t.Helper()
@@ -227,12 +205,9 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 	}
 	config := replace(t, string(content), "http://127.0.0.1:9/", webhook+"/")
 	config = regexp.MustCompile(`(?m)^(\s+group_(?:wait|interval): ).*$`).ReplaceAllString(config, "${1}1s")
-	dir := t.TempDir()
-	path := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil { //nolint:gosec // in a directory of the test
-		t.Fatal(err)
-	}
-	return launch(t, processLife, "Alertmanager", tool(t, "prometheus-alertmanager"), "--config.file="+path,
+	dir := writeFiles(t, map[string]string{"alertmanager.yml": config})
+	return launch(t, processLife, "Alertmanager", tool(t, "prometheus-alertmanager"),
+		"--config.file="+filepath.Join(dir, "alertmanager.yml"),
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
 

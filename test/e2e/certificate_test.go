@@ -20,7 +20,7 @@ import (
 const testHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
 
 // certificate is a self-signed certificate for 127.0.0.1 and its key, in PEM.
-type certificate struct{ certificate, key []byte }
+type certificate struct{ certificate, key string }
 
 func newCertificate(t *testing.T) certificate {
 	t.Helper()
@@ -42,14 +42,28 @@ func newCertificate(t *testing.T) certificate {
 		t.Fatal(err)
 	}
 	return certificate{
-		certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}),
-		key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})),
+		key:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
 	}
 }
 
 // pool returns a pool with the certificate as its only root.
 func (c certificate) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(c.certificate)
+	pool.AppendCertsFromPEM([]byte(c.certificate))
 	return pool
+}
+
+// webFiles returns the files of an exporter that requires TLS and the password "test".
+func (c certificate) webFiles() map[string]string {
+	return map[string]string{
+		"server.crt": c.certificate, "server.key": c.key,
+		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
+			"basic_auth_users: {prometheus: " + testHash + "}\n",
+	}
+}
+
+// clientFiles returns the files that section 5 of scrape.yml names.
+func (c certificate) clientFiles() map[string]string {
+	return map[string]string{"css-vpcep-ca.crt": c.certificate, "css-vpcep-password": "test"}
 }

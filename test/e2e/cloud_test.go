@@ -8,13 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
 // shown has the expected labels of a cluster.
@@ -23,8 +23,7 @@ type shown struct{ Name, Region, ProjectID, Project string }
 // cloud is a simulator with three projects in two regions. Each exporter has its own key, so that requests can be
 // attributed to exporters.
 type cloud struct {
-	*simulator.Simulator
-	url      string
+	*simtest.Cloud
 	clusters map[string]shown // by id
 }
 
@@ -33,26 +32,26 @@ const maxExporters = 3
 // newCloud returns a cloud with this number of clusters and of connections in each.
 func newCloud(t *testing.T, clusters, connections int) *cloud {
 	t.Helper()
-	c := &cloud{Simulator: simulator.New(simulator.Options{KeepRequests: 200_000}), clusters: make(map[string]shown)}
+	c := &cloud{
+		Cloud:    simtest.New(t, simulator.Options{KeepRequests: 200_000}),
+		clusters: make(map[string]shown),
+	}
 	projects := []simulator.Project{
-		{Name: "search", Region: "cn-north-4", ID: "project-of-search"},
-		{Name: "orders", Region: "cn-north-4", ID: "project-of-orders"},
+		{Name: "search", Region: simtest.Region, ID: simtest.ProjectID}, // replaces that of simtest
+		{Name: "orders", Region: simtest.Region, ID: "project-of-orders"},
 		{Name: "logs", Region: "ap-southeast-3", ID: "project-of-logs"},
 	}
 	for _, p := range projects {
 		for i := range maxExporters {
-			p.Keys = append(p.Keys, simulator.Key{Access: accessKey(p.Name, i), Secret: secretKey})
+			p.Keys = append(p.Keys, simulator.Key{Access: accessKey(p.Name, i), Secret: simtest.SecretKey})
 		}
 		c.AddProject(p)
 	}
 	for i := range clusters {
 		c.add(projects[i%len(projects)], fmt.Sprintf("cluster-%05d", i), connections)
 	}
-	c.url = c.Serve(t)
 	return c
 }
-
-const secretKey = "SK-opens-nothing"
 
 // accessKey returns the access key of an exporter in a project.
 func accessKey(project string, exporter int) string {
@@ -107,13 +106,13 @@ type options struct {
 	requestsPerSecond int           // default: no limit in practice
 	refresh           time.Duration // default: no refresh during the tests
 	discovery         string        // further keys of the section
+	tls               certificate   // with the password "test"; default: neither
 	args              []string
 	life              time.Duration
 }
 
-// file writes the configuration of an exporter and returns its path.
-func (c *cloud) file(t *testing.T, number int, o options) string {
-	t.Helper()
+// file returns the configuration of an exporter.
+func (o options) file(projects []simulator.Project, endpoint string, number int) string {
 	if o.requestsPerSecond == 0 {
 		o.requestsPerSecond = 1000
 	}
@@ -122,42 +121,48 @@ func (c *cloud) file(t *testing.T, number int, o options) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "scrape: {%s}\nprojects:\n", o.scrape)
-	for _, p := range c.Projects() {
+	for _, p := range projects {
 		fmt.Fprintf(&b, "  - name: %s\n    region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: %d\n"+
-			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n",
-			p.Name, p.Region, p.ID, c.url, o.requestsPerSecond, accessKey(p.Name, number), secretKey, o.refresh, o.discovery)
+			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n", p.Name, p.Region, p.ID,
+			endpoint, o.requestsPerSecond, p.Keys[number].Access, p.Keys[number].Secret, o.refresh, o.discovery)
 	}
-	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return b.String()
 }
 
-// exporter starts an exporter on a free port and waits until it has found its clusters.
+// exporter starts an exporter of the cloud.
 func (c *cloud) exporter(t *testing.T, program string, number int, o options) *process {
 	t.Helper()
+	return startExporter(t, program, c.Simulator, c.URL, number, o)
+}
+
+// startExporter starts an exporter on a free port and waits until it has found its clusters. In each project it has the
+// key with its number.
+func startExporter(t *testing.T, program string, sim *simulator.Simulator, endpoint string, number int, o options) *process {
+	t.Helper()
+	projects := sim.Projects()
+	dir := writeFiles(t, map[string]string{"css_vpcep.yml": o.file(projects, endpoint, number)})
 	args := append([]string{
-		"--config.file=" + c.file(t, number, o), "--web.listen-address=127.0.0.1:0",
+		"--config.file=" + filepath.Join(dir, "css_vpcep.yml"), "--web.listen-address=127.0.0.1:0",
 	}, o.args...)
+	if o.tls != (certificate{}) {
+		args = append(args, "--web.config.file="+filepath.Join(writeFiles(t, o.tls.webFiles()), "web.yml"))
+	}
 	if o.life == 0 {
 		o.life = processLife
 	}
 	p := launch(t, o.life, fmt.Sprint("exporter ", number), program, args...)
-	c.ready(t, p)
+	ready(t, p, len(projects))
 	return p
 }
 
 // ready waits until the log says that an exporter has found its clusters; /-/ready may need a password.
-func (c *cloud) ready(t *testing.T, p *process) {
+func ready(t *testing.T, p *process, projects int) {
 	t.Helper()
-	client := newClient(t)
 	eventually(t, startLimit, p.name+" has found its clusters", func() string {
-		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == len(c.Projects()) {
+		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == projects {
 			return ""
 		}
-		_, body := get(t, client, "http://"+p.address+"/-/ready")
-		return body
+		return p.output.tail()
 	})
 }
 
@@ -173,7 +178,7 @@ func (c *cloud) restart(t *testing.T, old *process) *process {
 	for deadline := time.Now().Add(startLimit); ; {
 		p := start(t, processLife, old.name, old.cmd.Path, args...)
 		if p.listens(t) {
-			c.ready(t, p)
+			ready(t, p, len(c.Projects()))
 			return p
 		}
 		p.killed = true // its exit status does not matter

@@ -90,15 +90,9 @@ func TestExamples(t *testing.T) {
 		"6 addresses, exporters": scrapeConfigs(example["3"], example["6"]),
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			for name, content := range map[string]string{
-				"prometheus.yml": config, "css-vpcep-password": "test",
-				"css-vpcep-ca.crt": string(newCertificate(t).certificate),
-			} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
+			files := newCertificate(t).clientFiles()
+			files["prometheus.yml"] = config
+			dir := writeFiles(t, files)
 			cmd := exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(dir, "prometheus.yml")) //nolint:gosec // found in PATH
 			cmd.WaitDelay = time.Second
 			if out, err := cmd.CombinedOutput(); err != nil {

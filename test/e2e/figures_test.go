@@ -55,7 +55,7 @@ func TestScalingFigures(t *testing.T) {
 		const latency = 100 * time.Millisecond
 		t.Run(fmt.Sprintf("Latency/%s/%d", latency, clusters), func(t *testing.T) {
 			c := newCloud(t, clusters, 10)
-			c.SetFault(simulator.Target{Endpoint: simulator.Connections}, simulator.Fault{Latency: latency})
+			c.FailReads("", simulator.Fault{Latency: latency})
 			measureMetrics(t, c.figuresExporter(t, program), 2)
 		})
 	}
@@ -114,7 +114,7 @@ func measureProbes(t *testing.T, c *cloud, exporter *process) {
 		ids = append(ids, id)
 	}
 	probe := func(i int) exposition { return scrape(t, client, exporter, "/probe?target="+ids[i%len(ids)]) }
-	t.Logf("the cluster lists took %d requests", c.Count(simulator.Target{Endpoint: simulator.Clusters}))
+	t.Logf("the cluster lists took %d requests", c.Requested(simulator.Clusters))
 	size := probe(0)
 	before := exporter.cpu(t)
 	begun := time.Now()
@@ -138,7 +138,7 @@ func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
 	const timeout = 15 * time.Second
 	for id := range c.clusters {
-		c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: id}, simulator.Fault{Hang: true})
+		c.FailReads(id, simulator.Fault{Hang: true})
 		break
 	}
 	client := newClient(t)

@@ -7,10 +7,10 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -27,26 +27,19 @@ type prometheus struct {
 }
 
 // startPrometheus starts the Prometheus in PATH. The files are written to the directory of the configuration.
-func startPrometheus(t *testing.T, life time.Duration, config string, files map[string][]byte) *prometheus {
+func startPrometheus(t *testing.T, life time.Duration, config string, files map[string]string) *prometheus {
 	t.Helper()
 	return startEdition(t, tool(t, "prometheus"), life, config, files)
 }
 
 // startEdition starts a Prometheus with further arguments.
-func startEdition(t *testing.T, program string, life time.Duration, config string, files map[string][]byte, args ...string) *prometheus {
+func startEdition(t *testing.T, program string, life time.Duration, config string, files map[string]string, args ...string) *prometheus {
 	t.Helper()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	all := map[string]string{"prometheus.yml": config}
+	maps.Copy(all, files)
+	dir := writeFiles(t, all)
 	args = append([]string{
-		"--config.file=" + path, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0",
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0",
 	}, args...)
 	p := &prometheus{client: newClient(t), process: launch(t, life, "prometheus", program, args...)}
 	eventually(t, startLimit, "Prometheus is ready", func() string {

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
@@ -215,23 +213,9 @@ func testFleet(t *testing.T, program string, e edition, found *column) {
 	const clusters = 30
 	c := newCloud(t, clusters, connections)
 	pair := newCertificate(t)
-	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"server.crt": string(pair.certificate), "server.key": string(pair.key),
-		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + testHash + "}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exporter := c.exporter(t, program, 0, options{
-		refresh: time.Second, args: []string{"--web.config.file=" + filepath.Join(dir, "web.yml")},
-	})
+	exporter := c.exporter(t, program, 0, options{refresh: time.Second, tls: pair})
 	config := scrapeConfigs(secured(t, balancedJob(t, exporter.address), examples(t)["5"]))
-	prom := startEdition(t, e.prometheus, processLife, config, map[string][]byte{
-		"css-vpcep-ca.crt": pair.certificate, "css-vpcep-password": []byte("test"),
-	})
+	prom := startEdition(t, e.prometheus, processLife, config, pair.clientFiles())
 	prom.scraped(t, clusters, 2)
 	c.checkShown(t, prom)
 
