@@ -104,7 +104,7 @@ func TestAlerting(t *testing.T) {
 		config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
 			"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
 			"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n", pace, replica, alertmanager.address)
-		servers = append(servers, startPrometheus(t, processLife, config+scrapeConfigs(job), files))
+		servers = append(servers, startPrometheus(t, config+scrapeConfigs(job), files))
 	}
 	const name = "search-staging" // all its connections are accepted
 	project := cloud.Projects()[1]
@@ -115,7 +115,7 @@ func TestAlerting(t *testing.T) {
 		}
 	}
 	for _, p := range servers {
-		eventually(t, startLimit, "the cluster is scraped", func() string {
+		eventually(t, "the cluster is scraped", func() string {
 			if n := p.number(t, fmt.Sprintf(`css_vpcep_connections{cluster_name=%q,status="accepted"}`, name)); n != float64(len(cluster.Connections)) {
 				return fmt.Sprintf("%g accepted connections\n%s", n, exporter.output.tail())
 			}
@@ -123,31 +123,30 @@ func TestAlerting(t *testing.T) {
 		})
 	}
 	connection := cluster.Connections[1].ID
-	set := func(status string) time.Time {
+	set := func(status string) {
 		t.Helper()
 		if !cloud.UpdateCluster(cluster.ID, func(c *simulator.Cluster) { c.Connections[1].Status = status }) {
 			t.Fatal("no such cluster")
 		}
-		return time.Now()
 	}
 	labels := map[string]string{
 		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": project.Region, "project_id": project.ID,
 		"cluster_id": cluster.ID, "cluster_name": name, "connection_id": connection,
 	}
-	expectAlert := func(status string, since time.Time) {
+	expectAlert := func(status string) {
 		t.Helper()
-		eventually(t, 30*time.Second, "the receiver got an alert: "+status, func() string {
+		eventually(t, "the receiver got an alert: "+status, func() string {
 			if _, ok := receiver.find("/chat", status, labels); !ok {
 				return fmt.Sprint(receiver.received)
 			}
 			return ""
 		})
-		t.Logf("%s after %s", status, time.Since(since).Round(100*time.Millisecond))
 	}
 	if _, ok := receiver.find("/chat", "firing", labels); ok {
 		t.Error("the alert fires before the connection is rejected")
 	}
-	expectAlert("firing", set("rejected"))
+	set("rejected")
+	expectAlert("firing")
 	fired, _ := receiver.find("/chat", "firing", labels)
 	for _, text := range []string{name, connection} {
 		if !strings.Contains(fired.Annotations["description"], text) {
@@ -169,24 +168,28 @@ func TestAlerting(t *testing.T) {
 		}
 		screenshot(t, chromium, ui+"/graph?"+graph.Encode(), "graph", 1280, 1000, false)
 	}
-	expectAlert("resolved", set("accepted"))
+	set("accepted")
+	expectAlert("resolved")
 
 	// Each Prometheus has a sample per second; the cloud got the requests of one.
-	taken := fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_name=%q}[%s])`, name, 10*pace)
-	for _, p := range servers {
-		eventually(t, startLimit, "enough samples", func() string {
-			if n := p.number(t, taken); n < 9 {
-				return fmt.Sprint(n)
+	const window = 10 * pace
+	var samples float64
+	var end time.Time
+	eventually(t, "enough samples", func() string {
+		samples, end = 0, time.Now()
+		for _, p := range servers {
+			result := p.queryAt(t, fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_name=%q}[%s])`, name, window), end)
+			if len(result) != 1 || result[0].Value.value < 9 {
+				return fmt.Sprint(result)
 			}
-			return ""
-		})
-	}
-	requests, samples, began := 0, 0.0, time.Now().Add(-10*pace)
-	for _, p := range servers {
-		samples += p.number(t, taken)
-	}
+			samples += result[0].Value.value
+		}
+		return ""
+	})
+	requests := 0
 	for _, r := range cloud.Requests() {
-		if r.Target == (simulator.Target{Endpoint: simulator.Connections, ID: cluster.ID}) && r.Start.After(began) {
+		read := r.Target == simulator.Target{Endpoint: simulator.Connections, ID: cluster.ID}
+		if read && r.Start.After(end.Add(-window)) && !r.Start.After(end) {
 			requests++
 		}
 	}
@@ -206,7 +209,7 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 	config := replace(t, string(content), "http://127.0.0.1:9/", webhook+"/")
 	config = regexp.MustCompile(`(?m)^(\s+group_(?:wait|interval): ).*$`).ReplaceAllString(config, "${1}1s")
 	dir := writeFiles(t, map[string]string{"alertmanager.yml": config})
-	return launch(t, processLife, "Alertmanager", tool(t, "prometheus-alertmanager"),
+	return launch(t, "Alertmanager", tool(t, "prometheus-alertmanager"),
 		"--config.file="+filepath.Join(dir, "alertmanager.yml"),
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }

@@ -108,7 +108,6 @@ type options struct {
 	discovery         string        // further keys of the section
 	tls               certificate   // with the password "test"; default: neither
 	args              []string
-	life              time.Duration
 }
 
 // file returns the configuration of an exporter.
@@ -147,10 +146,7 @@ func startExporter(t *testing.T, program string, sim *simulator.Simulator, endpo
 	if o.tls != (certificate{}) {
 		args = append(args, "--web.config.file="+filepath.Join(writeFiles(t, o.tls.webFiles()), "web.yml"))
 	}
-	if o.life == 0 {
-		o.life = processLife
-	}
-	p := launch(t, o.life, fmt.Sprint("exporter ", number), program, args...)
+	p := launch(t, fmt.Sprint("exporter ", number), program, args...)
 	ready(t, p, len(projects))
 	return p
 }
@@ -158,7 +154,7 @@ func startExporter(t *testing.T, program string, sim *simulator.Simulator, endpo
 // ready waits until the log says that an exporter has found its clusters; /-/ready may need a password.
 func ready(t *testing.T, p *process, projects int) {
 	t.Helper()
-	eventually(t, startLimit, p.name+" has found its clusters", func() string {
+	eventually(t, p.name+" has found its clusters", func() string {
 		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == projects {
 			return ""
 		}
@@ -175,18 +171,17 @@ func (c *cloud) restart(t *testing.T, old *process) *process {
 			args[i] = "--web.listen-address=" + old.address
 		}
 	}
-	for deadline := time.Now().Add(startLimit); ; {
-		p := start(t, processLife, old.name, old.cmd.Path, args...)
+	var p *process
+	eventually(t, old.name+" listens on its previous port", func() string {
+		p = start(t, old.name, old.cmd.Path, args...)
 		if p.listens(t) {
-			ready(t, p, len(c.Projects()))
-			return p
+			return ""
 		}
 		p.killed = true // its exit status does not matter
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not restart:\n%s", p.name, p.output.tail())
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+		return p.output.tail()
+	})
+	ready(t, p, len(c.Projects()))
+	return p
 }
 
 // reads returns the requests for connection lists since a time, in order.

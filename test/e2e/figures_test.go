@@ -22,8 +22,6 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-const figuresLife = 5 * time.Minute
-
 // TestScalingFigures measures the figures in docs/scaling.md if CSS_VPCEP_FIGURES=1. The exporter is a process of its own
 // and the cloud responds at once unless a test sets a latency. It takes a few minutes and 10 GB of memory.
 func TestScalingFigures(t *testing.T) {
@@ -81,7 +79,7 @@ func TestScalingFigures(t *testing.T) {
 func (c *cloud) figuresExporter(t *testing.T, program string, args ...string) *process {
 	t.Helper()
 	return c.exporter(t, program, 0, options{
-		requestsPerSecond: 10_000, life: figuresLife, args: args,
+		requestsPerSecond: 10_000, args: args,
 	})
 }
 
@@ -154,9 +152,9 @@ func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 // measurePrometheus measures a Prometheus that scrapes all clusters a few times.
 func measurePrometheus(t *testing.T, name, job string) {
 	t.Helper()
-	prom := startPrometheus(t, figuresLife, scrapeConfigs(job), nil)
+	prom := startPrometheus(t, scrapeConfigs(job), nil)
 	empty := prom.memory(t)
-	eventually(t, 2*time.Minute, "it has scraped", func() string {
+	eventuallyWithin(t, 2*time.Minute, "it has scraped", func() string {
 		if n := prom.number(t, fmt.Sprintf(`min(count_over_time(up{job=%q}[10m]))`, name)); n < 12 {
 			return fmt.Sprintf("%g times", n)
 		}

@@ -121,13 +121,13 @@ func testFormats(t *testing.T, program string, e edition, found *column) {
 	}
 	proms := make(map[string]*prometheus)
 	for feature, jobs := range jobs {
-		proms[feature] = startEdition(t, e.prometheus, processLife, scrapeConfigs(jobs), nil, "--enable-feature="+feature)
+		proms[feature] = startEdition(t, e.prometheus, scrapeConfigs(jobs), nil, "--enable-feature="+feature)
 	}
 	of := func(w way) *prometheus { return proms[w.feature] }
 
 	all := make(map[string]stored)
 	for _, w := range ways {
-		eventually(t, startLimit+2*interval, w.job+" was scraped twice", func() string {
+		eventually(t, w.job+" was scraped twice", func() string {
 			if n := of(w).number(t, fmt.Sprintf(`sum_over_time(up{job=%q}[10m])`, w.job)); n < 2 {
 				return fmt.Sprintf("%g times", n)
 			}

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	processLife  = 80 * time.Second // maximum life of a child process
+	processLife  = 5 * time.Minute  // maximum life of a child process
 	processGrace = 15 * time.Second // time limit to exit
-	startLimit   = 15 * time.Second // time limit to listen
+	waitLimit    = time.Minute      // time limit of a condition, for a busy machine
 )
 
 // output is the output of a child process. It is safe for concurrent use.
@@ -96,11 +96,11 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// launch starts a program for at most life and waits until it listens. When the test ends, the program gets SIGTERM and
+// launch starts a program and waits until it listens. When the test ends, the program gets SIGTERM and
 // must exit with 0.
-func launch(t *testing.T, life time.Duration, name, path string, args ...string) *process {
+func launch(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
-	p := start(t, life, name, path, args...)
+	p := start(t, name, path, args...)
 	if !p.listens(t) {
 		t.Fatalf("%s does not listen:\n%s", p.name, p.output.tail())
 	}
@@ -108,9 +108,9 @@ func launch(t *testing.T, life time.Duration, name, path string, args ...string)
 }
 
 // start starts a program.
-func start(t *testing.T, life time.Duration, name, path string, args ...string) *process {
+func start(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), life)
+	ctx, cancel := context.WithTimeout(t.Context(), processLife)
 	p := &process{name: name, output: &output{}, ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the test names the program
 	p.cmd.Env = []string{"HOME=" + t.TempDir()}
@@ -142,7 +142,7 @@ func start(t *testing.T, life time.Duration, name, path string, args ...string) 
 func (p *process) listens(t *testing.T) bool {
 	t.Helper()
 	said := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
-	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
 		if found := said.FindStringSubmatch(p.output.String()); found != nil {
 			p.address = found[1]
 			return true
@@ -197,7 +197,12 @@ func get(t *testing.T, client *http.Client, url string) (status int, body string
 }
 
 // eventually polls check until it returns "". Until then it returns the current state for the failure message.
-func eventually(t *testing.T, limit time.Duration, what string, check func() (instead string)) {
+func eventually(t *testing.T, what string, check func() (instead string)) {
+	t.Helper()
+	eventuallyWithin(t, waitLimit, what, check)
+}
+
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, check func() (instead string)) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; {
 		instead := check()

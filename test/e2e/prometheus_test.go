@@ -27,13 +27,13 @@ type prometheus struct {
 }
 
 // startPrometheus starts the Prometheus in PATH. The files are written to the directory of the configuration.
-func startPrometheus(t *testing.T, life time.Duration, config string, files map[string]string) *prometheus {
+func startPrometheus(t *testing.T, config string, files map[string]string) *prometheus {
 	t.Helper()
-	return startEdition(t, tool(t, "prometheus"), life, config, files)
+	return startEdition(t, tool(t, "prometheus"), config, files)
 }
 
 // startEdition starts a Prometheus with further arguments.
-func startEdition(t *testing.T, program string, life time.Duration, config string, files map[string]string, args ...string) *prometheus {
+func startEdition(t *testing.T, program string, config string, files map[string]string, args ...string) *prometheus {
 	t.Helper()
 	all := map[string]string{"prometheus.yml": config}
 	maps.Copy(all, files)
@@ -41,8 +41,8 @@ func startEdition(t *testing.T, program string, life time.Duration, config strin
 	args = append([]string{
 		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0",
 	}, args...)
-	p := &prometheus{client: newClient(t), process: launch(t, life, "prometheus", program, args...)}
-	eventually(t, startLimit, "Prometheus is ready", func() string {
+	p := &prometheus{client: newClient(t), process: launch(t, "prometheus", program, args...)}
+	eventually(t, "Prometheus is ready", func() string {
 		if status, body := get(t, p.client, "http://"+p.address+"/-/ready"); status != http.StatusOK {
 			return body
 		}
@@ -164,11 +164,21 @@ func (p *prometheus) ask(t *testing.T, call string, data any) {
 // scraped waits until this number of clusters has been scraped this number of times.
 func (p *prometheus) scraped(t *testing.T, clusters, times int) {
 	t.Helper()
-	limit := 25*time.Second + time.Duration(times)*interval // Prometheus uses new targets after up to 10 s
-	expr := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[10m]) >= %d)`, times)
-	eventually(t, limit, fmt.Sprintf("%d clusters have been scraped %d times", clusters, times), func() string {
-		if n := p.number(t, expr); int(n) != clusters {
-			return fmt.Sprintf("%g clusters", n)
+	p.scrapedSince(t, clusters, time.Now().Add(-10*time.Minute), times)
+}
+
+// scrapedSince waits until this number of clusters has been scraped this number of times since a time.
+func (p *prometheus) scrapedSince(t *testing.T, clusters int, since time.Time, times int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d clusters have been scraped %d times", clusters, times), func() string {
+		now := time.Now()
+		span := max(1, now.Sub(since).Milliseconds()) // not 0, which is invalid
+		count := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[%dms]) >= %d)`, span, times)
+		switch result := p.queryAt(t, count, now); {
+		case len(result) == 0:
+			return "none"
+		case int(result[0].Value.value) != clusters:
+			return fmt.Sprintf("%g clusters", result[0].Value.value)
 		}
 		return ""
 	})

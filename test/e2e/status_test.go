@@ -24,7 +24,7 @@ const screenshots = "CSS_VPCEP_SCREENSHOTS"
 // TestStatusPage renders /status of the demo in a browser: desktop and phone, light and dark.
 func TestStatusPage(t *testing.T) {
 	chromium := tool(t, "chromium")
-	demo := launch(t, processLife, "exporter", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	demo := launch(t, "exporter", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	client := newClient(t)
 	for range 2 { // one cluster always fails, another one for a while
 		if status, body := get(t, client, "http://"+demo.address+"/metrics"); status != http.StatusOK {

@@ -71,14 +71,14 @@ func (c *cloud) series() (counts map[string]int, total int) {
 
 // testVolume scrapes a very large fleet and counts the stored series.
 func testVolume(t *testing.T, program string, e edition, found *column) {
-	const clusters, each, timeout, life = 1000, 50, 20 * time.Second, 3 * time.Minute
+	const clusters, each, timeout = 1000, 50, 20 * time.Second
 	c := newCloud(t, clusters, each)
-	exporter := c.exporter(t, program, 0, options{requestsPerSecond: 10_000, life: life})
+	exporter := c.exporter(t, program, 0, options{requestsPerSecond: 10_000})
 	config := replace(t, examples(t)["1"], "localhost:10247", exporter.address,
 		"scrape_interval: 1m", "scrape_interval: "+timeout.String(), "scrape_timeout: 30s", "scrape_timeout: "+timeout.String())
-	prom := startEdition(t, e.prometheus, life, scrapeConfigs(config), nil)
+	prom := startEdition(t, e.prometheus, scrapeConfigs(config), nil)
 	const job = `{job="css_vpcep"}`
-	eventually(t, 3*timeout, "it has scraped", func() string {
+	eventually(t, "it has scraped", func() string {
 		switch up := prom.query(t, "up"+job); {
 		case len(up) == 0:
 			return "it has not begun"
