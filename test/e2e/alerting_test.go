@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,8 +23,8 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// pace is the scrape and evaluation interval.
-const pace = time.Second
+// alertInterval is the scrape and evaluation interval.
+const alertInterval = time.Second
 
 // alert is an alert in a webhook message of Alertmanager.
 type alert struct {
@@ -63,7 +64,14 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// find returns the first alert at a path with this status and these labels, among others.
+// String returns all received alerts.
+func (r *receiver) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.received)
+}
+
+// find returns the first alert at a path with this status and at least these labels.
 func (r *receiver) find(path, status string, labels map[string]string) (found alert, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,124 +87,65 @@ func (r *receiver) find(path, status string, labels map[string]string) (found al
 	return alert{}, false
 }
 
-// TestAlerting covers the whole chain. A connection is rejected in the cloud; the exporter, with TLS and a password, shows
-// it to two Prometheus servers; Alertmanager notifies the receiver once, and again when the connection is accepted. The
-// two servers cost one set of requests.
-func TestAlerting(t *testing.T) {
-	cloud := simulator.Demo(simulator.Options{})
-	pair := newCertificate(t)
-	exporter := startExporter(t, build(t), cloud, cloud.Serve(t), 0, options{
-		scrape: fmt.Sprintf("min_interval: %s", pace*8/10), tls: pair,
-	})
-	receiver := newReceiver(t)
-	alertmanager := startAlertmanager(t, receiver.url)
+// alertChain is a cloud, an exporter with TLS and a password, two Prometheus servers that scrape it, and a receiver of
+// their alerts.
+type alertChain struct {
+	cloud    *simulator.Simulator
+	project  simulator.Project
+	cluster  simulator.Cluster // all its connections are accepted
+	servers  []*prometheus
+	receiver *receiver
+}
 
-	job := replace(t, examples(t)["1"], "localhost:10247", exporter.address, "scrape_interval: 1m", "scrape_interval: "+pace.String(),
-		"scrape_timeout: 30s", "scrape_timeout: "+pace.String()) + examples(t)["5"]
-	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
-	if err != nil {
-		t.Fatal(err)
+func startAlertChain(t *testing.T) *alertChain {
+	t.Helper()
+	c := &alertChain{cloud: simulator.Demo(simulator.Options{}), receiver: newReceiver(t)}
+	c.project = c.cloud.Projects()[1]
+	clusters := c.cloud.Clusters(c.project.ID)
+	i := slices.IndexFunc(clusters, func(cluster simulator.Cluster) bool { return cluster.Name == "search-staging" })
+	if i < 0 {
+		t.Fatal("the demo has no cluster search-staging")
 	}
-	files := pair.clientFiles()
-	files["alerts.yml"] = regexp.MustCompile(`(?m)^(\s+for: ).*$`).ReplaceAllString(string(rules), "${1}"+pace.String())
-	var servers []*prometheus
+	c.cluster = clusters[i]
+
+	pair := newCertificate(t)
+	exporter := startExporter(t, build(t), c.cloud, c.cloud.Serve(t), 0, options{
+		scrape: fmt.Sprintf("min_interval: %s", alertInterval*8/10), tls: pair,
+	})
+	alertmanager := startAlertmanager(t, c.receiver.url)
 	for _, replica := range []string{"a", "b"} {
-		config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
-			"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
-			"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n", pace, replica, alertmanager.address)
-		servers = append(servers, startPrometheus(t, config+scrapeConfigs(job), files))
+		c.servers = append(c.servers, startAlertingServer(t, replica, exporter, alertmanager, pair))
 	}
-	const name = "search-staging" // all its connections are accepted
-	project := cloud.Projects()[1]
-	cluster := simulator.Cluster{}
-	for _, c := range cloud.Clusters(project.ID) {
-		if c.Name == name {
-			cluster = c
-		}
-	}
-	for _, p := range servers {
+	accepted := fmt.Sprintf(`css_vpcep_connections{cluster_name=%q,status="accepted"}`, c.cluster.Name)
+	for _, p := range c.servers {
 		eventually(t, "the cluster is scraped", func() string {
-			if n := p.number(t, fmt.Sprintf(`css_vpcep_connections{cluster_name=%q,status="accepted"}`, name)); n != float64(len(cluster.Connections)) {
+			if n := p.number(t, accepted); n != float64(len(c.cluster.Connections)) {
 				return fmt.Sprintf("%g accepted connections\n%s", n, exporter.output.tail())
 			}
 			return ""
 		})
 	}
-	connection := cluster.Connections[1].ID
-	set := func(status string) {
-		t.Helper()
-		if !cloud.UpdateCluster(cluster.ID, func(c *simulator.Cluster) { c.Connections[1].Status = status }) {
-			t.Fatal("no such cluster")
-		}
-	}
-	labels := map[string]string{
-		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": project.Region, "project_id": project.ID,
-		"cluster_id": cluster.ID, "cluster_name": name, "connection_id": connection,
-	}
-	expectAlert := func(status string) {
-		t.Helper()
-		eventually(t, "the receiver got an alert: "+status, func() string {
-			if _, ok := receiver.find("/chat", status, labels); !ok {
-				return fmt.Sprint(receiver.received)
-			}
-			return ""
-		})
-	}
-	if _, ok := receiver.find("/chat", "firing", labels); ok {
-		t.Error("the alert fires before the connection is rejected")
-	}
-	set("rejected")
-	expectAlert("firing")
-	fired, _ := receiver.find("/chat", "firing", labels)
-	for _, text := range []string{name, connection} {
-		if !strings.Contains(fired.Annotations["description"], text) {
-			t.Errorf("description %[2]q does not contain %[1]q", text, fired.Annotations["description"])
-		}
-	}
-	if page := filepath.Join("../..", fired.Annotations["runbook_url"]); fired.Annotations["runbook_url"] == "" || !exists(page) {
-		t.Errorf("runbook %q does not exist", fired.Annotations["runbook_url"])
-	}
-	if _, replica := fired.Labels["replica"]; replica {
-		t.Errorf("the two Prometheus servers send different alerts: %v", fired.Labels)
-	}
-	if os.Getenv(screenshots) != "" {
-		chromium, ui := tool(t, "chromium"), "http://"+servers[0].address+"/classic"
-		screenshot(t, chromium, ui+"/alerts", "alerts", 1280, 1000, false)
-		graph := url.Values{
-			"g0.expr": {`sum by (cluster_name, status) (css_vpcep_connections{status=~"rejected|pendingAcceptance|failed"}) > 0`},
-			"g0.tab":  {"0"}, "g0.range_input": {"1m"},
-		}
-		screenshot(t, chromium, ui+"/graph?"+graph.Encode(), "graph", 1280, 1000, false)
-	}
-	set("accepted")
-	expectAlert("resolved")
+	return c
+}
 
-	// Each Prometheus has a sample per second; the cloud got the requests of one.
-	const window = 10 * pace
-	var samples float64
-	var end time.Time
-	eventually(t, "enough samples", func() string {
-		samples, end = 0, time.Now()
-		for _, p := range servers {
-			result := p.queryAt(t, fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_name=%q}[%s])`, name, window), end)
-			if len(result) != 1 || result[0].Value.value < 9 {
-				return fmt.Sprint(result)
-			}
-			samples += result[0].Value.value
-		}
-		return ""
-	})
-	requests := 0
-	for _, r := range cloud.Requests() {
-		read := r.Target == simulator.Target{Endpoint: simulator.Connections, ID: cluster.ID}
-		if read && r.Start.After(end.Add(-window)) && !r.Start.After(end) {
-			requests++
-		}
+// startAlertingServer starts one of two Prometheus servers that send the same alerts of alerts.yml, without their delays.
+func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *process, pair certificate) *prometheus {
+	t.Helper()
+	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d requests for %g samples", requests, samples)
-	if float64(requests) > 0.65*samples {
-		t.Errorf("%d requests for %g samples of two Prometheus servers", requests, samples)
-	}
+	files := pair.clientFiles()
+	delay := regexp.MustCompile(`(?m)^(\s+for: ).*$`)
+	files["alerts.yml"] = delay.ReplaceAllString(string(rules), "${1}"+alertInterval.String())
+	job := replace(t, examples(t)["1"], "localhost:10247", exporter.address,
+		"scrape_interval: 1m", "scrape_interval: "+alertInterval.String(),
+		"scrape_timeout: 30s", "scrape_timeout: "+alertInterval.String()) + examples(t)["5"]
+	config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
+		"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
+		"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n",
+		alertInterval, replica, alertmanager.address)
+	return startPrometheus(t, config+scrapeConfigs(job), files)
 }
 
 // startAlertmanager starts Alertmanager with alertmanager.yml, with short group intervals.
@@ -214,7 +163,107 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// connection returns the ID of the connection whose status the tests change.
+func (c *alertChain) connection() string { return c.cluster.Connections[1].ID }
+
+func (c *alertChain) setStatus(t *testing.T, status string) {
+	t.Helper()
+	if !c.cloud.UpdateCluster(c.cluster.ID, func(cluster *simulator.Cluster) { cluster.Connections[1].Status = status }) {
+		t.Fatalf("the cloud has no cluster %s", c.cluster.ID)
+	}
+}
+
+// find returns the alert about the connection that the receiver got with this status.
+func (c *alertChain) find(status string) (found alert, ok bool) {
+	return c.receiver.find("/chat", status, map[string]string{
+		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": c.project.Region,
+		"project_id": c.project.ID, "cluster_id": c.cluster.ID, "cluster_name": c.cluster.Name,
+		"connection_id": c.connection(),
+	})
+}
+
+func (c *alertChain) waitForAlert(t *testing.T, status string) (found alert) {
+	t.Helper()
+	eventually(t, "the receiver got an alert: "+status, func() string {
+		var ok bool
+		if found, ok = c.find(status); !ok {
+			return c.receiver.String()
+		}
+		return ""
+	})
+	return found
+}
+
+// TestAlerting covers everything between a change in the cloud and a message of Alertmanager.
+func TestAlerting(t *testing.T) {
+	c := startAlertChain(t)
+	t.Run("RejectedConnectionFires", func(t *testing.T) { testRejectedConnectionFires(t, c) })
+	if os.Getenv(screenshots) != "" {
+		screenshotAlerts(t, c.servers[0])
+	}
+	t.Run("AcceptedConnectionResolves", func(t *testing.T) {
+		c.setStatus(t, "accepted")
+		c.waitForAlert(t, "resolved")
+	})
+	t.Run("SecondServerCostsNoRequests", func(t *testing.T) { testSecondServerCostsNoRequests(t, c) })
+}
+
+func testRejectedConnectionFires(t *testing.T, c *alertChain) {
+	if _, ok := c.find("firing"); ok {
+		t.Error("the alert fires before the connection is rejected")
+	}
+	c.setStatus(t, "rejected")
+	fired := c.waitForAlert(t, "firing")
+	for _, text := range []string{c.cluster.Name, c.connection()} {
+		if description := fired.Annotations["description"]; !strings.Contains(description, text) {
+			t.Errorf("description %q does not contain %q", description, text)
+		}
+	}
+	runbook := fired.Annotations["runbook_url"]
+	if _, err := os.Stat(filepath.Join("../..", runbook)); runbook == "" || err != nil {
+		t.Errorf("runbook %q does not exist: %v", runbook, err)
+	}
+	if _, ok := fired.Labels["replica"]; ok {
+		t.Errorf("the alert has the label replica, so the two servers send different alerts: %v", fired.Labels)
+	}
+}
+
+func screenshotAlerts(t *testing.T, server *prometheus) {
+	t.Helper()
+	chromium, ui := tool(t, "chromium"), "http://"+server.address+"/classic"
+	screenshot(t, chromium, ui+"/alerts", "alerts", 1280, 1000, false)
+	expr := `sum by (cluster_name, status) (css_vpcep_connections{status=~"rejected|pendingAcceptance|failed"}) > 0`
+	graph := url.Values{"g0.expr": {expr}, "g0.tab": {"0"}, "g0.range_input": {"1m"}}
+	screenshot(t, chromium, ui+"/graph?"+graph.Encode(), "graph", 1280, 1000, false)
+}
+
+// testSecondServerCostsNoRequests compares the requests to the cloud with the samples of both servers, which have one for
+// each interval.
+func testSecondServerCostsNoRequests(t *testing.T, c *alertChain) {
+	const window = 10 * alertInterval
+	count := fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_id=%q}[%s])`, c.cluster.ID, window)
+	var samples float64
+	var end time.Time
+	eventually(t, "both servers have at least 9 samples", func() string {
+		samples, end = 0, time.Now()
+		for _, p := range c.servers {
+			result := p.queryAt(t, count, end)
+			if len(result) != 1 || result[0].Value.value < 9 {
+				return fmt.Sprint(result)
+			}
+			samples += result[0].Value.value
+		}
+		return ""
+	})
+	requests := 0
+	for _, r := range c.cloud.Requests() {
+		read := r.Target == simulator.Target{Endpoint: simulator.Connections, ID: c.cluster.ID}
+		if read && r.Start.After(end.Add(-window)) && !r.Start.After(end) {
+			requests++
+		}
+	}
+	t.Logf("%d requests for %g samples", requests, samples)
+	if most := 0.65 * samples; float64(requests) > most {
+		t.Errorf("got %d requests for %g samples of two Prometheus servers, want at most %g", requests, samples, most)
+	}
 }
