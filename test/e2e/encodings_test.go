@@ -23,36 +23,38 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// TestEncodings checks that clients other than Prometheus get an encoding that they accept, with the same content.
-func TestEncodings(t *testing.T) {
-	c, _ := newOddCloud(t)
-	exporter := c.exporter(t, build(t), 0, options{scrape: "min_interval: 1h"})
-	client := newClient(t)
-	client.Transport.(*http.Transport).DisableCompression = true // the test sets Accept-Encoding
-	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
-	const gz, zs, plain = "gzip", "zstd", ""
-	either, whichever := []string{gz, plain}, []string{gz, zs, plain}
-	encodings := []struct {
-		asked []string // nil: no header
-		taken []string
-	}{
-		{nil, []string{plain}},
-		{[]string{""}, []string{plain}},
-		{[]string{"gzip"}, []string{gz}},
-		{[]string{"identity"}, []string{plain}},
-		{[]string{"deflate, gzip"}, either},
-		{[]string{"gzip;q=0.5"}, either},
-		{[]string{"gzip;q=0"}, []string{plain}},
-		{[]string{"gzip;q=0, identity"}, []string{plain}},
-		{[]string{"identity;q=0.5, gzip;q=1.0"}, either},
-		{[]string{"br"}, []string{plain}},
-		{[]string{"zstd"}, []string{zs}},
-		{[]string{"zstd, gzip"}, whichever},
-		{[]string{"zstd,gzip;q=0"}, []string{zs}},
-		{[]string{"zstd;q=1.0, gzip;q=0.8, *;q=0.1"}, whichever},
-		{[]string{"no such encoding;;;q=x,"}, []string{plain}},
+// encodingRequest is an Accept-Encoding header and the Content-Encodings that may answer it; "" means uncompressed.
+type encodingRequest struct {
+	header  []string // nil: no header
+	allowed []string
+}
+
+func encodingRequests() []encodingRequest {
+	const none = ""
+	return []encodingRequest{
+		{nil, []string{none}},
+		{[]string{""}, []string{none}},
+		{[]string{"gzip"}, []string{"gzip"}},
+		{[]string{"identity"}, []string{none}},
+		{[]string{"deflate, gzip"}, []string{"gzip", none}},
+		{[]string{"gzip;q=0.5"}, []string{"gzip", none}},
+		{[]string{"gzip;q=0"}, []string{none}},
+		{[]string{"gzip;q=0, identity"}, []string{none}},
+		{[]string{"identity;q=0.5, gzip;q=1.0"}, []string{"gzip", none}},
+		{[]string{"br"}, []string{none}},
+		{[]string{"zstd"}, []string{"zstd"}},
+		{[]string{"zstd, gzip"}, []string{"gzip", "zstd", none}},
+		{[]string{"zstd,gzip;q=0"}, []string{"zstd"}},
+		{[]string{"zstd;q=1.0, gzip;q=0.8, *;q=0.1"}, []string{"gzip", "zstd", none}},
+		{[]string{"no such encoding;;;q=x,"}, []string{none}},
 	}
-	formats := []struct{ accept, contentType string }{
+}
+
+// formatRequest is an Accept header and the prefix of the Content-Type that must answer it.
+type formatRequest struct{ accept, contentType string }
+
+func formatRequests() []formatRequest {
+	return []formatRequest{
 		{"", typeText},
 		{"*/*", ""},
 		{"text/html", typeText},
@@ -61,124 +63,143 @@ func TestEncodings(t *testing.T) {
 		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.2", typeOpen},
 		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", typeProto},
 	}
-	// Only gauges, which are the same in OpenMetrics and in text.
-	all := "http://" + exporter.address + "/metrics?collect[]=clusters"
-	first, err := ask(t, client, all, "text/plain;version=0.0.4", nil)
+}
+
+// TestClientsGetAnAcceptedEncoding requests the same content in every combination of format and encoding.
+func TestClientsGetAnAcceptedEncoding(t *testing.T) {
+	c, _ := newOddCloud(t)
+	exporter := c.exporter(t, build(t), 0, options{scrape: "min_interval: 1h"})
+	client := newClient(t)
+	transport := client.Transport.(*http.Transport)
+	transport.DisableCompression = true // the test sets Accept-Encoding
+	transport.MaxIdleConnsPerHost = 64
+
+	// The clusters have only gauges, which are the same in OpenMetrics and in text.
+	url := "http://" + exporter.address + "/metrics?collect[]=clusters"
+	first, err := fetch(t, client, url, "text/plain;version=0.0.4", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := decode(first)
+	want, err := first.clusterSeries()
 	if err != nil || len(want) < 500 {
-		t.Fatalf("%d series, %v", len(want), err)
+		t.Fatalf("got %d series, %v, want at least 500", len(want), err)
 	}
 	var group sync.WaitGroup // concurrently, to find responses that share buffers
-	for _, format := range formats {
-		for _, encoding := range encodings {
-			group.Go(func() {
-				what := fmt.Sprintf("Accept: %s, Accept-Encoding: %q", format.accept, encoding.asked)
-				got, err := ask(t, client, all, format.accept, encoding.asked)
-				if err != nil {
-					t.Errorf("%s: %s", what, err)
-					return
-				}
-				if !slices.Contains(encoding.taken, got.encoding) || !strings.HasPrefix(got.contentType, format.contentType) {
-					t.Errorf("%s: %s in %q", what, got.contentType, got.encoding)
-				}
-				for _, name := range []string{"Accept", "Accept-Encoding"} {
-					if !slices.Contains(got.vary, name) {
-						t.Errorf("%s: Vary: %v", what, got.vary)
-					}
-				}
-				series, err := decode(got)
-				if err != nil {
-					t.Errorf("%s: %s", what, err)
-				}
-				if diff := gocmp.Diff(want, series); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", what, diff)
-				}
-			})
+	for _, format := range formatRequests() {
+		for _, encoding := range encodingRequests() {
+			group.Go(func() { checkEncoding(t, client, url, format, encoding, want) })
 		}
 	}
 	group.Wait()
 }
 
-// answer is a decompressed response of the exporter.
-type answer struct {
+func checkEncoding(
+	t *testing.T, client *http.Client, url string, format formatRequest, encoding encodingRequest, want map[string]float64,
+) {
+	name := fmt.Sprintf("Accept: %s, Accept-Encoding: %q", format.accept, encoding.header)
+	got, err := fetch(t, client, url, format.accept, encoding.header)
+	if err != nil {
+		t.Errorf("%s: %s", name, err)
+		return
+	}
+	if !strings.HasPrefix(got.contentType, format.contentType) {
+		t.Errorf("%s: got Content-Type %q, want %q", name, got.contentType, format.contentType)
+	}
+	if !slices.Contains(encoding.allowed, got.encoding) {
+		t.Errorf("%s: got Content-Encoding %q, want one of %q", name, got.encoding, encoding.allowed)
+	}
+	for _, header := range []string{"Accept", "Accept-Encoding"} {
+		if !slices.Contains(got.vary, header) {
+			t.Errorf("%s: got Vary %q, want %s in it", name, got.vary, header)
+		}
+	}
+	series, err := got.clusterSeries()
+	if err != nil {
+		t.Errorf("%s: %s", name, err)
+	}
+	if diff := gocmp.Diff(want, series); diff != "" {
+		t.Errorf("%s: series (-want +got):\n%s", name, diff)
+	}
+}
+
+// page is a decompressed response.
+type page struct {
 	contentType, encoding string
 	vary                  []string
 	body                  []byte
 }
 
-// ask requests a page and decompresses it.
-func ask(t *testing.T, client *http.Client, url, accept string, encodings []string) (a answer, err error) {
+// fetch requests a page and decompresses it.
+func fetch(t *testing.T, client *http.Client, url, accept string, acceptEncoding []string) (p page, err error) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
-		return a, err
+		return p, err
 	}
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	req.Header["Accept-Encoding"] = encodings
+	req.Header["Accept-Encoding"] = acceptEncoding
 	resp, err := client.Do(req)
 	if err != nil {
-		return a, err
+		return p, err
 	}
 	defer resp.Body.Close()
-	if a.body, err = io.ReadAll(resp.Body); err != nil {
-		return a, err
+	if p.body, err = io.ReadAll(resp.Body); err != nil {
+		return p, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("status %d: %s", resp.StatusCode, a.body)
+		return p, fmt.Errorf("got status %d: %s", resp.StatusCode, p.body)
 	}
-	a.contentType, a.encoding = resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding")
+	p.contentType, p.encoding = resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding")
 	for name := range strings.SplitSeq(strings.Join(resp.Header.Values("Vary"), ","), ",") {
-		a.vary = append(a.vary, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		p.vary = append(p.vary, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 	}
-	switch a.encoding {
-	case "":
-		return a, nil
-	case "gzip":
-		r, err := gzip.NewReader(bytes.NewReader(a.body))
-		if err != nil {
-			return a, err
-		}
-		defer r.Close()
-		err = a.decompress(r)
-		return a, err
-	case "zstd":
-		r, err := zstd.NewReader(bytes.NewReader(a.body))
-		if err != nil {
-			return a, err
-		}
-		defer r.Close()
-		err = a.decompress(r)
-		return a, err
-	default:
-		return a, fmt.Errorf("unknown encoding %q", a.encoding)
-	}
+	err = p.decompress()
+	return p, err
 }
 
-// decompress replaces the body by the content of r, which must be longer.
-func (a *answer) decompress(r io.Reader) error {
-	plain, err := io.ReadAll(r)
+// decompress replaces the body by its content, which must be longer if it was compressed.
+func (p *page) decompress() error {
+	var r io.Reader
+	switch compressed := bytes.NewReader(p.body); p.encoding {
+	case "":
+		return nil
+	case "gzip":
+		reader, err := gzip.NewReader(compressed)
+		if err != nil {
+			return err
+		}
+		defer reader.Close()
+		r = reader
+	case "zstd":
+		reader, err := zstd.NewReader(compressed)
+		if err != nil {
+			return err
+		}
+		defer reader.Close()
+		r = reader
+	default:
+		return fmt.Errorf("unknown Content-Encoding %q", p.encoding)
+	}
+	content, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
-	if len(a.body) >= len(plain) {
-		return fmt.Errorf("%[2]d compressed bytes for %[1]d", len(plain), len(a.body))
+	if len(p.body) >= len(content) {
+		return fmt.Errorf("%d bytes were compressed to %d", len(content), len(p.body))
 	}
-	a.body = plain
+	p.body = content
 	return nil
 }
 
-// decode returns the series of clusters, with the value 0 where it changes with time.
-func decode(a answer) (map[string]float64, error) {
-	body := a.body
-	format := expfmt.ResponseFormat(http.Header{"Content-Type": {a.contentType}})
+// clusterSeries returns the series of the clusters, with the value 0 where it changes with time.
+func (p *page) clusterSeries() (map[string]float64, error) {
+	body := p.body
+	format := expfmt.ResponseFormat(http.Header{"Content-Type": {p.contentType}})
 	if format.FormatType() == expfmt.TypeOpenMetrics {
-		var ended bool
-		if body, ended = bytes.CutSuffix(body, []byte("# EOF\n")); !ended {
-			return nil, errors.New("it does not end with # EOF")
+		var complete bool
+		if body, complete = bytes.CutSuffix(body, []byte("# EOF\n")); !complete {
+			return nil, errors.New("the last line is not # EOF")
 		}
 		format = expfmt.NewFormat(expfmt.TypeTextPlain)
 	}
@@ -204,7 +225,7 @@ func decode(a answer) (map[string]float64, error) {
 				value = 0
 			}
 			key := fmt.Sprintf("%q", labels)
-			if _, twice := series[key]; twice {
+			if _, ok := series[key]; ok {
 				return nil, fmt.Errorf("duplicate series %s", key)
 			}
 			series[key] = value
