@@ -108,8 +108,8 @@ func startAlertChain(t *testing.T) *alertChain {
 	}
 	c.cluster = clusters[i]
 
-	pair := newCertificate(t)
-	exporter := startExporter(t, build(t), c.cloud, c.cloud.Serve(t), 0, options{
+	pair := newKeyPair(t)
+	exporter := startExporter(t, build(t), c.cloud, c.cloud.Serve(t), 0, exporterOptions{
 		scrape: fmt.Sprintf("min_interval: %s", alertInterval*8/10), tls: pair,
 	})
 	alertmanager := startAlertmanager(t, c.receiver.url)
@@ -129,7 +129,7 @@ func startAlertChain(t *testing.T) *alertChain {
 }
 
 // startAlertingServer starts one of two Prometheus servers that send the same alerts of alerts.yml, without their delays.
-func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *process, pair certificate) *prometheus {
+func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *process, pair keyPair) *prometheus {
 	t.Helper()
 	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
 	if err != nil {
@@ -138,11 +138,11 @@ func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *p
 	files := pair.clientFiles()
 	delay := regexp.MustCompile(`(?m)^(\s+for: ).*$`)
 	files["alerts.yml"] = delay.ReplaceAllString(string(rules), "${1}"+alertInterval.String())
-	job := replace(t, examples(t)["1"], "localhost:10247", exporter.address,
+	job := replace(t, scrapeSections(t)["1"], "localhost:10247", exporter.address,
 		"scrape_interval: 1m", "scrape_interval: "+alertInterval.String(),
-		"scrape_timeout: 30s", "scrape_timeout: "+alertInterval.String()) + examples(t)["5"]
-	config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, external_labels: {replica: %[2]s}}\n"+
-		"rule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
+		"scrape_timeout: 30s", "scrape_timeout: "+alertInterval.String()) + scrapeSections(t)["5"]
+	config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, "+
+		"external_labels: {replica: %[2]s}}\nrule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
 		"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n",
 		alertInterval, replica, alertmanager.address)
 	return startPrometheus(t, config+scrapeConfigs(job), files)
@@ -158,7 +158,7 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 	config := replace(t, string(content), "http://127.0.0.1:9/", webhook+"/")
 	config = regexp.MustCompile(`(?m)^(\s+group_(?:wait|interval): ).*$`).ReplaceAllString(config, "${1}1s")
 	dir := writeFiles(t, map[string]string{"alertmanager.yml": config})
-	return launch(t, "Alertmanager", tool(t, "prometheus-alertmanager"),
+	return startServer(t, "Alertmanager", lookPath(t, "prometheus-alertmanager"),
 		"--config.file="+filepath.Join(dir, "alertmanager.yml"),
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
@@ -198,7 +198,7 @@ func (c *alertChain) waitForAlert(t *testing.T, status string) (found alert) {
 func TestAlerting(t *testing.T) {
 	c := startAlertChain(t)
 	t.Run("RejectedConnectionFires", func(t *testing.T) { testRejectedConnectionFires(t, c) })
-	if os.Getenv(screenshots) != "" {
+	if os.Getenv(envScreenshots) != "" {
 		screenshotAlerts(t, c.servers[0])
 	}
 	t.Run("AcceptedConnectionResolves", func(t *testing.T) {
@@ -230,11 +230,11 @@ func testRejectedConnectionFires(t *testing.T, c *alertChain) {
 
 func screenshotAlerts(t *testing.T, server *prometheus) {
 	t.Helper()
-	chromium, ui := tool(t, "chromium"), "http://"+server.address+"/classic"
-	screenshot(t, chromium, ui+"/alerts", "alerts", 1280, 1000, false)
+	ui := "http://" + server.address + "/classic"
+	screenshot(t, ui+"/alerts", appearance{name: "alerts", width: 1280, height: 1000})
 	expr := `sum by (cluster_name, status) (css_vpcep_connections{status=~"rejected|pendingAcceptance|failed"}) > 0`
 	graph := url.Values{"g0.expr": {expr}, "g0.tab": {"0"}, "g0.range_input": {"1m"}}
-	screenshot(t, chromium, ui+"/graph?"+graph.Encode(), "graph", 1280, 1000, false)
+	screenshot(t, ui+"/graph?"+graph.Encode(), appearance{name: "graph", width: 1280, height: 1000})
 }
 
 // testSecondServerCostsNoRequests compares the requests to the cloud with the samples of both servers, which have one for

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// balance starts a round-robin load balancer. It skips exporters that refuse connections; a request that fails later is
-// not retried.
-func balance(t *testing.T, exporters []*process) (address string) {
+// startBalancer starts a round-robin load balancer. It skips exporters that refuse connections, but does not retry
+// requests that fail later.
+func startBalancer(t *testing.T, exporters []*process) (address string) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	b := &balancer{transport: transport}
@@ -42,9 +42,9 @@ type balancer struct {
 	transport http.RoundTripper
 }
 
-// RoundTrip sends a request to the next address that accepts the connection.
+// RoundTrip implements http.RoundTripper.
 func (b *balancer) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	first := int(b.next.Add(1) % uint64(len(b.addresses))) //nolint:gosec // smaller than the number of addresses
+	first := int(b.next.Add(1) % uint64(len(b.addresses))) //nolint:gosec // less than the number of addresses
 	for i := range b.addresses {
 		out := r.Clone(r.Context())
 		out.URL.Host = b.addresses[(first+i)%len(b.addresses)]

@@ -16,13 +16,16 @@ import (
 	"time"
 )
 
-// testHash is the bcrypt hash of the password "test".
-const testHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
+// The password of exporters with TLS and its bcrypt hash.
+const (
+	password     = "test"
+	passwordHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
+)
 
-// certificate is a self-signed certificate for 127.0.0.1 and its key, in PEM.
-type certificate struct{ certificate, key string }
+// keyPair is a self-signed certificate for 127.0.0.1 and its key, in PEM.
+type keyPair struct{ certificate, key string }
 
-func newCertificate(t *testing.T) certificate {
+func newKeyPair(t *testing.T) keyPair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -31,7 +34,8 @@ func newCertificate(t *testing.T) certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -41,29 +45,29 @@ func newCertificate(t *testing.T) certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certificate{
+	return keyPair{
 		certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})),
 		key:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
 	}
 }
 
 // pool returns a pool with the certificate as its only root.
-func (c certificate) pool() *x509.CertPool {
+func (k keyPair) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(c.certificate))
+	pool.AppendCertsFromPEM([]byte(k.certificate))
 	return pool
 }
 
-// webFiles returns the files of an exporter that requires TLS and the password "test".
-func (c certificate) webFiles() map[string]string {
+// serverFiles returns a web.yml with TLS and basic authentication, and the files that it names.
+func (k keyPair) serverFiles() map[string]string {
 	return map[string]string{
-		"server.crt": c.certificate, "server.key": c.key,
+		"server.crt": k.certificate, "server.key": k.key,
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + testHash + "}\n",
+			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
 	}
 }
 
 // clientFiles returns the files that section 5 of scrape.yml names.
-func (c certificate) clientFiles() map[string]string {
-	return map[string]string{"css-vpcep-ca.crt": c.certificate, "css-vpcep-password": "test"}
+func (k keyPair) clientFiles() map[string]string {
+	return map[string]string{"css-vpcep-ca.crt": k.certificate, "css-vpcep-password": password}
 }

@@ -17,27 +17,27 @@ import (
 	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
-// shown has the expected labels of a cluster.
-type shown struct{ Name, Region, ProjectID, Project string }
+// clusterLabels are the labels expected on the series of a cluster.
+type clusterLabels struct{ Name, Region, ProjectID, Project string }
 
-// cloud is a simulator with three projects in two regions. Each exporter has its own key, so that requests can be
-// attributed to exporters.
+// cloud is a simulated cloud with three projects in two regions. Each exporter has its own access key, which identifies
+// its requests.
 type cloud struct {
 	*simtest.Cloud
-	clusters map[string]shown // by id
+	clusters map[string]clusterLabels // by ID
 }
 
 const maxExporters = 3
 
-// newCloud returns a cloud with this number of clusters and of connections in each.
+// newCloud returns a cloud with a number of clusters, spread over the projects, and of connections in each cluster.
 func newCloud(t *testing.T, clusters, connections int) *cloud {
 	t.Helper()
 	c := &cloud{
 		Cloud:    simtest.New(t, simulator.Options{KeepRequests: 200_000}),
-		clusters: make(map[string]shown),
+		clusters: make(map[string]clusterLabels),
 	}
 	projects := []simulator.Project{
-		{Name: "search", Region: simtest.Region, ID: simtest.ProjectID}, // replaces that of simtest
+		{Name: "search", Region: simtest.Region, ID: simtest.ProjectID}, // replaces simtest's project
 		{Name: "orders", Region: simtest.Region, ID: "project-of-orders"},
 		{Name: "logs", Region: "ap-southeast-3", ID: "project-of-logs"},
 	}
@@ -48,50 +48,48 @@ func newCloud(t *testing.T, clusters, connections int) *cloud {
 		c.AddProject(p)
 	}
 	for i := range clusters {
-		c.add(projects[i%len(projects)], fmt.Sprintf("cluster-%05d", i), connections)
+		c.addCluster(projects[i%len(projects)], fmt.Sprintf("cluster-%05d", i), connections)
 	}
 	return c
 }
 
-// accessKey returns the access key of an exporter in a project.
 func accessKey(project string, exporter int) string {
 	return fmt.Sprintf("AK-%d-%s", exporter, project)
 }
 
-// exporterOf returns the number of the exporter with an access key.
-func exporterOf(key string) (number int) {
-	if _, err := fmt.Sscanf(key, "AK-%d-", &number); err != nil {
+// exporterOf returns the number of the exporter that has an access key.
+func exporterOf(accessKey string) (number int) {
+	if _, err := fmt.Sscanf(accessKey, "AK-%d-", &number); err != nil {
 		return -1
 	}
 	return number
 }
 
-// add creates a cluster.
-func (c *cloud) add(p simulator.Project, name string, connections int) (id string) {
+// addCluster adds a cluster whose connections are accepted.
+func (c *cloud) addCluster(p simulator.Project, name string, connections int) (id string) {
+	const account = "5bda5b0b5f0c4c5b9d3f4a5c6b7d8e9f"
+	const created, updated = simulator.JSON(`"2024-06-11T09:36:24Z"`), simulator.JSON(`"2024-06-12T09:36:24Z"`)
 	id = uuid("cluster " + name)
 	cluster := simulator.Cluster{
 		ID: id, Name: name, Status: "200", Engine: "elasticsearch", Version: "7.10.2", EnterpriseProjectID: "0",
 		VPCID: uuid("vpc of " + name), Tags: []simulator.Tag{{Key: "team", Value: "search"}}, Still: true,
 		ServiceName: simulator.Text(p.Region + "." + name + "." + uuid("service of "+name)), UpdateSwitch: "false",
 		Permissions: []simulator.Permission{{
-			ID: uuid("permission of " + name), Permission: "iam:domain::" + account, Type: "domainId",
-			CreatedAt: simulator.Text("2024-06-11T09:36:24Z"),
+			ID: uuid("permission of " + name), Permission: "iam:domain::" + account, Type: "domainId", CreatedAt: created,
 		}},
 	}
 	for i := range connections {
+		dnsName := fmt.Sprintf("vpcep-%s.%s.example.internal", uuid(fmt.Sprint("name ", i, name)), p.Region)
 		cluster.Connections = append(cluster.Connections, simulator.Connection{
 			ID: uuid(fmt.Sprintf("connection %d of %s", i, name)), Status: "accepted", MaxSession: simulator.Text("3000"),
 			Specification: "default", IP: fmt.Sprintf("192.168.%d.%d", i/250, 2+i%250), DomainID: account,
-			DNSName:   simulator.Text(fmt.Sprintf("vpcep-%s.%s.example.internal", uuid(fmt.Sprint("name ", i, name)), p.Region)),
-			CreatedAt: simulator.Text("2024-06-11T09:36:24Z"), UpdatedAt: simulator.Text("2024-06-12T09:36:24Z"),
+			DNSName: simulator.Text(dnsName), CreatedAt: created, UpdatedAt: updated,
 		})
 	}
 	c.AddCluster(p.ID, cluster)
-	c.clusters[id] = shown{Name: name, Region: p.Region, ProjectID: p.ID, Project: p.Name}
+	c.clusters[id] = clusterLabels{Name: name, Region: p.Region, ProjectID: p.ID, Project: p.Name}
 	return id
 }
-
-const account = "5bda5b0b5f0c4c5b9d3f4a5c6b7d8e9f"
 
 // uuid returns a UUID derived from a name.
 func uuid(name string) string {
@@ -100,18 +98,28 @@ func uuid(name string) string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }
 
-// options configure an exporter.
-type options struct {
-	scrape            string        // contents of the section
-	requestsPerSecond int           // default: no limit in practice
-	refresh           time.Duration // default: no refresh during the tests
-	discovery         string        // further keys of the section
-	tls               certificate   // with the password "test"; default: neither
+// readsSince returns the requests for connection lists since a time, oldest first.
+func (c *cloud) readsSince(start time.Time) []simulator.Request {
+	var reads []simulator.Request
+	for _, r := range c.Requests() {
+		if r.Endpoint == simulator.Connections && !r.Start.Before(start) {
+			reads = append(reads, r)
+		}
+	}
+	return reads
+}
+
+type exporterOptions struct {
+	scrape            string        // keys of the scrape section
+	requestsPerSecond int           // default: 1,000, more than any test needs
+	refresh           time.Duration // of discovery; default: longer than any test
+	discovery         string        // more keys of the discovery section
+	tls               keyPair       // also enables basic authentication; default: plain HTTP
 	args              []string
 }
 
-// file returns the configuration of an exporter.
-func (o options) file(projects []simulator.Project, endpoint string, number int) string {
+// config returns the configuration file of an exporter.
+func (o exporterOptions) config(projects []simulator.Project, endpoint string, number int) string {
 	if o.requestsPerSecond == 0 {
 		o.requestsPerSecond = 1000
 	}
@@ -122,37 +130,49 @@ func (o options) file(projects []simulator.Project, endpoint string, number int)
 	fmt.Fprintf(&b, "scrape: {%s}\nprojects:\n", o.scrape)
 	for _, p := range projects {
 		fmt.Fprintf(&b, "  - name: %s\n    region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: %d\n"+
-			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n", p.Name, p.Region, p.ID,
-			endpoint, o.requestsPerSecond, p.Keys[number].Access, p.Keys[number].Secret, o.refresh, o.discovery)
+			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n",
+			p.Name, p.Region, p.ID, endpoint, o.requestsPerSecond,
+			p.Keys[number].Access, p.Keys[number].Secret, o.refresh, o.discovery)
 	}
 	return b.String()
 }
 
-// exporter starts an exporter of the cloud.
-func (c *cloud) exporter(t *testing.T, program string, number int, o options) *process {
+// startExporters starts exporters with the numbers from 0.
+func (c *cloud) startExporters(t *testing.T, program string, count int, o exporterOptions) []*process {
+	t.Helper()
+	var exporters []*process
+	for i := range count {
+		exporters = append(exporters, c.startExporter(t, program, i, o))
+	}
+	return exporters
+}
+
+func (c *cloud) startExporter(t *testing.T, program string, number int, o exporterOptions) *process {
 	t.Helper()
 	return startExporter(t, program, c.Simulator, c.URL, number, o)
 }
 
-// startExporter starts an exporter on a free port and waits until it has found its clusters. In each project it has the
-// key with its number.
-func startExporter(t *testing.T, program string, sim *simulator.Simulator, endpoint string, number int, o options) *process {
+// startExporter starts an exporter and waits until it has found its clusters. number selects its access key in each
+// project.
+func startExporter(
+	t *testing.T, program string, sim *simulator.Simulator, endpoint string, number int, o exporterOptions,
+) *process {
 	t.Helper()
 	projects := sim.Projects()
-	dir := writeFiles(t, map[string]string{"css_vpcep.yml": o.file(projects, endpoint, number)})
+	dir := writeFiles(t, map[string]string{"css_vpcep.yml": o.config(projects, endpoint, number)})
 	args := append([]string{
 		"--config.file=" + filepath.Join(dir, "css_vpcep.yml"), "--web.listen-address=127.0.0.1:0",
 	}, o.args...)
-	if o.tls != (certificate{}) {
-		args = append(args, "--web.config.file="+filepath.Join(writeFiles(t, o.tls.webFiles()), "web.yml"))
+	if o.tls != (keyPair{}) {
+		args = append(args, "--web.config.file="+filepath.Join(writeFiles(t, o.tls.serverFiles()), "web.yml"))
 	}
-	p := launch(t, fmt.Sprint("exporter ", number), program, args...)
-	ready(t, p, len(projects))
+	p := startServer(t, fmt.Sprint("exporter ", number), program, args...)
+	waitForDiscovery(t, p, len(projects))
 	return p
 }
 
-// ready waits until the log says that an exporter has found its clusters; /-/ready may need a password.
-func ready(t *testing.T, p *process, projects int) {
+// waitForDiscovery reads the log, because /-/ready also reports failed discoveries as ready.
+func waitForDiscovery(t *testing.T, p *process, projects int) {
 	t.Helper()
 	eventually(t, p.name+" has found its clusters", func() string {
 		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == projects {
@@ -162,7 +182,7 @@ func ready(t *testing.T, p *process, projects int) {
 	})
 }
 
-// restart starts an exporter on its previous port and retries while another process uses the port.
+// restart starts an exporter on its previous port. It retries because another process may use the port.
 func (c *cloud) restart(t *testing.T, old *process) *process {
 	t.Helper()
 	args := old.cmd.Args[1:]
@@ -173,24 +193,13 @@ func (c *cloud) restart(t *testing.T, old *process) *process {
 	}
 	var p *process
 	eventually(t, old.name+" listens on its previous port", func() string {
-		p = start(t, old.name, old.cmd.Path, args...)
-		if p.listens(t) {
+		p = startProcess(t, old.name, old.cmd.Path, args...)
+		if p.waitUntilListening(t) {
 			return ""
 		}
 		p.killed = true // its exit status does not matter
 		return p.output.tail()
 	})
-	ready(t, p, len(c.Projects()))
+	waitForDiscovery(t, p, len(c.Projects()))
 	return p
-}
-
-// reads returns the requests for connection lists since a time, in order.
-func (c *cloud) reads(since time.Time) []simulator.Request {
-	var reads []simulator.Request
-	for _, r := range c.Requests() {
-		if r.Endpoint == simulator.Connections && !r.Start.Before(since) {
-			reads = append(reads, r)
-		}
-	}
-	return reads
 }

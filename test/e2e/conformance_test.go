@@ -19,8 +19,8 @@ import (
 
 const (
 	conformancePage = "../../docs/conformance-prometheus.md"
-	// updatePage is the environment variable that makes the test write the page.
-	updatePage = "CSS_VPCEP_UPDATE"
+	// envUpdate names the variable that makes the test write the table of the page.
+	envUpdate = "CSS_VPCEP_UPDATE"
 )
 
 // Rows of the table.
@@ -48,71 +48,76 @@ const (
 // rows returns the rows of the table in order.
 func rows() []string {
 	return []string{
-		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowRules, rowTexts, rowProbe, rowLint,
-		rowNames, rowVolume, rowStale, rowStaleProbe, rowFollow,
+		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowRules, rowTexts,
+		rowProbe, rowLint, rowNames, rowVolume, rowStale, rowStaleProbe, rowFollow,
 	}
 }
 
-// column has the results of one Prometheus version by row.
-type column struct {
+// resultColumn has the cells of one release by row.
+type resultColumn struct {
 	mu    sync.Mutex
 	cells map[string]string
 }
 
-// record fills a cell. Cells are compared only if all tests passed.
-func (c *column) record(t *testing.T, row, format string, args ...any) {
+// record stores a cell. Cells are compared with the page only if all tests pass.
+func (c *resultColumn) record(t *testing.T, row, format string, args ...any) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, twice := c.cells[row]; twice || !slices.Contains(rows(), row) {
-		t.Errorf("row %q: recorded twice or not in rows()", row)
+	if _, ok := c.cells[row]; ok || !slices.Contains(rows(), row) {
+		t.Errorf("row %q: already recorded or not in rows", row)
 	}
 	c.cells[row] = fmt.Sprintf(format, args...)
 }
 
-// TestPrometheusVersions tests the exporter with each installed version of Prometheus and compares the results with
+// TestPrometheusVersions tests each installed version of Prometheus and compares the results with the table of
 // docs/conformance-prometheus.md.
 func TestPrometheusVersions(t *testing.T) {
 	program := build(t)
 	columns := make(map[string]map[string]string) // by version and row
-	for _, e := range editions(t) {
-		found := &column{cells: make(map[string]string)}
-		t.Run(e.version, func(t *testing.T) {
-			t.Run("Volume", func(t *testing.T) { testVolume(t, program, e, found) }) // alone, as it is heavy
-			for name, test := range map[string]func(*testing.T, string, edition, *column){
-				"Formats":   testFormats,
-				"Names":     testNames,
-				"Staleness": testStaleness,
-				"Fleet":     testFleet,
+	for _, r := range releases(t) {
+		column := &resultColumn{cells: make(map[string]string)}
+		t.Run(r.version, func(t *testing.T) {
+			// It needs the whole machine, so it is not parallel.
+			t.Run("LargeFleetFitsOneScrape", func(t *testing.T) { testLargeFleetFitsOneScrape(t, program, r, column) })
+			for name, test := range map[string]func(*testing.T, string, release, *resultColumn){
+				"FormatsAgree":            testFormatsAgree,
+				"LabelNamesAreValid":      testLabelNamesAreValid,
+				"DeletedClusterGoesStale": testDeletedClusterGoesStale,
+				"TargetsFollowFleet":      testTargetsFollowFleet,
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					test(t, program, e, found)
+					test(t, program, r, column)
 				})
 			}
 		})
-		columns[e.version] = found.cells
+		columns[r.version] = column.cells
 	}
 	if t.Failed() {
 		return
 	}
-	// A part of the tests fills only a part of the cells.
-	whole := !strings.Contains(flag.Lookup("test.run").Value.String(), "/")
-	if whole {
+	// With -run and the name of a subtest, only a part of the cells is known.
+	complete := !strings.Contains(flag.Lookup("test.run").Value.String(), "/")
+	if complete {
 		for version, cells := range columns {
 			for _, row := range rows() {
 				if cells[row] == "" {
-					t.Errorf("no result for %s with Prometheus %s", row, version)
+					t.Errorf("Prometheus %s: no result for %s", version, row)
 				}
 			}
 		}
 	}
-	checkPage(t, columns, whole)
+	if os.Getenv(envUpdate) == "1" {
+		updatePage(t, columns, complete)
+	} else {
+		checkPage(t, columns)
+	}
 }
 
-// checkPage compares the table of the page with the results or, with CSS_VPCEP_UPDATE=1, writes it. If whole is false,
-// the other cells are kept.
-func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
+// readPage returns the text of the page before the table, the table, and the text after it.
+func readPage(t *testing.T) (before, table, after string) {
+	t.Helper()
 	content, err := os.ReadFile(conformancePage)
 	if err != nil {
 		t.Fatal(err)
@@ -123,49 +128,60 @@ func checkPage(t *testing.T, columns map[string]map[string]string, whole bool) {
 	if !ok1 || !ok2 {
 		t.Fatalf("%s has no table", conformancePage)
 	}
-	shown := readTable(table)
-	if os.Getenv(updatePage) == "1" {
-		if whole {
-			clear(shown)
-		}
-		for version, cells := range columns {
-			if shown[version] == nil {
-				shown[version] = make(map[string]string)
-			}
-			maps.Copy(shown[version], cells)
-		}
-		page := before + begin + writeTable(shown) + end + after
-		if err := os.WriteFile(conformancePage, []byte(page), 0o600); err != nil { //nolint:gosec // the path is a constant
-			t.Fatal(err)
-		}
-		return
+	return before + begin, table, end + after
+}
+
+// updatePage writes the results into the page. Unless they are complete, it keeps the other cells.
+func updatePage(t *testing.T, columns map[string]map[string]string, complete bool) {
+	t.Helper()
+	before, table, after := readPage(t)
+	documented := parseTable(table)
+	if complete {
+		clear(documented)
 	}
-	if diff := cmp.Diff(writeTable(shown), table); diff != "" {
-		t.Errorf("rows of %s differ from those of the tests (-want +got):\n%s", conformancePage, diff)
+	for version, cells := range columns {
+		if documented[version] == nil {
+			documented[version] = make(map[string]string)
+		}
+		maps.Copy(documented[version], cells)
 	}
-	if os.Getenv(prometheusDirs) != "" { // without it, only the version in PATH was tested
-		for version := range shown {
+	page := before + formatTable(documented) + after
+	if err := os.WriteFile(conformancePage, []byte(page), 0o600); err != nil { //nolint:gosec // a constant path
+		t.Fatal(err)
+	}
+}
+
+// checkPage compares the results with the page.
+func checkPage(t *testing.T, columns map[string]map[string]string) {
+	t.Helper()
+	_, table, _ := readPage(t)
+	documented := parseTable(table)
+	if diff := cmp.Diff(formatTable(documented), table); diff != "" {
+		t.Errorf("%s: rows (-want +got):\n%s", conformancePage, diff)
+	}
+	if os.Getenv(envPrometheusDirs) != "" { // otherwise only the version in PATH was tested
+		for version := range documented {
 			if columns[version] == nil {
 				t.Errorf("%s has a column for Prometheus %s, which was not tested", conformancePage, version)
 			}
 		}
 	}
 	for version, cells := range columns {
-		if shown[version] == nil {
-			t.Errorf("%s has no column for Prometheus %s; write it with %s=1", conformancePage, version, updatePage)
+		if documented[version] == nil {
+			t.Errorf("%s has no column for Prometheus %s; set %s=1 to write it", conformancePage, version, envUpdate)
 			continue
 		}
-		for row, cell := range cells {
-			if shown[version][row] != cell {
-				t.Errorf("%s, %s with Prometheus %s:\n%s\nthe result is now (write it with %s=1):\n%s",
-					conformancePage, row, version, shown[version][row], updatePage, cell)
+		for row, got := range cells {
+			if want := documented[version][row]; got != want {
+				t.Errorf("%s, %s with Prometheus %s: got\n%s\nwant\n%s\nset %s=1 to write it",
+					conformancePage, row, version, got, want, envUpdate)
 			}
 		}
 	}
 }
 
-// readTable returns the cells of a table by version and row.
-func readTable(table string) map[string]map[string]string {
+// parseTable returns the cells of a Markdown table by version and row.
+func parseTable(table string) map[string]map[string]string {
 	var versions []string
 	cells := make(map[string]map[string]string)
 	for i, line := range strings.Split(strings.TrimSpace(table), "\n") {
@@ -187,7 +203,7 @@ func readTable(table string) map[string]map[string]string {
 	return cells
 }
 
-func writeTable(cells map[string]map[string]string) string {
+func formatTable(cells map[string]map[string]string) string {
 	versions := slices.Sorted(maps.Keys(cells))
 	var b strings.Builder
 	b.WriteString("| What |")

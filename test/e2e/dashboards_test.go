@@ -26,52 +26,52 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// emptyQueries returns, by dashboard, panel or annotation, and refId, why a query may be empty in the demo.
+// emptyQueries returns the reasons why queries may have no result in the demo, by panelQuery.name.
 func emptyQueries() map[string]string {
 	return map[string]string{
 		"css-vpcep-overview/Clusters that fail/B":   "the cluster that always fails has never been read",
 		"css-vpcep-overview/Clusters to look at/F":  "the demo has no max_staleness",
 		"css-vpcep-overview/Configuration refused/": "the demo has no configuration file",
 		"css-vpcep-cluster/Configuration refused/":  "the demo has no configuration file",
-		"css-vpcep-overview/Newly rejected/":        "it needs a minute of data, and the demo has just started",
-		"css-vpcep-cluster/Newly rejected/":         "it needs a minute of data, and the demo has just started",
+		"css-vpcep-overview/Newly rejected/":        "it needs data of a minute, and the demo has just started",
+		"css-vpcep-cluster/Newly rejected/":         "it needs data of a minute, and the demo has just started",
 	}
 }
 
-// emptyRules returns, by name, why a rule has no result in the demo. deploy/prometheus/alerts_test.yml tests that each
-// alert can fire.
+// emptyRules returns the reasons why rules may have no result in the demo, by name. deploy/prometheus/alerts_test.yml
+// tests that each alert can fire.
 func emptyRules() map[string]string {
 	return map[string]string{
-		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all connections, and the demo is not an hour old",
+		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all connections, and the demo has just started",
 		"CSSVPCEPServiceDisabled":       "the demo disables no service",
 		"CSSVPCEPDataStale":             "the demo has no max_staleness",
-		"CSSVPCEPDiscoveryFailing":      "discovery works in the demo",
+		"CSSVPCEPDiscoveryFailing":      "discovery succeeds in the demo",
 		"CSSVPCEPCredentialsRejected":   "the demo accepts its keys",
-		"CSSVPCEPThrottled":             "the demo throttles nobody",
+		"CSSVPCEPThrottled":             "the demo throttles no requests",
 		"CSSVPCEPConfigReloadFailed":    "the demo has no configuration file",
 		"CSSVPCEPExporterDown":          "the demo is up",
 		"CSSVPCEPMetricsAbsent":         "the metrics exist",
 	}
 }
 
-// stableClusters returns the clusters of the demo that do not change and can be read always or never.
+// stableClusters returns the clusters of the demo that do not change and whose reads always or never succeed.
 func stableClusters() []string {
 	return []string{"search-prod", "metrics-hub", "audit-trail", "sandbox"}
 }
 
-// grafana has the fields of a dashboard that the tests use.
-type grafana struct {
+// dashboard has the fields of a Grafana dashboard that the tests use.
+type dashboard struct {
 	UID         string `json:"uid"`
 	Annotations struct {
 		List []struct{ Name, Expr string } `json:"list"`
 	} `json:"annotations"`
 	Templating struct {
-		List []grafanaVariable `json:"list"`
+		List []dashboardVariable `json:"list"`
 	} `json:"templating"`
-	Panels []grafanaPanel `json:"panels"`
+	Panels []dashboardPanel `json:"panels"`
 }
 
-type grafanaVariable struct {
+type dashboardVariable struct {
 	Name       string `json:"name"`
 	Type       string `json:"type"`
 	Definition string `json:"definition"`
@@ -80,7 +80,7 @@ type grafanaVariable struct {
 	AllValue   string `json:"allValue"`
 }
 
-type grafanaPanel struct {
+type dashboardPanel struct {
 	Title   string `json:"title"`
 	Type    string `json:"type"`
 	Targets []struct {
@@ -97,68 +97,101 @@ type grafanaPanel struct {
 	} `json:"transformations"`
 }
 
-// panelQuery is a query of a dashboard.
+// panelQuery is a query of a panel or an annotation.
 type panelQuery struct {
-	at, expr string
-	instant  bool
+	name, expr string // name: UID of the dashboard/title of the panel/refId
+	instant    bool
 }
 
-func (g grafana) queries() []panelQuery {
+func (d dashboard) queries() []panelQuery {
 	var queries []panelQuery
-	for _, p := range g.Panels {
+	for _, p := range d.Panels {
 		for _, q := range p.Targets {
-			queries = append(queries, panelQuery{g.UID + "/" + p.Title + "/" + q.RefID, q.Expr, q.Instant})
+			queries = append(queries, panelQuery{d.UID + "/" + p.Title + "/" + q.RefID, q.Expr, q.Instant})
 		}
 	}
-	for _, a := range g.Annotations.List {
+	for _, a := range d.Annotations.List {
 		if a.Expr != "" {
-			queries = append(queries, panelQuery{g.UID + "/" + a.Name + "/", a.Expr, false})
+			queries = append(queries, panelQuery{d.UID + "/" + a.Name + "/", a.Expr, false})
 		}
 	}
 	return queries
 }
 
-// readDashboards reads all files in dashboards/.
-func readDashboards(t *testing.T) []grafana {
+func readDashboards(t *testing.T) []dashboard {
 	t.Helper()
-	folder := os.DirFS("../../dashboards")
-	files, err := fs.Glob(folder, "*.json")
+	dir := os.DirFS("../../dashboards")
+	files, err := fs.Glob(dir, "*.json")
 	if err != nil || len(files) < 2 {
-		t.Fatalf("dashboards: %v, %v", files, err)
+		t.Fatalf("dashboards: got %v, %v, want at least 2 files", files, err)
 	}
-	var dashboards []grafana
+	var dashboards []dashboard
 	for _, file := range files {
-		content, err := fs.ReadFile(folder, file)
+		content, err := fs.ReadFile(dir, file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var g grafana
-		if err := json.Unmarshal(content, &g); err != nil {
+		var d dashboard
+		if err := json.Unmarshal(content, &d); err != nil {
 			t.Fatalf("%s: %s", file, err)
 		}
-		dashboards = append(dashboards, g)
+		dashboards = append(dashboards, d)
 	}
 	return dashboards
 }
 
-// TestDashboards runs every query of the dashboards and every rule of deploy/prometheus on a real Prometheus that scrapes
-// the demo by /metrics and by /probe.
+// TestDashboards runs every query of the dashboards and every rule of deploy/prometheus on a Prometheus server that
+// scrapes both /metrics and /probe of the demo.
 func TestDashboards(t *testing.T) {
-	tool(t, "prometheus")
-	demo := launch(t, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	dashboards := readDashboards(t)
-	for at := range emptyQueries() {
-		if !slices.ContainsFunc(dashboards, func(g grafana) bool {
-			return slices.ContainsFunc(g.queries(), func(q panelQuery) bool { return q.at == at })
-		}) {
-			t.Errorf("emptyQueries has the unknown query %s", at)
+	checkEmptyQueriesExist(t, dashboards)
+	demo := startServer(t, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	prom := startPrometheus(t, demoConfig(t, demo), nil)
+	clusters := demoClusters(t, prom, demo)
+	prom.waitForProbes(t, len(clusters), 3)
+	reloadDemo(t, prom, demo)
+
+	t.Run("RulesHaveResults", func(t *testing.T) { testRulesHaveResults(t, prom) })
+	for name, jobs := range map[string][]string{
+		"Metrics": {"css_vpcep"},
+		"Probe":   {"css_vpcep_probe", "css_vpcep_exporter"},
+		"Both":    nil, // All
+	} {
+		for _, d := range dashboards {
+			t.Run("QueriesHaveResults/"+name+"/"+d.UID, func(t *testing.T) {
+				preset := map[string]string{}
+				if jobs != nil {
+					preset["job"], preset["instance"] = multiValue(jobs...), multiValue(demo.address)
+				}
+				testQueriesHaveResults(t, prom, d, preset, clusters)
+			})
 		}
 	}
+	for _, d := range dashboards {
+		t.Run("NothingIsCountedTwice/"+d.UID, func(t *testing.T) { testNothingIsCountedTwice(t, prom, d, clusters) })
+		t.Run("TableColumnsMatchLabels/"+d.UID, func(t *testing.T) { testTableColumnsMatchLabels(t, prom, d) })
+	}
+}
 
-	prom := startPrometheus(t, demoConfig(t, demo), nil)
-	known := demoClusters(t, prom, demo)
-	prom.scraped(t, len(known), 3)
-	// The dashboards do not show a load of the configuration in the first 5 seconds of a process as a reload.
+func checkEmptyQueriesExist(t *testing.T, dashboards []dashboard) {
+	t.Helper()
+	known := make(map[string]bool)
+	for _, d := range dashboards {
+		for _, q := range d.queries() {
+			known[q.name] = true
+		}
+	}
+	for name := range emptyQueries() {
+		if !known[name] {
+			t.Errorf("emptyQueries has the unknown query %s", name)
+		}
+	}
+}
+
+// reloadDemo reloads the configuration of the demo. It waits before, because the dashboards do not show a load in the
+// first 5 seconds of a process as a reload.
+func reloadDemo(t *testing.T, prom *prometheus, demo *process) {
+	t.Helper()
 	eventually(t, "the demo has run for 6 seconds", func() string {
 		if age := prom.number(t, `time() - min(process_start_time_seconds{job="css_vpcep"})`); age < 6 {
 			return fmt.Sprintf("%g seconds", age)
@@ -168,51 +201,19 @@ func TestDashboards(t *testing.T) {
 	if err := demo.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the configuration is loaded again", func() string {
-		if n := prom.query(t, `css_vpcep_exporter_config_last_reload_success_timestamp_seconds - process_start_time_seconds > 5`); len(n) < 2 {
-			return fmt.Sprintf("%d jobs show it", len(n))
+	eventually(t, "2 jobs show the reload", func() string {
+		const reloaded = `css_vpcep_exporter_config_last_reload_success_timestamp_seconds - process_start_time_seconds > 5`
+		if n := len(prom.query(t, reloaded)); n < 2 {
+			return fmt.Sprintf("%d jobs", n)
 		}
 		return ""
 	})
-
-	t.Run("Rules", func(t *testing.T) { testRules(t, prom) })
-	for name, jobs := range map[string][]string{
-		"Metrics": {"css_vpcep"},
-		"Probe":   {"css_vpcep_probe", "css_vpcep_exporter"},
-		"Both":    nil, // All
-	} {
-		for _, g := range dashboards {
-			t.Run(name+"/"+g.UID, func(t *testing.T) {
-				start := map[string]string{}
-				if jobs != nil {
-					start["job"], start["instance"] = several(jobs...), several(demo.address)
-				}
-				testQueries(t, prom, g, start, known)
-			})
-		}
-	}
-	for _, g := range dashboards {
-		t.Run("Once/"+g.UID, func(t *testing.T) { testOnce(t, prom, g, known) })
-		t.Run("Columns/"+g.UID, func(t *testing.T) { testColumns(t, prom, g) })
-	}
 }
 
-// demoConfig returns a Prometheus configuration with sections 1, 2 and 6 of scrape.yml and the rules. The rules about
-// sessions need a stand-in for the vendor's cloudeye-exporter.
+// demoConfig returns a Prometheus configuration with sections 1, 2 and 6 of scrape.yml, the rules, and an exporter that
+// stands in for the vendor's cloudeye-exporter.
 func demoConfig(t *testing.T, demo *process) string {
 	t.Helper()
-	client := newClient(t)
-	status, body := get(t, client, "http://"+demo.address+"/metrics")
-	found := regexp.MustCompile(`css_vpcep_connection_max_sessions{.*cluster_name="search-prod",connection_id="([^"]+)"`).FindStringSubmatch(body)
-	if status != http.StatusOK || found == nil {
-		t.Fatalf("status %d, %d bytes: search-prod of the demo has no connection with a session limit", status, len(body))
-	}
-	eye := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = fmt.Fprintf(w, "huaweicloud_sys_vpcep_vpcep_connections{ep_instance_id=%q} 12\n", found[1])
-	}))
-	t.Cleanup(eye.Close)
-
 	files, err := filepath.Glob("../../deploy/prometheus/*.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -228,23 +229,43 @@ func demoConfig(t *testing.T, demo *process) string {
 		}
 		config += "  - " + path + "\n"
 	}
-	every := "scrape_interval: " + interval.String()
+	sections, scrapeInterval := scrapeSections(t), "scrape_interval: "+interval.String()
 	return config + scrapeConfigs(
-		replace(t, examples(t)["1"], "localhost:10247", demo.address, "scrape_interval: 1m", every, "scrape_timeout: 30s", "scrape_timeout: "+interval.String()),
+		replace(t, sections["1"], "localhost:10247", demo.address,
+			"scrape_interval: 1m", scrapeInterval, "scrape_timeout: 30s", "scrape_timeout: "+interval.String()),
 		balancedJob(t, demo.address),
-		replace(t, examples(t)["6"], "scrape_interval: 1m", every,
-			`"css-vpcep-exporter-0:10247", "css-vpcep-exporter-1:10247", "css-vpcep-exporter-2:10247"`, strconv.Quote(demo.address)),
-		fmt.Sprintf("  - job_name: cloudeye\n    %s\n    scrape_timeout: 1s\n    static_configs: [{targets: [%q]}]\n", every, eye.Listener.Addr()),
+		replace(t, sections["6"], "scrape_interval: 1m", scrapeInterval,
+			`"css-vpcep-exporter-0:10247", "css-vpcep-exporter-1:10247", "css-vpcep-exporter-2:10247"`,
+			strconv.Quote(demo.address)),
+		fmt.Sprintf("  - job_name: cloudeye\n    %s\n    scrape_timeout: 1s\n    static_configs: [{targets: [%q]}]\n",
+			scrapeInterval, serveSessions(t, demo)),
 	)
 }
 
-// demoClusters returns the IDs of the demo's clusters by name, from /sd.
+// serveSessions serves the sessions of a connection, as cloudeye-exporter does. The rules about sessions need them.
+func serveSessions(t *testing.T, demo *process) (address string) {
+	t.Helper()
+	status, body := get(t, newClient(t), "http://"+demo.address+"/metrics")
+	limit := regexp.MustCompile(
+		`css_vpcep_connection_max_sessions{.*cluster_name="search-prod",connection_id="([^"]+)"`).FindStringSubmatch(body)
+	if status != http.StatusOK || limit == nil {
+		t.Fatalf("got status %d, no session limit of a connection of search-prod:\n%s", status, body)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = fmt.Fprintf(w, "huaweicloud_sys_vpcep_vpcep_connections{ep_instance_id=%q} 12\n", limit[1])
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// demoClusters returns the cluster IDs in /sd by name.
 func demoClusters(t *testing.T, prom *prometheus, demo *process) map[string]string {
 	t.Helper()
 	var targets []struct{ Labels map[string]string }
 	status, body := get(t, prom.client, "http://"+demo.address+"/sd")
 	if err := json.Unmarshal([]byte(body), &targets); err != nil || status != http.StatusOK || len(targets) == 0 {
-		t.Fatalf("/sd: %d, %v, %s", status, err, body)
+		t.Fatalf("/sd: got status %d, %v, want 200 and targets: %s", status, err, body)
 	}
 	clusters := make(map[string]string)
 	for _, target := range targets {
@@ -253,122 +274,129 @@ func demoClusters(t *testing.T, prom *prometheus, demo *process) map[string]stri
 	return clusters
 }
 
-// testRules fails if a rule of deploy/prometheus has no result.
-func testRules(t *testing.T, prom *prometheus) {
+func testRulesHaveResults(t *testing.T, prom *prometheus) {
 	type rule struct{ Name, Query, Health, LastError string }
-	var answer struct{ Groups []struct{ Rules []rule } }
 	var rules []rule
-	eventually(t, "all rules were evaluated", func() string {
-		answer.Groups, rules = nil, nil
-		prom.ask(t, "rules", &answer)
-		for _, g := range answer.Groups {
+	eventually(t, "all rules evaluated", func() string {
+		var data struct{ Groups []struct{ Rules []rule } }
+		prom.getAPI(t, "rules", &data)
+		rules = nil
+		for _, g := range data.Groups {
 			rules = append(rules, g.Rules...)
 		}
-		if i := slices.IndexFunc(rules, func(r rule) bool { return r.Health == "unknown" }); i >= 0 || len(rules) == 0 {
-			return fmt.Sprintf("%d rules", len(rules))
+		if slices.ContainsFunc(rules, func(r rule) bool { return r.Health == "unknown" }) || len(rules) == 0 {
+			return fmt.Sprintf("%+v", rules)
 		}
 		return ""
 	})
-	silent, named := emptyRules(), make(map[string]bool)
+	mayBeEmpty, known := emptyRules(), make(map[string]bool)
 	for _, r := range rules {
-		named[r.Name] = true
+		known[r.Name] = true
 		if r.Health != "ok" {
-			t.Errorf("%s: %s", r.Name, r.LastError)
+			t.Errorf("%s: got health %s, want ok: %s", r.Name, r.Health, r.LastError)
 			continue
 		}
-		if n := len(prom.query(t, r.Query)); n == 0 && silent[r.Name] == "" {
+		if n := len(prom.query(t, r.Query)); n == 0 && mayBeEmpty[r.Name] == "" {
 			t.Errorf("%s has no result in the demo; if that is correct, add the reason to emptyRules:\n%s", r.Name, r.Query)
 		}
 	}
-	for name := range silent {
-		if !named[name] {
+	for name := range mayBeEmpty {
+		if !known[name] {
 			t.Errorf("emptyRules has the unknown rule %s", name)
 		}
 	}
 }
 
-// testQueries fails if a query of a dashboard has no result, with All where possible and with one cluster.
-func testQueries(t *testing.T, prom *prometheus, g grafana, start, known map[string]string) {
-	all, ok := prom.everything(t, g, start)
-	choices := prom.choices(t, g, start)
+// testQueriesHaveResults runs the queries of a dashboard with All selected, where variables offer it, and with each
+// cluster. preset has values of variables that are not to be selected.
+func testQueriesHaveResults(t *testing.T, prom *prometheus, d dashboard, preset, clusters map[string]string) {
+	all, offersAll := prom.selectAll(t, d, preset)
+	selections := prom.selectEach(t, d, preset)
 	found := make(map[string]string)
-	for _, c := range choices {
-		found[c["cluster name"]] = c["cluster"]
+	for _, selection := range selections {
+		found[selection["cluster name"]] = selection["cluster"]
 	}
-	if diff := cmp.Diff(known, found); diff != "" {
+	if diff := cmp.Diff(clusters, found); diff != "" {
 		t.Errorf("selectable clusters (-want +got):\n%s", diff)
 	}
-	silent := emptyQueries()
-	run := func(q panelQuery, choice map[string]string) bool {
-		result, err := prom.panel(t, q, choice)
-		if err != nil {
-			t.Errorf("%s: %s\n%s", q.at, err, fill(q.expr, choice))
+	mayBeEmpty := emptyQueries()
+	for _, q := range d.queries() {
+		hasResult := func(selection map[string]string) bool {
+			result, err := prom.runQuery(t, q, selection)
+			if err != nil {
+				t.Errorf("%s: %s\n%s", q.name, err, interpolate(q.expr, selection))
+			}
+			return err != nil || len(result) > 0
 		}
-		return err != nil || len(result) > 0
-	}
-	for _, q := range g.queries() {
-		if ok && !run(q, all) && silent[q.at] == "" {
-			t.Errorf("%s has no result:\n%s", q.at, fill(q.expr, all))
+		if offersAll && !hasResult(all) && mayBeEmpty[q.name] == "" {
+			t.Errorf("%s has no result:\n%s", q.name, interpolate(q.expr, all))
 		}
-		shows := func(choice map[string]string) bool { return run(q, choice) }
-		if !slices.ContainsFunc(choices, shows) && silent[q.at] == "" {
-			t.Errorf("%s has no result for any cluster, such as:\n%s", q.at, fill(q.expr, choices[0]))
+		if !slices.ContainsFunc(selections, hasResult) && mayBeEmpty[q.name] == "" {
+			t.Errorf("%s has no result for any cluster, such as:\n%s", q.name, interpolate(q.expr, selections[0]))
 		}
 	}
 }
 
-// testOnce compares the panels for stable clusters scraped by one endpoint and by both: nothing may be counted twice.
-func testOnce(t *testing.T, prom *prometheus, g grafana, known map[string]string) {
-	// Values that change with time are left out, and so are panels about exporters: both endpoints are one process.
-	varies := regexp.MustCompile(`time\(\)|_duration_|rate\(|over_time\(|css_vpcep_exporter_|css_vpcep_discovery_|process_`)
+// testNothingIsCountedTwice compares the results for stable clusters that one endpoint or both endpoints are scraped for.
+func testNothingIsCountedTwice(t *testing.T, prom *prometheus, d dashboard, clusters map[string]string) {
+	// Values that change with time are not compared, nor those of exporters, as one process serves both endpoints.
+	skip := regexp.MustCompile(`time\(\)|_duration_|rate\(|over_time\(|css_vpcep_exporter_|css_vpcep_discovery_|process_`)
 	compared := 0
-	for _, q := range g.queries() {
-		if !q.instant || varies.MatchString(q.expr) {
+	for _, q := range d.queries() {
+		if !q.instant || skip.MatchString(q.expr) {
 			continue
 		}
 		for _, name := range stableClusters() {
-			show := func(job string) map[string]float64 {
-				choice := map[string]string{"job": job, "region": ".+", "project": ".*", "cluster": known[name], "instance": ".+"}
-				result, err := prom.panel(t, q, choice)
-				if err != nil {
-					t.Fatalf("%s: %s", q.at, err)
-				}
-				shown := make(map[string]float64)
-				for _, s := range result {
-					shown[fmt.Sprint(s.Labels)] = s.Value.value
-				}
-				compared += len(shown)
-				return shown
-			}
-			if diff := cmp.Diff(show("css_vpcep"), show(".+")); diff != "" {
-				t.Errorf("%s: %s scraped by one endpoint and by both (-one +both):\n%s", q.at, name, diff)
+			one := clusterValues(t, prom, q, "css_vpcep", clusters[name])
+			both := clusterValues(t, prom, q, ".+", clusters[name])
+			compared += len(one)
+			if diff := cmp.Diff(one, both); diff != "" {
+				t.Errorf("%s: %s scraped by one endpoint and by both (-one +both):\n%s", q.name, name, diff)
 			}
 		}
 	}
-	t.Logf("%d values compared", compared/2)
+	t.Logf("%d values compared", compared)
 	if compared == 0 {
-		t.Error("nothing was compared")
+		t.Error("no values to compare")
 	}
 }
 
-// testColumns compares the columns that tables place or hide with the labels of their results.
-func testColumns(t *testing.T, prom *prometheus, g grafana) {
-	start := map[string]string{}
-	choices := prom.choices(t, g, start)
-	if all, ok := prom.everything(t, g, start); ok {
-		choices = []map[string]string{all}
+// clusterValues returns the values of an instant query for a cluster and a job, by labels.
+func clusterValues(t *testing.T, prom *prometheus, q panelQuery, job, cluster string) map[string]float64 {
+	t.Helper()
+	result, err := prom.runQuery(t, q, map[string]string{
+		"job": job, "region": ".+", "project": ".*", "cluster": cluster, "instance": ".+",
+	})
+	if err != nil {
+		t.Fatalf("%s: %s", q.name, err)
 	}
-	for _, p := range g.Panels {
+	values := make(map[string]float64)
+	for _, s := range result {
+		values[fmt.Sprint(s.Labels)] = s.Value.value
+	}
+	return values
+}
+
+// testTableColumnsMatchLabels compares the columns that tables place or hide with the labels of their results.
+func testTableColumnsMatchLabels(t *testing.T, prom *prometheus, d dashboard) {
+	preset := map[string]string{}
+	selections := prom.selectEach(t, d, preset)
+	if all, ok := prom.selectAll(t, d, preset); ok {
+		selections = []map[string]string{all}
+	}
+	for _, p := range d.Panels {
 		if p.Type != "table" {
 			continue
 		}
 		columns := map[string]bool{"Time": true}
 		for _, q := range p.Targets {
-			if columns["Value"] = true; len(p.Targets) > 1 {
+			if len(p.Targets) == 1 {
+				columns["Value"] = true
+			} else {
 				columns["Value #"+q.RefID] = true
 			}
-			for _, choice := range choices {
-				result, err := prom.panel(t, panelQuery{p.Title, q.Expr, true}, choice)
+			for _, selection := range selections {
+				result, err := prom.runQuery(t, panelQuery{p.Title, q.Expr, true}, selection)
 				if err != nil {
 					t.Fatalf("%s: %s", p.Title, err)
 				}
@@ -378,9 +406,6 @@ func testColumns(t *testing.T, prom *prometheus, g grafana) {
 					}
 				}
 			}
-		}
-		if len(p.Targets) > 1 {
-			delete(columns, "Value")
 		}
 		placed := make(map[string]bool)
 		for _, tr := range p.Transformations {
@@ -394,82 +419,87 @@ func testColumns(t *testing.T, prom *prometheus, g grafana) {
 		delete(placed, "version") // a test build has none
 		delete(columns, "version")
 		if diff := cmp.Diff(columns, placed); diff != "" {
-			t.Errorf("%s: %s: columns (-labels +table):\n%s", g.UID, p.Title, diff)
+			t.Errorf("%s: %s: columns (-labels +table):\n%s", d.UID, p.Title, diff)
 		}
 	}
 }
 
-// everything selects All for each variable and reports whether every variable has All.
-func (p *prometheus) everything(t *testing.T, g grafana, start map[string]string) (choice map[string]string, ok bool) {
+// selectAll selects All for each variable that is not preset. It reports whether each of them offers All.
+func (p *prometheus) selectAll(
+	t *testing.T, d dashboard, preset map[string]string,
+) (selection map[string]string, ok bool) {
 	t.Helper()
-	choice, ok = maps.Clone(start), true
-	for _, v := range g.Templating.List {
-		if v.Type != "query" || choice[v.Name] != "" {
+	selection, ok = maps.Clone(preset), true
+	for _, v := range d.Templating.List {
+		if v.Type != "query" || selection[v.Name] != "" {
 			continue
 		}
-		if len(p.variable(t, v, choice)) == 0 {
-			t.Errorf("%s: no value to select for %s with %v", g.UID, v.Name, choice)
+		if len(p.options(t, v, selection)) == 0 {
+			t.Errorf("%s: no option of %s with %v", d.UID, v.Name, selection)
 		}
-		choice[v.Name], ok = v.AllValue, ok && v.IncludeAll
+		selection[v.Name], ok = v.AllValue, ok && v.IncludeAll
 	}
-	return choice, ok
+	return selection, ok
 }
 
-// choices returns every combination of one value for each variable.
-func (p *prometheus) choices(t *testing.T, g grafana, start map[string]string) []map[string]string {
+// selectEach returns every combination of one option for each variable that is not preset, except that it selects All
+// for job and instance, as some of them have no clusters.
+func (p *prometheus) selectEach(t *testing.T, d dashboard, preset map[string]string) []map[string]string {
 	t.Helper()
-	choices := []map[string]string{start}
-	for _, v := range g.Templating.List {
-		if v.Type != "query" || start[v.Name] != "" {
+	selections := []map[string]string{preset}
+	for _, v := range d.Templating.List {
+		if v.Type != "query" || preset[v.Name] != "" {
 			continue
 		}
-		var further []map[string]string
-		for _, choice := range choices {
-			if v.Name == "job" || v.Name == "instance" { // some jobs have no clusters
-				next := maps.Clone(choice)
-				next[v.Name] = v.AllValue
-				further = append(further, next)
+		var next []map[string]string
+		for _, selection := range selections {
+			if v.Name == "job" || v.Name == "instance" {
+				selection = maps.Clone(selection)
+				selection[v.Name] = v.AllValue
+				next = append(next, selection)
 				continue
 			}
-			for _, o := range p.variable(t, v, choice) {
-				next := maps.Clone(choice)
-				next[v.Name], next[v.Name+" name"] = several(o.value), o.text
-				further = append(further, next)
+			for _, o := range p.options(t, v, selection) {
+				selection := maps.Clone(selection)
+				selection[v.Name], selection[v.Name+" name"] = multiValue(o.value), o.text
+				next = append(next, selection)
 			}
 		}
-		choices = further
+		selections = next
 	}
-	return choices
+	return selections
 }
 
-// choosable is an option of a variable in Grafana.
-type choosable struct{ text, value string }
+// option is an option of a dashboard variable.
+type option struct{ text, value string }
 
-// variable returns the options of a variable, as Grafana does.
-func (p *prometheus) variable(t *testing.T, v grafanaVariable, chosen map[string]string) []choosable {
+// options returns the options of a variable, as Grafana does.
+func (p *prometheus) options(t *testing.T, v dashboardVariable, selection map[string]string) []option {
 	t.Helper()
-	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).FindStringSubmatch(fill(v.Definition, chosen))
+	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).
+		FindStringSubmatch(interpolate(v.Definition, selection))
 	if call == nil {
-		t.Fatalf("variable %s: %s", v.Name, v.Definition)
+		t.Fatalf("variable %s: unknown definition %s", v.Name, v.Definition)
 	}
-	var offered []choosable
+	var options []option
 	if call[1] == "label_values" {
 		comma := strings.LastIndex(call[2], ",")
+		selector, label := call[2][:comma], strings.TrimSpace(call[2][comma+1:])
 		var values []string
-		p.ask(t, "label/"+strings.TrimSpace(call[2][comma+1:])+"/values?match[]="+url.QueryEscape(call[2][:comma]), &values)
+		p.getAPI(t, "label/"+label+"/values?match[]="+url.QueryEscape(selector), &values)
 		for _, value := range values {
-			offered = append(offered, choosable{value, value})
+			options = append(options, option{value, value})
 		}
-		return offered
+		return options
 	}
-	// The regex applies to {label="value",…} value time; its named groups are text and value.
+	// The regex applies to {label="value",…} value time. Its named groups are text and value.
 	groups := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
 	for _, s := range p.query(t, call[2]) {
 		var labels []string
 		for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
 			labels = append(labels, name+`="`+s.Labels[name]+`"`)
 		}
-		var o choosable
+		var o option
 		for _, found := range groups.FindAllStringSubmatch("{"+strings.Join(labels, ",")+"} 1 1", -1) {
 			if text := found[groups.SubexpIndex("text")]; text != "" {
 				o.text = text
@@ -479,15 +509,15 @@ func (p *prometheus) variable(t *testing.T, v grafanaVariable, chosen map[string
 			}
 		}
 		if o.text == "" || o.value == "" {
-			t.Errorf("variable %s: %v gives %+v", v.Name, s.Labels, o)
+			t.Errorf("variable %s: got option %+v of %v, want text and value", v.Name, o, s.Labels)
 		}
-		offered = append(offered, o)
+		options = append(options, o)
 	}
-	return offered
+	return options
 }
 
-// several formats selected values for a query, as Grafana does.
-func several(values ...string) string {
+// multiValue formats selected values for a query, as Grafana does.
+func multiValue(values ...string) string {
 	quoted := make([]string, 0, len(values))
 	for _, v := range values {
 		quoted = append(quoted, strings.ReplaceAll(regexp.QuoteMeta(v), `\`, `\\`))
@@ -498,8 +528,8 @@ func several(values ...string) string {
 	return "(" + strings.Join(quoted, "|") + ")"
 }
 
-// fill replaces variables by values. Unknown variables stay and make Prometheus reject the query.
-func fill(expr string, chosen map[string]string) string {
+// interpolate replaces variables by selected values. Prometheus rejects a query with unknown variables, which are kept.
+func interpolate(expr string, selection map[string]string) string {
 	return regexp.MustCompile(`\$(\w+)`).ReplaceAllStringFunc(expr, func(name string) string {
 		switch name {
 		case "$__rate_interval":
@@ -507,25 +537,26 @@ func fill(expr string, chosen map[string]string) string {
 		case "$__range":
 			return "1m"
 		}
-		if value, ok := chosen[name[1:]]; ok {
+		if value, ok := selection[name[1:]]; ok {
 			return value
 		}
 		return name
 	})
 }
 
-// panel runs the query of a panel for now or, if it is no instant query, for the last minute.
-func (p *prometheus) panel(t *testing.T, q panelQuery, choice map[string]string) ([]series, error) {
+// runQuery runs an instant query now and any other query over the last minute.
+func (p *prometheus) runQuery(t *testing.T, q panelQuery, selection map[string]string) ([]series, error) {
 	t.Helper()
-	call, form := "query", url.Values{"query": {fill(q.expr, choice)}}
+	path, form := "query", url.Values{"query": {interpolate(q.expr, selection)}}
 	if !q.instant {
-		now := time.Now() // the range is a multiple of the step, so that it ends now
-		call = "query_range"
+		now := time.Now() // also the time of the last step
+		path = "query_range"
 		form.Set("start", now.Add(-time.Minute).UTC().Format(time.RFC3339Nano))
 		form.Set("end", now.UTC().Format(time.RFC3339Nano))
 		form.Set("step", interval.String())
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.address+"/api/v1/"+call, strings.NewReader(form.Encode()))
+	apiURL := "http://" + p.address + "/api/v1/" + path
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, apiURL, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}

@@ -59,16 +59,16 @@ func formatRequests() []formatRequest {
 		{"*/*", ""},
 		{"text/html", typeText},
 		{"text/plain;version=0.0.4", typeText},
-		{"application/openmetrics-text;version=1.0.0", typeOpen},
-		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.2", typeOpen},
-		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", typeProto},
+		{"application/openmetrics-text;version=1.0.0", typeOpenMetrics},
+		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.2", typeOpenMetrics},
+		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", typeProtobuf},
 	}
 }
 
 // TestClientsGetAnAcceptedEncoding requests the same content in every combination of format and encoding.
 func TestClientsGetAnAcceptedEncoding(t *testing.T) {
 	c, _ := newOddCloud(t)
-	exporter := c.exporter(t, build(t), 0, options{scrape: "min_interval: 1h"})
+	exporter := c.startExporter(t, build(t), 0, exporterOptions{scrape: "min_interval: 1h"})
 	client := newClient(t)
 	transport := client.Transport.(*http.Transport)
 	transport.DisableCompression = true // the test sets Accept-Encoding

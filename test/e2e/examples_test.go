@@ -6,24 +6,22 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const (
-	examplesFile = "../../deploy/prometheus/scrape.yml"
-	scalingPage  = "../../docs/scaling.md"
+	scrapeFile  = "../../deploy/prometheus/scrape.yml"
+	scalingPage = "../../docs/scaling.md"
 )
 
-// examples returns the YAML of the sections of deploy/prometheus/scrape.yml, uncommented, by number.
-func examples(t *testing.T) map[string]string {
+// scrapeSections returns the uncommented YAML of the sections of scrape.yml, by number.
+func scrapeSections(t *testing.T) map[string]string {
 	t.Helper()
-	content, err := os.ReadFile(examplesFile)
+	content, err := os.ReadFile(scrapeFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +39,7 @@ func examples(t *testing.T) map[string]string {
 		sections[section] += strings.TrimPrefix(line, "#") + "\n"
 	}
 	if len(sections) != 6 {
-		t.Fatalf("%d sections in %s, want 6", len(sections), examplesFile)
+		t.Fatalf("%s: got %d sections, want 6", scrapeFile, len(sections))
 	}
 	return sections
 }
@@ -51,77 +49,75 @@ func replace(t *testing.T, text string, oldNew ...string) string {
 	t.Helper()
 	for pair := range slices.Chunk(oldNew, 2) {
 		if !strings.Contains(text, pair[0]) {
-			t.Fatalf("the example does not contain %q:\n%s", pair[0], text)
+			t.Fatalf("%q is not in:\n%s", pair[0], text)
 		}
 	}
 	return strings.NewReplacer(oldNew...).Replace(text)
 }
 
-// secured adds the keys for TLS and basic authentication to a job with one http_sd_config.
-func secured(t *testing.T, job, keys string) string {
+// withTLS adds section 5 to a job with http_sd_configs.
+func withTLS(t *testing.T, job, section5 string) string {
 	t.Helper()
-	all, discovery, ok := strings.Cut(keys, "\n")
-	if !ok || !strings.Contains(all, "scheme: https") {
-		t.Fatalf("the first key is not scheme: https:\n%s", keys)
+	scheme, authentication, ok := strings.Cut(section5, "\n")
+	if !ok || !strings.Contains(scheme, "scheme: https") {
+		t.Fatalf("the first key is not scheme: https:\n%s", section5)
 	}
+	indented := strings.ReplaceAll(authentication, "    ", "        ")
 	return replace(t, job,
-		"    metrics_path: /probe\n", "    metrics_path: /probe\n"+all+"\n"+discovery,
+		"    metrics_path: /probe\n", "    metrics_path: /probe\n"+scheme+"\n"+authentication,
 		"url: http://", "url: https://",
-		"        refresh_interval: ", strings.ReplaceAll(discovery, "    ", "        ")+"        refresh_interval: ",
+		"        refresh_interval: ", indented+"        refresh_interval: ",
 	)
 }
 
 // scrapeConfigs returns a Prometheus configuration with these jobs.
 func scrapeConfigs(jobs ...string) string { return "scrape_configs:\n" + strings.Join(jobs, "") }
 
-// TestExamples checks every combination of the sections of scrape.yml with promtool.
-func TestExamples(t *testing.T) {
-	promtool := tool(t, "promtool")
-	example := examples(t)
+func TestScrapeSectionsAreValidTogether(t *testing.T) {
+	promtool := lookPath(t, "promtool")
+	sections := scrapeSections(t)
 	for name, config := range map[string]string{
-		"1 one exporter":         scrapeConfigs(example["1"]),
-		"2 balanced":             scrapeConfigs(example["2"]),
-		"3 addresses":            scrapeConfigs(example["3"]),
-		"4 balanced, servers":    scrapeConfigs(example["2"], example["4"]),
-		"4 addresses, servers":   scrapeConfigs(example["3"], example["4"]),
-		"5 one exporter, TLS":    scrapeConfigs(example["1"], example["5"]),
-		"5 balanced, TLS":        scrapeConfigs(secured(t, example["2"], example["5"])),
-		"6 balanced, exporters":  scrapeConfigs(example["2"], example["6"]),
-		"6 addresses, exporters": scrapeConfigs(example["3"], example["6"]),
+		"1":       scrapeConfigs(sections["1"]),
+		"2":       scrapeConfigs(sections["2"]),
+		"3":       scrapeConfigs(sections["3"]),
+		"2 and 4": scrapeConfigs(sections["2"], sections["4"]),
+		"3 and 4": scrapeConfigs(sections["3"], sections["4"]),
+		"1 and 5": scrapeConfigs(sections["1"], sections["5"]),
+		"2 and 5": scrapeConfigs(withTLS(t, sections["2"], sections["5"])),
+		"2 and 6": scrapeConfigs(sections["2"], sections["6"]),
+		"3 and 6": scrapeConfigs(sections["3"], sections["6"]),
 	} {
 		t.Run(name, func(t *testing.T) {
-			files := newCertificate(t).clientFiles()
+			files := newKeyPair(t).clientFiles()
 			files["prometheus.yml"] = config
-			dir := writeFiles(t, files)
-			cmd := exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(dir, "prometheus.yml")) //nolint:gosec // found in PATH
-			cmd.WaitDelay = time.Second
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%s: %s\n%s", err, out, config)
+			path := filepath.Join(writeFiles(t, files), "prometheus.yml")
+			if out, err := runProgram(t, "", promtool, "check", "config", path); err != nil {
+				t.Errorf("promtool check config: %s\n%s\n%s", err, out, config)
 			}
 		})
 	}
 }
 
-// TestScalingPage checks that the configuration in docs/scaling.md is in scrape.yml.
-func TestScalingPage(t *testing.T) {
+func TestScalingPageQuotesScrapeSections(t *testing.T) {
 	page, err := os.ReadFile(scalingPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := make(map[string]bool)
-	for _, section := range examples(t) {
+	for _, section := range scrapeSections(t) {
 		for line := range strings.Lines(section) {
 			known[strings.TrimSpace(line)] = true
 		}
 	}
-	blocks := regexp.MustCompile("(?s)<!-- check: scrape.yml -->\n```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	blocks := regexp.MustCompile("(?s)<!-- check: scrape.yml -->\n```yaml\n(.*?)```").
+		FindAllStringSubmatch(string(page), -1)
 	if len(blocks) == 0 {
-		t.Error("no block is marked with <!-- check: scrape.yml -->")
+		t.Errorf("%s has no block with <!-- check: scrape.yml -->", scalingPage)
 	}
 	for _, block := range blocks {
 		for line := range strings.Lines(block[1]) {
 			if line := strings.TrimSpace(line); line != "" && !known[line] {
-				t.Errorf("not in scrape.yml: %s", line)
+				t.Errorf("%s: not in %s: %s", scalingPage, scrapeFile, line)
 			}
 		}
 	}

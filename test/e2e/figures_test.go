@@ -9,6 +9,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -22,8 +23,10 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// TestScalingFigures measures the figures in docs/scaling.md if CSS_VPCEP_FIGURES=1. The exporter is a process of its own
-// and the cloud responds at once unless a test sets a latency. It takes a few minutes and 10 GB of memory.
+type fleetShape struct{ clusters, connections int }
+
+// TestScalingFigures measures the figures in docs/scaling.md. It takes a few minutes and 10 GB of memory. Unless a test
+// sets a latency, the cloud responds at once.
 func TestScalingFigures(t *testing.T) {
 	if os.Getenv("CSS_VPCEP_FIGURES") != "1" {
 		t.Skip("set CSS_VPCEP_FIGURES=1 to run it")
@@ -31,22 +34,26 @@ func TestScalingFigures(t *testing.T) {
 	program := build(t)
 	t.Logf("%d cores, %s, %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, size := range []struct {
-		clusters, connections, scrapes int
-		args                           []string
+		fleetShape
+		scrapes int
+		args    []string
 	}{
-		{10, 10, 500, nil}, {10, 50, 200, nil},
-		{1000, 10, 10, nil}, {1000, 50, 5, nil}, {1000, 50, 10, []string{"--no-collector.connections"}},
-		{10_000, 10, 3, nil}, {10_000, 50, 3, nil}, {10_000, 50, 3, []string{"--no-collector.connections"}},
+		{fleetShape{10, 10}, 500, nil}, {fleetShape{10, 50}, 200, nil},
+		{fleetShape{1000, 10}, 10, nil}, {fleetShape{1000, 50}, 5, nil},
+		{fleetShape{1000, 50}, 10, []string{"--no-collector.connections"}},
+		{fleetShape{10_000, 10}, 3, nil}, {fleetShape{10_000, 50}, 3, nil},
+		{fleetShape{10_000, 50}, 3, []string{"--no-collector.connections"}},
 	} {
-		t.Run(fmt.Sprintf("Metrics/%dx%d%s", size.clusters, size.connections, strings.Join(size.args, "")), func(t *testing.T) {
+		name := fmt.Sprintf("Metrics/%dx%d%s", size.clusters, size.connections, strings.Join(size.args, ""))
+		t.Run(name, func(t *testing.T) {
 			c := newCloud(t, size.clusters, size.connections)
-			measureMetrics(t, c.figuresExporter(t, program, size.args...), size.scrapes)
+			measureMetrics(t, c.startFastExporter(t, program, size.args...), size.scrapes)
 		})
 	}
-	for _, size := range []struct{ clusters, connections int }{{10, 10}, {10, 50}, {1000, 10}, {1000, 50}, {10_000, 10}, {10_000, 50}} {
+	for _, size := range []fleetShape{{10, 10}, {10, 50}, {1000, 10}, {1000, 50}, {10_000, 10}, {10_000, 50}} {
 		t.Run(fmt.Sprintf("Probe/%dx%d", size.clusters, size.connections), func(t *testing.T) {
 			c := newCloud(t, size.clusters, size.connections)
-			measureProbes(t, c, c.figuresExporter(t, program))
+			measureProbes(t, c, c.startFastExporter(t, program))
 		})
 	}
 	for _, clusters := range []int{160, 1600} {
@@ -54,33 +61,32 @@ func TestScalingFigures(t *testing.T) {
 		t.Run(fmt.Sprintf("Latency/%s/%d", latency, clusters), func(t *testing.T) {
 			c := newCloud(t, clusters, 10)
 			c.FailReads("", simulator.Fault{Latency: latency})
-			measureMetrics(t, c.figuresExporter(t, program), 2)
+			measureMetrics(t, c.startFastExporter(t, program), 2)
 		})
 	}
-	for _, size := range []struct{ clusters, connections int }{{10, 10}, {1000, 10}, {1000, 50}} {
+	for _, size := range []fleetShape{{10, 10}, {1000, 10}, {1000, 50}} {
 		t.Run(fmt.Sprintf("Deadline/%dx%d", size.clusters, size.connections), func(t *testing.T) {
 			c := newCloud(t, size.clusters, size.connections)
-			measureDeadline(t, c, c.figuresExporter(t, program))
+			measureDeadline(t, c, c.startFastExporter(t, program))
 		})
 	}
 	for _, connections := range []int{10, 50} {
 		t.Run(fmt.Sprintf("Prometheus/1000x%d", connections), func(t *testing.T) {
 			c := newCloud(t, 1000, connections)
-			exporter := c.figuresExporter(t, program)
-			measurePrometheus(t, "css_vpcep", replace(t, examples(t)["1"], "localhost:10247", exporter.address,
+			exporter := c.startFastExporter(t, program)
+			sections := scrapeSections(t)
+			measurePrometheus(t, "css_vpcep", replace(t, sections["1"], "localhost:10247", exporter.address,
 				"scrape_interval: 1m", "scrape_interval: 5s", "scrape_timeout: 30s", "scrape_timeout: 5s"))
-			measurePrometheus(t, "css_vpcep_probe", replace(t, examples(t)["2"], "css-vpcep-exporter:10247", exporter.address,
+			measurePrometheus(t, "css_vpcep_probe", replace(t, sections["2"], "css-vpcep-exporter:10247", exporter.address,
 				"scrape_interval: 1m", "scrape_interval: 5s", "scrape_timeout: 10s", "scrape_timeout: 5s"))
 		})
 	}
 }
 
-// figuresExporter starts an exporter with a very large request budget.
-func (c *cloud) figuresExporter(t *testing.T, program string, args ...string) *process {
+// startFastExporter starts an exporter that requests_per_second does not slow down.
+func (c *cloud) startFastExporter(t *testing.T, program string, args ...string) *process {
 	t.Helper()
-	return c.exporter(t, program, 0, options{
-		requestsPerSecond: 10_000, args: args,
-	})
+	return c.startExporter(t, program, 0, exporterOptions{requestsPerSecond: 10_000, args: args})
 }
 
 // measureMetrics scrapes all clusters repeatedly.
@@ -89,46 +95,44 @@ func measureMetrics(t *testing.T, exporter *process, scrapes int) {
 	client := newClient(t)
 	t.Logf("idle: %s", exporter.memory(t))
 	size := scrape(t, client, exporter, "/metrics") // opens the connections
-	before := exporter.cpu(t)
-	var took []time.Duration
+	cpuBefore := exporter.cpu(t)
+	var durations []time.Duration
 	for range scrapes {
-		begun := time.Now()
+		start := time.Now()
 		scrape(t, client, exporter, "/metrics")
-		took = append(took, time.Since(begun))
+		durations = append(durations, time.Since(start))
 	}
-	cpu := (exporter.cpu(t) - before) / time.Duration(scrapes)
-	slices.Sort(took)
+	cpu := (exporter.cpu(t) - cpuBefore) / time.Duration(scrapes)
+	slices.Sort(durations)
+	median, longest := durations[scrapes/2].Round(time.Microsecond), durations[scrapes-1].Round(time.Microsecond)
 	t.Logf("%d scrapes of /metrics: median %s, longest %s, CPU %s each; %s; %s",
-		scrapes, took[scrapes/2].Round(time.Microsecond), took[scrapes-1].Round(time.Microsecond), cpu, size, exporter.memory(t))
+		scrapes, median, longest, cpu, size, exporter.memory(t))
 }
 
-// measureProbes requests a thousand probes, one after the other, and /sd.
+// measureProbes requests at least a thousand probes, one after the other, and /sd.
 func measureProbes(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
-	probes := max(1000, len(c.clusters))
+	t.Logf("requests for the cluster lists: %d", c.Requested(simulator.Clusters))
 	client := newClient(t)
-	var ids []string
-	for id := range c.clusters {
-		ids = append(ids, id)
-	}
-	probe := func(i int) exposition { return scrape(t, client, exporter, "/probe?target="+ids[i%len(ids)]) }
-	t.Logf("the cluster lists took %d requests", c.Requested(simulator.Clusters))
-	size := probe(0)
-	before := exporter.cpu(t)
-	begun := time.Now()
+	ids := slices.Collect(maps.Keys(c.clusters))
+	probe := func(i int) scrapeSize { return scrape(t, client, exporter, "/probe?target="+ids[i%len(ids)]) }
+	probes := max(1000, len(ids))
+	size := probe(0) // opens the connection
+	cpuBefore, start := exporter.cpu(t), time.Now()
 	for i := range probes {
 		probe(i)
 	}
-	took := time.Since(begun)
-	cpu := exporter.cpu(t) - before
-	t.Logf("%d probes: %s each, CPU %s each; %s; %s", probes, (took / time.Duration(probes)).Round(time.Microsecond), cpu/time.Duration(probes), size, exporter.memory(t))
+	each := (time.Since(start) / time.Duration(probes)).Round(time.Microsecond)
+	cpu := (exporter.cpu(t) - cpuBefore) / time.Duration(probes)
+	t.Logf("%d probes: %s each, CPU %s each; %s; %s", probes, each, cpu, size, exporter.memory(t))
 
 	const lists = 20
-	before, begun = exporter.cpu(t), time.Now()
+	cpuBefore, start = exporter.cpu(t), time.Now()
 	for range lists {
 		size = scrape(t, client, exporter, "/sd")
 	}
-	t.Logf("/sd: %s, CPU %s, %s", (time.Since(begun) / lists).Round(time.Microsecond), (exporter.cpu(t)-before)/lists, size)
+	each = (time.Since(start) / lists).Round(time.Microsecond)
+	t.Logf("/sd: %s, CPU %s, %s", each, (exporter.cpu(t)-cpuBefore)/lists, size)
 }
 
 // measureDeadline scrapes a fleet in which one cluster hangs until the deadline.
@@ -143,53 +147,55 @@ func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	for range 3 {
 		size := scrapeWithin(t, client, exporter, "/metrics", timeout)
 		if size.failed != 1 {
-			t.Errorf("%d clusters failed, want 1", size.failed)
+			t.Errorf("got %d failed clusters, want 1", size.failed)
 		}
-		t.Logf("the answer was complete %s before the timeout; %s", (timeout - size.took).Round(time.Millisecond), size)
+		t.Logf("complete %s before the timeout; %s", (timeout - size.duration).Round(time.Millisecond), size)
 	}
 }
 
-// measurePrometheus measures a Prometheus that scrapes all clusters a few times.
-func measurePrometheus(t *testing.T, name, job string) {
+// measurePrometheus measures a Prometheus server that scrapes all clusters a few times.
+func measurePrometheus(t *testing.T, jobName, job string) {
 	t.Helper()
 	prom := startPrometheus(t, scrapeConfigs(job), nil)
-	empty := prom.memory(t)
-	eventuallyWithin(t, 2*time.Minute, "it has scraped", func() string {
-		if n := prom.number(t, fmt.Sprintf(`min(count_over_time(up{job=%q}[10m]))`, name)); n < 12 {
-			return fmt.Sprintf("%g times", n)
+	memoryAtStart := prom.memory(t)
+	const scrapes = 12 // once every 5 s
+	eventuallyWithin(t, 2*waitLimit, fmt.Sprintf("%d scrapes", scrapes), func() string {
+		if n := prom.number(t, fmt.Sprintf(`min(count_over_time(up{job=%q}[10m]))`, jobName)); n < scrapes {
+			return fmt.Sprintf("%g scrapes", n)
 		}
 		return ""
 	})
-	if n := prom.number(t, fmt.Sprintf(`count(up{job=%q} == 0)`, name)); n > 0 {
-		t.Errorf("%g targets could not be scraped", n)
+	if n := prom.number(t, fmt.Sprintf(`count(up{job=%q} == 0)`, jobName)); n > 0 {
+		t.Errorf("got %g targets with up 0, want 0", n)
 	}
-	memory := prom.memory(t) // before the query, which needs memory
-	t.Logf("Prometheus with %g series of %s after 12 scrapes: %s; at its start: %s",
-		prom.number(t, fmt.Sprintf(`count({job=%q})`, name)), name, memory, empty)
+	memory := prom.memory(t) // before a query that needs memory
+	t.Logf("Prometheus with %g series of %s after %d scrapes: %s; at its start: %s",
+		prom.number(t, fmt.Sprintf(`count({job=%q})`, jobName)), jobName, scrapes, memory, memoryAtStart)
 }
 
-// exposition describes a response to a scrape.
-type exposition struct {
-	series, bytes, compressed, failed int
-	took                              time.Duration // until the last byte
+// scrapeSize describes a response.
+type scrapeSize struct {
+	series, bytes, compressed int
+	failed                    int           // clusters
+	duration                  time.Duration // until the last byte
 }
 
-func (e exposition) String() string {
-	return fmt.Sprintf("%d series, %d bytes, compressed %d", e.series, e.bytes, e.compressed)
+func (s scrapeSize) String() string {
+	return fmt.Sprintf("%d series, %d bytes, compressed %d", s.series, s.bytes, s.compressed)
 }
 
-// scrape requests a page on which every cluster must have been read.
-func scrape(t *testing.T, client *http.Client, p *process, path string) exposition {
+// scrape requests a page on which no cluster failed.
+func scrape(t *testing.T, client *http.Client, p *process, path string) scrapeSize {
 	t.Helper()
 	size := scrapeWithin(t, client, p, path, time.Minute)
 	if size.failed > 0 {
-		t.Fatalf("%d clusters could not be read", size.failed)
+		t.Fatalf("%s: got %d failed clusters, want 0", path, size.failed)
 	}
 	return size
 }
 
 // scrapeWithin requests a compressed page with a timeout header, as Prometheus does.
-func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, timeout time.Duration) exposition {
+func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, timeout time.Duration) scrapeSize {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+path, nil)
 	if err != nil {
@@ -197,7 +203,7 @@ func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, ti
 	}
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
-	begun := time.Now()
+	start := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -207,18 +213,18 @@ func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, ti
 	if err != nil {
 		t.Fatal(err)
 	}
-	size := exposition{compressed: len(body), took: time.Since(begun)}
+	size := scrapeSize{compressed: len(body), duration: time.Since(start)}
 	if resp.Header.Get("Content-Encoding") == "gzip" {
-		unpacked, err := gzip.NewReader(bytes.NewReader(body))
+		r, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, err = io.ReadAll(unpacked); err != nil {
+		if body, err = io.ReadAll(r); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: status %d", path, resp.StatusCode)
+		t.Fatalf("%s: got status %d, want 200", path, resp.StatusCode)
 	}
 	size.failed = len(regexp.MustCompile(`(?m)^css_vpcep_up\{.*\} 0$`).FindAll(body, -1))
 	size.bytes = len(body)
@@ -226,13 +232,12 @@ func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, ti
 	return size
 }
 
-// cpu returns the CPU time of the process from /proc.
+// cpu returns the CPU time of the process.
 func (p *process) cpu(t *testing.T) time.Duration {
 	t.Helper()
-	const perSecond = 100 // clock ticks in /proc
-	stat := p.proc(t, "stat")
-	_, rest, _ := strings.Cut(stat, ") ")
-	fields := strings.Fields(rest)
+	const ticksPerSecond = 100
+	_, stat, _ := strings.Cut(p.proc(t, "stat"), ") ") // after the name
+	fields := strings.Fields(stat)
 	ticks := 0
 	for _, field := range fields[11:13] { // user and system
 		n, err := strconv.Atoi(field)
@@ -241,7 +246,7 @@ func (p *process) cpu(t *testing.T) time.Duration {
 		}
 		ticks += n
 	}
-	return time.Duration(ticks) * time.Second / perSecond
+	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
 // memory returns the current and peak resident memory of the process.
@@ -249,11 +254,12 @@ func (p *process) memory(t *testing.T) string {
 	t.Helper()
 	found := regexp.MustCompile(`(?s)VmHWM:\s*(\d+ kB).*VmRSS:\s*(\d+ kB)`).FindStringSubmatch(p.proc(t, "status"))
 	if found == nil {
-		t.Fatal("/proc/PID/status has no memory figures")
+		t.Fatalf("%s: no VmHWM and VmRSS in /proc/PID/status", p.name)
 	}
 	return fmt.Sprintf("resident %s, at most %s", found[2], found[1])
 }
 
+// proc reads a file of /proc/PID.
 func (p *process) proc(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))

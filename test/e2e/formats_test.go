@@ -24,139 +24,163 @@ import (
 
 // Prefixes of the Content-Type of each format.
 const (
-	typeText  = "text/plain; version=0.0.4;"
-	typeOpen  = "application/openmetrics-text; version=1.0.0;"
-	typeProto = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited;"
+	typeText        = "text/plain; version=0.0.4;"
+	typeOpenMetrics = "application/openmetrics-text; version=1.0.0;"
+	typeProtobuf    = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited;"
 )
 
-// native is the histogram that is exposed as a native histogram too.
-const native = "css_vpcep_exporter_api_request_duration_seconds"
+// nativeMetric is the histogram that is also exposed as a native histogram.
+const nativeMetric = "css_vpcep_exporter_api_request_duration_seconds"
 
-// way is a job that scrapes /metrics in one format.
-type way struct {
-	job, contentType string
-	feature          string   // of Prometheus, to be enabled
-	keys             []string // of the job, in YAML
-	ask              string   // replaces the Accept header where Prometheus cannot be configured
-	encoding         string   // allowed Content-Encoding; default: gzip
-	row              string   // of the page, if any
+// formatJob is a job that scrapes /metrics in one format.
+type formatJob struct {
+	name, contentType string
+	feature           string   // of Prometheus, to be enabled
+	keys              []string // of the job, in YAML
+	accept            string   // replaces the Accept header where Prometheus cannot be configured
+	acceptEncoding    string   // of Prometheus; default: gzip
+	row               string   // of the table, if any
 }
 
-// native reports whether the job ingests native histograms.
-func (w way) native() bool {
-	return w.feature == featureNative || slices.Contains(w.keys, nativeOn)
+// ingestsNative reports whether the job ingests native histograms.
+func (j formatJob) ingestsNative() bool {
+	return j.feature == featureNative || slices.Contains(j.keys, keyNative)
 }
 
-// classic reports whether the job ingests the classic series of native histograms.
-func (w way) classic() bool { return !w.native() || slices.Contains(w.keys, classicToo) }
+// ingestsClassic reports whether the job ingests the classic series of nativeMetric.
+func (j formatJob) ingestsClassic() bool {
+	return !j.ingestsNative() || slices.Contains(j.keys, keyClassic)
+}
 
 const (
-	featureNative = "native-histograms" // Prometheus 3 accepts it, but needs a key in the job
+	featureNative = "native-histograms" // Prometheus 3 accepts it, but also needs a key in the job
 	featureZstd   = "zstd-scrape"
-	nativeOn      = "scrape_native_histograms: true"
-	classicToo    = "always_scrape_classic_histograms: true"
+	keyNative     = "scrape_native_histograms: true"
+	keyClassic    = "always_scrape_classic_histograms: true"
 )
 
-// ways returns the formats that a Prometheus can be configured to request.
-func (e edition) ways() []way {
+// formatJobs returns a job for each format that the release can request.
+func (r release) formatJobs() []formatJob {
 	const (
-		askText  = "text/plain;version=0.0.4;q=1,*/*;q=0.1" // as before Prometheus 2.5
-		askUTF8  = "text/plain;version=0.0.4;escaping=allow-utf-8;q=0.5,*/*;q=0.1"
-		askProto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,*/*;q=0.1"
+		acceptText     = "text/plain;version=0.0.4;q=1,*/*;q=0.1" // as before Prometheus 2.5
+		acceptUTF8     = "text/plain;version=0.0.4;escaping=allow-utf-8;q=0.5,*/*;q=0.1"
+		acceptProtobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;" +
+			"escaping=allow-utf-8;q=0.6,*/*;q=0.1"
 	)
-	if !e.isV3() {
-		return []way{
-			{job: "default", contentType: typeOpen, row: rowDefault},
-			{job: "openmetrics", contentType: typeOpen, row: rowOpen},
-			{job: "text", contentType: typeText, ask: askText, row: rowText},
-			{job: "protobuf", contentType: typeProto, feature: featureNative, row: rowProto},
+	if !r.isV3() {
+		return []formatJob{
+			{name: "default", contentType: typeOpenMetrics, row: rowDefault},
+			{name: "openmetrics", contentType: typeOpenMetrics, row: rowOpen},
+			{name: "text", contentType: typeText, accept: acceptText, row: rowText},
+			{name: "protobuf", contentType: typeProtobuf, feature: featureNative, row: rowProto},
 		}
 	}
 	const (
 		protobuf    = "scrape_protocols: [PrometheusProto]"
 		openMetrics = "scrape_protocols: [OpenMetricsText1.0.0]"
-		plain       = "scrape_protocols: [PrometheusText0.0.4]"
+		text        = "scrape_protocols: [PrometheusText0.0.4]"
 		legacy      = "metric_name_validation_scheme: legacy"
 		underscores = "metric_name_escaping_scheme: underscores"
 	)
-	return []way{
-		{job: "default", contentType: typeOpen, row: rowDefault},
-		{job: "openmetrics", contentType: typeOpen, keys: []string{openMetrics}, row: rowOpen},
-		{job: "text", contentType: typeText, keys: []string{plain}, row: rowText},
-		{job: "protobuf", contentType: typeProto, keys: []string{nativeOn, classicToo}, row: rowProto},
-		{job: "protobuf_native_alone", contentType: typeProto, feature: featureNative, keys: []string{nativeOn}},
-		{job: "protobuf_classic", contentType: typeProto, keys: []string{protobuf}},
-		{job: "openmetrics_legacy", contentType: typeOpen, keys: []string{openMetrics, legacy, underscores}},
-		{job: "text_legacy", contentType: typeText, keys: []string{plain, legacy, underscores}},
-		{job: "protobuf_legacy", contentType: typeProto, keys: []string{nativeOn, classicToo, legacy, underscores}},
+	both := []string{keyNative, keyClassic}
+	return []formatJob{
+		{name: "default", contentType: typeOpenMetrics, row: rowDefault},
+		{name: "openmetrics", contentType: typeOpenMetrics, keys: []string{openMetrics}, row: rowOpen},
+		{name: "text", contentType: typeText, keys: []string{text}, row: rowText},
+		{name: "protobuf", contentType: typeProtobuf, keys: both, row: rowProto},
+		{name: "protobuf_native_only", contentType: typeProtobuf, feature: featureNative, keys: []string{keyNative}},
+		{name: "protobuf_classic", contentType: typeProtobuf, keys: []string{protobuf}},
+		{name: "openmetrics_legacy", contentType: typeOpenMetrics, keys: []string{openMetrics, legacy, underscores}},
+		{name: "text_legacy", contentType: typeText, keys: []string{text, legacy, underscores}},
+		{name: "protobuf_legacy", contentType: typeProtobuf, keys: []string{keyNative, keyClassic, legacy, underscores}},
 		// Which formats Prometheus 3 requests with UTF-8 depends on its version.
-		{job: "text_utf8", contentType: typeText, keys: []string{plain}, ask: askUTF8},
-		{job: "protobuf_utf8", contentType: typeProto, keys: []string{nativeOn, classicToo}, ask: askProto},
-		{job: "identity", contentType: typeOpen, keys: []string{"enable_compression: false"}, encoding: "identity"},
-		{job: "zstd", contentType: typeOpen, feature: featureZstd, encoding: "zstd,gzip"},
+		{name: "text_utf8", contentType: typeText, keys: []string{text}, accept: acceptUTF8},
+		{name: "protobuf_utf8", contentType: typeProtobuf, keys: both, accept: acceptProtobuf},
+		{
+			name: "identity", contentType: typeOpenMetrics, keys: []string{"enable_compression: false"},
+			acceptEncoding: "identity",
+		},
+		{name: "zstd", contentType: typeOpenMetrics, feature: featureZstd, acceptEncoding: "zstd,gzip"},
 	}
 }
 
-// testFormats scrapes a fleet with odd texts in every format and compares the stored series.
-func testFormats(t *testing.T, program string, e edition, found *column) {
+// formatTest is a fleet with odd texts that one exporter exposes and Prometheus servers scrape in every format.
+type formatTest struct {
+	release   release
+	jobs      []formatJob
+	servers   map[string]*prometheus // by feature; that of "" also probes
+	recorders map[string]*recorder   // by job
+	stored    map[string]storedSeries
+	odd       map[string]oddText // by cluster ID
+	column    *resultColumn
+}
+
+// testFormatsAgree scrapes a fleet with odd texts in every format and compares the stored series.
+func testFormatsAgree(t *testing.T, program string, r release, column *resultColumn) {
 	c, odd := newOddCloud(t)
-	// With min_interval, all scrapes have the same lists and the same counters of the exporter.
-	exporter := c.exporter(t, program, 0, options{scrape: "min_interval: 1h", discovery: "labels_from_tags: [team]"})
-	client := newClient(t)
-	status, body := get(t, client, "http://"+exporter.address+"/metrics")
+	// With min_interval, all scrapes show the same connections and the same counters of the exporter.
+	exporter := c.startExporter(t, program, 0,
+		exporterOptions{scrape: "min_interval: 1h", discovery: "labels_from_tags: [team]"})
+	status, body := get(t, newClient(t), "http://"+exporter.address+"/metrics")
 	if status != http.StatusOK || strings.Contains(body, `reason="decode"} 1`) {
-		t.Fatalf("status %d or an invalid response of the cloud:\n%s", status, body)
+		t.Fatalf("got status %d, want 200 and no invalid response of the cloud:\n%s", status, body)
 	}
-	if out, err := try(t, []byte(body), e.promtool, "check", "metrics"); err != nil || out != "" {
-		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	if out, err := runProgram(t, body, r.promtool, "check", "metrics"); err != nil || out != "" {
+		t.Errorf("promtool check metrics: got %v and output %q, want none", err, out)
 	}
-	found.record(t, rowLint, "nothing to say")
+	column.record(t, rowLint, "nothing to say")
 
-	ways := e.ways()
-	recorders := make(map[string]*recorder)
+	f := &formatTest{release: r, jobs: r.formatJobs(), odd: odd, column: column}
+	f.scrape(t, exporter)
+	f.checkNegotiations(t)
+	f.checkSeriesAgree(t)
+	f.checkNativeHistograms(t)
+	f.checkOddTexts(t)
+	f.checkRules(t)
+
+	prom := f.servers[""]
+	prom.waitForProbes(t, len(c.clusters), 1)
+	metrics, probes := f.stored["text"].values, prom.storedSeries(t, "css_vpcep_probe").values
+	if diff := gocmp.Diff(seriesOfProbes(metrics), seriesOfProbes(probes)); diff != "" {
+		t.Errorf("/metrics and /probe (-metrics +probe):\n%s", diff)
+	}
+	f.checkTargets(t)
+}
+
+// scrape starts the Prometheus servers and waits until each job has scraped twice.
+func (f *formatTest) scrape(t *testing.T, exporter *process) {
+	t.Helper()
+	f.recorders = make(map[string]*recorder)
 	jobs := map[string]string{"": balancedJob(t, exporter.address)} // by feature
-	for _, w := range ways {
-		recorders[w.job] = record(t, exporter, w.ask)
-		jobs[w.feature] += job(w.job, recorders[w.job].address, w.keys)
+	for _, j := range f.jobs {
+		f.recorders[j.name] = startRecorder(t, exporter, j.accept)
+		jobs[j.feature] += scrapeJob(j.name, f.recorders[j.name].address, j.keys)
 	}
-	proms := make(map[string]*prometheus)
-	for feature, jobs := range jobs {
-		proms[feature] = startEdition(t, e.prometheus, scrapeConfigs(jobs), nil, "--enable-feature="+feature)
+	f.servers = make(map[string]*prometheus)
+	for feature, config := range jobs {
+		f.servers[feature] = startRelease(t, f.release.prometheus, scrapeConfigs(config), nil, "--enable-feature="+feature)
 	}
-	of := func(w way) *prometheus { return proms[w.feature] }
-
-	all := make(map[string]stored)
-	for _, w := range ways {
-		eventually(t, w.job+" was scraped twice", func() string {
-			if n := of(w).number(t, fmt.Sprintf(`sum_over_time(up{job=%q}[10m])`, w.job)); n < 2 {
-				return fmt.Sprintf("%g times", n)
+	f.stored = make(map[string]storedSeries)
+	for _, j := range f.jobs {
+		prom := f.servers[j.feature]
+		eventually(t, "2 scrapes of job "+j.name, func() string {
+			if n := prom.number(t, fmt.Sprintf(`sum_over_time(up{job=%q}[10m])`, j.name)); n < 2 {
+				return fmt.Sprintf("%g scrapes", n)
 			}
 			return ""
 		})
-		all[w.job] = of(w).stored(t, w.job)
+		f.stored[j.name] = prom.storedSeries(t, j.name)
 	}
-	checkAgreed(t, e, ways, recorders, found)
-	checkSame(t, ways, all, found)
-	checkNative(t, e, ways, all, found)
-	checkTexts(t, ways, of, odd, found)
-	checkRules(t, proms, found)
-
-	prom := proms[""]
-	prom.scraped(t, len(c.clusters), 1)
-	if diff := gocmp.Diff(ofClusters(all["text"].numbers), ofClusters(prom.stored(t, "css_vpcep_probe").numbers)); diff != "" {
-		t.Errorf("/metrics and /probe (-metrics +probe):\n%s", diff)
-	}
-	checkTargets(t, e, prom, odd, found)
 }
 
-// job returns the configuration of a job.
-func job(name, address string, keys []string) string {
-	section := fmt.Sprintf("  - job_name: %s\n    scrape_interval: %[2]s\n    scrape_timeout: %[2]s\n    static_configs: [{targets: [%[3]q]}]\n",
-		name, interval, address)
+// scrapeJob returns the configuration of a job.
+func scrapeJob(name, address string, keys []string) string {
+	job := fmt.Sprintf("  - job_name: %s\n    scrape_interval: %[2]s\n    scrape_timeout: %[2]s\n"+
+		"    static_configs: [{targets: [%[3]q]}]\n", name, interval, address)
 	for _, key := range keys {
-		section += "    " + key + "\n"
+		job += "    " + key + "\n"
 	}
-	return section
+	return job
 }
 
 // histogram is a native histogram.
@@ -192,197 +216,226 @@ func (h *histogram) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// stored has the current values of a job by their labels, as text.
-type stored struct {
-	numbers    map[string]float64
+// storedSeries has the current values of a job. Labels are formatted with %q.
+type storedSeries struct {
+	values     map[string]float64    // by labels
 	histograms map[string]*histogram // by operation
-	le         string                // of one bucket of the classic histogram, as ingested
+	le         string                // the bound 10 of the classic histogram, as ingested
 }
 
-// stored returns the series of a job without the labels of the target and without values that change with time.
-func (p *prometheus) stored(t *testing.T, job string) stored {
+// storedSeries returns the series of a job without the labels of the target. Values that change with time are 0.
+func (p *prometheus) storedSeries(t *testing.T, job string) storedSeries {
 	t.Helper()
-	moving := regexp.MustCompile(`^(go_|process_|promhttp_|scrape_|css_vpcep_scrape_duration_)`)
-	s := stored{numbers: make(map[string]float64), histograms: make(map[string]*histogram)}
-	for _, result := range p.query(t, fmt.Sprintf(`{job=%q}`, job)) {
-		labels := result.Labels
+	changing := regexp.MustCompile(`^(go_|process_|promhttp_|scrape_|css_vpcep_scrape_duration_)`)
+	stored := storedSeries{values: make(map[string]float64), histograms: make(map[string]*histogram)}
+	for _, s := range p.query(t, fmt.Sprintf(`{job=%q}`, job)) {
+		labels := s.Labels
 		name := labels["__name__"]
-		if name == native+"_bucket" && strings.HasPrefix(labels["le"], "10") {
-			s.le = labels["le"]
+		if name == nativeMetric+"_bucket" && strings.HasPrefix(labels["le"], "10") {
+			stored.le = labels["le"]
 		}
-		for _, number := range []string{"le", "quantile"} { // 1 and 1.0 are equal
-			if value, err := strconv.ParseFloat(labels[number], 64); err == nil {
-				labels[number] = strconv.FormatFloat(value, 'g', -1, 64)
+		for _, label := range []string{"le", "quantile"} { // 1 and 1.0 are equal
+			if value, err := strconv.ParseFloat(labels[label], 64); err == nil {
+				labels[label] = strconv.FormatFloat(value, 'g', -1, 64)
 			}
 		}
 		delete(labels, "job")
 		delete(labels, "instance")
-		if result.Histogram != nil {
-			if name != native {
-				t.Errorf("%s is a native histogram", name)
+		if s.Histogram != nil {
+			if name != nativeMetric {
+				t.Errorf("%s: %s is a native histogram", job, name)
 			}
-			s.histograms[labels["operation"]] = result.Histogram
+			stored.histograms[labels["operation"]] = s.Histogram
 			continue
 		}
-		if moving.MatchString(name) {
-			result.Value.value = 0
+		if changing.MatchString(name) {
+			s.Value.value = 0
 		}
-		s.numbers[fmt.Sprintf("%q", labels)] = result.Value.value
+		stored.values[fmt.Sprintf("%q", labels)] = s.Value.value
 	}
-	return s
+	return stored
 }
 
-// ofClusters returns the series that a probe has too, without the label project, which its target adds to all of them.
-func ofClusters(numbers map[string]float64) map[string]float64 {
-	of := make(map[string]float64)
-	for labels, value := range numbers {
+// seriesOfProbes returns the series that probes have too. It removes the label project, which all probes get from their
+// targets.
+func seriesOfProbes(values map[string]float64) map[string]float64 {
+	project := regexp.MustCompile(` "project":"\w+"`)
+	probed := make(map[string]float64)
+	for labels, value := range values {
 		if strings.Contains(labels, `"__name__":"css_vpcep_`) && strings.Contains(labels, `"cluster_id":`) {
-			of[regexp.MustCompile(` "project":"\w+"`).ReplaceAllString(labels, "")] = value
+			probed[project.ReplaceAllString(labels, "")] = value
 		}
 	}
-	return of
+	return probed
 }
 
-// checkAgreed compares the served formats with the requested ones.
-func checkAgreed(t *testing.T, e edition, ways []way, recorders map[string]*recorder, found *column) {
+// checkNegotiations compares the served formats and encodings with the requested ones.
+func (f *formatTest) checkNegotiations(t *testing.T) {
 	t.Helper()
-	const utf8 = "escaping=allow-utf-8"
-	asked := make(map[string]bool) // formats in which Prometheus itself requests UTF-8
-	for _, w := range ways {
-		got := recorders[w.job].exchange(t, w.job)
-		if got.status != http.StatusOK || !strings.HasPrefix(got.contentType, w.contentType) {
-			t.Errorf("%s: status %d, requested %s, got %s", w.job, got.status, got.accept, got.contentType)
+	utf8Requested := make(map[string]bool) // media types in which Prometheus itself requests UTF-8
+	for _, j := range f.jobs {
+		got := f.recorders[j.name].negotiation(t, j.name)
+		if got.status != http.StatusOK || !strings.HasPrefix(got.contentType, j.contentType) {
+			t.Errorf("%s: requested %s, got status %d and %s, want 200 and %s",
+				j.name, got.accept, got.status, got.contentType, j.contentType)
 			continue
 		}
-		encoding := cmp.Or(w.encoding, "gzip")
+		encoding := cmp.Or(j.acceptEncoding, "gzip")
 		if got.acceptEncoding != encoding || !strings.Contains(encoding, cmp.Or(got.contentEncoding, "identity")) {
-			t.Errorf("%s: requested %q, got %q", w.job, got.acceptEncoding, got.contentEncoding)
+			t.Errorf("%s: requested %q, got %q, want %q for both",
+				j.name, got.acceptEncoding, got.contentEncoding, encoding)
 		}
-		// The part of Accept for the served format.
-		mediaType, _, _ := strings.Cut(w.contentType, ";")
-		wants := false
-		for clause := range strings.SplitSeq(got.accept, ",") {
-			version := regexp.MustCompile(`version=[0-9.]+`).FindString(strings.ReplaceAll(w.contentType, " ", ""))
-			wants = wants || strings.HasPrefix(clause, mediaType) && strings.Contains(clause, version) && strings.Contains(clause, utf8)
+		want, served := requestsUTF8(got.accept, j.contentType), strings.HasSuffix(got.contentType, allowUTF8)
+		if want != served {
+			t.Errorf("%s: requested %s, got %s, want UTF-8: %t", j.name, got.accept, got.contentType, want)
 		}
-		if served := strings.HasSuffix(got.contentType, utf8); wants != served {
-			t.Errorf("%s: requested %s, got %s", w.job, got.accept, got.contentType)
+		if want && j.accept == "" {
+			utf8Requested[mediaType(j.contentType)] = true
 		}
-		if wants && w.ask == "" {
-			asked[mediaType] = true
-		}
-		if w.row == "" {
+		if j.row == "" {
 			continue
 		}
 		how := ""
-		if w.ask != "" {
+		if j.accept != "" {
 			how = ", once a proxy has it ask for text"
 		}
-		found.record(t, w.row, "`%s`%s", got.contentType, how)
+		f.column.record(t, j.row, "`%s`%s", got.contentType, how)
 	}
+	f.recordNegotiations(t, slices.Sorted(maps.Keys(utf8Requested)))
+}
+
+func (f *formatTest) recordNegotiations(t *testing.T, utf8Requested []string) {
+	t.Helper()
 	compression := "`gzip`, as asked"
-	if zstd := recorders["zstd"]; zstd != nil {
-		compression += "; none with `enable_compression: false`; `" + zstd.exchange(t, "zstd").contentEncoding + "` if it asks for `zstd,gzip`"
+	if zstd := f.recorders["zstd"]; zstd != nil {
+		compression += "; none with `enable_compression: false`; `" + zstd.negotiation(t, "zstd").contentEncoding +
+			"` if it asks for `zstd,gzip`"
 	}
-	found.record(t, rowEncoding, "%s", compression)
-	if !e.isV3() {
-		if len(asked) > 0 {
-			t.Errorf("requested UTF-8: %v", asked)
+	f.column.record(t, rowEncoding, "%s", compression)
+	if !f.release.isV3() {
+		if len(utf8Requested) > 0 {
+			t.Errorf("got requests for UTF-8 in %v, want none", utf8Requested)
 		}
-		found.record(t, rowUTF8, "never asked for")
+		f.column.record(t, rowUTF8, "never asked for")
 		return
 	}
-	found.record(t, rowUTF8, "asked for with `%s`; served wherever it is asked for, and `escaping=underscores` elsewhere",
-		strings.Join(slices.Sorted(maps.Keys(asked)), "`, `"))
+	f.column.record(t, rowUTF8,
+		"asked for with `%s`; served wherever it is asked for, and `escaping=underscores` elsewhere",
+		strings.Join(utf8Requested, "`, `"))
 }
 
-// checkSame compares all formats with text: they must have the same series and values, except for the classic series of
-// histograms that are ingested only as native ones.
-func checkSame(t *testing.T, ways []way, all map[string]stored, found *column) {
-	t.Helper()
-	text := all["text"]
-	if n := len(ofClusters(text.numbers)); n < 500 {
-		t.Errorf("%d series of clusters", n)
-	}
-	for _, w := range ways {
-		want := maps.Clone(text.numbers)
-		if !w.classic() {
-			maps.DeleteFunc(want, func(labels string, _ float64) bool { return strings.Contains(labels, `"__name__":"`+native) })
-		}
-		if w.classic() == (len(want) < len(text.numbers)) {
-			t.Errorf("%s: %d of %d series are left out", w.job, len(text.numbers)-len(want), len(text.numbers))
-		}
-		if diff := gocmp.Diff(want, all[w.job].numbers); diff != "" {
-			t.Errorf("text and %s (-text +%s):\n%s", w.job, w.job, diff)
+const allowUTF8 = "escaping=allow-utf-8"
+
+// requestsUTF8 reports whether an Accept header requests UTF-8 in the format of a Content-Type.
+func requestsUTF8(accept, contentType string) bool {
+	version := regexp.MustCompile(`version=[0-9.]+`).FindString(contentType)
+	for clause := range strings.SplitSeq(accept, ",") {
+		if strings.HasPrefix(clause, mediaType(contentType)) && strings.Contains(clause, version) &&
+			strings.Contains(clause, allowUTF8) {
+			return true
 		}
 	}
-	found.record(t, rowSame, "the same in all")
-	found.record(t, rowLE, "`le=\"%s\"`; OpenMetrics and protobuf bring `le=\"%s\"`", text.le, all["openmetrics"].le)
+	return false
 }
 
-// checkNative compares the native histograms with the classic ones.
-func checkNative(t *testing.T, e edition, ways []way, all map[string]stored, found *column) {
+func mediaType(contentType string) string {
+	before, _, _ := strings.Cut(contentType, ";")
+	return before
+}
+
+// checkSeriesAgree compares the series and values of all jobs with those in text. Classic series of nativeMetric may be
+// absent where only native histograms are ingested.
+func (f *formatTest) checkSeriesAgree(t *testing.T) {
 	t.Helper()
-	classic := all["text"].numbers
-	series := func(suffix, operation, le string) (float64, bool) {
-		labels := map[string]string{"__name__": native + suffix, "operation": operation}
+	text := f.stored["text"]
+	if n := len(seriesOfProbes(text.values)); n < 500 {
+		t.Errorf("got %d series of clusters, want at least 500", n)
+	}
+	for _, j := range f.jobs {
+		want := maps.Clone(text.values)
+		if !j.ingestsClassic() {
+			maps.DeleteFunc(want, func(labels string, _ float64) bool {
+				return strings.Contains(labels, `"__name__":"`+nativeMetric)
+			})
+			if len(want) == len(text.values) {
+				t.Errorf("%s: text has no classic series of %s", j.name, nativeMetric)
+			}
+		}
+		if diff := gocmp.Diff(want, f.stored[j.name].values); diff != "" {
+			t.Errorf("text and %s (-text +%s):\n%s", j.name, j.name, diff)
+		}
+	}
+	f.column.record(t, rowSame, "the same in all")
+	f.column.record(t, rowLE, "`le=\"%s\"`; OpenMetrics and protobuf bring `le=\"%s\"`",
+		text.le, f.stored["openmetrics"].le)
+}
+
+// checkNativeHistograms compares the native histograms with the classic series in text.
+func (f *formatTest) checkNativeHistograms(t *testing.T) {
+	t.Helper()
+	for _, j := range f.jobs {
+		want := 0
+		if j.ingestsNative() {
+			want = 2 // of the operations clusters and connections
+		}
+		histograms := f.stored[j.name].histograms
+		if len(histograms) != want {
+			t.Errorf("%s: got %d native histograms, want %d: %v", j.name, len(histograms), want, histograms)
+		}
+		for operation, h := range histograms {
+			f.checkNativeHistogram(t, j.name+", "+operation, h, operation)
+		}
+	}
+	if f.release.isV3() {
+		f.column.record(t, rowNative, "native; classic too with `always_scrape_classic_histograms: true`")
+	} else {
+		f.column.record(t, rowNative, "native, in the place of the classic one")
+	}
+}
+
+func (f *formatTest) checkNativeHistogram(t *testing.T, name string, h *histogram, operation string) {
+	t.Helper()
+	classic := func(suffix, le string) (float64, bool) {
+		labels := map[string]string{"__name__": nativeMetric + suffix, "operation": operation}
 		if le != "" {
 			labels["le"] = le
 		}
-		value, ok := classic[fmt.Sprintf("%q", labels)]
+		value, ok := f.stored["text"].values[fmt.Sprintf("%q", labels)]
 		return value, ok
 	}
-	for _, w := range ways {
-		histograms := all[w.job].histograms
-		if !w.native() {
-			if len(histograms) > 0 {
-				t.Errorf("%s: native histograms: %v", w.job, histograms)
-			}
-			continue
-		}
-		if len(histograms) != 2 { // operations: clusters, connections
-			t.Errorf("%s: native histograms: %v", w.job, histograms)
-		}
-		for operation, h := range histograms {
-			count, ok := series("_count", operation, "")
-			sum, _ := series("_sum", operation, "")
-			if !ok || h.Count != count || h.Sum != sum || count == 0 {
-				t.Errorf("%s, %s: count %g and sum %g, classic %g and %g", w.job, operation, h.Count, h.Sum, count, sum)
-			}
-			total := 0.0
-			for _, b := range h.Buckets {
-				total += b.count
-			}
-			if total != h.Count {
-				t.Errorf("%s, %s: %g observations in the buckets, count %g", w.job, operation, total, h.Count)
-			}
-			// A native bucket across a classic bound may count on either side.
-			for _, bound := range []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10} {
-				under, ok := series("_bucket", operation, strconv.FormatFloat(bound, 'g', -1, 64))
-				least, most := 0.0, 0.0
-				for _, b := range h.Buckets {
-					if b.upper <= bound {
-						least += b.count
-					}
-					if b.lower < bound {
-						most += b.count
-					}
-				}
-				if !ok || under < least || under > most {
-					t.Errorf("%s, %s: classic has %g up to %g, native from %g to %g", w.job, operation, under, bound, least, most)
-				}
-			}
-		}
+	count, ok := classic("_count", "")
+	sum, _ := classic("_sum", "")
+	if !ok || count == 0 || h.Count != count || h.Sum != sum {
+		t.Errorf("%s: got count %g and sum %g, want the classic %g and %g", name, h.Count, h.Sum, count, sum)
 	}
-	if e.isV3() {
-		found.record(t, rowNative, "native; classic too with `always_scrape_classic_histograms: true`")
-	} else {
-		found.record(t, rowNative, "native, in the place of the classic one")
+	total := 0.0
+	for _, b := range h.Buckets {
+		total += b.count
+	}
+	if total != h.Count {
+		t.Errorf("%s: got %g observations in the buckets, want the count %g", name, total, h.Count)
+	}
+	for _, bound := range []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10} {
+		got, ok := classic("_bucket", strconv.FormatFloat(bound, 'g', -1, 64))
+		least, most := 0.0, 0.0 // a native bucket that contains the bound may count on either side
+		for _, b := range h.Buckets {
+			if b.upper <= bound {
+				least += b.count
+			}
+			if b.lower < bound {
+				most += b.count
+			}
+		}
+		if !ok || got < least || got > most {
+			t.Errorf("%s: got %g observations up to %g in the classic bucket, want %g to %g as in the native ones",
+				name, got, bound, least, most)
+		}
 	}
 }
 
-// checkRules fails if a recording rule over the histogram has no result with classic series, native histograms or both.
-func checkRules(t *testing.T, proms map[string]*prometheus, found *column) {
+// checkRules checks that the recording rules that use nativeMetric have results with classic series and with native
+// histograms.
+func (f *formatTest) checkRules(t *testing.T) {
 	t.Helper()
 	type rule struct{ Record, Expr string }
 	var file struct{ Groups []struct{ Rules []rule } }
@@ -395,117 +448,114 @@ func checkRules(t *testing.T, proms map[string]*prometheus, found *column) {
 	}
 	checked := 0
 	for _, group := range file.Groups {
-		for _, r := range group.Rules {
-			if !strings.Contains(r.Expr, native) {
+		for _, rule := range group.Rules {
+			if !strings.Contains(rule.Expr, nativeMetric) {
 				continue
 			}
 			checked++
-			for feature, prom := range proms {
-				if got := prom.query(t, r.Expr); len(got) != 2 { // by operation
-					t.Errorf("%s is %v with feature %q", r.Record, got, feature)
+			for feature, prom := range f.servers {
+				if got := prom.query(t, rule.Expr); len(got) != 2 { // one for each operation
+					t.Errorf("%s with feature %q: got %v, want 2 series", rule.Record, feature, got)
 				}
 			}
 		}
 	}
 	if checked == 0 {
-		t.Errorf("no rule uses %s", native)
+		t.Errorf("no rule uses %s", nativeMetric)
 	}
-	found.record(t, rowRules, "give their values with the classic series, and with the native one alone")
+	f.column.record(t, rowRules, "give their values with the classic series, and with the native one alone")
 }
 
-// checkTexts compares the labels in Prometheus with the expected form of the cloud's odd texts.
-func checkTexts(t *testing.T, ways []way, of func(way) *prometheus, odd map[string]text, found *column) {
+// checkOddTexts compares the labels in Prometheus with the expected labels of the odd texts.
+func (f *formatTest) checkOddTexts(t *testing.T) {
 	t.Helper()
-	for _, w := range ways {
-		for metric, labels := range map[string][]string{
-			"css_vpcep_up":              {"cluster_name"},
-			"css_vpcep_cluster_info":    {"cluster_name", "team", "vpc_id", "engine_version", "enterprise_project_id"},
-			"css_vpcep_service_info":    {"cluster_name", "service_name"},
-			"css_vpcep_connection_info": {"cluster_name", "dns_name", "ipv6"},
-		} {
-			left := maps.Clone(odd)
-			for _, s := range of(w).query(t, fmt.Sprintf(`%s{job=%q}`, metric, w.job)) {
-				x, ok := odd[s.Labels["cluster_id"]]
-				if !ok {
-					continue // an ordinary cluster
-				}
-				delete(left, s.Labels["cluster_id"])
-				named := labels
-				if _, ok := x.plain(t); ok && metric == "css_vpcep_connection_info" {
-					named = append(slices.Clone(labels), "specification_name", "domain_id", "ip")
-					if x.shown != "" {
-						named = append(named, "connection_id")
-					}
-				}
-				for _, name := range named {
-					if s.Labels[name] != x.shown || len(s.Labels[name]) > 1024 {
-						t.Errorf("%s, %s: %s of %s is %q, want %q", w.job, metric, name, x.name, s.Labels[name], x.shown)
-					}
-				}
+	for _, j := range f.jobs {
+		f.checkOddLabels(t, j, "css_vpcep_up", "cluster_name")
+		f.checkOddLabels(t, j, "css_vpcep_cluster_info",
+			"cluster_name", "team", "vpc_id", "engine_version", "enterprise_project_id")
+		f.checkOddLabels(t, j, "css_vpcep_service_info", "cluster_name", "service_name")
+		f.checkOddLabels(t, j, "css_vpcep_connection_info", "cluster_name", "dns_name", "ipv6")
+	}
+	f.column.record(t, rowTexts, "%d of %d as promised, in all formats", len(f.odd), len(oddTexts()))
+}
+
+// checkOddLabels compares some labels of a metric with the odd text of the cluster.
+func (f *formatTest) checkOddLabels(t *testing.T, j formatJob, metric string, labels ...string) {
+	t.Helper()
+	missing := maps.Clone(f.odd)
+	for _, s := range f.servers[j.feature].query(t, fmt.Sprintf(`%s{job=%q}`, metric, j.name)) {
+		x, ok := f.odd[s.Labels["cluster_id"]]
+		if !ok {
+			continue // an ordinary cluster
+		}
+		delete(missing, s.Labels["cluster_id"])
+		odd := labels
+		if _, ok := x.decoded(t); ok && metric == "css_vpcep_connection_info" {
+			odd = append(slices.Clone(labels), "specification_name", "domain_id", "ip")
+			if x.label != "" {
+				odd = append(odd, "connection_id")
 			}
-			for id, x := range left {
-				if x.shown != "" || metric != "css_vpcep_service_info" { // an empty name has no such series
-					t.Errorf("%s: no series %s of %s, %s", w.job, metric, id, x.name)
-				}
+		}
+		for _, label := range odd {
+			if got := s.Labels[label]; got != x.label || len(got) > 1024 {
+				t.Errorf("%s, %s: got %s %q for the text %q, want %q", j.name, metric, label, got, x.name, x.label)
 			}
 		}
 	}
-	found.record(t, rowTexts, "%d of %d as promised, in all formats", len(odd), len(oddTexts()))
+	for id, x := range missing {
+		if x.label != "" || metric != "css_vpcep_service_info" { // which has no series without a name
+			t.Errorf("%s, %s: got no series of %s with the text %q, want 1", j.name, metric, id, x.name)
+		}
+	}
 }
 
-// checkTargets compares the labels of the targets of /sd with the odd names.
-func checkTargets(t *testing.T, e edition, prom *prometheus, odd map[string]text, found *column) {
+// checkTargets compares the label cluster_name of the targets of /sd with the odd texts.
+func (f *formatTest) checkTargets(t *testing.T) {
 	t.Helper()
-	targets := prom.targets(t)
-	for id, x := range odd {
-		want := x.shown
-		if !e.isV3() && strings.Contains(x.shown, "\n") {
+	targets := f.servers[""].targets(t)
+	for id, x := range f.odd {
+		want := x.label
+		if !f.release.isV3() && strings.Contains(x.label, "\n") {
 			want = "" // .* in a relabelling does not match newlines
 		}
 		if got := targets[id].Labels["cluster_name"]; got != want {
-			t.Errorf("the target of %s is named %q, want %q", x.name, got, want)
+			t.Errorf("target with the text %q: got cluster_name %q, want %q", x.name, got, want)
 		}
 	}
 	cell := "the series and values of `/metrics`; targets with the odd names"
-	if !e.isV3() {
+	if !f.release.isV3() {
 		cell += ", but for those of several lines: `.*` does not match them in a relabelling"
 	}
-	found.record(t, rowProbe, "%s", cell)
+	f.column.record(t, rowProbe, "%s", cell)
 }
 
-// testNames checks that the exporter accepts only label names that Prometheus accepts.
-func testNames(t *testing.T, program string, e edition, found *column) {
-	for _, test := range []struct {
-		name string
-		ok   bool
-	}{
-		{"team", true}, {"Team_2", true}, {"_team", true},
-		{"2nd_team", false}, {"team-a", false}, {"team.a", false}, {"队", false}, {"té", false}, {"a b", false}, {"", false}, {"a:b", false},
-		{"__team", false}, // reserved by Prometheus
+// testLabelNamesAreValid checks that the exporter accepts only label names that Prometheus accepts.
+func testLabelNamesAreValid(t *testing.T, program string, r release, column *resultColumn) {
+	accepts := func(content, tool string, args ...string) bool {
+		t.Helper()
+		path := filepath.Join(writeFiles(t, map[string]string{"file.yml": content}), "file.yml")
+		_, err := runProgram(t, "", tool, append(args, path)...)
+		return err == nil
+	}
+	for name, valid := range map[string]bool{
+		"team": true, "Team_2": true, "_team": true,
+		"2nd_team": false, "team-a": false, "team.a": false, "队": false, "té": false,
+		"a b": false, "": false, "a:b": false,
+		"__team": false, // reserved by Prometheus
 	} {
-		path := filepath.Join(t.TempDir(), "file.yml")
-		taken := func(content, tool string, args ...string) bool {
-			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, err := try(t, nil, tool, args...)
-			return err == nil
-		}
 		for _, keys := range []string{
-			fmt.Sprintf("discovery: {labels_from_tags: [%q]}", test.name),
-			fmt.Sprintf("clusters: [{id: 5c77b71c-5b35-4f50-8984-76387e42451a, labels: {%q: x}}]", test.name),
+			fmt.Sprintf("discovery: {labels_from_tags: [%q]}", name),
+			fmt.Sprintf("clusters: [{id: 5c77b71c-5b35-4f50-8984-76387e42451a, labels: {%q: x}}]", name),
 		} {
-			file := "projects:\n  - {region: cn-north-4, " + keys + "}\n"
-			if got := taken(file, program, "--config.check", "--config.file="+path); got != test.ok {
-				t.Errorf("%s: accepted: %t, want %t", keys, got, test.ok)
+			config := "projects:\n  - {region: cn-north-4, " + keys + "}\n"
+			if got := accepts(config, program, "--config.check", "--config.file"); got != valid {
+				t.Errorf("%s: got accepted: %t, want %t", keys, got, valid)
 			}
 		}
-		if !test.ok {
-			continue
-		}
-		if file := fmt.Sprintf("global: {external_labels: {%q: x}}\n", test.name); !taken(file, e.promtool, "check", "config", path) {
-			t.Errorf("the exporter accepts %q, Prometheus does not", test.name)
+		config := fmt.Sprintf("global: {external_labels: {%q: x}}\n", name)
+		if valid && !accepts(config, r.promtool, "check", "config") {
+			t.Errorf("Prometheus rejects the label name %q, which the exporter accepts", name)
 		}
 	}
-	found.record(t, rowNames, "none that Prometheus would not take")
+	column.record(t, rowNames, "none that Prometheus would not take")
 }

@@ -15,19 +15,18 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// text is a text of the cloud in JSON, and its expected form in labels.
-type text struct {
+// oddText is a text of the cloud that could break an exposition.
+type oddText struct {
 	name  string
 	sent  simulator.JSON
-	shown string
+	label string // the expected value of a label
 }
 
-// oddTexts returns texts that could break an exposition.
-func oddTexts() []text {
-	same := func(name, s string) text { return text{name, simulator.Text(s), s} }
-	return []text{
+func oddTexts() []oddText {
+	same := func(name, s string) oddText { return oddText{name, simulator.Text(s), s} }
+	return []oddText{
 		same("plain", "search-prod"),
-		same("nothing", ""),
+		same("empty", ""),
 		same("Chinese", "搜索-生产"),
 		same("right to left", "מנוע חיפוש"),
 		same("4-byte runes", "𠮷野家🚀"),
@@ -37,25 +36,34 @@ func oddTexts() []text {
 		same("tab and blanks", "  a\tb  "),
 		same("line separators and a byte order mark", "a\u2028b\u2029c\ufeff\u00a0"),
 		same("end of OpenMetrics", "\n# EOF\n"),
-		same("a further series", "\"} 1\ncss_vpcep_up{cluster_id=\"forged\"} 0\n# {x=\""),
-		same("the replacement itself", "a\ufffdb"),
+		same("another series", "\"} 1\ncss_vpcep_up{cluster_id=\"forged\"} 0\n# {x=\""),
+		same("replacement character", "a\ufffdb"),
 		same("1,024 bytes", strings.Repeat("b", 1024)),
 		same("1,023 bytes of 3-byte runes", strings.Repeat("中", 341)),
 		{"1,025 bytes", simulator.Text(strings.Repeat("b", 1025)), strings.Repeat("b", 1024)},
-		{"cut within a 3-byte rune", simulator.Text(strings.Repeat("中", 342)), strings.Repeat("中", 341)},
-		{"cut within a 4-byte rune", simulator.Text("a" + strings.Repeat("🚀", 256)), "a" + strings.Repeat("🚀", 255)},
-		{"controls", simulator.Text("a\rb\x00c\x1b[31md\u0085e\x7f"), "a\ufffdb\ufffdc\ufffd[31md\ufffde\ufffd"},
+		{"truncated within a 3-byte rune", simulator.Text(strings.Repeat("中", 342)), strings.Repeat("中", 341)},
+		{
+			"truncated within a 4-byte rune",
+			simulator.Text("a" + strings.Repeat("🚀", 256)), "a" + strings.Repeat("🚀", 255),
+		},
+		{
+			"control characters",
+			simulator.Text("a\rb\x00c\x1b[31md\u0085e\x7f"), "a\ufffdb\ufffdc\ufffd[31md\ufffde\ufffd",
+		},
 		{"escaped in JSON", `"\u641c\u7d22\ud83d\ude80\/"`, "搜索🚀/"},
 		{"half a surrogate", `"a\ud83db"`, "a\ufffdb"},
 		{"Latin-1", "\"caf\xe9!\"", "caf\ufffd!"},
 		{"bytes that are never UTF-8", "\"\xff\xfe\"", "\ufffd\ufffd"},
-		// The replacement is longer than the replaced byte.
-		{"1,000 bytes that are no UTF-8", simulator.JSON("\"" + strings.Repeat("\xff", 1000) + "\""), strings.Repeat("\ufffd", 341)},
+		// The replacement character has 3 bytes, so the label is truncated.
+		{
+			"1,000 bytes of invalid UTF-8",
+			simulator.JSON("\"" + strings.Repeat("\xff", 1000) + "\""), strings.Repeat("\ufffd", 341),
+		},
 	}
 }
 
-// plain returns the text as a string, for fields of the simulator that are strings, and whether it is one.
-func (x text) plain(t *testing.T) (s string, ok bool) {
+// decoded returns the text for fields of the simulator that are strings. It returns false if the text is invalid UTF-8.
+func (x oddText) decoded(t *testing.T) (s string, ok bool) {
 	t.Helper()
 	if !utf8.ValidString(string(x.sent)) {
 		return "", false
@@ -66,41 +74,47 @@ func (x text) plain(t *testing.T) (s string, ok bool) {
 	return s, true
 }
 
-// newOddCloud returns a cloud with a few ordinary clusters, one with a disabled service and, by ID, one for each odd text
-// that has it in every text field.
-func newOddCloud(t *testing.T) (c *cloud, odd map[string]text) {
+// newOddCloud returns a cloud with a few ordinary clusters, one with a disabled service and one for each odd text, which
+// it has in every text field. odd has the texts by cluster ID.
+func newOddCloud(t *testing.T) (c *cloud, odd map[string]oddText) {
 	t.Helper()
 	c = newCloud(t, 3, connections)
-	odd = make(map[string]text)
-	logs := c.Projects()[2]
-	off := c.add(c.Projects()[0], "off", 0)
-	c.UpdateCluster(off, func(cluster *simulator.Cluster) { cluster.ServiceOff = true })
+	odd = make(map[string]oddText)
+	projects := c.Projects()
+	disabled := c.addCluster(projects[0], "disabled", 0)
+	c.UpdateCluster(disabled, func(cluster *simulator.Cluster) { cluster.ServiceOff = true })
 
+	oddProject := projects[2]
 	for _, x := range oddTexts() {
-		id := c.add(logs, "odd "+x.name, 1)
+		id := c.addCluster(oddProject, "odd "+x.name, 1)
 		odd[id] = x
 		c.UpdateCluster(id, func(cluster *simulator.Cluster) {
 			cluster.ServiceName = x.sent
 			connection := &cluster.Connections[0]
 			connection.DNSName, connection.IPv6 = x.sent, x.sent
-			if s, ok := x.plain(t); ok {
+			if s, ok := x.decoded(t); ok {
 				connection.Specification, connection.DomainID, connection.IP = s, s, s
 				connection.ID = cmp.Or(s, connection.ID) // a connection without an ID has no series
 			}
 		})
 	}
-	// The cluster list is written here, because the simulator cannot send invalid UTF-8.
+	setOddClusterList(c, oddProject, odd)
+	return c, odd
+}
+
+// setOddClusterList replaces the cluster list of a project, because the simulator cannot send names of invalid UTF-8.
+func setOddClusterList(c *cloud, project simulator.Project, odd map[string]oddText) {
 	var list []string
-	for _, cluster := range c.Clusters(logs.ID) {
+	for _, cluster := range c.Clusters(project.ID) {
 		name := simulator.Text(cluster.Name)
 		if x, ok := odd[cluster.ID]; ok {
 			name = x.sent
 		}
-		list = append(list, fmt.Sprintf(`{"id":%q,"name":%[2]s,"status":"200","datastore":{"type":"elasticsearch","version":%[2]s},`+
+		list = append(list, fmt.Sprintf(`{"id":%q,"name":%[2]s,"status":"200",`+
+			`"datastore":{"type":"elasticsearch","version":%[2]s},`+
 			`"enterpriseProjectId":%[2]s,"vpcId":%[2]s,"tags":[{"key":"team","value":%[2]s}]}`, cluster.ID, name))
 	}
-	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: logs.ID}, simulator.Fault{
+	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: project.ID}, simulator.Fault{
 		Body: fmt.Sprintf(`{"clusters":[%s],"totalSize":%d}`, strings.Join(list, ","), len(list)),
 	})
-	return c, odd
 }

@@ -18,12 +18,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Generous limits, for a busy machine. They only end a test that hangs.
 const (
-	processLife  = 5 * time.Minute  // maximum life of a child process
-	processGrace = 15 * time.Second // time limit to exit
-	waitLimit    = time.Minute      // time limit of a condition, for a busy machine
+	processLimit = 5 * time.Minute  // for a child process to run
+	exitLimit    = 15 * time.Second // for a child process to exit
+	waitLimit    = time.Minute      // for a condition to become true
 )
 
 // output is the output of a child process. It is safe for concurrent use.
@@ -44,7 +49,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// tail returns the end of the output.
+// tail returns the last lines.
 func (o *output) tail() string {
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
@@ -56,7 +61,7 @@ type process struct {
 	address string // host:port
 	cmd     *exec.Cmd
 	output  *output
-	ended   chan struct{}
+	exited  chan struct{}
 	killed  bool // by the test
 }
 
@@ -64,9 +69,9 @@ type process struct {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "css_vpcep_exporter")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), processLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "../..") //nolint:gosec // the path is from the test
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "../..") //nolint:gosec // the test's path
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %s\n%s", err, out)
@@ -74,7 +79,7 @@ func build(t *testing.T) string {
 	return path
 }
 
-// writeFiles writes files into a new directory and returns its path.
+// writeFiles writes files into a new directory.
 func writeFiles(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -86,69 +91,68 @@ func writeFiles(t *testing.T, files map[string]string) (dir string) {
 	return dir
 }
 
-// tool returns the path of a program that must be in PATH.
-func tool(t *testing.T, name string) string {
+// lookPath returns the path of a program in PATH.
+func lookPath(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s must be in PATH (Debian: packages prometheus, prometheus-alertmanager, chromium): %s", name, err)
+		t.Fatalf("%s must be in PATH (Debian packages: prometheus, prometheus-alertmanager, chromium): %s", name, err)
 	}
 	return path
 }
 
-// launch starts a program and waits until it listens. When the test ends, the program gets SIGTERM and
-// must exit with 0.
-func launch(t *testing.T, name, path string, args ...string) *process {
+// startServer starts a program and waits until it listens. When the test ends, the program gets SIGTERM and must exit
+// with 0.
+func startServer(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
-	p := start(t, name, path, args...)
-	if !p.listens(t) {
+	p := startProcess(t, name, path, args...)
+	if !p.waitUntilListening(t) {
 		t.Fatalf("%s does not listen:\n%s", p.name, p.output.tail())
 	}
 	return p
 }
 
-// start starts a program.
-func start(t *testing.T, name, path string, args ...string) *process {
+func startProcess(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), processLife)
-	p := &process{name: name, output: &output{}, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the test names the program
+	ctx, cancel := context.WithTimeout(t.Context(), processLimit)
+	p := &process{name: name, output: &output{}, exited: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the test's program
 	p.cmd.Env = []string{"HOME=" + t.TempDir()}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = processGrace // then it is killed
+	p.cmd.WaitDelay = exitLimit // until it is killed
 	if err := p.cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // the test checks ProcessState
+		defer close(p.exited)
+		_ = p.cmd.Wait() // the cleanup checks ProcessState
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-p.ended
+		<-p.exited
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 && !p.killed {
-			t.Errorf("%s: exit status %d:\n%s", p.name, code, p.output.tail())
+			t.Errorf("%s: got exit status %d, want 0:\n%s", p.name, code, p.output.tail())
 		}
 		if t.Failed() {
-			t.Logf("end of the output of %s:\n%s", p.name, p.output.tail())
+			t.Logf("last lines of %s:\n%s", p.name, p.output.tail())
 		}
 	})
 	return p
 }
 
-// listens waits until the program listens or has exited, and reports whether it listens.
-func (p *process) listens(t *testing.T) bool {
+// waitUntilListening returns false if the program exits or does not listen in time.
+func (p *process) waitUntilListening(t *testing.T) bool {
 	t.Helper()
-	said := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
+	listening := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
 	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
-		if found := said.FindStringSubmatch(p.output.String()); found != nil {
+		if found := listening.FindStringSubmatch(p.output.String()); found != nil {
 			p.address = found[1]
 			return true
 		}
 		select {
-		case <-p.ended:
+		case <-p.exited:
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -156,16 +160,28 @@ func (p *process) listens(t *testing.T) bool {
 	return false
 }
 
-// kill kills the process and returns the time.
-func (p *process) kill(t *testing.T) time.Time {
+func (p *process) kill(t *testing.T) (killed time.Time) {
 	t.Helper()
 	p.killed = true
-	at := time.Now()
+	killed = time.Now()
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.ended
-	return at
+	<-p.exited
+	return killed
+}
+
+// runProgram runs a program and returns its output.
+func runProgram(t *testing.T, input, path string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the test's program
+	cmd.Env = []string{"HOME=" + t.TempDir()}
+	cmd.Stdin = strings.NewReader(input)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // newClient returns a client whose connections are closed when the test ends.
@@ -176,7 +192,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 60 * time.Second}
 }
 
-// get returns status 0 if the request fails.
+// get returns status 0 and the error's text if the request fails.
 func get(t *testing.T, client *http.Client, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -196,21 +212,21 @@ func get(t *testing.T, client *http.Client, url string) (status int, body string
 	return resp.StatusCode, string(b)
 }
 
-// eventually polls check until it returns "". Until then it returns the current state for the failure message.
-func eventually(t *testing.T, what string, check func() (instead string)) {
+// eventually polls check until it returns "". Other values describe the current state, for the failure message.
+func eventually(t *testing.T, want string, check func() (got string)) {
 	t.Helper()
-	eventuallyWithin(t, waitLimit, what, check)
+	eventuallyWithin(t, waitLimit, want, check)
 }
 
-func eventuallyWithin(t *testing.T, limit time.Duration, what string, check func() (instead string)) {
+func eventuallyWithin(t *testing.T, limit time.Duration, want string, check func() (got string)) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; {
-		instead := check()
-		if instead == "" {
+		got := check()
+		if got == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("timeout after %s: %s: %s", limit, what, instead)
+			t.Fatalf("after %s: got %s, want: %s", limit, got, want)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -20,31 +21,31 @@ import (
 // interval is the scrape interval.
 const interval = 2 * time.Second
 
-// prometheus is a running Prometheus.
+// prometheus is a running Prometheus server.
 type prometheus struct {
 	*process
 	client *http.Client
 }
 
-// startPrometheus starts the Prometheus in PATH. The files are written to the directory of the configuration.
+// startPrometheus starts the Prometheus in PATH. The configuration may name the files.
 func startPrometheus(t *testing.T, config string, files map[string]string) *prometheus {
 	t.Helper()
-	return startEdition(t, tool(t, "prometheus"), config, files)
+	return startRelease(t, lookPath(t, "prometheus"), config, files)
 }
 
-// startEdition starts a Prometheus with further arguments.
-func startEdition(t *testing.T, program string, config string, files map[string]string, args ...string) *prometheus {
+func startRelease(t *testing.T, program, config string, files map[string]string, args ...string) *prometheus {
 	t.Helper()
 	all := map[string]string{"prometheus.yml": config}
 	maps.Copy(all, files)
 	dir := writeFiles(t, all)
 	args = append([]string{
-		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0",
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0",
 	}, args...)
-	p := &prometheus{client: newClient(t), process: launch(t, "prometheus", program, args...)}
+	p := &prometheus{client: newClient(t), process: startServer(t, "prometheus", program, args...)}
 	eventually(t, "Prometheus is ready", func() string {
 		if status, body := get(t, p.client, "http://"+p.address+"/-/ready"); status != http.StatusOK {
-			return body
+			return fmt.Sprintf("status %d: %s", status, body)
 		}
 		return ""
 	})
@@ -69,12 +70,37 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// firstSince returns the index of the first sample that is not before a time.
+func firstSince(samples []sample, start time.Time) int {
+	i, _ := slices.BinarySearchFunc(samples, start, func(s sample, at time.Time) int { return s.at.Compare(at) })
+	return i
+}
+
+// longestGap returns the longest time between two samples.
+func longestGap(samples []sample) time.Duration {
+	gap := time.Duration(0)
+	for i := 1; i < len(samples); i++ {
+		gap = max(gap, samples[i].at.Sub(samples[i-1].at))
+	}
+	return gap
+}
+
+// countMissing returns the number of scrapes that none of the samples is from.
+func countMissing(scrapes, samples []sample) (missing int) {
+	for _, scrape := range scrapes {
+		if !slices.ContainsFunc(samples, func(s sample) bool { return s.at.Equal(scrape.at) }) {
+			missing++
+		}
+	}
+	return missing
+}
+
 // series is an element of a query result: one value of a vector or the values of a matrix.
 type series struct {
 	Labels    map[string]string `json:"metric"`
 	Value     sample            `json:"value"`
 	Values    []sample          `json:"values"`
-	Histogram *histogram        `json:"histogram"` // replaces the value
+	Histogram *histogram        `json:"histogram"` // instead of the value
 }
 
 // query evaluates an expression now.
@@ -86,46 +112,60 @@ func (p *prometheus) query(t *testing.T, expr string) []series {
 // queryAt evaluates an expression at a time; zero means now.
 func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
 	t.Helper()
-	var answer struct {
+	var data struct {
 		Result []series `json:"result"`
 	}
 	form := url.Values{"query": {expr}}
 	if !at.IsZero() {
 		form.Set("time", at.UTC().Format(time.RFC3339Nano))
 	}
-	p.ask(t, "query?"+form.Encode(), &answer)
-	return answer.Result
+	p.getAPI(t, "query?"+form.Encode(), &data)
+	return data.Result
 }
 
-// number returns the only value of an expression, or 0 if it is empty.
+// number returns the only value of an expression, or 0 if it has none.
 func (p *prometheus) number(t *testing.T, expr string) float64 {
 	t.Helper()
-	result := p.query(t, expr)
+	return p.numberAt(t, expr, time.Time{})
+}
+
+func (p *prometheus) numberAt(t *testing.T, expr string, at time.Time) float64 {
+	t.Helper()
+	result := p.queryAt(t, expr, at)
 	switch len(result) {
 	case 0:
 		return 0
 	case 1:
 		return result[0].Value.value
 	}
-	t.Fatalf("%s has %d values", expr, len(result))
+	t.Fatalf("%s: got %d values, want 1", expr, len(result))
 	return 0
 }
 
-// history returns all samples of a metric of the probes by instance.
-func (p *prometheus) history(t *testing.T, metric string) map[string][]sample {
+// samples returns all samples of the only series that a selector matches.
+func (p *prometheus) samples(t *testing.T, selector string) []sample {
+	t.Helper()
+	result := p.query(t, selector+"[10m]")
+	if len(result) != 1 {
+		t.Fatalf("%s: got %d series, want 1", selector, len(result))
+	}
+	return result[0].Values
+}
+
+// probeHistory returns all samples of a metric of the probes, by instance.
+func (p *prometheus) probeHistory(t *testing.T, metric string) map[string][]sample {
 	t.Helper()
 	history := make(map[string][]sample)
 	for _, s := range p.query(t, metric+`{job="css_vpcep_probe"}[10m]`) {
 		instance := s.Labels["instance"]
-		if _, twice := history[instance]; twice {
-			t.Fatalf("%s has several series for instance %s", metric, instance)
+		if _, ok := history[instance]; ok {
+			t.Fatalf("%s: got several series for instance %s, want 1", metric, instance)
 		}
 		history[instance] = s.Values
 	}
 	return history
 }
 
-// target is a target in the API.
 type target struct {
 	Labels    map[string]string `json:"labels"`
 	ScrapeURL string            `json:"scrapeUrl"`
@@ -134,51 +174,47 @@ type target struct {
 // targets returns the active targets by instance.
 func (p *prometheus) targets(t *testing.T) map[string]target {
 	t.Helper()
-	var answer struct {
+	var data struct {
 		Active []target `json:"activeTargets"`
 	}
-	p.ask(t, "targets?state=active", &answer)
+	p.getAPI(t, "targets?state=active", &data)
 	targets := make(map[string]target)
-	for _, a := range answer.Active {
-		instance := a.Labels["instance"]
-		if _, twice := targets[instance]; twice {
-			t.Fatalf("two targets are instance %s", instance)
+	for _, active := range data.Active {
+		instance := active.Labels["instance"]
+		if _, ok := targets[instance]; ok {
+			t.Fatalf("got two targets with instance %s, want 1", instance)
 		}
-		targets[instance] = a
+		targets[instance] = active
 	}
 	return targets
 }
 
-// ask calls the API and decodes data.
-func (p *prometheus) ask(t *testing.T, call string, data any) {
+// getAPI requests a path below /api/v1/ and decodes the data of the response.
+func (p *prometheus) getAPI(t *testing.T, path string, data any) {
 	t.Helper()
-	status, body := get(t, p.client, "http://"+p.address+"/api/v1/"+call)
+	status, body := get(t, p.client, "http://"+p.address+"/api/v1/"+path)
 	if status != http.StatusOK {
-		t.Fatalf("Prometheus: status %d: %s\n%s", status, body, p.output.tail())
+		t.Fatalf("/api/v1/%s: got status %d, want 200: %s\n%s", path, status, body, p.output.tail())
 	}
 	if err := json.Unmarshal([]byte(body), &struct{ Data any }{data}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// scraped waits until this number of clusters has been scraped this number of times.
-func (p *prometheus) scraped(t *testing.T, clusters, times int) {
+// waitForProbes waits until this number of clusters has been probed this number of times.
+func (p *prometheus) waitForProbes(t *testing.T, clusters, times int) {
 	t.Helper()
-	p.scrapedSince(t, clusters, time.Now().Add(-10*time.Minute), times)
+	p.waitForProbesSince(t, time.Now().Add(-processLimit), clusters, times)
 }
 
-// scrapedSince waits until this number of clusters has been scraped this number of times since a time.
-func (p *prometheus) scrapedSince(t *testing.T, clusters int, since time.Time, times int) {
+func (p *prometheus) waitForProbesSince(t *testing.T, start time.Time, clusters, times int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d clusters have been scraped %d times", clusters, times), func() string {
+	eventually(t, fmt.Sprintf("%d clusters probed %d times", clusters, times), func() string {
 		now := time.Now()
-		span := max(1, now.Sub(since).Milliseconds()) // not 0, which is invalid
-		count := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[%dms]) >= %d)`, span, times)
-		switch result := p.queryAt(t, count, now); {
-		case len(result) == 0:
-			return "none"
-		case int(result[0].Value.value) != clusters:
-			return fmt.Sprintf("%g clusters", result[0].Value.value)
+		window := max(1, now.Sub(start).Milliseconds()) // 0 is invalid
+		count := fmt.Sprintf(`count(count_over_time(up{job="css_vpcep_probe"}[%dms]) >= %d)`, window, times)
+		if n := p.numberAt(t, count, now); int(n) != clusters {
+			return fmt.Sprintf("%g clusters", n)
 		}
 		return ""
 	})

@@ -14,40 +14,39 @@ import (
 	"testing"
 )
 
-// exchange has the negotiation headers of a scrape.
-type exchange struct {
+// negotiation has the headers by which a scrape and its response agree on a format.
+type negotiation struct {
 	accept, acceptEncoding             string
 	status                             int
 	contentType, contentEncoding, vary string
 }
 
-// recorder is a proxy between Prometheus and an exporter that stores the exchanges.
+// recorder is a proxy between Prometheus and an exporter. It records each negotiation.
 type recorder struct {
 	address string
 
-	mu   sync.Mutex
-	seen []exchange
+	mu           sync.Mutex
+	negotiations []negotiation
 }
 
-// record starts a recorder. A non-empty ask replaces the Accept header of Prometheus.
-func record(t *testing.T, exporter *process, ask string) *recorder {
+// startRecorder starts a recorder. Unless accept is empty, it replaces the Accept header of Prometheus.
+func startRecorder(t *testing.T, exporter *process, accept string) *recorder {
 	t.Helper()
 	r := &recorder{}
-	// Requests and responses are passed on unchanged.
-	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true}
-	to := &url.URL{Scheme: "http", Host: exporter.address}
+	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true} // else it changes Accept-Encoding
+	exporterURL := &url.URL{Scheme: "http", Host: exporter.address}
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(to)
-			if ask != "" {
-				p.Out.Header.Set("Accept", ask)
+			p.SetURL(exporterURL)
+			if accept != "" {
+				p.Out.Header.Set("Accept", accept)
 			}
 		},
 		Transport: transport,
 		ModifyResponse: func(resp *http.Response) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.seen = append(r.seen, exchange{
+			r.negotiations = append(r.negotiations, negotiation{
 				accept: resp.Request.Header.Get("Accept"), acceptEncoding: resp.Request.Header.Get("Accept-Encoding"),
 				status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"),
 				contentEncoding: resp.Header.Get("Content-Encoding"), vary: resp.Header.Get("Vary"),
@@ -64,18 +63,18 @@ func record(t *testing.T, exporter *process, ask string) *recorder {
 	return r
 }
 
-// exchange returns the exchange of all scrapes, which must be equal.
-func (r *recorder) exchange(t *testing.T, job string) exchange {
+// negotiation returns the negotiation of all scrapes, which must be equal.
+func (r *recorder) negotiation(t *testing.T, job string) negotiation {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seen) == 0 {
-		t.Fatalf("%s: no scrape", job)
+	if len(r.negotiations) == 0 {
+		t.Fatalf("%s: got no scrape", job)
 	}
-	for _, e := range r.seen {
-		if e != r.seen[0] {
-			t.Errorf("%s: scrapes differ: %+v, %+v", job, r.seen[0], e)
+	for _, n := range r.negotiations {
+		if n != r.negotiations[0] {
+			t.Errorf("%s: the negotiations of two scrapes differ: %+v, %+v", job, r.negotiations[0], n)
 		}
 	}
-	return r.seen[0]
+	return r.negotiations[0]
 }

@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"image/color"
@@ -13,86 +14,96 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
 
-// screenshots is the environment variable with a directory for screenshots.
-const screenshots = "CSS_VPCEP_SCREENSHOTS"
+// envScreenshots names the variable with a directory for screenshots.
+const envScreenshots = "CSS_VPCEP_SCREENSHOTS"
 
-// TestStatusPage renders /status of the demo in a browser: desktop and phone, light and dark.
+// appearance is a browser window and its color scheme.
+type appearance struct {
+	name          string
+	width, height int
+	dark          bool
+}
+
+// TestStatusPage shows /status of the demo in a browser.
 func TestStatusPage(t *testing.T) {
-	chromium := tool(t, "chromium")
-	demo := launch(t, "exporter", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	demo := startServer(t, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	client := newClient(t)
 	for range 2 { // one cluster always fails, another one for a while
 		if status, body := get(t, client, "http://"+demo.address+"/metrics"); status != http.StatusOK {
-			t.Fatal(status, body)
+			t.Fatalf("/metrics: got status %d, want 200: %s", status, body)
 		}
 	}
-	for _, look := range []struct {
-		name          string
-		width, height int
-		dark          bool
-	}{
-		{"desk", 1280, 1300, false}, {"desk-dark", 1280, 1300, true}, {"phone", 360, 3200, false}, {"phone-dark", 360, 3200, true},
+	for _, a := range []appearance{
+		{"desk", 1280, 1300, false}, {"desk-dark", 1280, 1300, true},
+		{"phone", 360, 3200, false}, {"phone-dark", 360, 3200, true},
 	} {
-		t.Run(look.name, func(t *testing.T) {
-			page := screenshot(t, chromium, "http://"+demo.address+"/status", look.name, look.width, look.height, look.dark)
-			bounds := page.Bounds()
-			if bounds.Dx() != look.width || bounds.Dy() != look.height {
-				t.Fatalf("the size of the screenshot is %s", bounds)
-			}
-			background := page.At(bounds.Max.X-1, bounds.Max.Y-1)
-			if light := brightness(background) > 128; light == look.dark {
-				t.Errorf("the background is %v", background)
-			}
-			// Content that overflows would be in the margin.
-			for y := range bounds.Dy() {
-				for x := bounds.Dx() - 4; x < bounds.Dx(); x++ {
-					if page.At(x, y) != background {
-						t.Fatalf("content at the right edge: %v at %d, %d", page.At(x, y), x, y)
-					}
-				}
-			}
-			if red, dark := count(page, reddish), count(page, func(c color.Color) bool { return far(c, background) }); red < 100 || dark < 5000 {
-				t.Errorf("%d red pixels and %d of text: failures are not visible", red, dark)
-			}
+		t.Run(a.name, func(t *testing.T) {
+			checkStatusPage(t, screenshot(t, "http://"+demo.address+"/status", a), a)
 		})
 	}
 }
 
-// screenshot renders a page in a browser that can connect only to the page.
-func screenshot(t *testing.T, chromium, url, name string, width, height int, dark bool) image.Image {
+func checkStatusPage(t *testing.T, page image.Image, want appearance) {
 	t.Helper()
-	folder := os.Getenv(screenshots)
-	if folder == "" {
-		folder = t.TempDir()
+	bounds := page.Bounds()
+	if bounds.Dx() != want.width || bounds.Dy() != want.height {
+		t.Fatalf("got a screenshot of %s, want %d x %d", bounds, want.width, want.height)
 	}
-	file := filepath.Join(folder, name+".png")
-	scheme := 1 // light
-	if dark {
-		scheme = 0
+	background := page.At(bounds.Max.X-1, bounds.Max.Y-1)
+	if dark := brightness(background) <= 128; dark != want.dark {
+		t.Errorf("got background %v, dark: %t, want dark: %t", background, dark, want.dark)
 	}
-	args := []string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-		"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", width, height),
-		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), "--virtual-time-budget=10000", "--screenshot=" + file, url,
+	// Content that is too wide would reach into the right margin.
+	for y := range bounds.Dy() {
+		for x := bounds.Dx() - 4; x < bounds.Dx(); x++ {
+			if page.At(x, y) != background {
+				t.Fatalf("got %v at %d, %d in the right margin, want the background", page.At(x, y), x, y)
+			}
+		}
 	}
-	cmd := exec.CommandContext(t.Context(), chromium, args...) //nolint:gosec // found in PATH
+	if red := countPixels(page, isRed); red < 100 {
+		t.Errorf("got %d red pixels, want at least 100 for the failures", red)
+	}
+	text := countPixels(page, func(c color.Color) bool { return isLegible(c, background) })
+	if text < 5000 {
+		t.Errorf("got %d pixels of text, want at least 5,000", text)
+	}
+}
+
+// screenshot shows a page in a browser that can connect only to 127.0.0.1.
+func screenshot(t *testing.T, url string, a appearance) image.Image {
+	t.Helper()
+	dir := os.Getenv(envScreenshots)
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	path := filepath.Join(dir, a.name+".png")
+	colorScheme := 1 // light
+	if a.dark {
+		colorScheme = 0
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, lookPath(t, "chromium"), //nolint:gosec // found in PATH
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--user-data-dir="+t.TempDir(), fmt.Sprintf("--window-size=%d,%d", a.width, a.height),
+		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", colorScheme), "--virtual-time-budget=10000",
+		"--screenshot="+path, url)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
 	cmd.WaitDelay = 5 * time.Second
-	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	out, err := cmd.CombinedOutput()
-	timer.Stop()
+	if err != nil {
+		t.Fatalf("chromium: %s\n%s", err, out)
+	}
+	f, err := os.Open(filepath.Clean(path)) //nolint:gosec // the test's file
 	if err != nil {
 		t.Fatalf("%s\n%s", err, out)
-	}
-	f, err := os.Open(filepath.Clean(file)) //nolint:gosec // in a directory of the test or of its user
-	if err != nil {
-		t.Fatalf("%s\n%s", err, strings.TrimSpace(string(out)))
 	}
 	defer func() { _ = f.Close() }() // only read
 	picture, err := png.Decode(f)
@@ -112,22 +123,22 @@ func brightness(c color.Color) int {
 	return (r + g + b) / 3
 }
 
-// reddish reports whether a colour marks a failure in either colour scheme.
-func reddish(c color.Color) bool {
+// isRed reports whether a color marks a failure, in both color schemes.
+func isRed(c color.Color) bool {
 	r, g, b := rgb(c)
 	return r > 120 && r > g+60 && r > b+60
 }
 
-// far reports whether a colour is readable on the background.
-func far(c, background color.Color) bool {
+// isLegible reports whether a color contrasts with the background.
+func isLegible(c, background color.Color) bool {
 	d := brightness(c) - brightness(background)
 	return d > 90 || d < -90
 }
 
-func count(page image.Image, is func(color.Color) bool) (n int) {
+func countPixels(page image.Image, matches func(color.Color) bool) (n int) {
 	for y := range page.Bounds().Dy() {
 		for x := range page.Bounds().Dx() {
-			if is(page.At(x, y)) {
+			if matches(page.At(x, y)) {
 				n++
 			}
 		}

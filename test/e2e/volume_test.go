@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// seriesOf returns the number of series of a cluster by metric, as in README.md.
-func seriesOf(c simulator.Cluster) map[string]int {
+// seriesOfCluster returns the number of series of a cluster by metric, as in README.md.
+func seriesOfCluster(c simulator.Cluster) map[string]int {
 	counts := map[string]int{
 		"css_vpcep_up": 1, "css_vpcep_scrape_duration_seconds": 1, "css_vpcep_last_success_timestamp_seconds": 1,
 		"css_vpcep_cluster_info": 1, "css_vpcep_enabled": 1,
@@ -30,27 +30,27 @@ func seriesOf(c simulator.Cluster) map[string]int {
 	for _, metric := range []string{"reported_connections", "connections_truncated", "connections_limited"} {
 		counts["css_vpcep_"+metric] = 1
 	}
-	has := func(metric string, value bool) {
-		if value {
+	addIf := func(condition bool, metric string) {
+		if condition {
 			counts["css_vpcep_"+metric]++
 		}
 	}
-	has("update_switch", c.UpdateSwitch != "")
-	has("service_info", c.ServiceName != "")
-	has("permissions", c.Permissions != nil)
-	has("permissions_wildcard", c.Permissions != nil)
-	has("unlisted_connections", len(c.Permissions) > 0)
+	addIf(c.UpdateSwitch != "", "update_switch")
+	addIf(c.ServiceName != "", "service_info")
+	addIf(c.Permissions != nil, "permissions")
+	addIf(c.Permissions != nil, "permissions_wildcard")
+	addIf(len(c.Permissions) > 0, "unlisted_connections")
 	for _, connection := range c.Connections {
-		has("connection_info", true)
-		has("connection_status", true)
-		has("connection_max_sessions", connection.MaxSession != "")
-		has("connection_created_timestamp_seconds", connection.CreatedAt != "")
-		has("connection_updated_timestamp_seconds", connection.UpdatedAt != "")
+		addIf(true, "connection_info")
+		addIf(true, "connection_status")
+		addIf(connection.MaxSession != "", "connection_max_sessions")
+		addIf(connection.CreatedAt != "", "connection_created_timestamp_seconds")
+		addIf(connection.UpdatedAt != "", "connection_updated_timestamp_seconds")
 	}
 	return counts
 }
 
-// series returns the number of series of the fleet and of discovery by metric.
+// series returns the number of series of the clusters and of discovery, by metric and in total.
 func (c *cloud) series() (counts map[string]int, total int) {
 	counts = make(map[string]int)
 	for _, p := range c.Projects() {
@@ -58,7 +58,7 @@ func (c *cloud) series() (counts map[string]int, total int) {
 			counts["css_vpcep_discovery_"+metric]++
 		}
 		for _, cluster := range c.Clusters(p.ID) {
-			for metric, n := range seriesOf(cluster) {
+			for metric, n := range seriesOfCluster(cluster) {
 				counts[metric] += n
 			}
 		}
@@ -69,19 +69,20 @@ func (c *cloud) series() (counts map[string]int, total int) {
 	return counts, total
 }
 
-// testVolume scrapes a very large fleet and counts the stored series.
-func testVolume(t *testing.T, program string, e edition, found *column) {
+// testLargeFleetFitsOneScrape counts the series that Prometheus stores of a very large fleet.
+func testLargeFleetFitsOneScrape(t *testing.T, program string, r release, column *resultColumn) {
 	const clusters, each, timeout = 1000, 50, 20 * time.Second
 	c := newCloud(t, clusters, each)
-	exporter := c.exporter(t, program, 0, options{requestsPerSecond: 10_000})
-	config := replace(t, examples(t)["1"], "localhost:10247", exporter.address,
-		"scrape_interval: 1m", "scrape_interval: "+timeout.String(), "scrape_timeout: 30s", "scrape_timeout: "+timeout.String())
-	prom := startEdition(t, e.prometheus, scrapeConfigs(config), nil)
+	exporter := c.startExporter(t, program, 0, exporterOptions{requestsPerSecond: 10_000})
+	config := replace(t, scrapeSections(t)["1"], "localhost:10247", exporter.address,
+		"scrape_interval: 1m", "scrape_interval: "+timeout.String(),
+		"scrape_timeout: 30s", "scrape_timeout: "+timeout.String())
+	prom := startRelease(t, r.prometheus, scrapeConfigs(config), nil)
 	const job = `{job="css_vpcep"}`
-	eventually(t, "it has scraped", func() string {
+	eventually(t, "a scrape", func() string {
 		switch up := prom.query(t, "up"+job); {
 		case len(up) == 0:
-			return "it has not begun"
+			return "none"
 		case up[0].Value.value != 1:
 			t.Fatalf("the first scrape failed:\n%s", exporter.output.tail())
 		}
@@ -90,10 +91,11 @@ func testVolume(t *testing.T, program string, e edition, found *column) {
 
 	want, total := c.series()
 	if total < 250_000 {
-		t.Fatalf("the fleet has only %d series", total)
+		t.Fatalf("the fleet has only %d series, want at least 250,000", total)
 	}
 	got := make(map[string]int)
-	for _, s := range prom.query(t, `count by (__name__) ({job="css_vpcep", __name__=~"css_vpcep_.+", __name__!~"css_vpcep_exporter_.+"})`) {
+	const byName = `count by (__name__) ({job="css_vpcep", __name__=~"css_vpcep_.+", __name__!~"css_vpcep_exporter_.+"})`
+	for _, s := range prom.query(t, byName) {
 		got[s.Labels["__name__"]] = int(s.Value.value)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -105,26 +107,35 @@ func testVolume(t *testing.T, program string, e edition, found *column) {
 		`sum(css_vpcep_connection_max_sessions` + job + `)`:              clusters * each * 3000,
 	} {
 		if got := prom.number(t, expr); got != want {
-			t.Errorf("%s is %g, want %g", expr, got, want)
+			t.Errorf("%s: got %g, want %g", expr, got, want)
 		}
 	}
 
-	// The exporter's own metrics, including discovery, are requested separately.
-	status, own := get(t, newClient(t), "http://"+exporter.address+"/metrics?collect[]=exporter")
-	if status != http.StatusOK {
-		t.Fatal(status, own)
+	// The exporter's own metrics include those of discovery.
+	samples := total - 3*len(c.Projects()) + countOwnSamples(t, exporter)
+	if got := int(prom.number(t, "scrape_samples_scraped"+job)); got != samples {
+		t.Errorf("scrape_samples_scraped: got %d, want %d", got, samples)
 	}
-	samples := total - 3*len(c.Projects())
-	for line := range strings.Lines(own) {
+	duration := prom.number(t, "scrape_duration_seconds"+job)
+	t.Logf("Prometheus %s scraped %d samples in %.2f s", r.version, samples, duration)
+	column.record(t, rowVolume,
+		"%s series within a timeout of %s, as many as the fleet has, and `scrape_samples_scraped` agrees",
+		thousands(total), timeout)
+}
+
+// countOwnSamples returns the number of samples of the exporter's own metrics.
+func countOwnSamples(t *testing.T, exporter *process) (samples int) {
+	t.Helper()
+	status, body := get(t, newClient(t), "http://"+exporter.address+"/metrics?collect[]=exporter")
+	if status != http.StatusOK {
+		t.Fatalf("got status %d, want 200: %s", status, body)
+	}
+	for line := range strings.Lines(body) {
 		if !strings.HasPrefix(line, "#") {
 			samples++
 		}
 	}
-	if got := int(prom.number(t, "scrape_samples_scraped"+job)); got != samples {
-		t.Errorf("scrape_samples_scraped is %d, want %d", got, samples)
-	}
-	t.Logf("Prometheus %s took %d samples in %.2f s", e.version, samples, prom.number(t, "scrape_duration_seconds"+job))
-	found.record(t, rowVolume, "%s series within a timeout of %s, as many as the fleet has, and `scrape_samples_scraped` agrees", thousands(total), timeout)
+	return samples
 }
 
 // thousands formats 270009 as 270,009.
