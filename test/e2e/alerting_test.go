@@ -23,10 +23,8 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// alertInterval is the scrape and evaluation interval.
-const alertInterval = time.Second
+const alertInterval = time.Second // of scrapes and evaluations
 
-// alert is an alert in a webhook message of Alertmanager.
 type alert struct {
 	Status      string            `json:"status"`
 	Labels      map[string]string `json:"labels"`
@@ -64,14 +62,13 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// String returns all received alerts.
 func (r *receiver) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return fmt.Sprint(r.received)
 }
 
-// find returns the first alert at a path with this status and at least these labels.
+// find returns the first alert with this status and at least these labels.
 func (r *receiver) find(path, status string, labels map[string]string) (found alert, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,8 +84,7 @@ func (r *receiver) find(path, status string, labels map[string]string) (found al
 	return alert{}, false
 }
 
-// alertChain is a cloud, an exporter with TLS and a password, two Prometheus servers that scrape it, and a receiver of
-// their alerts.
+// alertChain leads from a cloud through two Prometheus servers to a receiver of alerts.
 type alertChain struct {
 	cloud    *simulator.Simulator
 	project  simulator.Project
@@ -109,7 +105,7 @@ func startAlertChain(t *testing.T) *alertChain {
 	c.cluster = clusters[i]
 
 	pair := newKeyPair(t)
-	exporter := startExporter(t, build(t), c.cloud, c.cloud.Serve(t), 0, exporterOptions{
+	exporter := startExporter(t, buildExporter(t), c.cloud, c.cloud.Serve(t), 0, exporterOptions{
 		scrape: fmt.Sprintf("min_interval: %s", alertInterval*8/10), tls: pair,
 	})
 	alertmanager := startAlertmanager(t, c.receiver.url)
@@ -120,7 +116,7 @@ func startAlertChain(t *testing.T) *alertChain {
 	for _, p := range c.servers {
 		eventually(t, "the cluster is scraped", func() string {
 			if n := p.number(t, accepted); n != float64(len(c.cluster.Connections)) {
-				return fmt.Sprintf("%g accepted connections\n%s", n, exporter.output.tail())
+				return fmt.Sprintf("%g accepted connections\n%s", n, exporter.output.lastLines())
 			}
 			return ""
 		})
@@ -128,7 +124,7 @@ func startAlertChain(t *testing.T) *alertChain {
 	return c
 }
 
-// startAlertingServer starts one of two Prometheus servers that send the same alerts of alerts.yml, without their delays.
+// startAlertingServer starts a server with the alerts of alerts.yml, without their delays.
 func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *process, pair keyPair) *prometheus {
 	t.Helper()
 	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
@@ -142,7 +138,8 @@ func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *p
 		"scrape_interval: 1m", "scrape_interval: "+alertInterval.String(),
 		"scrape_timeout: 30s", "scrape_timeout: "+alertInterval.String()) + scrapeSections(t)["5"]
 	config := fmt.Sprintf("global: {scrape_interval: %[1]s, evaluation_interval: %[1]s, "+
-		"external_labels: {replica: %[2]s}}\nrule_files: [alerts.yml]\nalerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
+		"external_labels: {replica: %[2]s}}\nrule_files: [alerts.yml]\n"+
+		"alerting:\n  alert_relabel_configs: [{regex: replica, action: labeldrop}]\n"+
 		"  alertmanagers: [{static_configs: [{targets: [%[3]q]}]}]\n",
 		alertInterval, replica, alertmanager.address)
 	return startPrometheus(t, config+scrapeConfigs(job), files)
@@ -163,7 +160,7 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
 
-// connection returns the ID of the connection whose status the tests change.
+// connection returns the ID of the connection that setStatus changes.
 func (c *alertChain) connection() string { return c.cluster.Connections[1].ID }
 
 func (c *alertChain) setStatus(t *testing.T, status string) {
@@ -173,8 +170,7 @@ func (c *alertChain) setStatus(t *testing.T, status string) {
 	}
 }
 
-// find returns the alert about the connection that the receiver got with this status.
-func (c *alertChain) find(status string) (found alert, ok bool) {
+func (c *alertChain) findAlert(status string) (found alert, ok bool) {
 	return c.receiver.find("/chat", status, map[string]string{
 		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": c.project.Region,
 		"project_id": c.project.ID, "cluster_id": c.cluster.ID, "cluster_name": c.cluster.Name,
@@ -186,7 +182,7 @@ func (c *alertChain) waitForAlert(t *testing.T, status string) (found alert) {
 	t.Helper()
 	eventually(t, "the receiver got an alert: "+status, func() string {
 		var ok bool
-		if found, ok = c.find(status); !ok {
+		if found, ok = c.findAlert(status); !ok {
 			return c.receiver.String()
 		}
 		return ""
@@ -194,8 +190,7 @@ func (c *alertChain) waitForAlert(t *testing.T, status string) (found alert) {
 	return found
 }
 
-// TestAlerting covers everything between a change in the cloud and a message of Alertmanager.
-func TestAlerting(t *testing.T) {
+func TestAlertsReachReceiver(t *testing.T) {
 	c := startAlertChain(t)
 	t.Run("RejectedConnectionFires", func(t *testing.T) { testRejectedConnectionFires(t, c) })
 	if os.Getenv(envScreenshots) != "" {
@@ -209,7 +204,7 @@ func TestAlerting(t *testing.T) {
 }
 
 func testRejectedConnectionFires(t *testing.T, c *alertChain) {
-	if _, ok := c.find("firing"); ok {
+	if _, ok := c.findAlert("firing"); ok {
 		t.Error("the alert fires before the connection is rejected")
 	}
 	c.setStatus(t, "rejected")
@@ -220,7 +215,7 @@ func testRejectedConnectionFires(t *testing.T, c *alertChain) {
 		}
 	}
 	runbook := fired.Annotations["runbook_url"]
-	if _, err := os.Stat(filepath.Join("../..", runbook)); runbook == "" || err != nil {
+	if _, err := os.Stat(filepath.Join("..", "..", runbook)); runbook == "" || err != nil {
 		t.Errorf("runbook %q does not exist: %v", runbook, err)
 	}
 	if _, ok := fired.Labels["replica"]; ok {
@@ -237,8 +232,6 @@ func screenshotAlerts(t *testing.T, server *prometheus) {
 	screenshot(t, ui+"/graph?"+graph.Encode(), appearance{name: "graph", width: 1280, height: 1000})
 }
 
-// testSecondServerCostsNoRequests compares the requests to the cloud with the samples of both servers, which have one for
-// each interval.
 func testSecondServerCostsNoRequests(t *testing.T, c *alertChain) {
 	const window = 10 * alertInterval
 	count := fmt.Sprintf(`count_over_time(css_vpcep_up{cluster_id=%q}[%s])`, c.cluster.ID, window)

@@ -15,8 +15,7 @@ import (
 	"testing"
 )
 
-// startBalancer starts a round-robin load balancer. It skips exporters that refuse connections, but does not retry
-// requests that fail later.
+// startBalancer starts a round-robin load balancer, which skips exporters that refuse connections.
 func startBalancer(t *testing.T, exporters []*process) (address string) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
@@ -42,7 +41,6 @@ type balancer struct {
 	transport http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper.
 func (b *balancer) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	first := int(b.next.Add(1) % uint64(len(b.addresses))) //nolint:gosec // less than the number of addresses
 	for i := range b.addresses {

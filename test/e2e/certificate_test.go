@@ -16,13 +16,12 @@ import (
 	"time"
 )
 
-// The password of exporters with TLS and its bcrypt hash.
 const (
-	password     = "test"
-	passwordHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG"
+	password = "test"
+	testHash = "$2y$10$18lIBlJ13lNUQrk10of4IudoJPMxAACnvL8WrZwg6zRJGvbBUhtBG" // of the password, by bcrypt
 )
 
-// keyPair is a self-signed certificate for 127.0.0.1 and its key, in PEM.
+// keyPair has a self-signed certificate for 127.0.0.1 and its key, in PEM.
 type keyPair struct{ certificate, key string }
 
 func newKeyPair(t *testing.T) keyPair {
@@ -51,19 +50,18 @@ func newKeyPair(t *testing.T) keyPair {
 	}
 }
 
-// pool returns a pool with the certificate as its only root.
 func (k keyPair) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(k.certificate))
 	return pool
 }
 
-// serverFiles returns a web.yml with TLS and basic authentication, and the files that it names.
+// serverFiles returns web.yml and the files that it names.
 func (k keyPair) serverFiles() map[string]string {
 	return map[string]string{
 		"server.crt": k.certificate, "server.key": k.key,
 		"web.yml": "tls_server_config: {cert_file: server.crt, key_file: server.key}\n" +
-			"basic_auth_users: {prometheus: " + passwordHash + "}\n",
+			"basic_auth_users: {prometheus: " + testHash + "}\n",
 	}
 }
 

@@ -17,11 +17,9 @@ import (
 	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
-// clusterLabels are the labels expected on the series of a cluster.
 type clusterLabels struct{ Name, Region, ProjectID, Project string }
 
-// cloud is a simulated cloud with three projects in two regions. Each exporter has its own access key, which identifies
-// its requests.
+// cloud has three projects in two regions. Each exporter has its own access keys, which identify its requests.
 type cloud struct {
 	*simtest.Cloud
 	clusters map[string]clusterLabels // by ID
@@ -29,7 +27,6 @@ type cloud struct {
 
 const maxExporters = 3
 
-// newCloud returns a cloud with a number of clusters, spread over the projects, and of connections in each cluster.
 func newCloud(t *testing.T, clusters, connections int) *cloud {
 	t.Helper()
 	c := &cloud{
@@ -57,7 +54,6 @@ func accessKey(project string, exporter int) string {
 	return fmt.Sprintf("AK-%d-%s", exporter, project)
 }
 
-// exporterOf returns the number of the exporter that has an access key.
 func exporterOf(accessKey string) (number int) {
 	if _, err := fmt.Sscanf(accessKey, "AK-%d-", &number); err != nil {
 		return -1
@@ -65,7 +61,6 @@ func exporterOf(accessKey string) (number int) {
 	return number
 }
 
-// addCluster adds a cluster whose connections are accepted.
 func (c *cloud) addCluster(p simulator.Project, name string, connections int) (id string) {
 	const account = "5bda5b0b5f0c4c5b9d3f4a5c6b7d8e9f"
 	const created, updated = simulator.JSON(`"2024-06-11T09:36:24Z"`), simulator.JSON(`"2024-06-12T09:36:24Z"`)
@@ -91,14 +86,12 @@ func (c *cloud) addCluster(p simulator.Project, name string, connections int) (i
 	return id
 }
 
-// uuid returns a UUID derived from a name.
 func uuid(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	h := hex.EncodeToString(sum[:16])
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }
 
-// readsSince returns the requests for connection lists since a time, oldest first.
 func (c *cloud) readsSince(start time.Time) []simulator.Request {
 	var reads []simulator.Request
 	for _, r := range c.Requests() {
@@ -110,15 +103,14 @@ func (c *cloud) readsSince(start time.Time) []simulator.Request {
 }
 
 type exporterOptions struct {
-	scrape            string        // keys of the scrape section
-	requestsPerSecond int           // default: 1,000, more than any test needs
-	refresh           time.Duration // of discovery; default: longer than any test
-	discovery         string        // more keys of the discovery section
-	tls               keyPair       // also enables basic authentication; default: plain HTTP
+	scrape            string        // keys of the section
+	requestsPerSecond int           // default: 1,000
+	refresh           time.Duration // of discovery; default: 10m
+	discovery         string        // more keys of the section
+	tls               keyPair       // with basic authentication
 	args              []string
 }
 
-// config returns the configuration file of an exporter.
 func (o exporterOptions) config(projects []simulator.Project, endpoint string, number int) string {
 	if o.requestsPerSecond == 0 {
 		o.requestsPerSecond = 1000
@@ -137,7 +129,6 @@ func (o exporterOptions) config(projects []simulator.Project, endpoint string, n
 	return b.String()
 }
 
-// startExporters starts exporters with the numbers from 0.
 func (c *cloud) startExporters(t *testing.T, program string, count int, o exporterOptions) []*process {
 	t.Helper()
 	var exporters []*process
@@ -152,8 +143,7 @@ func (c *cloud) startExporter(t *testing.T, program string, number int, o export
 	return startExporter(t, program, c.Simulator, c.URL, number, o)
 }
 
-// startExporter starts an exporter and waits until it has found its clusters. number selects its access key in each
-// project.
+// startExporter starts an exporter and waits until it has found its clusters. number selects its access keys.
 func startExporter(
 	t *testing.T, program string, sim *simulator.Simulator, endpoint string, number int, o exporterOptions,
 ) *process {
@@ -171,18 +161,18 @@ func startExporter(
 	return p
 }
 
-// waitForDiscovery reads the log, because /-/ready also reports failed discoveries as ready.
+// waitForDiscovery reads the log, because /-/ready does not wait for discoveries to succeed.
 func waitForDiscovery(t *testing.T, p *process, projects int) {
 	t.Helper()
 	eventually(t, p.name+" has found its clusters", func() string {
 		if strings.Count(p.output.String(), `msg="Discovery succeeded"`) == projects {
 			return ""
 		}
-		return p.output.tail()
+		return p.output.lastLines()
 	})
 }
 
-// restart starts an exporter on its previous port. It retries because another process may use the port.
+// restart starts an exporter on its previous port. It retries, as another process may use the port.
 func (c *cloud) restart(t *testing.T, old *process) *process {
 	t.Helper()
 	args := old.cmd.Args[1:]
@@ -198,7 +188,7 @@ func (c *cloud) restart(t *testing.T, old *process) *process {
 			return ""
 		}
 		p.killed = true // its exit status does not matter
-		return p.output.tail()
+		return p.output.lastLines()
 	})
 	waitForDiscovery(t, p, len(c.Projects()))
 	return p

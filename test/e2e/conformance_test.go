@@ -19,8 +19,7 @@ import (
 
 const (
 	conformancePage = "../../docs/conformance-prometheus.md"
-	// envUpdate names the variable that makes the test write the table of the page.
-	envUpdate = "CSS_VPCEP_UPDATE"
+	envUpdate       = "CSS_VPCEP_UPDATE"
 )
 
 // Rows of the table.
@@ -45,7 +44,6 @@ const (
 	rowFollow     = "Clusters deleted and added, `/sd`"
 )
 
-// rows returns the rows of the table in order.
 func rows() []string {
 	return []string{
 		rowDefault, rowText, rowOpen, rowProto, rowUTF8, rowEncoding, rowSame, rowLE, rowNative, rowRules, rowTexts,
@@ -53,13 +51,12 @@ func rows() []string {
 	}
 }
 
-// resultColumn has the cells of one release by row.
+// resultColumn has the results of one release.
 type resultColumn struct {
 	mu    sync.Mutex
-	cells map[string]string
+	cells map[string]string // by row
 }
 
-// record stores a cell. Cells are compared with the page only if all tests pass.
 func (c *resultColumn) record(t *testing.T, row, format string, args ...any) {
 	t.Helper()
 	c.mu.Lock()
@@ -70,15 +67,14 @@ func (c *resultColumn) record(t *testing.T, row, format string, args ...any) {
 	c.cells[row] = fmt.Sprintf(format, args...)
 }
 
-// TestPrometheusVersions tests each installed version of Prometheus and compares the results with the table of
-// docs/conformance-prometheus.md.
+// TestPrometheusVersions compares its results with the table of docs/conformance-prometheus.md.
 func TestPrometheusVersions(t *testing.T) {
-	program := build(t)
+	program := buildExporter(t)
 	columns := make(map[string]map[string]string) // by version and row
 	for _, r := range releases(t) {
 		column := &resultColumn{cells: make(map[string]string)}
 		t.Run(r.version, func(t *testing.T) {
-			// It needs the whole machine, so it is not parallel.
+			// This one needs the whole machine, so it is not parallel.
 			t.Run("LargeFleetFitsOneScrape", func(t *testing.T) { testLargeFleetFitsOneScrape(t, program, r, column) })
 			for name, test := range map[string]func(*testing.T, string, release, *resultColumn){
 				"FormatsAgree":            testFormatsAgree,
@@ -97,7 +93,7 @@ func TestPrometheusVersions(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	// With -run and the name of a subtest, only a part of the cells is known.
+	// If -run selects subtests, they record only a part of the cells.
 	complete := !strings.Contains(flag.Lookup("test.run").Value.String(), "/")
 	if complete {
 		for version, cells := range columns {
@@ -115,7 +111,7 @@ func TestPrometheusVersions(t *testing.T) {
 	}
 }
 
-// readPage returns the text of the page before the table, the table, and the text after it.
+// readPage splits the page at its table.
 func readPage(t *testing.T) (before, table, after string) {
 	t.Helper()
 	content, err := os.ReadFile(conformancePage)
@@ -131,7 +127,7 @@ func readPage(t *testing.T) (before, table, after string) {
 	return before + begin, table, end + after
 }
 
-// updatePage writes the results into the page. Unless they are complete, it keeps the other cells.
+// updatePage writes the results into the page. It keeps other cells unless the results are complete.
 func updatePage(t *testing.T, columns map[string]map[string]string, complete bool) {
 	t.Helper()
 	before, table, after := readPage(t)
@@ -146,12 +142,11 @@ func updatePage(t *testing.T, columns map[string]map[string]string, complete boo
 		maps.Copy(documented[version], cells)
 	}
 	page := before + formatTable(documented) + after
-	if err := os.WriteFile(conformancePage, []byte(page), 0o600); err != nil { //nolint:gosec // a constant path
+	if err := os.WriteFile(conformancePage, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// checkPage compares the results with the page.
 func checkPage(t *testing.T, columns map[string]map[string]string) {
 	t.Helper()
 	_, table, _ := readPage(t)
@@ -180,7 +175,7 @@ func checkPage(t *testing.T, columns map[string]map[string]string) {
 	}
 }
 
-// parseTable returns the cells of a Markdown table by version and row.
+// parseTable returns the cells by version and row.
 func parseTable(table string) map[string]map[string]string {
 	var versions []string
 	cells := make(map[string]map[string]string)

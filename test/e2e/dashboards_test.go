@@ -26,7 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// emptyQueries returns the reasons why queries may have no result in the demo, by panelQuery.name.
+// emptyQueries returns why queries have no result in the demo, by panelQuery.name.
 func emptyQueries() map[string]string {
 	return map[string]string{
 		"css-vpcep-overview/Clusters that fail/B":   "the cluster that always fails has never been read",
@@ -38,8 +38,7 @@ func emptyQueries() map[string]string {
 	}
 }
 
-// emptyRules returns the reasons why rules may have no result in the demo, by name. deploy/prometheus/alerts_test.yml
-// tests that each alert can fire.
+// emptyRules returns why rules have no result in the demo. alerts_test.yml tests that each alert can fire.
 func emptyRules() map[string]string {
 	return map[string]string{
 		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all connections, and the demo has just started",
@@ -54,12 +53,11 @@ func emptyRules() map[string]string {
 	}
 }
 
-// stableClusters returns the clusters of the demo that do not change and whose reads always or never succeed.
+// stableClusters returns clusters of the demo that do not change and whose reads always or never succeed.
 func stableClusters() []string {
 	return []string{"search-prod", "metrics-hub", "audit-trail", "sandbox"}
 }
 
-// dashboard has the fields of a Grafana dashboard that the tests use.
 type dashboard struct {
 	UID         string `json:"uid"`
 	Annotations struct {
@@ -97,9 +95,8 @@ type dashboardPanel struct {
 	} `json:"transformations"`
 }
 
-// panelQuery is a query of a panel or an annotation.
 type panelQuery struct {
-	name, expr string // name: UID of the dashboard/title of the panel/refId
+	name, expr string // name: dashboard UID/panel title/refId
 	instant    bool
 }
 
@@ -140,12 +137,11 @@ func readDashboards(t *testing.T) []dashboard {
 	return dashboards
 }
 
-// TestDashboards runs every query of the dashboards and every rule of deploy/prometheus on a Prometheus server that
-// scrapes both /metrics and /probe of the demo.
+// TestDashboards runs all queries of the dashboards and all rules on a server that scrapes both endpoints of the demo.
 func TestDashboards(t *testing.T) {
 	dashboards := readDashboards(t)
 	checkEmptyQueriesExist(t, dashboards)
-	demo := startServer(t, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	demo := startServer(t, "demo", buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	prom := startPrometheus(t, demoConfig(t, demo), nil)
 	clusters := demoClusters(t, prom, demo)
 	prom.waitForProbes(t, len(clusters), 3)
@@ -188,8 +184,7 @@ func checkEmptyQueriesExist(t *testing.T, dashboards []dashboard) {
 	}
 }
 
-// reloadDemo reloads the configuration of the demo. It waits before, because the dashboards do not show a load in the
-// first 5 seconds of a process as a reload.
+// reloadDemo waits first, because the dashboards do not show reloads in the first 5 seconds of a process.
 func reloadDemo(t *testing.T, prom *prometheus, demo *process) {
 	t.Helper()
 	eventually(t, "the demo has run for 6 seconds", func() string {
@@ -210,8 +205,6 @@ func reloadDemo(t *testing.T, prom *prometheus, demo *process) {
 	})
 }
 
-// demoConfig returns a Prometheus configuration with sections 1, 2 and 6 of scrape.yml, the rules, and an exporter that
-// stands in for the vendor's cloudeye-exporter.
 func demoConfig(t *testing.T, demo *process) string {
 	t.Helper()
 	files, err := filepath.Glob("../../deploy/prometheus/*.yml")
@@ -242,7 +235,7 @@ func demoConfig(t *testing.T, demo *process) string {
 	)
 }
 
-// serveSessions serves the sessions of a connection, as cloudeye-exporter does. The rules about sessions need them.
+// serveSessions stands in for cloudeye-exporter, which the rules about sessions need.
 func serveSessions(t *testing.T, demo *process) (address string) {
 	t.Helper()
 	status, body := get(t, newClient(t), "http://"+demo.address+"/metrics")
@@ -259,7 +252,7 @@ func serveSessions(t *testing.T, demo *process) (address string) {
 	return server.Listener.Addr().String()
 }
 
-// demoClusters returns the cluster IDs in /sd by name.
+// demoClusters returns cluster IDs by name.
 func demoClusters(t *testing.T, prom *prometheus, demo *process) map[string]string {
 	t.Helper()
 	var targets []struct{ Labels map[string]string }
@@ -307,8 +300,7 @@ func testRulesHaveResults(t *testing.T, prom *prometheus) {
 	}
 }
 
-// testQueriesHaveResults runs the queries of a dashboard with All selected, where variables offer it, and with each
-// cluster. preset has values of variables that are not to be selected.
+// testQueriesHaveResults selects All, if offered, and then each cluster. It keeps the values of preset variables.
 func testQueriesHaveResults(t *testing.T, prom *prometheus, d dashboard, preset, clusters map[string]string) {
 	all, offersAll := prom.selectAll(t, d, preset)
 	selections := prom.selectEach(t, d, preset)
@@ -337,9 +329,9 @@ func testQueriesHaveResults(t *testing.T, prom *prometheus, d dashboard, preset,
 	}
 }
 
-// testNothingIsCountedTwice compares the results for stable clusters that one endpoint or both endpoints are scraped for.
+// testNothingIsCountedTwice compares results from one endpoint with those from both.
 func testNothingIsCountedTwice(t *testing.T, prom *prometheus, d dashboard, clusters map[string]string) {
-	// Values that change with time are not compared, nor those of exporters, as one process serves both endpoints.
+	// Skip values that change with time and those of exporters, as one process serves both endpoints.
 	skip := regexp.MustCompile(`time\(\)|_duration_|rate\(|over_time\(|css_vpcep_exporter_|css_vpcep_discovery_|process_`)
 	compared := 0
 	for _, q := range d.queries() {
@@ -361,7 +353,7 @@ func testNothingIsCountedTwice(t *testing.T, prom *prometheus, d dashboard, clus
 	}
 }
 
-// clusterValues returns the values of an instant query for a cluster and a job, by labels.
+// clusterValues returns values by their labels.
 func clusterValues(t *testing.T, prom *prometheus, q panelQuery, job, cluster string) map[string]float64 {
 	t.Helper()
 	result, err := prom.runQuery(t, q, map[string]string{
@@ -377,7 +369,6 @@ func clusterValues(t *testing.T, prom *prometheus, q panelQuery, job, cluster st
 	return values
 }
 
-// testTableColumnsMatchLabels compares the columns that tables place or hide with the labels of their results.
 func testTableColumnsMatchLabels(t *testing.T, prom *prometheus, d dashboard) {
 	preset := map[string]string{}
 	selections := prom.selectEach(t, d, preset)
@@ -424,7 +415,7 @@ func testTableColumnsMatchLabels(t *testing.T, prom *prometheus, d dashboard) {
 	}
 }
 
-// selectAll selects All for each variable that is not preset. It reports whether each of them offers All.
+// selectAll also reports whether every variable offers All.
 func (p *prometheus) selectAll(
 	t *testing.T, d dashboard, preset map[string]string,
 ) (selection map[string]string, ok bool) {
@@ -442,8 +433,7 @@ func (p *prometheus) selectAll(
 	return selection, ok
 }
 
-// selectEach returns every combination of one option for each variable that is not preset, except that it selects All
-// for job and instance, as some of them have no clusters.
+// selectEach returns every combination of options, with All for job and instance, some of which have no clusters.
 func (p *prometheus) selectEach(t *testing.T, d dashboard, preset map[string]string) []map[string]string {
 	t.Helper()
 	selections := []map[string]string{preset}
@@ -470,10 +460,9 @@ func (p *prometheus) selectEach(t *testing.T, d dashboard, preset map[string]str
 	return selections
 }
 
-// option is an option of a dashboard variable.
 type option struct{ text, value string }
 
-// options returns the options of a variable, as Grafana does.
+// options evaluates the definition of a variable as Grafana does.
 func (p *prometheus) options(t *testing.T, v dashboardVariable, selection map[string]string) []option {
 	t.Helper()
 	call := regexp.MustCompile(`^(label_values|query_result)\((.+)\)$`).
@@ -516,7 +505,7 @@ func (p *prometheus) options(t *testing.T, v dashboardVariable, selection map[st
 	return options
 }
 
-// multiValue formats selected values for a query, as Grafana does.
+// multiValue formats selected values as Grafana does.
 func multiValue(values ...string) string {
 	quoted := make([]string, 0, len(values))
 	for _, v := range values {
@@ -528,7 +517,7 @@ func multiValue(values ...string) string {
 	return "(" + strings.Join(quoted, "|") + ")"
 }
 
-// interpolate replaces variables by selected values. Prometheus rejects a query with unknown variables, which are kept.
+// interpolate replaces variables. It keeps unknown ones, so that Prometheus rejects the query.
 func interpolate(expr string, selection map[string]string) string {
 	return regexp.MustCompile(`\$(\w+)`).ReplaceAllStringFunc(expr, func(name string) string {
 		switch name {
@@ -544,12 +533,12 @@ func interpolate(expr string, selection map[string]string) string {
 	})
 }
 
-// runQuery runs an instant query now and any other query over the last minute.
+// runQuery runs range queries over the last minute.
 func (p *prometheus) runQuery(t *testing.T, q panelQuery, selection map[string]string) ([]series, error) {
 	t.Helper()
 	path, form := "query", url.Values{"query": {interpolate(q.expr, selection)}}
 	if !q.instant {
-		now := time.Now() // also the time of the last step
+		now := time.Now()
 		path = "query_range"
 		form.Set("start", now.Add(-time.Minute).UTC().Format(time.RFC3339Nano))
 		form.Set("end", now.UTC().Format(time.RFC3339Nano))

@@ -7,7 +7,8 @@
 // promtool, prometheus-alertmanager and chromium in PATH. Everything listens on 127.0.0.1 only.
 //
 // Environment variables:
-//   - CSS_VPCEP_PROMETHEUS_DIRS lists directories with more versions of Prometheus for TestPrometheusVersions.
+//   - CSS_VPCEP_PROMETHEUS_DIRS lists directories, separated as in PATH, with more versions of prometheus and promtool
+//     for TestPrometheusVersions.
 //   - CSS_VPCEP_UPDATE=1 makes that test write the table in docs/conformance-prometheus.md.
 //   - CSS_VPCEP_FIGURES=1 enables TestScalingFigures, which measures the figures in docs/scaling.md.
 //   - CSS_VPCEP_SCREENSHOTS is a directory for screenshots.

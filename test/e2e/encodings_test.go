@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// encodingRequest is an Accept-Encoding header and the Content-Encodings that may answer it; "" means uncompressed.
+// encodingRequest is an Accept-Encoding header and the allowed Content-Encodings.
 type encodingRequest struct {
 	header  []string // nil: no header
 	allowed []string
@@ -50,7 +50,7 @@ func encodingRequests() []encodingRequest {
 	}
 }
 
-// formatRequest is an Accept header and the prefix of the Content-Type that must answer it.
+// formatRequest is an Accept header and a prefix of the expected Content-Type.
 type formatRequest struct{ accept, contentType string }
 
 func formatRequests() []formatRequest {
@@ -65,10 +65,9 @@ func formatRequests() []formatRequest {
 	}
 }
 
-// TestClientsGetAnAcceptedEncoding requests the same content in every combination of format and encoding.
 func TestClientsGetAnAcceptedEncoding(t *testing.T) {
 	c, _ := newOddCloud(t)
-	exporter := c.startExporter(t, build(t), 0, exporterOptions{scrape: "min_interval: 1h"})
+	exporter := c.startExporter(t, buildExporter(t), 0, exporterOptions{scrape: "min_interval: 1h"})
 	client := newClient(t)
 	transport := client.Transport.(*http.Transport)
 	transport.DisableCompression = true // the test sets Accept-Encoding
@@ -122,14 +121,12 @@ func checkEncoding(
 	}
 }
 
-// page is a decompressed response.
 type page struct {
 	contentType, encoding string
 	vary                  []string
 	body                  []byte
 }
 
-// fetch requests a page and decompresses it.
 func fetch(t *testing.T, client *http.Client, url, accept string, acceptEncoding []string) (p page, err error) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -158,7 +155,7 @@ func fetch(t *testing.T, client *http.Client, url, accept string, acceptEncoding
 	return p, err
 }
 
-// decompress replaces the body by its content, which must be longer if it was compressed.
+// decompress fails if compression saved nothing.
 func (p *page) decompress() error {
 	var r io.Reader
 	switch compressed := bytes.NewReader(p.body); p.encoding {
@@ -192,7 +189,7 @@ func (p *page) decompress() error {
 	return nil
 }
 
-// clusterSeries returns the series of the clusters, with the value 0 where it changes with time.
+// clusterSeries returns the series of clusters, with 0 for values that change with time.
 func (p *page) clusterSeries() (map[string]float64, error) {
 	body := p.body
 	format := expfmt.ResponseFormat(http.Header{"Content-Type": {p.contentType}})

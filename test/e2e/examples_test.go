@@ -18,7 +18,7 @@ const (
 	scalingPage = "../../docs/scaling.md"
 )
 
-// scrapeSections returns the uncommented YAML of the sections of scrape.yml, by number.
+// scrapeSections returns the sections of scrape.yml by number, uncommented.
 func scrapeSections(t *testing.T) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(scrapeFile)
@@ -70,7 +70,6 @@ func withTLS(t *testing.T, job, section5 string) string {
 	)
 }
 
-// scrapeConfigs returns a Prometheus configuration with these jobs.
 func scrapeConfigs(jobs ...string) string { return "scrape_configs:\n" + strings.Join(jobs, "") }
 
 func TestScrapeSectionsAreValidTogether(t *testing.T) {

@@ -25,13 +25,12 @@ import (
 
 type fleetShape struct{ clusters, connections int }
 
-// TestScalingFigures measures the figures in docs/scaling.md. It takes a few minutes and 10 GB of memory. Unless a test
-// sets a latency, the cloud responds at once.
+// TestScalingFigures measures the figures in docs/scaling.md. It takes minutes and 10 GB of memory.
 func TestScalingFigures(t *testing.T) {
 	if os.Getenv("CSS_VPCEP_FIGURES") != "1" {
 		t.Skip("set CSS_VPCEP_FIGURES=1 to run it")
 	}
-	program := build(t)
+	program := buildExporter(t)
 	t.Logf("%d cores, %s, %s/%s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	for _, size := range []struct {
 		fleetShape
@@ -83,13 +82,11 @@ func TestScalingFigures(t *testing.T) {
 	}
 }
 
-// startFastExporter starts an exporter that requests_per_second does not slow down.
 func (c *cloud) startFastExporter(t *testing.T, program string, args ...string) *process {
 	t.Helper()
 	return c.startExporter(t, program, 0, exporterOptions{requestsPerSecond: 10_000, args: args})
 }
 
-// measureMetrics scrapes all clusters repeatedly.
 func measureMetrics(t *testing.T, exporter *process, scrapes int) {
 	t.Helper()
 	client := newClient(t)
@@ -109,7 +106,6 @@ func measureMetrics(t *testing.T, exporter *process, scrapes int) {
 		scrapes, median, longest, cpu, size, exporter.memory(t))
 }
 
-// measureProbes requests at least a thousand probes, one after the other, and /sd.
 func measureProbes(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
 	t.Logf("requests for the cluster lists: %d", c.Requested(simulator.Clusters))
@@ -135,7 +131,6 @@ func measureProbes(t *testing.T, c *cloud, exporter *process) {
 	t.Logf("/sd: %s, CPU %s, %s", each, (exporter.cpu(t)-cpuBefore)/lists, size)
 }
 
-// measureDeadline scrapes a fleet in which one cluster hangs until the deadline.
 func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	t.Helper()
 	const timeout = 15 * time.Second
@@ -153,12 +148,11 @@ func measureDeadline(t *testing.T, c *cloud, exporter *process) {
 	}
 }
 
-// measurePrometheus measures a Prometheus server that scrapes all clusters a few times.
 func measurePrometheus(t *testing.T, jobName, job string) {
 	t.Helper()
 	prom := startPrometheus(t, scrapeConfigs(job), nil)
 	memoryAtStart := prom.memory(t)
-	const scrapes = 12 // once every 5 s
+	const scrapes = 12
 	eventuallyWithin(t, 2*waitLimit, fmt.Sprintf("%d scrapes", scrapes), func() string {
 		if n := prom.number(t, fmt.Sprintf(`min(count_over_time(up{job=%q}[10m]))`, jobName)); n < scrapes {
 			return fmt.Sprintf("%g scrapes", n)
@@ -173,7 +167,6 @@ func measurePrometheus(t *testing.T, jobName, job string) {
 		prom.number(t, fmt.Sprintf(`count({job=%q})`, jobName)), jobName, scrapes, memory, memoryAtStart)
 }
 
-// scrapeSize describes a response.
 type scrapeSize struct {
 	series, bytes, compressed int
 	failed                    int           // clusters
@@ -184,7 +177,7 @@ func (s scrapeSize) String() string {
 	return fmt.Sprintf("%d series, %d bytes, compressed %d", s.series, s.bytes, s.compressed)
 }
 
-// scrape requests a page on which no cluster failed.
+// scrape fails the test if a cluster failed.
 func scrape(t *testing.T, client *http.Client, p *process, path string) scrapeSize {
 	t.Helper()
 	size := scrapeWithin(t, client, p, path, time.Minute)
@@ -194,7 +187,7 @@ func scrape(t *testing.T, client *http.Client, p *process, path string) scrapeSi
 	return size
 }
 
-// scrapeWithin requests a compressed page with a timeout header, as Prometheus does.
+// scrapeWithin sends the headers of Prometheus.
 func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, timeout time.Duration) scrapeSize {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+path, nil)
@@ -232,11 +225,10 @@ func scrapeWithin(t *testing.T, client *http.Client, p *process, path string, ti
 	return size
 }
 
-// cpu returns the CPU time of the process.
 func (p *process) cpu(t *testing.T) time.Duration {
 	t.Helper()
 	const ticksPerSecond = 100
-	_, stat, _ := strings.Cut(p.proc(t, "stat"), ") ") // after the name
+	_, stat, _ := strings.Cut(p.readProc(t, "stat"), ") ") // after the name
 	fields := strings.Fields(stat)
 	ticks := 0
 	for _, field := range fields[11:13] { // user and system
@@ -249,18 +241,16 @@ func (p *process) cpu(t *testing.T) time.Duration {
 	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
-// memory returns the current and peak resident memory of the process.
 func (p *process) memory(t *testing.T) string {
 	t.Helper()
-	found := regexp.MustCompile(`(?s)VmHWM:\s*(\d+ kB).*VmRSS:\s*(\d+ kB)`).FindStringSubmatch(p.proc(t, "status"))
+	found := regexp.MustCompile(`(?s)VmHWM:\s*(\d+ kB).*VmRSS:\s*(\d+ kB)`).FindStringSubmatch(p.readProc(t, "status"))
 	if found == nil {
 		t.Fatalf("%s: no VmHWM and VmRSS in /proc/PID/status", p.name)
 	}
 	return fmt.Sprintf("resident %s, at most %s", found[2], found[1])
 }
 
-// proc reads a file of /proc/PID.
-func (p *process) proc(t *testing.T, file string) string {
+func (p *process) readProc(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
 	if err != nil {

@@ -22,32 +22,30 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Prefixes of the Content-Type of each format.
+// Prefixes of Content-Types.
 const (
 	typeText        = "text/plain; version=0.0.4;"
 	typeOpenMetrics = "application/openmetrics-text; version=1.0.0;"
 	typeProtobuf    = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited;"
 )
 
-// nativeMetric is the histogram that is also exposed as a native histogram.
+// nativeMetric is also exposed as a native histogram.
 const nativeMetric = "css_vpcep_exporter_api_request_duration_seconds"
 
-// formatJob is a job that scrapes /metrics in one format.
+// formatJob scrapes /metrics in one format.
 type formatJob struct {
 	name, contentType string
-	feature           string   // of Prometheus, to be enabled
+	feature           string   // of Prometheus
 	keys              []string // of the job, in YAML
 	accept            string   // replaces the Accept header where Prometheus cannot be configured
-	acceptEncoding    string   // of Prometheus; default: gzip
-	row               string   // of the table, if any
+	acceptEncoding    string   // default: gzip
+	row               string   // of the table, or empty
 }
 
-// ingestsNative reports whether the job ingests native histograms.
 func (j formatJob) ingestsNative() bool {
 	return j.feature == featureNative || slices.Contains(j.keys, keyNative)
 }
 
-// ingestsClassic reports whether the job ingests the classic series of nativeMetric.
 func (j formatJob) ingestsClassic() bool {
 	return !j.ingestsNative() || slices.Contains(j.keys, keyClassic)
 }
@@ -59,7 +57,6 @@ const (
 	keyClassic    = "always_scrape_classic_histograms: true"
 )
 
-// formatJobs returns a job for each format that the release can request.
 func (r release) formatJobs() []formatJob {
 	const (
 		acceptText     = "text/plain;version=0.0.4;q=1,*/*;q=0.1" // as before Prometheus 2.5
@@ -104,21 +101,20 @@ func (r release) formatJobs() []formatJob {
 	}
 }
 
-// formatTest is a fleet with odd texts that one exporter exposes and Prometheus servers scrape in every format.
+// formatTest scrapes a fleet with odd texts in every format.
 type formatTest struct {
 	release   release
 	jobs      []formatJob
-	servers   map[string]*prometheus // by feature; that of "" also probes
+	servers   map[string]*prometheus // by feature
 	recorders map[string]*recorder   // by job
 	stored    map[string]storedSeries
 	odd       map[string]oddText // by cluster ID
 	column    *resultColumn
 }
 
-// testFormatsAgree scrapes a fleet with odd texts in every format and compares the stored series.
 func testFormatsAgree(t *testing.T, program string, r release, column *resultColumn) {
 	c, odd := newOddCloud(t)
-	// With min_interval, all scrapes show the same connections and the same counters of the exporter.
+	// With min_interval, all scrapes show the same connections and counters.
 	exporter := c.startExporter(t, program, 0,
 		exporterOptions{scrape: "min_interval: 1h", discovery: "labels_from_tags: [team]"})
 	status, body := get(t, newClient(t), "http://"+exporter.address+"/metrics")
@@ -136,7 +132,7 @@ func testFormatsAgree(t *testing.T, program string, r release, column *resultCol
 	f.checkSeriesAgree(t)
 	f.checkNativeHistograms(t)
 	f.checkOddTexts(t)
-	f.checkRules(t)
+	f.checkRulesOfNativeMetric(t)
 
 	prom := f.servers[""]
 	prom.waitForProbes(t, len(c.clusters), 1)
@@ -144,10 +140,9 @@ func testFormatsAgree(t *testing.T, program string, r release, column *resultCol
 	if diff := gocmp.Diff(seriesOfProbes(metrics), seriesOfProbes(probes)); diff != "" {
 		t.Errorf("/metrics and /probe (-metrics +probe):\n%s", diff)
 	}
-	f.checkTargets(t)
+	f.checkTargetNames(t)
 }
 
-// scrape starts the Prometheus servers and waits until each job has scraped twice.
 func (f *formatTest) scrape(t *testing.T, exporter *process) {
 	t.Helper()
 	f.recorders = make(map[string]*recorder)
@@ -173,7 +168,6 @@ func (f *formatTest) scrape(t *testing.T, exporter *process) {
 	}
 }
 
-// scrapeJob returns the configuration of a job.
 func scrapeJob(name, address string, keys []string) string {
 	job := fmt.Sprintf("  - job_name: %s\n    scrape_interval: %[2]s\n    scrape_timeout: %[2]s\n"+
 		"    static_configs: [{targets: [%[3]q]}]\n", name, interval, address)
@@ -183,7 +177,6 @@ func scrapeJob(name, address string, keys []string) string {
 	return job
 }
 
-// histogram is a native histogram.
 type histogram struct {
 	Count, Sum float64
 	Buckets    []struct{ lower, upper, count float64 }
@@ -216,14 +209,13 @@ func (h *histogram) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// storedSeries has the current values of a job. Labels are formatted with %q.
 type storedSeries struct {
-	values     map[string]float64    // by labels
+	values     map[string]float64    // by labels, formatted with %q
 	histograms map[string]*histogram // by operation
-	le         string                // the bound 10 of the classic histogram, as ingested
+	le         string                // the bound 10, as ingested
 }
 
-// storedSeries returns the series of a job without the labels of the target. Values that change with time are 0.
+// storedSeries removes the labels of the target and returns 0 for values that change with time.
 func (p *prometheus) storedSeries(t *testing.T, job string) storedSeries {
 	t.Helper()
 	changing := regexp.MustCompile(`^(go_|process_|promhttp_|scrape_|css_vpcep_scrape_duration_)`)
@@ -256,8 +248,7 @@ func (p *prometheus) storedSeries(t *testing.T, job string) storedSeries {
 	return stored
 }
 
-// seriesOfProbes returns the series that probes have too. It removes the label project, which all probes get from their
-// targets.
+// seriesOfProbes returns the series that probes have too, without the label project, which is on their targets.
 func seriesOfProbes(values map[string]float64) map[string]float64 {
 	project := regexp.MustCompile(` "project":"\w+"`)
 	probed := make(map[string]float64)
@@ -269,10 +260,9 @@ func seriesOfProbes(values map[string]float64) map[string]float64 {
 	return probed
 }
 
-// checkNegotiations compares the served formats and encodings with the requested ones.
 func (f *formatTest) checkNegotiations(t *testing.T) {
 	t.Helper()
-	utf8Requested := make(map[string]bool) // media types in which Prometheus itself requests UTF-8
+	utf8Requested := make(map[string]bool) // by Prometheus itself, by media type
 	for _, j := range f.jobs {
 		got := f.recorders[j.name].negotiation(t, j.name)
 		if got.status != http.StatusOK || !strings.HasPrefix(got.contentType, j.contentType) {
@@ -326,7 +316,6 @@ func (f *formatTest) recordNegotiations(t *testing.T, utf8Requested []string) {
 
 const allowUTF8 = "escaping=allow-utf-8"
 
-// requestsUTF8 reports whether an Accept header requests UTF-8 in the format of a Content-Type.
 func requestsUTF8(accept, contentType string) bool {
 	version := regexp.MustCompile(`version=[0-9.]+`).FindString(contentType)
 	for clause := range strings.SplitSeq(accept, ",") {
@@ -343,8 +332,6 @@ func mediaType(contentType string) string {
 	return before
 }
 
-// checkSeriesAgree compares the series and values of all jobs with those in text. Classic series of nativeMetric may be
-// absent where only native histograms are ingested.
 func (f *formatTest) checkSeriesAgree(t *testing.T) {
 	t.Helper()
 	text := f.stored["text"]
@@ -370,13 +357,12 @@ func (f *formatTest) checkSeriesAgree(t *testing.T) {
 		text.le, f.stored["openmetrics"].le)
 }
 
-// checkNativeHistograms compares the native histograms with the classic series in text.
 func (f *formatTest) checkNativeHistograms(t *testing.T) {
 	t.Helper()
 	for _, j := range f.jobs {
 		want := 0
 		if j.ingestsNative() {
-			want = 2 // of the operations clusters and connections
+			want = 2 // operations: clusters, connections
 		}
 		histograms := f.stored[j.name].histograms
 		if len(histograms) != want {
@@ -433,9 +419,7 @@ func (f *formatTest) checkNativeHistogram(t *testing.T, name string, h *histogra
 	}
 }
 
-// checkRules checks that the recording rules that use nativeMetric have results with classic series and with native
-// histograms.
-func (f *formatTest) checkRules(t *testing.T) {
+func (f *formatTest) checkRulesOfNativeMetric(t *testing.T) {
 	t.Helper()
 	type rule struct{ Record, Expr string }
 	var file struct{ Groups []struct{ Rules []rule } }
@@ -466,7 +450,6 @@ func (f *formatTest) checkRules(t *testing.T) {
 	f.column.record(t, rowRules, "give their values with the classic series, and with the native one alone")
 }
 
-// checkOddTexts compares the labels in Prometheus with the expected labels of the odd texts.
 func (f *formatTest) checkOddTexts(t *testing.T) {
 	t.Helper()
 	for _, j := range f.jobs {
@@ -479,7 +462,6 @@ func (f *formatTest) checkOddTexts(t *testing.T) {
 	f.column.record(t, rowTexts, "%d of %d as promised, in all formats", len(f.odd), len(oddTexts()))
 }
 
-// checkOddLabels compares some labels of a metric with the odd text of the cluster.
 func (f *formatTest) checkOddLabels(t *testing.T, j formatJob, metric string, labels ...string) {
 	t.Helper()
 	missing := maps.Clone(f.odd)
@@ -509,8 +491,7 @@ func (f *formatTest) checkOddLabels(t *testing.T, j formatJob, metric string, la
 	}
 }
 
-// checkTargets compares the label cluster_name of the targets of /sd with the odd texts.
-func (f *formatTest) checkTargets(t *testing.T) {
+func (f *formatTest) checkTargetNames(t *testing.T) {
 	t.Helper()
 	targets := f.servers[""].targets(t)
 	for id, x := range f.odd {
@@ -529,7 +510,6 @@ func (f *formatTest) checkTargets(t *testing.T) {
 	f.column.record(t, rowProbe, "%s", cell)
 }
 
-// testLabelNamesAreValid checks that the exporter accepts only label names that Prometheus accepts.
 func testLabelNamesAreValid(t *testing.T, program string, r release, column *resultColumn) {
 	accepts := func(content, tool string, args ...string) bool {
 		t.Helper()

@@ -15,11 +15,11 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// oddText is a text of the cloud that could break an exposition.
+// oddText is a text that could break an exposition.
 type oddText struct {
 	name  string
 	sent  simulator.JSON
-	label string // the expected value of a label
+	label string // as expected
 }
 
 func oddTexts() []oddText {
@@ -62,7 +62,7 @@ func oddTexts() []oddText {
 	}
 }
 
-// decoded returns the text for fields of the simulator that are strings. It returns false if the text is invalid UTF-8.
+// decoded returns false for invalid UTF-8.
 func (x oddText) decoded(t *testing.T) (s string, ok bool) {
 	t.Helper()
 	if !utf8.ValidString(string(x.sent)) {
@@ -74,8 +74,8 @@ func (x oddText) decoded(t *testing.T) (s string, ok bool) {
 	return s, true
 }
 
-// newOddCloud returns a cloud with a few ordinary clusters, one with a disabled service and one for each odd text, which
-// it has in every text field. odd has the texts by cluster ID.
+// newOddCloud returns a cloud with ordinary clusters, a disabled service, and a cluster for each odd text, which is in
+// all its fields. odd is by cluster ID.
 func newOddCloud(t *testing.T) (c *cloud, odd map[string]oddText) {
 	t.Helper()
 	c = newCloud(t, 3, connections)
@@ -102,7 +102,7 @@ func newOddCloud(t *testing.T) (c *cloud, odd map[string]oddText) {
 	return c, odd
 }
 
-// setOddClusterList replaces the cluster list of a project, because the simulator cannot send names of invalid UTF-8.
+// setOddClusterList replaces the cluster list, because the simulator cannot send names of invalid UTF-8.
 func setOddClusterList(c *cloud, project simulator.Project, odd map[string]oddText) {
 	var list []string
 	for _, cluster := range c.Clusters(project.ID) {

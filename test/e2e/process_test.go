@@ -24,14 +24,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Generous limits, for a busy machine. They only end a test that hangs.
+// Generous limits, which only stop a test that hangs.
 const (
-	processLimit = 5 * time.Minute  // for a child process to run
-	exitLimit    = 15 * time.Second // for a child process to exit
-	waitLimit    = time.Minute      // for a condition to become true
+	processLimit = 5 * time.Minute  // of a child process
+	exitLimit    = 15 * time.Second // after SIGTERM
+	waitLimit    = time.Minute      // for a condition
 )
 
-// output is the output of a child process. It is safe for concurrent use.
+// output is safe for concurrent use.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -49,13 +49,11 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// tail returns the last lines.
-func (o *output) tail() string {
+func (o *output) lastLines() string {
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// process is a child process that serves HTTP.
 type process struct {
 	name    string
 	address string // host:port
@@ -65,8 +63,7 @@ type process struct {
 	killed  bool // by the test
 }
 
-// build builds the exporter and returns its path.
-func build(t *testing.T) string {
+func buildExporter(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "css_vpcep_exporter")
 	ctx, cancel := context.WithTimeout(t.Context(), processLimit)
@@ -79,7 +76,6 @@ func build(t *testing.T) string {
 	return path
 }
 
-// writeFiles writes files into a new directory.
 func writeFiles(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -91,7 +87,6 @@ func writeFiles(t *testing.T, files map[string]string) (dir string) {
 	return dir
 }
 
-// lookPath returns the path of a program in PATH.
 func lookPath(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -101,13 +96,12 @@ func lookPath(t *testing.T, name string) string {
 	return path
 }
 
-// startServer starts a program and waits until it listens. When the test ends, the program gets SIGTERM and must exit
-// with 0.
+// startServer waits until the program listens. At the end of the test the program gets SIGTERM and must exit with 0.
 func startServer(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()
 	p := startProcess(t, name, path, args...)
 	if !p.waitUntilListening(t) {
-		t.Fatalf("%s does not listen:\n%s", p.name, p.output.tail())
+		t.Fatalf("%s does not listen:\n%s", p.name, p.output.lastLines())
 	}
 	return p
 }
@@ -133,16 +127,16 @@ func startProcess(t *testing.T, name, path string, args ...string) *process {
 		cancel()
 		<-p.exited
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 && !p.killed {
-			t.Errorf("%s: got exit status %d, want 0:\n%s", p.name, code, p.output.tail())
+			t.Errorf("%s: got exit status %d, want 0:\n%s", p.name, code, p.output.lastLines())
 		}
 		if t.Failed() {
-			t.Logf("last lines of %s:\n%s", p.name, p.output.tail())
+			t.Logf("last lines of %s:\n%s", p.name, p.output.lastLines())
 		}
 	})
 	return p
 }
 
-// waitUntilListening returns false if the program exits or does not listen in time.
+// waitUntilListening returns false if the program exits.
 func (p *process) waitUntilListening(t *testing.T) bool {
 	t.Helper()
 	listening := regexp.MustCompile(`msg="Listening on" (?:component=web )?address=(127\.0\.0\.1:\d+)`)
@@ -171,7 +165,6 @@ func (p *process) kill(t *testing.T) (killed time.Time) {
 	return killed
 }
 
-// runProgram runs a program and returns its output.
 func runProgram(t *testing.T, input, path string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -184,7 +177,6 @@ func runProgram(t *testing.T, input, path string, args ...string) (string, error
 	return string(out), err
 }
 
-// newClient returns a client whose connections are closed when the test ends.
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
@@ -192,7 +184,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 60 * time.Second}
 }
 
-// get returns status 0 and the error's text if the request fails.
+// get returns status 0 and the error if the request fails.
 func get(t *testing.T, client *http.Client, url string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -212,7 +204,7 @@ func get(t *testing.T, client *http.Client, url string) (status int, body string
 	return resp.StatusCode, string(b)
 }
 
-// eventually polls check until it returns "". Other values describe the current state, for the failure message.
+// eventually polls check, which returns the current state, or "" once it is as wanted.
 func eventually(t *testing.T, want string, check func() (got string)) {
 	t.Helper()
 	eventuallyWithin(t, waitLimit, want, check)

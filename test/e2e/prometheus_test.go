@@ -18,16 +18,14 @@ import (
 	"time"
 )
 
-// interval is the scrape interval.
-const interval = 2 * time.Second
+const interval = 2 * time.Second // of scrapes
 
-// prometheus is a running Prometheus server.
 type prometheus struct {
 	*process
 	client *http.Client
 }
 
-// startPrometheus starts the Prometheus in PATH. The configuration may name the files.
+// startPrometheus starts the Prometheus in PATH.
 func startPrometheus(t *testing.T, config string, files map[string]string) *prometheus {
 	t.Helper()
 	return startRelease(t, lookPath(t, "prometheus"), config, files)
@@ -52,7 +50,6 @@ func startRelease(t *testing.T, program, config string, files map[string]string,
 	return p
 }
 
-// sample is a value at a time.
 type sample struct {
 	at    time.Time
 	value float64
@@ -70,13 +67,12 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// firstSince returns the index of the first sample that is not before a time.
+// firstSince returns the index of the first sample that is not before start.
 func firstSince(samples []sample, start time.Time) int {
 	i, _ := slices.BinarySearchFunc(samples, start, func(s sample, at time.Time) int { return s.at.Compare(at) })
 	return i
 }
 
-// longestGap returns the longest time between two samples.
 func longestGap(samples []sample) time.Duration {
 	gap := time.Duration(0)
 	for i := 1; i < len(samples); i++ {
@@ -85,7 +81,7 @@ func longestGap(samples []sample) time.Duration {
 	return gap
 }
 
-// countMissing returns the number of scrapes that none of the samples is from.
+// countMissing returns the number of scrapes without a sample.
 func countMissing(scrapes, samples []sample) (missing int) {
 	for _, scrape := range scrapes {
 		if !slices.ContainsFunc(samples, func(s sample) bool { return s.at.Equal(scrape.at) }) {
@@ -95,7 +91,7 @@ func countMissing(scrapes, samples []sample) (missing int) {
 	return missing
 }
 
-// series is an element of a query result: one value of a vector or the values of a matrix.
+// series has one value in a vector and several in a matrix.
 type series struct {
 	Labels    map[string]string `json:"metric"`
 	Value     sample            `json:"value"`
@@ -103,13 +99,12 @@ type series struct {
 	Histogram *histogram        `json:"histogram"` // instead of the value
 }
 
-// query evaluates an expression now.
 func (p *prometheus) query(t *testing.T, expr string) []series {
 	t.Helper()
 	return p.queryAt(t, expr, time.Time{})
 }
 
-// queryAt evaluates an expression at a time; zero means now.
+// queryAt evaluates expr now if at is zero.
 func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
 	t.Helper()
 	var data struct {
@@ -123,7 +118,7 @@ func (p *prometheus) queryAt(t *testing.T, expr string, at time.Time) []series {
 	return data.Result
 }
 
-// number returns the only value of an expression, or 0 if it has none.
+// number returns 0 if expr has no value.
 func (p *prometheus) number(t *testing.T, expr string) float64 {
 	t.Helper()
 	return p.numberAt(t, expr, time.Time{})
@@ -142,7 +137,7 @@ func (p *prometheus) numberAt(t *testing.T, expr string, at time.Time) float64 {
 	return 0
 }
 
-// samples returns all samples of the only series that a selector matches.
+// samples returns all samples of the only series that matches.
 func (p *prometheus) samples(t *testing.T, selector string) []sample {
 	t.Helper()
 	result := p.query(t, selector+"[10m]")
@@ -152,7 +147,7 @@ func (p *prometheus) samples(t *testing.T, selector string) []sample {
 	return result[0].Values
 }
 
-// probeHistory returns all samples of a metric of the probes, by instance.
+// probeHistory returns all samples by instance.
 func (p *prometheus) probeHistory(t *testing.T, metric string) map[string][]sample {
 	t.Helper()
 	history := make(map[string][]sample)
@@ -171,7 +166,7 @@ type target struct {
 	ScrapeURL string            `json:"scrapeUrl"`
 }
 
-// targets returns the active targets by instance.
+// targets returns active targets by instance.
 func (p *prometheus) targets(t *testing.T) map[string]target {
 	t.Helper()
 	var data struct {
@@ -189,19 +184,17 @@ func (p *prometheus) targets(t *testing.T) map[string]target {
 	return targets
 }
 
-// getAPI requests a path below /api/v1/ and decodes the data of the response.
 func (p *prometheus) getAPI(t *testing.T, path string, data any) {
 	t.Helper()
 	status, body := get(t, p.client, "http://"+p.address+"/api/v1/"+path)
 	if status != http.StatusOK {
-		t.Fatalf("/api/v1/%s: got status %d, want 200: %s\n%s", path, status, body, p.output.tail())
+		t.Fatalf("/api/v1/%s: got status %d, want 200: %s\n%s", path, status, body, p.output.lastLines())
 	}
 	if err := json.Unmarshal([]byte(body), &struct{ Data any }{data}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// waitForProbes waits until this number of clusters has been probed this number of times.
 func (p *prometheus) waitForProbes(t *testing.T, clusters, times int) {
 	t.Helper()
 	p.waitForProbesSince(t, time.Now().Add(-processLimit), clusters, times)

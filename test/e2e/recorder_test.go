@@ -14,14 +14,13 @@ import (
 	"testing"
 )
 
-// negotiation has the headers by which a scrape and its response agree on a format.
 type negotiation struct {
 	accept, acceptEncoding             string
 	status                             int
 	contentType, contentEncoding, vary string
 }
 
-// recorder is a proxy between Prometheus and an exporter. It records each negotiation.
+// recorder is a proxy between Prometheus and an exporter.
 type recorder struct {
 	address string
 
@@ -29,11 +28,11 @@ type recorder struct {
 	negotiations []negotiation
 }
 
-// startRecorder starts a recorder. Unless accept is empty, it replaces the Accept header of Prometheus.
+// startRecorder replaces the Accept header of Prometheus unless accept is empty.
 func startRecorder(t *testing.T, exporter *process, accept string) *recorder {
 	t.Helper()
 	r := &recorder{}
-	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true} // else it changes Accept-Encoding
+	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true} // or it adds Accept-Encoding
 	exporterURL := &url.URL{Scheme: "http", Host: exporter.address}
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -63,7 +62,7 @@ func startRecorder(t *testing.T, exporter *process, accept string) *recorder {
 	return r
 }
 
-// negotiation returns the negotiation of all scrapes, which must be equal.
+// negotiation returns that of all scrapes, which must be equal.
 func (r *recorder) negotiation(t *testing.T, job string) negotiation {
 	t.Helper()
 	r.mu.Lock()

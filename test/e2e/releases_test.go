@@ -14,17 +14,14 @@ import (
 	"testing"
 )
 
-// envPrometheusDirs names the variable with directories that have more versions of prometheus and promtool, separated as
-// in PATH.
 const envPrometheusDirs = "CSS_VPCEP_PROMETHEUS_DIRS"
 
 // release is an installed version of Prometheus.
 type release struct {
 	version              string // such as 2.42.0
-	prometheus, promtool string // paths
+	prometheus, promtool string
 }
 
-// releases returns the version in PATH and those of envPrometheusDirs.
 func releases(t *testing.T) []release {
 	t.Helper()
 	dirs := []string{filepath.Dir(lookPath(t, "prometheus"))}
@@ -41,8 +38,7 @@ func releases(t *testing.T) []release {
 	return all
 }
 
-// versionOf returns the version that Prometheus prints. Builds by go install print none; for them it returns the version
-// of their module, where v0.316.0 is 3.16.0.
+// versionOf uses the module version of builds by go install, which print none: v0.316.0 is 3.16.0.
 func versionOf(t *testing.T, path string) string {
 	t.Helper()
 	out, err := runProgram(t, "", path, "--version")
@@ -67,5 +63,5 @@ func versionOf(t *testing.T, path string) string {
 	return found[1] + "." + strconv.Itoa(minor) + "." + found[3]
 }
 
-// isV3 reports whether jobs can configure the formats to request.
+// isV3 reports whether jobs can select formats.
 func (r release) isV3() bool { return !strings.HasPrefix(r.version, "2.") }

@@ -21,16 +21,13 @@ import (
 )
 
 const (
-	fleetSize   = 300 // clusters
-	connections = 3   // of each cluster
-
-	// maxGap between two scrapes of a target is generous, for a busy machine.
-	maxGap = 5 * interval
+	fleetSize   = 300          // clusters
+	connections = 3            // of each cluster
+	maxGap      = 5 * interval // between scrapes, generous for a busy machine
 )
 
-// TestScaleOut runs several exporters and Prometheus servers for one fleet.
 func TestScaleOut(t *testing.T) {
-	program := build(t)
+	program := buildExporter(t)
 	for name, test := range map[string]func(*testing.T, string){
 		"BalancedExportersTakeOver":          testBalancedExportersTakeOver,
 		"ExportersShardClusters":             testExportersShardClusters,
@@ -45,19 +42,16 @@ func TestScaleOut(t *testing.T) {
 	}
 }
 
-// balancedJob returns section 2 of scrape.yml for the address of a load balancer.
 func balancedJob(t *testing.T, address string) string {
 	t.Helper()
 	return quickProbes(t, replace(t, scrapeSections(t)["2"], "css-vpcep-exporter:10247", address))
 }
 
-// shardedJob returns section 3 of scrape.yml for the addresses of three exporters.
 func shardedJob(t *testing.T, exporters []*process) string {
 	t.Helper()
 	return quickProbes(t, withAddresses(t, scrapeSections(t)["3"], exporters))
 }
 
-// ownMetricsJob returns section 6 of scrape.yml for the addresses of three exporters.
 func ownMetricsJob(t *testing.T, exporters []*process) string {
 	t.Helper()
 	return replace(t, withAddresses(t, scrapeSections(t)["6"], exporters), "scrape_interval: 1m", "scrape_interval: 1s")
@@ -79,7 +73,6 @@ func withAddresses(t *testing.T, job string, exporters []*process) string {
 	return job
 }
 
-// testBalancedExportersTakeOver probes through a load balancer and kills one of three exporters.
 func testBalancedExportersTakeOver(t *testing.T, program string) {
 	c := newCloud(t, fleetSize, connections)
 	exporters := c.startExporters(t, program, 3, exporterOptions{})
@@ -114,12 +107,11 @@ func testBalancedExportersTakeOver(t *testing.T, program string) {
 	}
 }
 
-// checkShares checks that each exporter made some of the reads and none more than half.
 func checkShares(t *testing.T, reads []simulator.Request, exporters int) {
 	t.Helper()
 	shares := make(map[int]int)
 	for _, r := range reads {
-		if r.AccessKey != "" { // else it was just received
+		if r.AccessKey != "" { // empty until it is verified
 			shares[exporterOf(r.AccessKey)]++
 		}
 	}
@@ -131,7 +123,6 @@ func checkShares(t *testing.T, reads []simulator.Request, exporters int) {
 	}
 }
 
-// testExportersShardClusters assigns each cluster to one of three exporters by its ID, kills an exporter and restarts it.
 func testExportersShardClusters(t *testing.T, program string) {
 	c := newCloud(t, fleetSize, connections)
 	exporters := c.startExporters(t, program, 3, exporterOptions{})
@@ -178,15 +169,14 @@ func testExportersShardClusters(t *testing.T, program string) {
 	c.checkClusters(t, prom)
 }
 
-// clusterOwners returns the number of the exporter that read each cluster. It fails unless each cluster has one exporter
-// and each exporter has clusters.
+// clusterOwners returns the exporters by cluster ID. Each cluster must have exactly one, and each exporter some.
 func clusterOwners(t *testing.T, reads []simulator.Request, exporters int) map[string]int {
 	t.Helper()
 	owners := make(map[string]int)
 	owned := make(map[int]int) // clusters by exporter
 	for _, r := range reads {
 		if r.AccessKey == "" {
-			continue // it was just received
+			continue // not verified yet
 		}
 		exporter := exporterOf(r.AccessKey)
 		if owner, ok := owners[r.ID]; !ok {
@@ -203,7 +193,6 @@ func clusterOwners(t *testing.T, reads []simulator.Request, exporters int) map[s
 	return owners
 }
 
-// testServersShardClusters assigns each cluster to one of two Prometheus servers, which share two exporters.
 func testServersShardClusters(t *testing.T, program string) {
 	c := newCloud(t, fleetSize, connections)
 	address := startBalancer(t, c.startExporters(t, program, 2, exporterOptions{}))
@@ -234,7 +223,6 @@ func testServersShardClusters(t *testing.T, program string) {
 	c.checkOneReadPerScrape(t, all, start)
 }
 
-// testTargetsFollowFleet adds and deletes clusters. The exporter has TLS and basic authentication.
 func testTargetsFollowFleet(t *testing.T, program string, r release, column *resultColumn) {
 	const clusters = 30
 	c := newCloud(t, clusters, connections)
@@ -267,8 +255,7 @@ func testTargetsFollowFleet(t *testing.T, program string, r release, column *res
 		}
 		return ""
 	})
-	// Prometheus marks the series of a removed target as stale. Otherwise, queries would find them for 5 minutes, which is
-	// longer than eventually waits.
+	// Without staleness markers, queries would find the series for 5 minutes, longer than eventually waits.
 	eventually(t, "no series of the deleted cluster", func() string {
 		if n := len(prom.query(t, fmt.Sprintf(`{instance=%q}`, deleted))); n > 0 {
 			return fmt.Sprintf("%d series", n)
@@ -282,7 +269,6 @@ func testTargetsFollowFleet(t *testing.T, program string, r release, column *res
 	column.record(t, rowFollow, "the new target is scraped, the old one dropped, without a restart")
 }
 
-// testOwnMetricsReadNoCluster scrapes only the exporters' own metrics.
 func testOwnMetricsReadNoCluster(t *testing.T, program string) {
 	const clusters = 60
 	c := newCloud(t, clusters, connections)
@@ -307,15 +293,14 @@ func testOwnMetricsReadNoCluster(t *testing.T, program string) {
 	}
 }
 
-// testRequestRateIsPerExporterAndProject checks that requests_per_second limits each project of each exporter by itself.
 func testRequestRateIsPerExporterAndProject(t *testing.T, program string) {
 	const projects, clusters, rate = 3, 150, 10
 	c := newCloud(t, clusters, connections)
 	exporters := c.startExporters(t, program, 2, exporterOptions{requestsPerSecond: rate})
 	client := newClient(t)
-	// The first requests, as many as the rate, are sent at once.
+	// The first requests, as many as rate, are sent at once.
 	const least = (clusters/projects - rate) * time.Second / rate
-	const shared = (clusters - rate) * time.Second / rate // if one limit were for all projects
+	const shared = (clusters - rate) * time.Second / rate // if the projects shared one limit
 	start := time.Now()
 	var group sync.WaitGroup
 	for _, p := range exporters {
@@ -337,7 +322,6 @@ func testRequestRateIsPerExporterAndProject(t *testing.T, program string) {
 	}
 }
 
-// checkClusters compares the clusters that are up in Prometheus, their labels and connections with the fleet.
 func (c *cloud) checkClusters(t *testing.T, prom *prometheus) {
 	t.Helper()
 	for _, expr := range []string{`css_vpcep_up == 1`, `up{job="css_vpcep_probe"} == 1`} {
@@ -362,8 +346,7 @@ func (c *cloud) checkClusters(t *testing.T, prom *prometheus) {
 	}
 }
 
-// checkOneReadPerScrape checks that every scrape of a cluster succeeded and caused exactly one read, and that there was
-// no read before the first scrape. ups has the samples of up by cluster ID.
+// checkOneReadPerScrape checks that every scrape succeeded and caused exactly one read. ups is by cluster ID.
 func (c *cloud) checkOneReadPerScrape(t *testing.T, ups map[string][]sample, start time.Time) {
 	t.Helper()
 	reads := make(map[string][]time.Time)
@@ -402,7 +385,6 @@ func (c *cloud) checkOneReadPerScrape(t *testing.T, ups map[string][]sample, sta
 	t.Logf("%d scrapes of %d clusters: one read each", scrapes, len(ups))
 }
 
-// countFailures returns the number of samples of up that are not 1.
 func countFailures(ups []sample) (failures int) {
 	for _, s := range ups {
 		if s.value != 1 {
@@ -432,7 +414,7 @@ func (p *prometheus) waitForTargets(t *testing.T) map[string]target {
 	return targets
 }
 
-// listTargets returns the sorted cluster IDs in /sd of an exporter with TLS and basic authentication.
+// listTargets returns the sorted cluster IDs in /sd.
 func listTargets(t *testing.T, exporter *process, pair keyPair) []string {
 	t.Helper()
 	client := newClient(t)

@@ -24,12 +24,12 @@ type deletion struct {
 	unlisted time.Time // first seen missing in /sd
 }
 
-// testDeletedClusterGoesStale deletes a cluster. Its series must end at the first scrape after the exporter's refresh, not
-// after Prometheus' lookback of 5 minutes.
+// testDeletedClusterGoesStale checks that series end at the first scrape after the exporter's refresh, not after the
+// 5 minutes in which queries find old samples.
 func testDeletedClusterGoesStale(t *testing.T, program string, r release, column *resultColumn) {
 	c := newCloud(t, 6, connections)
 	exporter := c.startExporter(t, program, 0, exporterOptions{refresh: time.Second})
-	// Prometheus keeps probing the deleted cluster, because it does not refresh its targets.
+	// Prometheus does not refresh its targets, so it keeps probing the deleted cluster.
 	probes := replace(t, balancedJob(t, exporter.address), "refresh_interval: 1s", "refresh_interval: 1h")
 	prom := startRelease(t, r.prometheus, scrapeConfigs(scrapeJob("css_vpcep", exporter.address, nil), probes), nil)
 	prom.waitForProbes(t, len(c.clusters), 3)
@@ -60,12 +60,11 @@ func testDeletedClusterGoesStale(t *testing.T, program string, r release, column
 	column.record(t, rowStaleProbe, "gone at the first scrape after the exporter's refresh, which fails (404)")
 }
 
-// deleteCluster deletes a cluster and waits until the exporter no longer lists it.
 func deleteCluster(t *testing.T, c *cloud, exporter *process) deletion {
 	t.Helper()
 	d := deletion{id: slices.Sorted(maps.Keys(c.clusters))[0]}
 	if !c.UpdateCluster(d.id, func(cluster *simulator.Cluster) {
-		for _, n := range seriesOfCluster(*cluster) {
+		for _, n := range countClusterSeries(*cluster) {
 			d.series += n
 		}
 	}) {
@@ -87,8 +86,8 @@ func deleteCluster(t *testing.T, c *cloud, exporter *process) deletion {
 	return d
 }
 
-// checkSeriesEnd checks that a deleted cluster has series in every scrape of a job up to the exporter's refresh and in
-// none after it. It returns all scrapes and the index of the last one with the cluster. up selects the job's scrapes.
+// checkSeriesEnd checks that the cluster has series in every scrape up to the exporter's refresh and in none after it.
+// It returns the scrapes, which up selects, and the index of the last one with the cluster.
 func checkSeriesEnd(t *testing.T, prom *prometheus, job, up string, d deletion) (scrapes []sample, last int) {
 	t.Helper()
 	eventually(t, "2 scrapes after the exporter's refresh", func() string {
@@ -109,14 +108,13 @@ func checkSeriesEnd(t *testing.T, prom *prometheus, job, up string, d deletion) 
 	if last < 2 || end.After(d.unlisted) {
 		t.Fatalf("got %d samples until %s, want at least 3, none after the refresh at %s", last+1, end, d.unlisted)
 	}
-	// On an idle machine it is at most 1 scrape.
-	if n := last + 1 - firstSince(scrapes, d.deleted); n > 4 {
+	if n := last + 1 - firstSince(scrapes, d.deleted); n > 4 { // at most 1 on an idle machine
 		t.Errorf("got the cluster in %d scrapes after it was deleted, want at most 4", n)
 	}
 
-	const unreadable = 3 // css_vpcep_up, css_vpcep_scrape_duration_seconds and css_vpcep_cluster_info
+	const unreadable = 3 // up, scrape_duration_seconds, cluster_info
 	final := d.series
-	if samples[last].value == 0 { // it was scraped between the deletion and the refresh
+	if samples[last].value == 0 { // scraped between deletion and refresh
 		final = unreadable
 	}
 	all := fmt.Sprintf(`{__name__=~"css_vpcep_.+", job=%q, cluster_id=%q}`, job, d.id)

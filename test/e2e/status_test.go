@@ -18,19 +18,16 @@ import (
 	"time"
 )
 
-// envScreenshots names the variable with a directory for screenshots.
 const envScreenshots = "CSS_VPCEP_SCREENSHOTS"
 
-// appearance is a browser window and its color scheme.
 type appearance struct {
 	name          string
 	width, height int
 	dark          bool
 }
 
-// TestStatusPage shows /status of the demo in a browser.
 func TestStatusPage(t *testing.T) {
-	demo := startServer(t, "demo", build(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	demo := startServer(t, "demo", buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
 	client := newClient(t)
 	for range 2 { // one cluster always fails, another one for a while
 		if status, body := get(t, client, "http://"+demo.address+"/metrics"); status != http.StatusOK {
@@ -57,7 +54,7 @@ func checkStatusPage(t *testing.T, page image.Image, want appearance) {
 	if dark := brightness(background) <= 128; dark != want.dark {
 		t.Errorf("got background %v, dark: %t, want dark: %t", background, dark, want.dark)
 	}
-	// Content that is too wide would reach into the right margin.
+	// Content that is too wide reaches into the right margin.
 	for y := range bounds.Dy() {
 		for x := bounds.Dx() - 4; x < bounds.Dx(); x++ {
 			if page.At(x, y) != background {
@@ -74,7 +71,7 @@ func checkStatusPage(t *testing.T, page image.Image, want appearance) {
 	}
 }
 
-// screenshot shows a page in a browser that can connect only to 127.0.0.1.
+// screenshot runs a browser that can connect only to 127.0.0.1.
 func screenshot(t *testing.T, url string, a appearance) image.Image {
 	t.Helper()
 	dir := os.Getenv(envScreenshots)
@@ -123,13 +120,11 @@ func brightness(c color.Color) int {
 	return (r + g + b) / 3
 }
 
-// isRed reports whether a color marks a failure, in both color schemes.
 func isRed(c color.Color) bool {
 	r, g, b := rgb(c)
 	return r > 120 && r > g+60 && r > b+60
 }
 
-// isLegible reports whether a color contrasts with the background.
 func isLegible(c, background color.Color) bool {
 	d := brightness(c) - brightness(background)
 	return d > 90 || d < -90

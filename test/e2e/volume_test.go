@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// seriesOfCluster returns the number of series of a cluster by metric, as in README.md.
-func seriesOfCluster(c simulator.Cluster) map[string]int {
+// countClusterSeries returns the number of series by metric, as in README.md.
+func countClusterSeries(c simulator.Cluster) map[string]int {
 	counts := map[string]int{
 		"css_vpcep_up": 1, "css_vpcep_scrape_duration_seconds": 1, "css_vpcep_last_success_timestamp_seconds": 1,
 		"css_vpcep_cluster_info": 1, "css_vpcep_enabled": 1,
@@ -50,15 +50,15 @@ func seriesOfCluster(c simulator.Cluster) map[string]int {
 	return counts
 }
 
-// series returns the number of series of the clusters and of discovery, by metric and in total.
-func (c *cloud) series() (counts map[string]int, total int) {
+// countSeries includes the series of discovery.
+func (c *cloud) countSeries() (counts map[string]int, total int) {
 	counts = make(map[string]int)
 	for _, p := range c.Projects() {
 		for _, metric := range []string{"up", "clusters", "last_success_timestamp_seconds"} {
 			counts["css_vpcep_discovery_"+metric]++
 		}
 		for _, cluster := range c.Clusters(p.ID) {
-			for metric, n := range seriesOfCluster(cluster) {
+			for metric, n := range countClusterSeries(cluster) {
 				counts[metric] += n
 			}
 		}
@@ -69,7 +69,6 @@ func (c *cloud) series() (counts map[string]int, total int) {
 	return counts, total
 }
 
-// testLargeFleetFitsOneScrape counts the series that Prometheus stores of a very large fleet.
 func testLargeFleetFitsOneScrape(t *testing.T, program string, r release, column *resultColumn) {
 	const clusters, each, timeout = 1000, 50, 20 * time.Second
 	c := newCloud(t, clusters, each)
@@ -84,12 +83,12 @@ func testLargeFleetFitsOneScrape(t *testing.T, program string, r release, column
 		case len(up) == 0:
 			return "none"
 		case up[0].Value.value != 1:
-			t.Fatalf("the first scrape failed:\n%s", exporter.output.tail())
+			t.Fatalf("the first scrape failed:\n%s", exporter.output.lastLines())
 		}
 		return ""
 	})
 
-	want, total := c.series()
+	want, total := c.countSeries()
 	if total < 250_000 {
 		t.Fatalf("the fleet has only %d series, want at least 250,000", total)
 	}
@@ -123,7 +122,6 @@ func testLargeFleetFitsOneScrape(t *testing.T, program string, r release, column
 		thousands(total), timeout)
 }
 
-// countOwnSamples returns the number of samples of the exporter's own metrics.
 func countOwnSamples(t *testing.T, exporter *process) (samples int) {
 	t.Helper()
 	status, body := get(t, newClient(t), "http://"+exporter.address+"/metrics?collect[]=exporter")
