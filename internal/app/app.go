@@ -9,29 +9,14 @@ import (
 	"fmt"
 	"io"
 	stdlog "log" //nolint:depguard // to silence it
-	"log/slog"
 	"os"
 	"os/signal"
-	"path"
-	"slices"
-	"strings"
 	"syscall"
 
 	"css_vpcep_exporter/config"
-	"css_vpcep_exporter/internal/server"
-
-	"github.com/alecthomas/kingpin/v2"
-	"github.com/go-kit/log"
-	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
-	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
-	sloggokit "github.com/tjhop/slog-gokit"
 )
 
-const (
-	name          = "css_vpcep_exporter"
-	listenAddress = ":10247"
-)
+const name = "css_vpcep_exporter"
 
 // Main runs the program with the arguments of the process, and returns its exit code.
 func Main() int {
@@ -40,73 +25,6 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
-}
-
-// flags holds the values of the command line.
-type flags struct {
-	configFile  string
-	configCheck bool
-	once        bool
-	demo        bool
-	connections bool
-	logLevel    string
-	logFormat   string
-	web         *web.FlagConfig
-	webGiven    bool // the listen address was set by the user
-	lifecycle   bool
-	server      server.Options
-}
-
-// newApp returns the command line parser, which stores the values in f.
-func newApp(f *flags) *kingpin.Application {
-	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
-	app.Version(version.Print(name))
-	app.DefaultEnvars()
-	app.HelpFlag.Short('h').NoEnvar()
-	app.VersionFlag.NoEnvar() // a variable of that name is likely to hold a version
-	app.Flag("config.file", "Path to the configuration file.").
-		Default("css_vpcep.yml").StringVar(&f.configFile)
-	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
-		BoolVar(&f.configCheck)
-	app.Flag("once", "Scrape once, write the metrics to standard output and exit: 0 if everything was read, 1 if not.").
-		BoolVar(&f.once)
-	app.Flag("demo", "Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
-		BoolVar(&f.demo)
-	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
-		Default("/metrics").StringVar(&f.server.TelemetryPath)
-	app.Flag("web.enable-lifecycle", "Reload the configuration file on POST /-/reload, as on SIGHUP.").
-		BoolVar(&f.lifecycle)
-	app.Flag("scrape.timeout", "Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
-		Default("10s").DurationVar(&f.server.Timeout)
-	app.Flag("scrape.timeout-offset", "Offset to subtract from the timeout of a request, so that the answer arrives in time.").
-		Default("500ms").DurationVar(&f.server.TimeoutOffset)
-	app.Flag("collector.connections", "Expose per-connection metrics.").
-		Default("true").BoolVar(&f.connections)
-	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
-		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
-	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").
-		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
-	f.web = webflag.AddFlags(app, listenAddress)
-	app.GetFlag("web.listen-address").IsSetByUser(&f.webGiven)
-	return app
-}
-
-// validate returns an error for values that cannot work.
-func (f *flags) validate() error {
-	o := &f.server
-	switch {
-	case o.Timeout <= 0:
-		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
-	case o.TimeoutOffset < 0:
-		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
-	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
-		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
-	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
-		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)
-	case slices.Contains(server.Paths(), o.TelemetryPath):
-		return fmt.Errorf("--web.telemetry-path=%q: this path is in use; choose another, such as /metrics", o.TelemetryPath)
-	}
-	return nil
 }
 
 // run runs the program and returns its exit code.
@@ -170,15 +88,4 @@ func check(file string, load func() (*config.Config, error), stdout io.Writer) i
 	}
 	fmt.Fprintf(stdout, "%s: configuration OK: %d %s\n", file, len(cfg.Projects), noun)
 	return 0
-}
-
-// newLogger returns a slog.Logger that writes through go-kit/log.
-func newLogger(w io.Writer, level, format string) *slog.Logger {
-	writer := log.NewLogfmtLogger(log.NewSyncWriter(w))
-	if format == "json" {
-		writer = log.NewJSONLogger(log.NewSyncWriter(w))
-	}
-	var threshold slog.Level
-	_ = threshold.UnmarshalText([]byte(level)) // valid: the flag is an enum
-	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }

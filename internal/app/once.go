@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"io"
+
+	"github.com/prometheus/common/expfmt"
+)
+
+// once scrapes once, writes the metrics to stdout and returns the exit code.
+func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
+	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout)
+	defer cancel()
+	refreshErr := e.fleet.Refresh(ctx)
+	gatherer, failed := e.server.Once(ctx)
+	families, err := gatherer.Gather()
+	if err != nil {
+		e.logger.Error("Gathering metrics failed", "err", err)
+	}
+	encoder := expfmt.NewEncoder(stdout, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			e.logger.Error("Writing metrics failed", "err", err)
+			return 1
+		}
+	}
+	if err != nil || refreshErr != nil || failed() > 0 {
+		return 1
+	}
+	return 0
+}
