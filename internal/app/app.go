@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package app is the program: app.go parses the flags, exporter.go wires the packages together, and demo.go starts the
-// simulated cloud of --demo.
+// Package app parses the flags, connects the other packages and runs the program.
 package app
 
 import (
@@ -18,7 +17,7 @@ import (
 
 const name = "css_vpcep_exporter"
 
-// Main runs the program with the arguments of the process, and returns its exit code.
+// Main runs the program with the arguments of the process and returns its exit code.
 func Main() int {
 	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)
@@ -27,13 +26,12 @@ func Main() int {
 	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 }
 
-// run runs the program and returns its exit code.
 func run(ctx context.Context, args []string, env config.Environment, stdout, stderr io.Writer) int {
 	var f flags
-	app := newApp(&f)
+	app := newCommandLine(&f)
 	exit := -1
 	app.UsageWriter(stdout).ErrorWriter(stderr).Terminate(func(code int) {
-		if exit < 0 { // kingpin goes on parsing after --help and --version
+		if exit < 0 { // kingpin continues to parse after --help and --version
 			exit = code
 		}
 	})
@@ -75,7 +73,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	return e.serve(ctx)
 }
 
-// check validates the file, writes the result to stdout and returns the exit code.
+// check implements --config.check: it writes the result to stdout and returns the exit code.
 func check(file string, load func() (*config.Config, error), stdout io.Writer) int {
 	cfg, err := load()
 	if err != nil {

@@ -12,18 +12,20 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// demoPace is the interval between changes of the simulated fleet.
-const demoPace = 3 * time.Second
+const demoPace = 3 * time.Second // between changes of the fleet
 
-// announceDemo logs the addresses of the pages. Unless a listen address was set, it restricts the demo to loopback.
-func (e *exporter) announceDemo() {
-	if addresses := *e.flags.web.WebListenAddresses; !e.flags.webGiven && slices.Equal(addresses, []string{listenAddress}) {
+// listenOnLoopback restricts the demo to loopback unless a listen address is set.
+func (e *exporter) listenOnLoopback() {
+	if addresses := *e.flags.web.WebListenAddresses; !e.flags.listenSet && slices.Equal(addresses, []string{listenAddress}) {
 		*e.flags.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
 	}
+}
+
+func (e *exporter) announceDemo() {
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "0" {
-			continue // the server logs the port, or the error
+			continue // logged by the server
 		}
 		if host == "" {
 			host = "localhost"
@@ -41,7 +43,7 @@ type demo struct {
 	stop   func()
 }
 
-// startDemo starts the simulated cloud, which runs until stop is called.
+// startDemo starts a simulated cloud that runs until stop is called.
 func startDemo(ctx context.Context) (*demo, error) {
 	cloud := simulator.Demo(simulator.Options{})
 	srv, err := cloud.Start(ctx)
@@ -61,7 +63,7 @@ func startDemo(ctx context.Context) (*demo, error) {
 	}}, nil
 }
 
-// config returns a configuration for the simulated cloud. It omits the first project's ID, so that it is looked up.
+// config returns a configuration without the first project's ID, so that the ID is looked up.
 func (d *demo) config() (*config.Config, error) {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {

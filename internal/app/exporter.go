@@ -23,7 +23,7 @@ type exporter struct {
 	flags   *flags
 	load    func() (*config.Config, error)
 	chain   css.CredentialSource // for projects without credentials in the file
-	agency  css.CredentialSource // of the ECS that the program runs on
+	agency  css.CredentialSource // of the ECS instance
 	logger  *slog.Logger
 	keys    *css.Keys
 	metrics *collector.ExporterMetrics
@@ -35,7 +35,7 @@ type exporter struct {
 	projects []loadedProject
 }
 
-// newExporter returns an exporter without projects; reload adds them.
+// newExporter returns an exporter without projects.
 func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)
@@ -66,7 +66,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	return e
 }
 
-// buildVersion returns the version for the landing page; a plain go build sets none.
+// buildVersion returns the version for the landing page. A plain go build sets none.
 func buildVersion() string {
 	if version.Version == "" {
 		return "devel"
@@ -74,7 +74,6 @@ func buildVersion() string {
 	return version.Info()
 }
 
-// close waits for running reads and closes the clients.
 func (e *exporter) close() {
 	e.scraper.Wait()
 	for _, p := range e.projects {

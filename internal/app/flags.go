@@ -22,7 +22,6 @@ import (
 
 const listenAddress = ":10247"
 
-// flags holds the values of the command line.
 type flags struct {
 	configFile  string
 	configCheck bool
@@ -32,18 +31,18 @@ type flags struct {
 	logLevel    string
 	logFormat   string
 	web         *web.FlagConfig
-	webGiven    bool // the listen address was set by the user
+	listenSet   bool // --web.listen-address is set
 	lifecycle   bool
 	server      server.Options
 }
 
-// newApp returns the command line parser, which stores the values in f.
-func newApp(f *flags) *kingpin.Application {
+// newCommandLine returns a parser that stores the values in f.
+func newCommandLine(f *flags) *kingpin.Application {
 	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
 	app.Version(version.Print(name))
 	app.DefaultEnvars()
 	app.HelpFlag.Short('h').NoEnvar()
-	app.VersionFlag.NoEnvar() // a variable of that name is likely to hold a version
+	app.VersionFlag.NoEnvar() // such a variable is likely to contain a version number
 	app.Flag("config.file", "Path to the configuration file.").
 		Default("css_vpcep.yml").StringVar(&f.configFile)
 	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
@@ -67,18 +66,17 @@ func newApp(f *flags) *kingpin.Application {
 	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").
 		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	f.web = webflag.AddFlags(app, listenAddress)
-	app.GetFlag("web.listen-address").IsSetByUser(&f.webGiven)
+	app.GetFlag("web.listen-address").IsSetByUser(&f.listenSet)
 	return app
 }
 
-// newLogger returns a slog.Logger that writes through go-kit/log.
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	writer := log.NewLogfmtLogger(log.NewSyncWriter(w))
 	if format == "json" {
 		writer = log.NewJSONLogger(log.NewSyncWriter(w))
 	}
 	var threshold slog.Level
-	_ = threshold.UnmarshalText([]byte(level)) // valid: the flag is an enum
+	_ = threshold.UnmarshalText([]byte(level)) // the flag is an enum
 	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }
 

@@ -357,7 +357,7 @@ func TestFlags(t *testing.T) {
 	for _, match := range regexp.MustCompile("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)").FindAllStringSubmatch(string(readme), -1) {
 		written = append(written, match[1])
 	}
-	for _, flag := range newApp(&flags{}).Model().Flags {
+	for _, flag := range newCommandLine(&flags{}).Model().Flags {
 		if !flag.Hidden {
 			known = append(known, flag.Name)
 		}

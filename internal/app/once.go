@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// once scrapes once, writes the metrics to stdout and returns the exit code.
+// once implements --once: it writes the metrics to stdout and returns the exit code.
 func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout)
 	defer cancel()

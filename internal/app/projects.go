@@ -19,7 +19,6 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// newProject returns a project with its client.
 func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 	transport, err := newTransport(&p.TLSConfig, p.ProxyURL)
 	if err != nil {
@@ -54,7 +53,7 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 	return project, nil
 }
 
-// observe returns a function that counts the requests of a project and logs them at debug level.
+// observe returns a function that counts and logs a project's requests.
 func (e *exporter) observe(project string) func(css.Exchange) {
 	logger := e.logger.With("project", project)
 	return func(x css.Exchange) {
@@ -64,7 +63,7 @@ func (e *exporter) observe(project string) func(css.Exchange) {
 	}
 }
 
-// newTransport returns a transport that reloads the files of c when they change.
+// newTransport returns a transport that reads the files of c again when they change.
 func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, error) {
 	tlsConfig, err := promconfig.NewTLSConfig(c)
 	if err != nil {
@@ -86,7 +85,7 @@ func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, e
 	return promconfig.NewTLSRoundTripper(tlsConfig, files, newTransport)
 }
 
-// credentials returns the source that is configured; options are those of the project's client.
+// credentials returns the configured source. options are those of the project's client.
 func (e *exporter) credentials(c *config.Credentials, options css.Options) css.CredentialSource {
 	switch {
 	case *c == config.Credentials{}:

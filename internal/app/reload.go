@@ -12,14 +12,14 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-// loadedProject is a project with the configuration that it was built from.
+// loadedProject is a project with the settings that it was built from.
 type loadedProject struct {
-	file    config.Project
-	project discovery.Project
+	settings config.Project
+	project  discovery.Project
 }
 
-// reload loads the configuration and applies it. If it is invalid, nothing changes. Projects whose configuration is
-// unchanged keep their clients and their discovered clusters.
+// reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same settings as before
+// keep their clients and discovered clusters.
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,24 +57,24 @@ func (e *exporter) reload() error {
 	return nil
 }
 
-// prepare loads the configuration and builds the projects that are new or changed.
+// prepare loads the configuration and builds the projects whose settings are new.
 func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 	cfg, err := e.load()
 	if err != nil {
 		return nil, nil, err
 	}
 	var projects []loadedProject
-	for _, file := range cfg.Projects {
-		i := slices.IndexFunc(e.projects, func(old loadedProject) bool { return reflect.DeepEqual(old.file, file) })
+	for _, settings := range cfg.Projects {
+		i := slices.IndexFunc(e.projects, func(old loadedProject) bool { return reflect.DeepEqual(old.settings, settings) })
 		if i >= 0 {
 			projects = append(projects, e.projects[i])
 			continue
 		}
-		project, err := e.newProject(&file)
+		project, err := e.newProject(&settings)
 		if err != nil {
 			return nil, nil, err
 		}
-		projects = append(projects, loadedProject{file, project})
+		projects = append(projects, loadedProject{settings, project})
 	}
 	return cfg, projects, nil
 }

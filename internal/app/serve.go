@@ -17,10 +17,10 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// shutdownGrace is the time that running scrapes get to finish after SIGTERM.
+// shutdownGrace is how long running scrapes may continue after SIGTERM.
 const shutdownGrace = 10 * time.Second
 
-// serve serves HTTP until ctx ends, then shuts down gracefully. It returns the exit code.
+// serve serves HTTP until ctx ends and returns the exit code.
 func (e *exporter) serve(ctx context.Context) int {
 	handler, err := e.server.Handler()
 	if err != nil {
@@ -29,18 +29,12 @@ func (e *exporter) serve(ctx context.Context) int {
 	}
 	e.logger.Info("Starting "+name, "version", version.Info(), "build_context", version.BuildContext())
 	if e.flags.demo {
+		e.listenOnLoopback()
 		e.announceDemo()
 	}
 
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
-	srv := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(e.logger.Handler(), slog.LevelWarn),
-		BaseContext:       func(net.Listener) context.Context { return requests },
-	}
+	srv := e.newHTTPServer(requests, handler)
 	background, stopRefreshing := context.WithCancel(ctx)
 	refreshed, served := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -52,14 +46,7 @@ func (e *exporter) serve(ctx context.Context) int {
 	if err = e.wait(ctx, served); err != nil {
 		e.logger.Error("HTTP server failed", "err", err)
 	} else {
-		e.logger.Info("Shutting down", "grace", shutdownGrace)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-		err = srv.Shutdown(grace)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) {
-			e.logger.Warn("Shutdown timed out; cancelling running scrapes")
-			err = nil
-		}
+		err = e.shutDown(ctx, srv)
 	}
 	cancelRequests()
 	_ = srv.Close()
@@ -71,7 +58,31 @@ func (e *exporter) serve(ctx context.Context) int {
 	return 0
 }
 
-// wait reloads the configuration on SIGHUP until ctx ends. If the HTTP server fails before, wait returns its error.
+// newHTTPServer returns a server whose requests are cancelled with ctx.
+func (e *exporter) newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(e.logger.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+}
+
+func (e *exporter) shutDown(ctx context.Context, srv *http.Server) error {
+	e.logger.Info("Shutting down", "grace", shutdownGrace)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	err := srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.logger.Warn("Shutdown timed out; cancelling running scrapes")
+		return nil
+	}
+	return err
+}
+
+// wait reloads on SIGHUP until ctx ends or the HTTP server fails. It returns the server's error.
 func (e *exporter) wait(ctx context.Context, served <-chan error) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
