@@ -16,8 +16,9 @@ const demoPace = 3 * time.Second // between changes of the fleet
 
 // listenOnLoopback restricts the demo to loopback unless a listen address is set.
 func (e *exporter) listenOnLoopback() {
-	if addresses := *e.flags.web.WebListenAddresses; !e.flags.listenSet && slices.Equal(addresses, []string{listenAddress}) {
-		*e.flags.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
+	addresses := e.flags.web.WebListenAddresses
+	if !e.flags.listenSet && slices.Equal(*addresses, []string{listenAddress}) {
+		*addresses = []string{"127.0.0.1" + listenAddress}
 	}
 }
 

@@ -41,9 +41,10 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	profile := config.DefaultProfile(env)
 	agency := css.NewECSAgency(config.MetadataAddress(env))
 	e := &exporter{
-		flags:   f,
-		load:    load,
-		chain:   css.NewChain(css.Environment(env), css.NewProfile(profile.File, profile.Section), agency, css.NewPodIdentity(env)),
+		flags: f,
+		load:  load,
+		chain: css.NewChain(
+			css.Environment(env), css.NewProfile(profile.File, profile.Section), agency, css.NewPodIdentity(env)),
 		agency:  agency,
 		logger:  logger,
 		keys:    css.NewKeys(),

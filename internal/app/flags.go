@@ -49,15 +49,18 @@ func newCommandLine(f *flags) *kingpin.Application {
 		BoolVar(&f.configCheck)
 	app.Flag("once", "Scrape once, write the metrics to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
-	app.Flag("demo", "Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
+	app.Flag("demo",
+		"Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
 		BoolVar(&f.demo)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
 		Default("/metrics").StringVar(&f.server.TelemetryPath)
 	app.Flag("web.enable-lifecycle", "Reload the configuration file on POST /-/reload, as on SIGHUP.").
 		BoolVar(&f.lifecycle)
-	app.Flag("scrape.timeout", "Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
+	app.Flag("scrape.timeout",
+		"Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
 		Default("10s").DurationVar(&f.server.Timeout)
-	app.Flag("scrape.timeout-offset", "Offset to subtract from the timeout of a request, so that the answer arrives in time.").
+	app.Flag("scrape.timeout-offset",
+		"Offset to subtract from the timeout of a request, so that the answer arrives in time.").
 		Default("500ms").DurationVar(&f.server.TimeoutOffset)
 	app.Flag("collector.connections", "Expose per-connection metrics.").
 		Default("true").BoolVar(&f.connections)
