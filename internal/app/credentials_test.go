@@ -4,142 +4,19 @@ package app
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/simulator"
+
+	"github.com/google/go-cmp/cmp"
 )
-
-// vault is a simulated cloud with all sources of credentials. It records the secrets that it issues.
-type vault struct {
-	*simulator.Simulator
-	url string
-	dir string
-
-	mu      sync.Mutex
-	secrets []string
-}
-
-func newVault(t *testing.T) *vault {
-	t.Helper()
-	return newVaultWith(t, simulator.Options{})
-}
-
-func newVaultWith(t *testing.T, options simulator.Options) *vault {
-	t.Helper()
-	v := &vault{Simulator: simulator.New(options), dir: t.TempDir()}
-	for _, key := range []string{"environment", "profile", "file-1", "file-2"} {
-		v.secrets = append(v.secrets, v.key(key).Secret)
-	}
-	v.accept("environment", "profile", "file-1")
-	v.AddCluster("p1", simulator.Cluster{ID: "c1", Name: "search", Status: "200", Engine: "elasticsearch"})
-	v.secretFile(t, "password", "password-of-the-user-1")
-	v.AddUser(simulator.User{Name: "watcher", Domain: "account", Password: "password-of-the-user-1"})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		recorder := httptest.NewRecorder()
-		v.ServeHTTP(recorder, r)
-		v.recordSecrets(recorder)
-		maps.Copy(w.Header(), recorder.Header())
-		w.WriteHeader(recorder.Code)
-		_, _ = w.Write(recorder.Body.Bytes())
-	}))
-	t.Cleanup(server.Close)
-	v.url = server.URL
-	return v
-}
-
-// key returns a key that is named after its source.
-func (v *vault) key(name string) simulator.Key {
-	return simulator.Key{Access: "ACCESS-KEY-" + name, Secret: "secret-key-of-" + name}
-}
-
-// accept configures the cloud to accept only these keys.
-func (v *vault) accept(names ...string) {
-	p := simulator.Project{Name: "production", Region: "cn-north-4", ID: "p1"}
-	for _, name := range names {
-		p.Keys = append(p.Keys, v.key(name))
-	}
-	v.AddProject(p)
-}
-
-// recordSecrets records the secrets of a response.
-func (v *vault) recordSecrets(answer *httptest.ResponseRecorder) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if token := answer.Header().Get("X-Subject-Token"); token != "" {
-		v.secrets = append(v.secrets, token)
-	}
-	for _, name := range []string{`"secret":"`, `"securitytoken":"`, `"secretAccessKey":"`, `"securityToken":"`} {
-		if _, rest, ok := strings.Cut(answer.Body.String(), name); ok {
-			value, _, _ := strings.Cut(rest, `"`)
-			v.secrets = append(v.secrets, value)
-		}
-	}
-}
-
-// secretFile records a secret and writes it to a file, whose path it returns.
-func (v *vault) secretFile(t *testing.T, name, content string) string {
-	t.Helper()
-	v.mu.Lock()
-	v.secrets = append(v.secrets, content)
-	v.mu.Unlock()
-	path := filepath.Join(v.dir, name)
-	if err := os.WriteFile(path, []byte(content+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func (v *vault) profile(t *testing.T, key string) string {
-	t.Helper()
-	k := v.key(key)
-	path := filepath.Join(v.dir, "credentials")
-	if err := os.WriteFile(path, []byte("[basic]\nak = "+k.Access+"\nsk = "+k.Secret+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// file writes a configuration file with these credentials, or none if empty, and returns its path.
-func (v *vault) file(t *testing.T, credentials string) string {
-	t.Helper()
-	text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    project_id: p1\n    endpoint: %s\n    iam_endpoint: %s\n    clusters: [{id: c1}]\n", v.url, v.url)
-	if credentials != "" {
-		text += "    credentials: " + credentials + "\n"
-	}
-	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// checkSecrets fails if the text contains a secret, plain, URL-encoded or in base64.
-func (v *vault) checkSecrets(t *testing.T, where, text string) {
-	t.Helper()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, secret := range v.secrets {
-		for _, form := range []string{
-			secret, url.QueryEscape(secret), base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
-		} {
-			if strings.Contains(text, form) {
-				t.Errorf("%s contains the secret %q:\n%s", where, form, text)
-			}
-		}
-	}
-}
 
 // lastUser returns the access key or user of the last request for connections.
 func (v *vault) lastUser() string {
@@ -150,10 +27,6 @@ func (v *vault) lastUser() string {
 		}
 	}
 	return who
-}
-
-func environment(variables map[string]string) config.Environment {
-	return func(key string) (string, bool) { value, ok := variables[key]; return value, ok }
 }
 
 const up1 = `css_vpcep_up{cluster_id="c1",cluster_name="",project_id="p1",region="cn-north-4"} 1`
@@ -299,100 +172,45 @@ func (v *vault) tokenFile(t *testing.T) {
 	v.secretFile(t, "token", recorder.Header().Get("X-Subject-Token"))
 }
 
-// startTwoProjects starts a program that reads c1 as a user, and c2 with a key of another project.
-func (v *vault) startTwoProjects(t *testing.T) *program {
-	t.Helper()
+// TestSeveralAccounts checks one file with two regions, two accounts and several kinds of credentials.
+func TestSeveralAccounts(t *testing.T) {
+	v := newVault(t)
 	v.AddProject(simulator.Project{Name: "two", Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{v.key("file-2")}})
 	v.AddCluster("p2", simulator.Cluster{ID: "c2", Name: "other", Status: "200", Engine: "opensearch"})
-	text := fmt.Sprintf(`projects:
-  - {region: cn-north-4, project_id: p1, endpoint: %[1]q, iam_endpoint: %[1]q, clusters: [{id: c1}],
-     credentials: {user: {name: watcher, domain: account, password_file: %[2]s/password}}}
-  - {region: ap-southeast-3, project_id: p2, endpoint: %[1]q, clusters: [{id: c2}],
-     credentials: {access_key: ACCESS-KEY-file-2, secret_key: secret-key-of-file-2}}
-`, v.url, v.dir)
+	v.SetAgency(simulator.Agency{Projects: []string{"p2"}})
+	text := "projects:\n"
+	for _, p := range []struct{ name, region, id, rest string }{
+		{"keys", "cn-north-4", "p1", "credentials: {access_key: ACCESS-KEY-file-1, secret_key: secret-key-of-file-1}, clusters: [{id: c1}]"},
+		{"user", "cn-north-4", "", "credentials: {user: {name: watcher, domain: account, password: password-of-the-user-1}}, discovery: {name: search}"},
+		{"agency", "ap-southeast-3", "p2", "credentials: {ecs_agency: true}, discovery: {engine: opensearch}"},
+		{"wrong", "ap-southeast-3", "p1", "credentials: {ecs_agency: true}, clusters: [{id: c1}]"},
+		{"rejected", "ap-southeast-3", "p2", "credentials: {access_key: ACCESS-KEY-unknown, secret_key: secret-key-of-nobody}, clusters: [{id: c3}]"},
+	} {
+		text += fmt.Sprintf("  - {name: %s, region: %s, project_id: %q, endpoint: %q, iam_endpoint: %q, %s}\n", p.name, p.region, p.id, v.url, v.url, p.rest)
+	}
+	text = strings.ReplaceAll(text, `project_id: "", `, "")
 	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, "--config.file="+path)
-}
-
-// TestHangingLogin checks that a hanging login affects only its project, and is cancelled with the scrape.
-func TestHangingLogin(t *testing.T) {
-	t.Parallel()
-	v := newVault(t)
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Hang: true})
-	p := v.startTwoProjects(t)
-	for range 3 {
-		clusters, _, took := p.scrape(t, "1.5")
-		if clusters["c1"]["up"] != 0 || clusters["c2"]["up"] != 1 || took > 1400*time.Millisecond {
-			t.Errorf("after %s: %v", took, clusters)
+	p := beginIn(t, environment(map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": v.url}), "--config.file="+path)
+	p.waitUntilReady(t)
+	_, metrics := p.get(t, "/metrics")
+	if diff := cmp.Diff([]string{"c1", "c2"}, labelled(metrics, "css_vpcep_up", "cluster_id", "1")); diff != "" {
+		t.Errorf("up (-want +got):\n%s\n%s", diff, p.log)
+	}
+	if diff := cmp.Diff([]string{"c1", "c3"}, labelled(metrics, "css_vpcep_up", "cluster_id", "0")); diff != "" {
+		t.Errorf("down (-want +got):\n%s", diff)
+	}
+	for _, line := range []string{
+		`css_vpcep_exporter_scrape_failures_total{reason="denied"} 1`,
+		`css_vpcep_exporter_scrape_failures_total{reason="auth"} 1`,
+		`css_vpcep_discovery_up{project_id="p1",region="cn-north-4"} 1`,
+		`css_vpcep_discovery_up{project_id="p2",region="ap-southeast-3"} 1`,
+		`css_vpcep_exporter_api_requests_total{code="201",operation="token",region="cn-north-4"} 1`,
+	} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("missing: %s\n%s", line, p.log)
 		}
-		p.eventually(t, "no login is in flight", func() bool { return v.InFlight() == 0 })
 	}
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens})
-	if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
-		t.Errorf("after the fault: %v", clusters)
-	}
-	v.checkSecrets(t, "the log", p.log.String())
-}
-
-// TestShortScrapesDuringLogin checks that scrapes that time out during a login do not affect one with more time.
-func TestShortScrapesDuringLogin(t *testing.T) {
-	t.Parallel()
-	v := newVault(t)
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Latency: 400 * time.Millisecond})
-	p := v.startTwoProjects(t)
-	var group sync.WaitGroup
-	for i := range 4 {
-		group.Go(func() {
-			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
-			p.scrape(t, "0.6") // 100 ms after the offset
-		})
-	}
-	group.Go(func() {
-		time.Sleep(50 * time.Millisecond)
-		if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
-			t.Errorf("long scrape: %v", clusters)
-		}
-	})
-	group.Wait()
-	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n > 2 {
-		t.Errorf("%d logins", n)
-	}
-}
-
-// TestShortLivedTokens checks that no cluster fails while two Prometheus servers scrape with tokens that expire in a
-// second.
-func TestShortLivedTokens(t *testing.T) {
-	t.Parallel()
-	v := newVaultWith(t, simulator.Options{TokenLife: time.Second})
-	for i := range 100 {
-		v.AddCluster("p1", simulator.Cluster{ID: fmt.Sprint("id-", i), Name: fmt.Sprint("name-", i), Status: "200", Engine: "elasticsearch"})
-	}
-	path := v.file(t, "{user: {name: watcher, domain: account, password_file: "+v.dir+"/password}}\n    requests_per_second: 1000\n    discovery: {}")
-	p := start(t, "--config.file="+path)
-	end := time.Now().Add(2500 * time.Millisecond)
-	var group sync.WaitGroup
-	for range 2 {
-		group.Go(func() {
-			for time.Now().Before(end) {
-				clusters, _, _ := p.scrape(t, "10")
-				if len(clusters) != 101 {
-					t.Errorf("%d clusters", len(clusters))
-				}
-				for id, series := range clusters {
-					if series["up"] != 1 {
-						t.Errorf("%s is down", id)
-					}
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
-		})
-	}
-	group.Wait()
-	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n < 3 || n > 6 {
-		t.Errorf("%d logins", n)
-	}
-	v.checkSecrets(t, "the log", p.log.String())
 }

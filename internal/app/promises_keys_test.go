@@ -81,11 +81,6 @@ func (c *promisesCloud) checkRejections(t *testing.T, access string, maxTotal in
 	}
 }
 
-// slow sets a latency of all clusters, though not of the gateway, which checks the keys.
-func (c *promisesCloud) slow(latency time.Duration) {
-	c.SetFault(simulator.Target{Endpoint: simulator.Connections}, simulator.Fault{Latency: latency})
-}
-
 // pausedScrapes scrapes three times with a rejected key: every cluster fails with auth, and only the first scrape may
 // send requests.
 func pausedScrapes(t *testing.T, cloud *promisesCloud, p *program, ids []string) {

@@ -158,26 +158,3 @@ func soakFiles(t *testing.T, path string) []string {
 		"projects: [",
 	}
 }
-
-// reload writes text to the file and reloads it.
-func (p *program) reload(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test
-		t.Error(err)
-		return
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/-/reload", nil)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusInternalServerError {
-		t.Errorf("reload: status %d", resp.StatusCode)
-	}
-}

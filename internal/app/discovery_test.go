@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,65 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// region is a simulated cloud that caps the pages of the cluster list, with a configuration file.
-type region struct {
-	*simulator.Simulator
-	url, path string
-}
-
-func newRegion(t *testing.T) *region {
-	t.Helper()
-	r := &region{
-		Simulator: simulator.New(simulator.Options{ClusterPageCap: 100}),
-		path:      filepath.Join(t.TempDir(), "css_vpcep.yml"),
-	}
-	r.AddProject(simulator.Project{
-		Name: "production", Region: "cn-north-4", ID: "p1",
-		Keys: []simulator.Key{{Access: "AK-of-the-test", Secret: "SK-of-the-test"}}, //nolint:gosec // opens nothing
-	})
-	r.url = r.Serve(t)
-	return r
-}
-
-// add adds the nth cluster after applying change to it.
-func (r *region) add(n int, change func(*simulator.Cluster)) {
-	c := simulator.Cluster{
-		ID: fmt.Sprintf("id-%03d", n), Name: fmt.Sprintf("search-%03d", n), Status: "200", Engine: "elasticsearch",
-		Version: "7.10.2", EnterpriseProjectID: "0", VPCID: "vpc", Tags: []simulator.Tag{{Key: "team", Value: "search"}},
-	}
-	if change != nil {
-		change(&c)
-	}
-	r.AddCluster("p1", c)
-}
-
-// write writes a file with one project, whose ID is looked up, and the given further settings.
-func (r *region) write(t *testing.T, rest string) {
-	t.Helper()
-	text := fmt.Sprintf("projects:\n  - region: cn-north-4\n    endpoint: %s\n    iam_endpoint: %s\n    requests_per_second: 1000\n"+
-		"    credentials: {access_key: AK-of-the-test, secret_key: SK-of-the-test}\n%s\n", r.url, r.url, rest)
-	if err := os.WriteFile(r.path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// labelled returns the sorted values of a label in the series of a metric that have the value.
-func labelled(exposition, metric, label, value string) []string {
-	var values []string
-	for line := range strings.Lines(exposition) {
-		labels, ok := strings.CutPrefix(line, metric+"{")
-		if !ok || !strings.HasSuffix(line, "} "+value+"\n") {
-			continue
-		}
-		if _, rest, ok := strings.Cut(","+labels, ","+label+`="`); ok {
-			value, _, _ := strings.Cut(rest, `"`)
-			values = append(values, value)
-		}
-	}
-	slices.Sort(values)
-	return values
-}
 
 // TestFleet checks that 230 clusters, listed in pages of 100, are shown as soon as the program is ready.
 func TestFleet(t *testing.T) {
@@ -234,48 +173,5 @@ func TestRefresh(t *testing.T) {
 	shows("by the file, search-003, search-004")
 	if n := strings.Count(p.log.String(), "Discovery failed"); n != 1 {
 		t.Errorf("the failure was logged %d times:\n%s", n, p.log)
-	}
-}
-
-// TestSeveralAccounts checks one file with two regions, two accounts and several kinds of credentials.
-func TestSeveralAccounts(t *testing.T) {
-	v := newVault(t)
-	v.AddProject(simulator.Project{Name: "two", Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{v.key("file-2")}})
-	v.AddCluster("p2", simulator.Cluster{ID: "c2", Name: "other", Status: "200", Engine: "opensearch"})
-	v.SetAgency(simulator.Agency{Projects: []string{"p2"}})
-	text := "projects:\n"
-	for _, p := range []struct{ name, region, id, rest string }{
-		{"keys", "cn-north-4", "p1", "credentials: {access_key: ACCESS-KEY-file-1, secret_key: secret-key-of-file-1}, clusters: [{id: c1}]"},
-		{"user", "cn-north-4", "", "credentials: {user: {name: watcher, domain: account, password: password-of-the-user-1}}, discovery: {name: search}"},
-		{"agency", "ap-southeast-3", "p2", "credentials: {ecs_agency: true}, discovery: {engine: opensearch}"},
-		{"wrong", "ap-southeast-3", "p1", "credentials: {ecs_agency: true}, clusters: [{id: c1}]"},
-		{"rejected", "ap-southeast-3", "p2", "credentials: {access_key: ACCESS-KEY-unknown, secret_key: secret-key-of-nobody}, clusters: [{id: c3}]"},
-	} {
-		text += fmt.Sprintf("  - {name: %s, region: %s, project_id: %q, endpoint: %q, iam_endpoint: %q, %s}\n", p.name, p.region, p.id, v.url, v.url, p.rest)
-	}
-	text = strings.ReplaceAll(text, `project_id: "", `, "")
-	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := beginIn(t, environment(map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": v.url}), "--config.file="+path)
-	p.waitUntilReady(t)
-	_, metrics := p.get(t, "/metrics")
-	if diff := cmp.Diff([]string{"c1", "c2"}, labelled(metrics, "css_vpcep_up", "cluster_id", "1")); diff != "" {
-		t.Errorf("up (-want +got):\n%s\n%s", diff, p.log)
-	}
-	if diff := cmp.Diff([]string{"c1", "c3"}, labelled(metrics, "css_vpcep_up", "cluster_id", "0")); diff != "" {
-		t.Errorf("down (-want +got):\n%s", diff)
-	}
-	for _, line := range []string{
-		`css_vpcep_exporter_scrape_failures_total{reason="denied"} 1`,
-		`css_vpcep_exporter_scrape_failures_total{reason="auth"} 1`,
-		`css_vpcep_discovery_up{project_id="p1",region="cn-north-4"} 1`,
-		`css_vpcep_discovery_up{project_id="p2",region="ap-southeast-3"} 1`,
-		`css_vpcep_exporter_api_requests_total{code="201",operation="token",region="cn-north-4"} 1`,
-	} {
-		if !strings.Contains(metrics, line+"\n") {
-			t.Errorf("missing: %s\n%s", line, p.log)
-		}
 	}
 }
