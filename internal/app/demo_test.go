@@ -13,40 +13,36 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// families returns the names of the css_vpcep metrics in a text exposition.
-func families(exposition string) []string {
-	var names []string
-	for _, match := range regexp.MustCompile(`(?m)^# TYPE (css_vpcep_\w+) `).FindAllStringSubmatch(exposition, -1) {
-		names = append(names, match[1])
+// findSorted returns the distinct first groups of the matches.
+func findSorted(pattern, text string) (groups []string) {
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		groups = append(groups, match[1])
 	}
-	return slices.Compact(slices.Sorted(slices.Values(names)))
+	slices.Sort(groups)
+	return slices.Compact(groups)
 }
 
-// documented returns the metrics of the README's table.
-func documented(t *testing.T) []string {
-	t.Helper()
+func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `(css_vpcep_\\w+)`").FindAllStringSubmatch(string(readme), -1) {
-		names = append(names, match[1])
-	}
-	return slices.Sorted(slices.Values(names))
-}
-
-// TestDemo checks that the demo exposes exactly the metrics that the README documents.
-func TestDemo(t *testing.T) {
 	p := start(t, "--demo")
 	status, metrics := p.get(t, "/metrics")
 	if status != http.StatusOK {
-		t.Fatal(status, metrics)
+		t.Fatalf("got status %d, want 200: %s", status, metrics)
 	}
-	if diff := cmp.Diff(documented(t), families(metrics)); diff != "" {
-		t.Errorf("README.md (-) and the demo's metrics (+) differ:\n%s", diff)
+	documented := findSorted("(?m)^\\| `(css_vpcep_\\w+)`", string(readme))
+	exposed := findSorted(`(?m)^# TYPE (css_vpcep_\w+) `, metrics)
+	if diff := cmp.Diff(documented, exposed); diff != "" {
+		t.Errorf("metrics of README.md (-) and of the demo (+):\n%s", diff)
 	}
-	for _, want := range []string{
+}
+
+func TestDemoShowsEveryKindOfProblem(t *testing.T) {
+	p := start(t, "--demo")
+	_, metrics := p.get(t, "/metrics")
+	for _, line := range []string{
 		`css_vpcep_up\{.*\} 0`,
 		`css_vpcep_enabled\{.*\} 0`,
 		`css_vpcep_connections\{.*status="rejected"\} [1-9]`,
@@ -61,11 +57,14 @@ func TestDemo(t *testing.T) {
 		`css_vpcep_update_switch\{.*\} 0`,
 		`css_vpcep_exporter_unparsable_values_total\{field="maxSession"\} [1-9]`,
 	} {
-		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(metrics) {
-			t.Errorf("no line matches %s", want)
+		if !regexp.MustCompile(`(?m)^` + line + `$`).MatchString(metrics) {
+			t.Errorf("no line matches %s", line)
 		}
 	}
-	if log := p.log.String(); strings.Contains(log, "opens-nothing") || strings.Contains(log, "SIMULATED-ACCESS-KEY") {
-		t.Errorf("the log contains credentials:\n%s", log)
+	log := p.log.String()
+	for _, secret := range []string{"opens-nothing", "SIMULATED-ACCESS-KEY"} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log contains the secret %q:\n%s", secret, log)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,71 +16,128 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestExit checks the exit code and the output of invocations that do not serve.
-func TestExit(t *testing.T) {
-	cloud, file := newCloud(t)
-	cloud.AddCluster("p1", simulator.Cluster{ID: "valid", Status: "200"})
-	cloud.AddCluster("p1", simulator.Cluster{ID: "failing", Status: "200"})
-	cloud.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: "failing"}, simulator.Fault{Status: 500})
+// execute runs the program without serving and returns its exit code and output.
+func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), args, environment(nil), &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestExitCodeAndOutput(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"healthy", "failing"}})
+	c.FailReads("failing", simulator.Fault{Status: 500})
+	healthy := "--config.file=" + c.file(t, project{clusters: []string{"healthy"}})
+	failing := "--config.file=" + c.file(t, project{clusters: []string{"failing"}})
+	both := "--config.file=" + c.file(t, project{clusters: []string{"healthy", "failing"}})
 	broken := filepath.Join(t.TempDir(), "broken.yml")
-	content := "projects:\n  - region: cn-north-4\n    projekt_id: p1\n    credentials: {access_key: AK-of-the-test}\n"
-	if err := os.WriteFile(broken, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
+	writeFile(t, broken, "projects:\n  - region: cn-north-4\n    projekt_id: p1\n"+
+		"    credentials: {access_key: AK-of-the-test-p1}\n")
+	for name, test := range map[string]struct {
 		args           []string
 		code           int
-		stdout, stderr string // expected substrings
+		stdout, stderr string // substrings
 	}{
-		"help":                {[]string{"--help"}, 0, "--config.file=\"css_vpcep.yml\"", ""},
-		"version":             {[]string{"--version"}, 0, "css_vpcep_exporter, version", ""},
-		"unknown flag":        {[]string{"--colector.connections"}, 1, "", "css_vpcep_exporter: unknown long flag '--colector.connections', try --help\n"},
-		"invalid flag value":  {[]string{"--scrape.timeout=0s"}, 1, "", "--scrape.timeout=0s: it must be more than 0s"},
-		"once":                {[]string{"--once", "--config.file=" + file("[{id: valid}]")}, 0, `css_vpcep_up{cluster_id="valid",cluster_name="",project_id="p1",region="cn-north-4"} 1`, ""},
-		"once, one fails":     {[]string{"--once", "--config.file=" + file("[{id: valid}, {id: failing}]")}, 1, `css_vpcep_up{cluster_id="failing",cluster_name="",project_id="p1",region="cn-north-4"} 0`, "reason=server"},
-		"once, in JSON":       {[]string{"--once", "--log.format=json", "--config.file=" + file("[{id: failing}]")}, 1, "css_vpcep_up", `"reason":"server"`},
-		"check":               {[]string{"--config.check", "--config.file=" + file("[{id: valid}]")}, 0, "css_vpcep.yml: configuration OK: 1 project\n", ""},
-		"check, invalid file": {[]string{"--config.check", "--config.file=" + broken}, 1, broken + ":3: projects[0].projekt_id: ", ""},
-		"check, no file":      {[]string{"--config.check", "--config.file=/nonexistent.yml"}, 1, "/nonexistent.yml: cannot read the file", ""},
-		"invalid file":        {[]string{"--config.file=" + broken}, 1, "", "projects[0].credentials"},
+		"help":    {args: []string{"--help"}, stdout: "--config.file=\"css_vpcep.yml\""},
+		"version": {args: []string{"--version"}, stdout: "css_vpcep_exporter, version"},
+		"unknown flag": {
+			args: []string{"--colector.connections"}, code: 1,
+			stderr: "css_vpcep_exporter: unknown long flag '--colector.connections', try --help\n",
+		},
+		"invalid flag value": {
+			args: []string{"--scrape.timeout=0s"}, code: 1,
+			stderr: "--scrape.timeout=0s: it must be more than 0s",
+		},
+		"once": {
+			args:   []string{"--once", healthy},
+			stdout: `css_vpcep_up{cluster_id="healthy",cluster_name="",project_id="p1",region="cn-north-4"} 1`,
+		},
+		"once, one cluster fails": {
+			args: []string{"--once", both}, code: 1,
+			stdout: `css_vpcep_up{cluster_id="failing",cluster_name="",project_id="p1",region="cn-north-4"} 0`,
+			stderr: "reason=server",
+		},
+		"once, log in JSON": {
+			args: []string{"--once", "--log.format=json", failing}, code: 1,
+			stdout: "css_vpcep_up", stderr: `"reason":"server"`,
+		},
+		"check": {
+			args:   []string{"--config.check", healthy},
+			stdout: "css_vpcep.yml: configuration OK: 1 project\n",
+		},
+		"check, invalid file": {
+			args: []string{"--config.check", "--config.file=" + broken}, code: 1,
+			stdout: broken + ":3: projects[0].projekt_id: ",
+		},
+		"check, no file": {
+			args: []string{"--config.check", "--config.file=/nonexistent.yml"}, code: 1,
+			stdout: "/nonexistent.yml: cannot read the file",
+		},
+		"serve, invalid file": {
+			args: []string{"--config.file=" + broken}, code: 1,
+			stderr: "projects[0].credentials",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var stdout, stderr bytes.Buffer
-			code := run(t.Context(), append(tc.args, "--log.level=debug"), noEnv, &stdout, &stderr)
-			if code != tc.code {
-				t.Errorf("exit %d, want %d", code, tc.code)
+			code, stdout, stderr := execute(t, append(test.args, "--log.level=debug")...)
+			if code != test.code {
+				t.Errorf("got exit code %d, want %d", code, test.code)
 			}
-			if !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
-				t.Errorf("standard output:\n%s\nstandard error:\n%s", &stdout, &stderr)
+			if !strings.Contains(stdout, test.stdout) {
+				t.Errorf("standard output: got %q, want %q in it", stdout, test.stdout)
 			}
-			if out := stdout.String() + stderr.String(); strings.Contains(out, "SK-of-the-test") || strings.Contains(out, "AK-of-the-test") {
-				t.Errorf("the output contains a secret:\n%s", out)
+			if !strings.Contains(stderr, test.stderr) {
+				t.Errorf("standard error: got %q, want %q in it", stderr, test.stderr)
 			}
+			c.checkSecrets(t, "the output", stdout+stderr)
 		})
 	}
-	if requests := cloud.Requests(); slices.ContainsFunc(requests, func(r simulator.Request) bool { return r.Status == http.StatusUnauthorized }) {
+	rejected := func(r simulator.Request) bool { return r.Status == http.StatusUnauthorized }
+	if slices.ContainsFunc(c.Requests(), rejected) {
 		t.Error("a request was rejected")
 	}
 }
 
-// TestFlags checks that the README documents exactly the flags of the program.
-func TestFlags(t *testing.T) {
+func TestConnectionSeriesCanBeTurnedOff(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	c.UpdateCluster("c1", func(c *simulator.Cluster) {
+		c.Connections = []simulator.Connection{{ID: "x", Status: "accepted", DomainID: "a"}}
+	})
+	file := "--config.file=" + c.file(t, c.projects...)
+	for _, test := range []struct {
+		args []string
+		want bool
+	}{
+		{[]string{"--once", file}, true},
+		{[]string{"--once", file, "--no-collector.connections"}, false},
+	} {
+		code, stdout, stderr := execute(t, test.args...)
+		if code != 0 {
+			t.Fatalf("%v: got exit code %d, want 0: %s", test.args, code, stderr)
+		}
+		if got := strings.Contains(stdout, "css_vpcep_connection_info{"); got != test.want {
+			t.Errorf("%v: per-connection series: got %t, want %t", test.args, got, test.want)
+		}
+		if !strings.Contains(stdout, `status="accepted"} 1`) {
+			t.Errorf("%v: connections are not counted:\n%s", test.args, stdout)
+		}
+	}
+}
+
+func TestReadmeListsEveryFlag(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var written, known []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)").FindAllStringSubmatch(string(readme), -1) {
-		written = append(written, match[1])
-	}
+	got := findSorted("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)", string(readme))
+	var want []string
 	for _, flag := range newCommandLine(&flags{}).Model().Flags {
 		if !flag.Hidden {
-			known = append(known, flag.Name)
+			want = append(want, flag.Name)
 		}
 	}
-	slices.Sort(written)
-	slices.Sort(known)
-	if diff := cmp.Diff(known, written); diff != "" {
-		t.Errorf("command line (-) and README.md (+) differ:\n%s", diff)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("flags of the program (-) and of README.md (+):\n%s", diff)
 	}
 }

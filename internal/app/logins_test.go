@@ -3,9 +3,9 @@
 package app
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,99 +14,120 @@ import (
 )
 
 // startTwoProjects starts a program that reads c1 as a user, and c2 with a key of another project.
-func (v *vault) startTwoProjects(t *testing.T) *program {
+func (c credentialsCloud) startTwoProjects(t *testing.T, args ...string) *program {
 	t.Helper()
-	v.AddProject(simulator.Project{Name: "two", Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{v.key("file-2")}})
-	v.AddCluster("p2", simulator.Cluster{ID: "c2", Name: "other", Status: "200", Engine: "opensearch"})
-	text := fmt.Sprintf(`projects:
-  - {region: cn-north-4, project_id: p1, endpoint: %[1]q, iam_endpoint: %[1]q, clusters: [{id: c1}],
-     credentials: {user: {name: watcher, domain: account, password_file: %[2]s/password}}}
-  - {region: ap-southeast-3, project_id: p2, endpoint: %[1]q, clusters: [{id: c2}],
-     credentials: {access_key: ACCESS-KEY-file-2, secret_key: secret-key-of-file-2}}
-`, v.url, v.dir)
-	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return start(t, "--config.file="+path)
+	c.AddProject(simulator.Project{Region: "ap-southeast-3", ID: "p2", Keys: []simulator.Key{keyOf("file-2")}})
+	c.addCluster("p2", "c2")
+	path := c.file(t,
+		project{
+			auth:     "{user: {name: watcher, domain: account, password_file: " + c.dir + "/password}}",
+			clusters: []string{"c1"},
+		},
+		project{
+			region: "ap-southeast-3", id: "p2", clusters: []string{"c2"},
+			auth: "{access_key: ACCESS-KEY-file-2, secret_key: secret-key-of-file-2}",
+		},
+	)
+	return start(t, append(args, "--config.file="+path)...)
 }
 
-// TestHangingLogin checks that a hanging login affects only its project, and is cancelled with the scrape.
-func TestHangingLogin(t *testing.T) {
-	t.Parallel()
-	v := newVault(t)
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Hang: true})
-	p := v.startTwoProjects(t)
-	for range 3 {
-		clusters, _, took := p.scrape(t, "1.5")
-		if clusters["c1"]["up"] != 0 || clusters["c2"]["up"] != 1 || took > 1400*time.Millisecond {
-			t.Errorf("after %s: %v", took, clusters)
+// TestHangingLoginAffectsOnlyItsProject also checks that the login is cancelled with the scrape.
+func TestHangingLoginAffectsOnlyItsProject(t *testing.T) {
+	slow(t)
+	c := newCredentialsCloud(t, simulator.Options{})
+	logins := simulator.Target{Endpoint: simulator.Tokens}
+	c.SetFault(logins, simulator.Fault{Hang: true})
+	p := c.startTwoProjects(t, "--scrape.timeout-offset="+offset.String())
+	for n := 1; n <= 3; n++ {
+		e := p.scrape(t, time.Second+offset)
+		if e.countDown([]string{"c1"}) != 1 || e.countUp([]string{"c2"}) != 1 || e.failures()["timeout"] != n {
+			t.Errorf("scrape %d: got c1 %v, c2 %v and the failures %v; want c1 down by timeout and c2 up",
+				n, e.clusters["c1"], e.clusters["c2"], e.failures())
 		}
-		p.eventually(t, "no login is in flight", func() bool { return v.InFlight() == 0 })
+		e.checkDurations(t, offset)
+		p.eventually(t, "no login is in flight", func() bool { return c.InFlight() == 0 })
 	}
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens})
-	if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
-		t.Errorf("after the fault: %v", clusters)
+	c.SetFault(logins)
+	if e := p.scrape(t, 10*time.Second+offset); e.countUp([]string{"c1", "c2"}) != 2 {
+		t.Errorf("got c1 %v and c2 %v without the fault, want both up", e.clusters["c1"], e.clusters["c2"])
 	}
-	v.checkSecrets(t, "the log", p.log.String())
+	c.checkSecrets(t, "the log", p.log.String())
 }
 
-// TestShortScrapesDuringLogin checks that scrapes that time out during a login do not affect one with more time.
-func TestShortScrapesDuringLogin(t *testing.T) {
+// TestTimedOutScrapesDoNotDisturbALogin checks that a long scrape succeeds, although short ones that begin before and
+// after it wait for the same login and time out.
+func TestTimedOutScrapesDoNotDisturbALogin(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
-	v.SetFault(simulator.Target{Endpoint: simulator.Tokens}, simulator.Fault{Latency: 400 * time.Millisecond})
-	p := v.startTwoProjects(t)
-	var group sync.WaitGroup
-	for i := range 4 {
-		group.Go(func() {
-			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
-			p.scrape(t, "0.6") // 100 ms after the offset
-		})
-	}
-	group.Go(func() {
-		time.Sleep(50 * time.Millisecond)
-		if clusters, _, _ := p.scrape(t, "10"); clusters["c1"]["up"] != 1 || clusters["c2"]["up"] != 1 {
-			t.Errorf("long scrape: %v", clusters)
+	c := newCredentialsCloud(t, simulator.Options{})
+	logins := newGate()
+	c.serveBuffered(t, func(r *http.Request, _ *httptest.ResponseRecorder) {
+		if r.Method == http.MethodPost {
+			logins.hold(r.Context())
 		}
 	})
-	group.Wait()
-	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n > 2 {
-		t.Errorf("%d logins", n)
+	p := c.startTwoProjects(t)
+	var long, short sync.WaitGroup
+	scrapeShortly := func() {
+		short.Go(func() { p.scrape(t, 600*time.Millisecond) }) // 100 ms after the offset
+	}
+	scrapeShortly()
+	p.eventually(t, "a login is in flight", func() bool { return logins.held.Load() == 1 })
+	long.Go(func() {
+		if e := p.scrape(t, patience/2); e.countUp([]string{"c1", "c2"}) != 2 {
+			t.Errorf("got c1 %v and c2 %v in the long scrape, want both up", e.clusters["c1"], e.clusters["c2"])
+		}
+	})
+	short.Wait()
+	p.eventually(t, "the long scrape waits for a login", func() bool {
+		_, metrics := p.get(t, "/metrics?collect[]=exporter") // is counted too
+		return strings.Contains(metrics, "\npromhttp_metric_handler_requests_in_flight 2\n") && logins.held.Load() == 1
+	})
+	for range 3 {
+		scrapeShortly()
+	}
+	short.Wait()
+	close(logins.release)
+	long.Wait()
+	if n := c.Requested(simulator.Tokens); n > 2 {
+		t.Errorf("got %d logins, want at most 2", n)
 	}
 }
 
-// TestShortLivedTokens checks that no cluster fails while two Prometheus servers scrape with tokens that expire in a
-// second.
-func TestShortLivedTokens(t *testing.T) {
-	t.Parallel()
-	v := newVaultWith(t, simulator.Options{TokenLife: time.Second})
-	for i := range 100 {
-		v.AddCluster("p1", simulator.Cluster{ID: fmt.Sprint("id-", i), Name: fmt.Sprint("name-", i), Status: "200", Engine: "elasticsearch"})
+// TestTokensAreRenewedBeforeTheyExpire checks that short-lived tokens cause neither failures nor more logins than
+// necessary.
+func TestTokensAreRenewedBeforeTheyExpire(t *testing.T) {
+	slow(t)
+	const life = 3 * time.Second
+	c := newCredentialsCloud(t, simulator.Options{TokenLife: life})
+	ids := append(clusterIDs("id", 100), "c1")
+	for _, id := range ids {
+		c.addCluster("p1", id)
 	}
-	path := v.file(t, "{user: {name: watcher, domain: account, password_file: "+v.dir+"/password}}\n    requests_per_second: 1000\n    discovery: {}")
-	p := start(t, "--config.file="+path)
-	end := time.Now().Add(2500 * time.Millisecond)
-	var group sync.WaitGroup
+	p := start(t, "--config.file="+c.file(t, project{
+		auth:     "{user: {name: watcher, domain: account, password_file: " + c.dir + "/password}}",
+		settings: "discovery: {}",
+	}))
+	var clients sync.WaitGroup
 	for range 2 {
-		group.Go(func() {
-			for time.Now().Before(end) {
-				clusters, _, _ := p.scrape(t, "10")
-				if len(clusters) != 101 {
-					t.Errorf("%d clusters", len(clusters))
+		clients.Go(func() {
+			for c.Requested(simulator.Tokens) < 3 {
+				if e := p.scrape(t, 10*time.Second); e.countUp(ids) != len(ids) || len(e.clusters) != len(ids) {
+					t.Errorf("got %d of %d clusters up, want %d", e.countUp(ids), len(e.clusters), len(ids))
 				}
-				for id, series := range clusters {
-					if series["up"] != 1 {
-						t.Errorf("%s is down", id)
-					}
-				}
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond)
 			}
 		})
 	}
-	group.Wait()
-	if n := v.Count(simulator.Target{Endpoint: simulator.Tokens}); n < 3 || n > 6 {
-		t.Errorf("%d logins", n)
+	clients.Wait()
+	var last time.Time
+	for _, r := range c.Requests() {
+		if r.Endpoint != simulator.Tokens {
+			continue
+		}
+		if gap := r.Start.Sub(last); gap < life*3/4 { // tokens are renewed after four fifths of their life
+			t.Errorf("got a login %s after the one before, want at least %s", gap, life*4/5)
+		}
+		last = r.Start
 	}
-	v.checkSecrets(t, "the log", p.log.String())
+	c.checkSecrets(t, "the log", p.log.String())
 }

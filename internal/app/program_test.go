@@ -5,11 +5,14 @@ package app
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,12 +26,287 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// patience bounds the wait for anything. Only a hang takes that long.
+const patience = time.Minute
 
-func noEnv(string) (string, bool) { return "", false }
+// TestMain lets more tests run in parallel than there are CPUs, because they mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
+// slow skips a test in short mode and otherwise runs it in parallel.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+}
+
+// environment returns an environment with only these variables.
 func environment(variables map[string]string) config.Environment {
 	return func(key string) (string, bool) { value, ok := variables[key]; return value, ok }
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil { //nolint:gosec // a file of the test
+		t.Error(err)
+	}
+}
+
+// program is the exporter, serving on a loopback port.
+type program struct {
+	url    string
+	log    *buffer
+	cancel context.CancelFunc
+	exit   chan int
+}
+
+// start starts the program in an empty environment and waits until it is ready.
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	return startIn(t, environment(nil), args...)
+}
+
+// startIn starts the program in an environment and waits until it is ready.
+func startIn(t *testing.T, env config.Environment, args ...string) *program {
+	t.Helper()
+	p := launch(t, env, args...)
+	p.eventually(t, "the program is ready", func() bool {
+		status, _ := p.get(t, "/-/ready")
+		return status == http.StatusOK
+	})
+	return p
+}
+
+// launch starts the program and waits until it listens.
+func launch(t *testing.T, env config.Environment, args ...string) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	p := &program{log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
+	go func() {
+		p.exit <- run(ctx, append(args, "--web.listen-address=127.0.0.1:0", "--log.level=debug"), env, io.Discard, p.log)
+	}()
+	t.Cleanup(func() { p.stop(t) })
+	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+	p.eventually(t, "the program listens or exits", func() bool {
+		if match := listening.FindStringSubmatch(p.log.String()); match != nil {
+			p.url = "http://" + match[1]
+		}
+		return p.url != "" || len(p.exit) > 0
+	})
+	if p.url == "" {
+		t.Fatalf("the program exited:\n%s", p.log)
+	}
+	return p
+}
+
+// stop stops the program like SIGTERM.
+func (p *program) stop(t *testing.T) {
+	t.Helper()
+	p.cancel()
+	select {
+	case code := <-p.exit:
+		if code != 0 {
+			t.Errorf("got exit code %d, want 0:\n%s", code, p.log)
+		}
+		p.exit <- code
+	case <-time.After(patience):
+		t.Error("the program does not exit")
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// eventually waits until the condition is true.
+func (p *program) eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not true after %s: %s\n%s", patience, what, p.log)
+		}
+	}
+}
+
+func (p *program) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	return p.request(t, http.MethodGet, path, nil)
+}
+
+// reload writes a configuration file and reloads it.
+func (p *program) reload(t *testing.T, path, content string) (status int, body string) {
+	t.Helper()
+	writeFile(t, path, content)
+	return p.request(t, http.MethodPost, "/-/reload", nil)
+}
+
+// request returns status 0 and the error if there is no response.
+func (p *program) request(t *testing.T, method, path string, header http.Header) (status int, body string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, p.url+path, nil)
+	if err != nil {
+		t.Error(err)
+		return 0, err.Error()
+	}
+	maps.Copy(req.Header, header)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("%s %s: %v", method, path, err)
+	}
+	return resp.StatusCode, string(content)
+}
+
+// scrape requests /metrics like Prometheus.
+func (p *program) scrape(t *testing.T, timeout time.Duration) exposition {
+	t.Helper()
+	return p.exposition(t, "/metrics", timeout)
+}
+
+// probe reports whether a probe shows that the cluster is up.
+func (p *program) probe(t *testing.T, id string, timeout time.Duration) (up bool) {
+	t.Helper()
+	e := p.exposition(t, "/probe?target="+id, timeout)
+	return slices.Equal(e.labelValues("css_vpcep_up", "cluster_id", 1), []string{id})
+}
+
+// exposition requests a path with a timeout and parses the response.
+func (p *program) exposition(t *testing.T, path string, timeout time.Duration) exposition {
+	t.Helper()
+	status, body := p.request(t, http.MethodGet, path, http.Header{
+		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)},
+		"Accept-Encoding":                     {"identity"}, // compression is slow under -race
+	})
+	if status != http.StatusOK {
+		t.Errorf("%s: got status %d, want 200: %.2000s", path, status, body)
+		return exposition{}
+	}
+	return parse(t, body)
+}
+
+// exposition is a response of /metrics or /probe.
+type exposition struct {
+	text     string
+	families map[string]*dto.MetricFamily
+	clusters map[string]series // by ID
+}
+
+// series are the values of a cluster by metric and distinguishing labels, such as "connections accepted".
+type series map[string]float64
+
+// parse fails if the text is malformed or repeats a series.
+func parse(t *testing.T, text string) exposition {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Errorf("malformed exposition: %v", err)
+	}
+	e := exposition{text: text, families: families, clusters: make(map[string]series)}
+	seen := make(map[[3]string]bool)
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			var cluster, region string
+			parts := []string{strings.TrimPrefix(name, "css_vpcep_")}
+			for _, l := range m.GetLabel() {
+				switch l.GetName() {
+				case "cluster_id":
+					cluster = l.GetValue()
+				case "region":
+					region = l.GetValue()
+				case "status", "connection_id", "permission_id":
+					parts = append(parts, l.GetValue())
+				}
+			}
+			if cluster == "" {
+				continue
+			}
+			key := strings.Join(parts, " ")
+			if seen[[3]string{region, cluster, key}] {
+				t.Errorf("cluster %s has the series %q twice", cluster, key)
+			}
+			seen[[3]string{region, cluster, key}] = true
+			if e.clusters[cluster] == nil {
+				e.clusters[cluster] = make(series)
+			}
+			e.clusters[cluster][key] = m.GetGauge().GetValue()
+		}
+	}
+	return e
+}
+
+// countUp returns how many of the clusters are up.
+func (e exposition) countUp(ids []string) (n int) {
+	for _, id := range ids {
+		if e.clusters[id]["up"] == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// countDown returns how many of the clusters are down.
+func (e exposition) countDown(ids []string) (n int) {
+	for _, id := range ids {
+		if up, ok := e.clusters[id]["up"]; ok && up == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// failures returns the failure counters that are not 0, by reason.
+func (e exposition) failures() map[string]int {
+	failures := make(map[string]int)
+	for _, m := range e.families["css_vpcep_exporter_scrape_failures_total"].GetMetric() {
+		if n := int(m.GetCounter().GetValue()); n > 0 {
+			failures[m.GetLabel()[0].GetValue()] = n
+		}
+	}
+	return failures
+}
+
+// labelValues returns the sorted values of a label in those series of a gauge that have the value.
+func (e exposition) labelValues(metric, label string, value float64) (values []string) {
+	for _, m := range e.families[metric].GetMetric() {
+		for _, l := range m.GetLabel() {
+			if l.GetName() == label && m.GetGauge().GetValue() == value {
+				values = append(values, l.GetValue())
+			}
+		}
+	}
+	slices.Sort(values)
+	return values
+}
+
+// checkLines fails for each line that is missing.
+func (e exposition) checkLines(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains("\n"+e.text, "\n"+line+"\n") {
+			t.Errorf("missing line: %s", line)
+		}
+	}
+}
+
+// checkDurations fails if the exporter reports that it spent more than the limit on a cluster.
+func (e exposition) checkDurations(t *testing.T, limit time.Duration) {
+	t.Helper()
+	for id, s := range e.clusters {
+		if d := time.Duration(s["scrape_duration_seconds"] * float64(time.Second)); d > limit {
+			t.Errorf("cluster %s: got a scrape duration of %s, want at most %s", id, d, limit)
+		}
+	}
 }
 
 // buffer is a bytes.Buffer that is safe for concurrent use.
@@ -53,253 +331,4 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// program is the exporter serving on a loopback port.
-type program struct {
-	url    string
-	log    *buffer
-	cancel context.CancelFunc
-	exit   chan int
-}
-
-// start starts the program and waits until it is ready.
-func start(t *testing.T, args ...string) *program {
-	t.Helper()
-	p := begin(t, args...)
-	p.waitUntilReady(t)
-	return p
-}
-
-func (p *program) waitUntilReady(t *testing.T) {
-	t.Helper()
-	p.eventually(t, "the program is ready", func() bool {
-		status, _ := p.get(t, "/-/ready")
-		return status == http.StatusOK
-	})
-}
-
-func begin(t *testing.T, args ...string) *program {
-	t.Helper()
-	return beginIn(t, noEnv, args...)
-}
-
-// beginIn starts the program in an environment and waits until it listens or exits.
-func beginIn(t *testing.T, env config.Environment, args ...string) *program {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	p := &program{log: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
-	go func() {
-		p.exit <- run(ctx, append(args, "--web.listen-address=127.0.0.1:0", "--log.level=debug"), env, io.Discard, p.log)
-	}()
-	t.Cleanup(func() { p.stop(t) })
-	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-	p.eventually(t, "the program listens", func() bool {
-		if match := listening.FindStringSubmatch(p.log.String()); match != nil {
-			p.url = "http://" + match[1]
-		}
-		return p.url != "" || len(p.exit) > 0
-	})
-	return p
-}
-
-// stop stops the program like SIGTERM.
-func (p *program) stop(t *testing.T) {
-	t.Helper()
-	p.cancel()
-	select {
-	case code := <-p.exit:
-		if code != 0 {
-			t.Errorf("exit %d:\n%s", code, p.log)
-		}
-		p.exit <- code
-	case <-time.After(20 * time.Second):
-		t.Error("the program does not exit")
-	}
-	http.DefaultClient.CloseIdleConnections()
-}
-
-func (p *program) eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s\n%s", what, p.log)
-		}
-	}
-}
-
-// get returns status 0 if the request fails.
-func (p *program) get(t *testing.T, path string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
-}
-
-// scrape sends a request like Prometheus, and fails if the response is malformed.
-func (p *program) scrape(t *testing.T, timeout string) (clusters shown, own map[string]*dto.MetricFamily, took time.Duration) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/metrics", nil)
-	if err != nil {
-		t.Error(err)
-		return nil, nil, 0
-	}
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", timeout)
-	req.Header.Set("Accept-Encoding", "identity") // compression is slow under -race
-	begun := time.Now()
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Error(err)
-		return nil, nil, 0
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	took = time.Since(begun)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("status %d, %v: %.2000s", resp.StatusCode, err, body)
-		return nil, nil, took
-	}
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	own, err = parser.TextToMetricFamilies(strings.NewReader(string(body)))
-	if err != nil {
-		t.Errorf("malformed exposition: %v", err)
-		return nil, nil, took
-	}
-	clusters = make(shown)
-	for name, family := range own {
-		for _, m := range family.GetMetric() {
-			var cluster string
-			series := []string{strings.TrimPrefix(name, "css_vpcep_")}
-			for _, l := range m.GetLabel() {
-				switch l.GetName() {
-				case "cluster_id":
-					cluster = l.GetValue()
-				case "status", "connection_id":
-					series = append(series, l.GetValue())
-				}
-			}
-			if cluster == "" {
-				continue
-			}
-			if clusters[cluster] == nil {
-				clusters[cluster] = make(map[string]float64)
-			}
-			key := strings.Join(series, " ")
-			if _, twice := clusters[cluster][key]; twice {
-				t.Errorf("%s: duplicate series %s", cluster, key)
-			}
-			clusters[cluster][key] = m.GetGauge().GetValue()
-		}
-	}
-	return clusters, own, took
-}
-
-// probe probes one cluster with a timeout of 5 s, and reports whether it is up.
-func (p *program) probe(t *testing.T, id string) (up bool) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/probe?target="+id, nil)
-	if err != nil {
-		t.Error(err)
-		return false
-	}
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "5")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Error(err)
-		return false
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("probe of %s: status %d, %v: %.200s", id, resp.StatusCode, err, body)
-	}
-	return slices.Equal(labelled(string(body), "css_vpcep_up", "cluster_id", "1"), []string{id})
-}
-
-// reload writes text to the file and reloads it.
-func (p *program) reload(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // of the test
-		t.Error(err)
-		return
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/-/reload", nil)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusInternalServerError {
-		t.Errorf("reload: status %d", resp.StatusCode)
-	}
-}
-
-// shown holds the series of a scrape: by cluster ID, the values by name and distinguishing label values, such as
-// "connections accepted".
-type shown map[string]map[string]float64
-
-// up returns how many of the clusters are up.
-func (s shown) up(ids []string) int {
-	n := 0
-	for _, id := range ids {
-		if s[id]["up"] == 1 {
-			n++
-		}
-	}
-	return n
-}
-
-// down returns how many of the clusters are down.
-func (s shown) down(ids []string) int {
-	n := 0
-	for _, id := range ids {
-		if up, ok := s[id]["up"]; ok && up == 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// failures returns the failure counters that are not 0, by reason.
-func failures(own map[string]*dto.MetricFamily) map[string]int {
-	out := make(map[string]int)
-	for _, m := range own["css_vpcep_exporter_scrape_failures_total"].GetMetric() {
-		if n := int(m.GetCounter().GetValue()); n > 0 {
-			out[m.GetLabel()[0].GetValue()] = n
-		}
-	}
-	return out
-}
-
-// labelled returns the sorted values of a label in the series of a metric that have the value.
-func labelled(exposition, metric, label, value string) []string {
-	var values []string
-	for line := range strings.Lines(exposition) {
-		labels, ok := strings.CutPrefix(line, metric+"{")
-		if !ok || !strings.HasSuffix(line, "} "+value+"\n") {
-			continue
-		}
-		if _, rest, ok := strings.Cut(","+labels, ","+label+`="`); ok {
-			value, _, _ := strings.Cut(rest, `"`)
-			values = append(values, value)
-		}
-	}
-	slices.Sort(values)
-	return values
 }

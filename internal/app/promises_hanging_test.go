@@ -12,46 +12,41 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// TestHangingClustersAffectNoOthers scrapes 200 clusters, many of which hang, three times within 5 s each, 16 at once.
-// All others are up each time.
+// TestHangingClustersAffectNoOthers scrapes 200 clusters three times, 16 at once. Many of them hang.
 func TestHangingClustersAffectNoOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("each scrape takes 5 s")
+	slow(t)
+	hanging, healthy := clusterIDs("hanging", 120), clusterIDs("healthy", 80)
+	inOneProject := func(ids ...string) []project { return []project{{clusters: ids}} }
+	for name, test := range map[string]struct {
+		projects []project
+		latency  time.Duration // of the healthy clusters
+	}{
+		"listed first": {projects: inOneProject(slices.Concat(hanging, healthy)...)},
+		"listed last":  {projects: inOneProject(slices.Concat(healthy, hanging)...)},
+		"interleaved":  {projects: inOneProject(interleave(hanging, healthy)...)},
+		"as many as healthy ones": {
+			projects: inOneProject(slices.Concat(clusterIDs("hanging", 100), clusterIDs("healthy", 100))...),
+		},
+		"the others take 200 ms": {
+			projects: inOneProject(slices.Concat(hanging, healthy)...), latency: 200 * time.Millisecond,
+		},
+		"one of two projects": {
+			projects: []project{{name: "one", id: "p1", clusters: hanging}, {name: "two", id: "p2", clusters: healthy}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scrapeHanging(t, test.projects, test.latency)
+		})
 	}
-	t.Parallel()
-	hanging := func(n int) []string { return clusterIDs("hanging", n) }
-	healthy := func(n int) []string { return clusterIDs("healthy", n) }
-	one := func(ids []string) []member { return []member{{project: "p1", clusters: ids}} }
-	together(t, map[string]func(*testing.T){
-		"120 of 200, listed first": func(t *testing.T) {
-			scrapeHanging(t, 0, one(slices.Concat(hanging(120), healthy(80))))
-		},
-		"100 of 200, listed first": func(t *testing.T) {
-			scrapeHanging(t, 0, one(slices.Concat(hanging(100), healthy(100))))
-		},
-		"120 of 200, listed last": func(t *testing.T) {
-			scrapeHanging(t, 0, one(slices.Concat(healthy(80), hanging(120))))
-		},
-		"120 of 200, interleaved": func(t *testing.T) {
-			scrapeHanging(t, 0, one(interleave(hanging(120), healthy(80))))
-		},
-		"120 of 200, the others take 200 ms": func(t *testing.T) {
-			scrapeHanging(t, 200*time.Millisecond, one(slices.Concat(hanging(120), healthy(80))))
-		},
-		"one of two projects": func(t *testing.T) {
-			scrapeHanging(t, 0, []member{{project: "p1", clusters: hanging(120)}, {project: "p2", clusters: healthy(80)}})
-		},
-		"probes": probeHanging,
-	})
 }
 
 // scrapeHanging scrapes three times. Clusters whose ID begins with "hanging" hang; the others have the latency.
-func scrapeHanging(t *testing.T, latency time.Duration, members []member) {
+func scrapeHanging(t *testing.T, projects []project, latency time.Duration) {
 	t.Helper()
-	cloud := newPromisesCloud(simulator.Options{}, members...)
 	var hanging, healthy []string
-	for _, m := range members {
-		for _, id := range m.clusters {
+	for _, p := range projects {
+		for _, id := range p.clusters {
 			if strings.HasPrefix(id, "hanging") {
 				hanging = append(hanging, id)
 			} else {
@@ -59,19 +54,23 @@ func scrapeHanging(t *testing.T, latency time.Duration, members []member) {
 			}
 		}
 	}
-	cloud.fault(hanging, simulator.Fault{Hang: true})
-	cloud.fault(healthy, simulator.Fault{Latency: latency})
-	p := cloud.start(t)
+	c := newCloud(t, simulator.Options{}, projects...)
+	c.failEach(hanging, simulator.Fault{Hang: true})
+	c.failEach(healthy, simulator.Fault{Latency: latency})
+	p := c.start(t)
 	for n := 1; n <= 3; n++ {
-		clusters, _, _ := p.scrape(t, "5")
-		if up := clusters.up(healthy); up != len(healthy) {
-			t.Errorf("scrape %d: %d of %d healthy clusters are up", n, up, len(healthy))
+		e := p.scrape(t, 5*time.Second)
+		if got := e.countUp(healthy); got != len(healthy) {
+			t.Errorf("scrape %d: got %d healthy clusters up, want %d", n, got, len(healthy))
 		}
-		if down := clusters.down(hanging); down != len(hanging) {
-			t.Errorf("scrape %d: %d of %d hanging clusters are down", n, down, len(hanging))
+		if got := e.countDown(hanging); got != len(hanging) {
+			t.Errorf("scrape %d: got %d hanging clusters down, want %d", n, got, len(hanging))
+		}
+		if got := e.failures(); got["timeout"] != n*len(hanging) || len(got) != 1 {
+			t.Errorf("scrape %d: got the failures %v, want only timeout: %d", n, got, n*len(hanging))
 		}
 	}
-	p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
+	p.eventually(t, "no request is in flight", func() bool { return c.InFlight() == 0 })
 }
 
 // interleave distributes the elements of b evenly between those of a.
@@ -84,30 +83,30 @@ func interleave(a, b []string) []string {
 	return all
 }
 
-// probeHanging probes a healthy cluster while 59 others are probed and hang.
-func probeHanging(t *testing.T) {
-	ids := clusterIDs("c", 60)
-	healthy, hanging := ids[59], ids[:59]
-	cloud := newPromisesCloud(simulator.Options{}, member{project: "p1", clusters: ids})
-	cloud.fault(hanging, simulator.Fault{Hang: true})
-	p := cloud.start(t)
+// TestHangingProbesAffectNoOthers probes a healthy cluster while 59 others are probed and hang.
+func TestHangingProbesAffectNoOthers(t *testing.T) {
+	slow(t)
+	hanging := clusterIDs("hanging", 59)
+	c := newCloud(t, simulator.Options{}, project{clusters: append(hanging, "healthy")})
+	c.failEach(hanging, simulator.Fault{Hang: true})
+	p := c.start(t)
 	for n := 1; n <= 3; n++ {
-		if !p.probe(t, healthy) {
+		if !p.probe(t, "healthy", 5*time.Second) {
 			t.Errorf("round %d: the healthy cluster is down when probed alone", n)
 		}
 		var probes sync.WaitGroup
 		for _, id := range hanging {
 			probes.Go(func() {
-				if p.probe(t, id) {
-					t.Errorf("%s is up", id)
+				if p.probe(t, id, 5*time.Second) {
+					t.Errorf("round %d: %s is up", n, id)
 				}
 			})
 		}
-		p.eventually(t, "16 clusters hang", func() bool { return cloud.InFlight() >= 16 })
-		if !p.probe(t, healthy) {
+		p.eventually(t, "16 clusters hang", func() bool { return c.InFlight() >= 16 })
+		if !p.probe(t, "healthy", 5*time.Second) {
 			t.Errorf("round %d: the healthy cluster is down", n)
 		}
 		probes.Wait()
-		p.eventually(t, "no request is in flight", func() bool { return cloud.InFlight() == 0 })
+		p.eventually(t, "no request is in flight", func() bool { return c.InFlight() == 0 })
 	}
 }

@@ -18,8 +18,8 @@ type loadedProject struct {
 	project  discovery.Project
 }
 
-// reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same settings as before
-// keep their clients and discovered clusters.
+// reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same settings as
+// before keep their clients and their discovered clusters.
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
