@@ -382,7 +382,7 @@ func (c *cloud) checkOneReadPerScrape(t *testing.T, ups map[string][]sample, sta
 			t.Errorf("%s: got reads by scrape %v, want 1 each", id, counts)
 		}
 	}
-	t.Logf("%d scrapes of %d clusters: one read each", scrapes, len(ups))
+	t.Logf("checked the reads of %d scrapes of %d clusters", scrapes, len(ups))
 }
 
 func countFailures(ups []sample) (failures int) {
