@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/lenient"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
@@ -17,16 +18,16 @@ import (
 
 // newList returns a typical list, with distinct values where the API has them.
 func newList(connections int) *css.ConnectionList {
-	at := css.Optional[time.Time]{Value: time.Date(2024, 6, 11, 9, 36, 24, 0, time.UTC), Set: true}
+	at := lenient.Optional[time.Time]{Value: time.Date(2024, 6, 11, 9, 36, 24, 0, time.UTC), Set: true}
 	list := &css.ConnectionList{
-		Enabled: true, Reported: css.Optional[float64]{Value: float64(connections), Set: true},
-		ServiceName: "cn-north-4.css", UpdateSwitch: css.Optional[bool]{Set: true},
-		Permissions: css.Optional[[]css.Permission]{Value: []css.Permission{{Text: "iam:domain::account"}}, Set: true},
+		Enabled: true, Reported: lenient.Optional[float64]{Value: float64(connections), Set: true},
+		ServiceName: "cn-north-4.css", UpdateSwitch: lenient.Optional[bool]{Set: true},
+		Permissions: lenient.Optional[[]css.Permission]{Value: []css.Permission{{Text: "iam:domain::account"}}, Set: true},
 	}
 	for i := range connections {
 		c := css.Connection{
 			ID: fmt.Sprintf("54b7f739-31a1-40d0-862b-%012x", i), Status: css.StatusAccepted,
-			MaxSessions: css.Optional[float64]{Value: 3000, Set: true}, SpecificationName: "default",
+			MaxSessions: lenient.Optional[float64]{Value: 3000, Set: true}, SpecificationName: "default",
 			CreatedAt: at, DomainID: "account", IP: fmt.Sprintf("192.168.%d.%d", i/250, i%250),
 		}
 		if i%2 == 0 {

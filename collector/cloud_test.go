@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
 
@@ -29,7 +30,7 @@ func newCloud(ids ...string) *testCloud {
 	for _, id := range ids {
 		cloud.Add(id, withConnections(1))
 	}
-	return &testCloud{cloud, newClient(cloud, nil)}
+	return &testCloud{cloud, csstest.InMemory(cloud)}
 }
 
 // withConnections gives a cluster accepted connections and an update switch.

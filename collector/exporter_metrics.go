@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/cloud"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -58,7 +58,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 			Help: "Unix time of the last successful configuration reload.",
 		}),
 	}
-	for _, reason := range css.Reasons() { // increase() needs an initial 0
+	for _, reason := range cloud.Reasons() { // increase() needs an initial 0
 		m.failures.WithLabelValues(string(reason))
 	}
 	for _, field := range []string{
@@ -71,7 +71,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 }
 
 // Observe records an API request.
-func (m *ExporterMetrics) Observe(e css.Exchange) {
+func (m *ExporterMetrics) Observe(e cloud.Exchange) {
 	m.apiRequests.WithLabelValues(e.Region, e.Operation, e.Code()).Inc()
 	m.apiDuration.WithLabelValues(e.Operation).Observe(e.Duration.Seconds())
 }
@@ -95,7 +95,7 @@ func (m *ExporterMetrics) ConfigState() (ok bool, at time.Time) {
 	return m.loadedOK, m.loadedAt
 }
 
-func (m *ExporterMetrics) countFailure(reason css.Reason) {
+func (m *ExporterMetrics) countFailure(reason cloud.Reason) {
 	m.failures.WithLabelValues(string(reason)).Inc()
 }
 

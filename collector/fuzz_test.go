@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/lenient"
 )
 
 // FuzzFamilies compares Families with a pedantic registry for any strings and numbers, in all formats.
@@ -17,9 +18,9 @@ func FuzzFamilies(f *testing.F) {
 	f.Add("", "\u2028", "\x7f\t\r", -1.718098584e9)
 	f.Fuzz(func(t *testing.T, id, name, text string, number float64) {
 		list := &css.ConnectionList{
-			Enabled: true, ServiceName: text, Reported: css.Optional[float64]{Value: number, Set: true},
+			Enabled: true, ServiceName: text, Reported: lenient.Optional[float64]{Value: number, Set: true},
 			Connections: []css.Connection{
-				{ID: id, Status: css.StatusAccepted, MaxSessions: css.Optional[float64]{Value: number, Set: true}, DomainID: text},
+				{ID: id, Status: css.StatusAccepted, MaxSessions: lenient.Optional[float64]{Value: number, Set: true}, DomainID: text},
 				{ID: text, Status: css.Status(text), SpecificationName: name, IP: id, IPv6: name, DNSName: text},
 			},
 		}

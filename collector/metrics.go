@@ -8,12 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-const maxLabelValue = 1024 // bytes; longer values are truncated
 
 // metric is a row of the metrics table. Either perScrape or perList is set.
 type metric struct {
@@ -257,4 +256,4 @@ func unix(t time.Time) float64 {
 	return math.Round(float64(t.Unix())*1e3+float64(t.Nanosecond())/1e6) / 1e3
 }
 
-func labelValue(s string) string { return css.Clean(s, maxLabelValue) }
+func labelValue(s string) string { return clean.Text(s, clean.MaxLength) }

@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/lenient"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +52,7 @@ func threeConnections() *css.ConnectionList {
 }
 
 func serverError() error {
-	return &css.Error{Reason: css.ReasonServer, Operation: "connections", Status: 500}
+	return &cloud.Error{Reason: cloud.ReasonServer, Operation: "connections", Status: 500}
 }
 
 func TestFailedClusterHasFewMetrics(t *testing.T) {
@@ -149,7 +152,7 @@ func TestUnusualValuesAreExposed(t *testing.T) {
 		for j, text := range texts {
 			list.Connections = append(list.Connections, css.Connection{
 				ID: fmt.Sprintf("%d %d %s", i, j, text), DomainID: text, IP: text, IPv6: text, DNSName: text,
-				SpecificationName: text, MaxSessions: css.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
+				SpecificationName: text, MaxSessions: lenient.Optional[float64]{Value: number, Set: true}, Status: css.Status(text),
 			})
 		}
 	}
@@ -177,7 +180,7 @@ func TestUnusualValuesAreExposed(t *testing.T) {
 
 // TestConnectionsAreDistinct checks that connections without an ID are omitted, as are all but the first with one ID.
 func TestConnectionsAreDistinct(t *testing.T) {
-	long := strings.Repeat("x", maxLabelValue)
+	long := strings.Repeat("x", clean.MaxLength)
 	list := &css.ConnectionList{Enabled: true}
 	for i, id := range []string{"b", "", long + "1", "a", long + "2", "b", "a"} {
 		list.Connections = append(list.Connections, css.Connection{ID: id, IP: strconv.Itoa(i), Status: css.StatusAccepted})
@@ -198,12 +201,12 @@ func TestConnectionsAreDistinct(t *testing.T) {
 }
 
 func TestMetricsPassLint(t *testing.T) {
-	cloud := newCloud("valid", "failing")
-	cloud.FailReads("failing", fault{Status: 500})
+	simulated := newCloud("valid", "failing")
+	simulated.FailReads("failing", fault{Status: 500})
 	registry := prometheus.NewPedanticRegistry()
 	scraper := NewScraper(ScrapeOptions{Concurrency: 2}, NewExporterMetrics(registry), discardLogger())
 	options := Options{Connections: true, MaxConnections: 10}
-	registry.MustRegister(New(t.Context(), scraper, NewSeries(), cloud.targets("valid", "failing"), nil, options))
+	registry.MustRegister(New(t.Context(), scraper, NewSeries(), simulated.targets("valid", "failing"), nil, options))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("got problems %v, error %v", problems, err)

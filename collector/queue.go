@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 
 	"golang.org/x/sync/semaphore"
@@ -96,7 +97,7 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 		return
 	}
 	if err := slots.Acquire(q.ctx, 1); err != nil {
-		s.finish(q.read, nil, css.NewTimeoutError(q.read.waitingFor(), err))
+		s.finish(q.read, nil, cloud.NewTimeoutError(css.OpConnections, q.read.waitingFor(), err))
 		return
 	}
 	release := sync.OnceFunc(func() { slots.Release(1) })
@@ -119,8 +120,8 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
 		// A read that sent no request is not a try.
-		if e, ok := errors.AsType[*css.Error](err); err == nil || ok && e.Sent() {
-			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == css.ReasonTimeout
+		if e, ok := errors.AsType[*cloud.Error](err); err == nil || ok && e.Sent {
+			c.triedAt, c.timedOut = r.ended, err != nil && e.Reason == cloud.ReasonTimeout
 		}
 		if c.read == r {
 			c.read = nil

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 
 	"golang.org/x/sync/semaphore"
@@ -134,7 +135,7 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	case <-r.done: // even if ctx is done too
 		o.List, o.ReadAt, o.Err, o.Duration = r.list, r.ended, r.err, r.spent(start, r.ended)
 	default:
-		o.Err, o.Duration = css.NewTimeoutError(r.waitingFor(), ctx.Err()), r.spent(start, time.Now())
+		o.Err, o.Duration = cloud.NewTimeoutError(css.OpConnections, r.waitingFor(), ctx.Err()), r.spent(start, time.Now())
 	}
 	s.abandon(r)
 	if t.ProjectID == "" {
@@ -179,14 +180,14 @@ func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
-	reason, before, now := css.ReasonOf(o.Err), c.Err, time.Now()
+	reason, before, now := cloud.ReasonOf(o.Err), c.Err, time.Now()
 	s.metrics.countFailure(reason)
 	if before == nil {
 		c.Failing = now
 	}
 	c.Err, c.FailedAt = o.Err, now
-	if before != nil && css.ReasonOf(before) == reason {
+	if before != nil && cloud.ReasonOf(before) == reason {
 		return
 	}
-	logger.With("reason", string(reason)).Warn("Cluster scrape failed", css.LogFields(o.Err)...)
+	logger.With("reason", string(reason)).Warn("Cluster scrape failed", cloud.LogFields(o.Err)...)
 }

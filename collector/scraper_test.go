@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
@@ -22,30 +23,30 @@ import (
 )
 
 // reasons returns the reason of each outcome, "" for success.
-func reasons(outcomes []Outcome) []css.Reason {
-	var r []css.Reason
+func reasons(outcomes []Outcome) []cloud.Reason {
+	var r []cloud.Reason
 	for i := range outcomes {
 		if outcomes[i].Err == nil {
 			r = append(r, "")
 			continue
 		}
-		r = append(r, css.ReasonOf(outcomes[i].Err))
+		r = append(r, cloud.ReasonOf(outcomes[i].Err))
 	}
 	return r
 }
 
 func TestScrapeYieldsOutcomesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud()
-		cloud.Add("valid", withConnections(2))
-		cloud.Add("html", withConnections(2))
-		cloud.Add("off", func(c *simulator.Cluster) { c.ServiceOff = true })
-		cloud.FailReads("valid", fault{Latency: 20 * time.Millisecond})
-		cloud.FailReads("html", fault{Body: "<html>"})
+		simulated := newCloud()
+		simulated.Add("valid", withConnections(2))
+		simulated.Add("html", withConnections(2))
+		simulated.Add("off", func(c *simulator.Cluster) { c.ServiceOff = true })
+		simulated.FailReads("valid", fault{Latency: 20 * time.Millisecond})
+		simulated.FailReads("html", fault{Body: "<html>"})
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 
 		start := time.Now()
-		outcomes := scrapeAll(t.Context(), scraper, cloud.targets("valid", "html", "off", "missing"))
+		outcomes := scrapeAll(t.Context(), scraper, simulated.targets("valid", "html", "off", "missing"))
 		if got, want := fmt.Sprint(reasons(outcomes)), "[ decode  denied]"; got != want {
 			t.Errorf("got reasons %s, want %s", got, want)
 		}
@@ -68,18 +69,18 @@ func TestScrapeYieldsOutcomesInOrder(t *testing.T) {
 
 func TestConcurrentScrapesShareReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1")
-		cloud.FailReads("c1", fault{Latency: 100 * time.Millisecond})
+		simulated := newCloud("c1")
+		simulated.FailReads("c1", fault{Latency: 100 * time.Millisecond})
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 		for range 4 {
 			go func() {
-				if o := scrapeAll(t.Context(), scraper, cloud.targets("c1")); o[0].Err != nil {
+				if o := scrapeAll(t.Context(), scraper, simulated.targets("c1")); o[0].Err != nil {
 					t.Error(o[0].Err)
 				}
 			}()
 		}
 		time.Sleep(time.Second)
-		if n := cloud.Reads("c1"); n != 1 {
+		if n := simulated.Reads("c1"); n != 1 {
 			t.Errorf("got %d requests, want 1", n)
 		}
 	})
@@ -88,10 +89,10 @@ func TestConcurrentScrapesShareReads(t *testing.T) {
 // TestTimeoutCancelsRead checks that a hanging cluster affects no other, and that its read ends with the scrape.
 func TestTimeoutCancelsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("valid", "hangs")
-		cloud.FailReads("hangs", fault{Hang: true})
+		simulated := newCloud("valid", "hangs")
+		simulated.FailReads("hangs", fault{Hang: true})
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
-		if o := scrapeAll(t.Context(), scraper, cloud.targets("valid")); o[0].Err != nil {
+		if o := scrapeAll(t.Context(), scraper, simulated.targets("valid")); o[0].Err != nil {
 			t.Fatal(o[0].Err) // the key must be accepted first
 		}
 
@@ -99,7 +100,7 @@ func TestTimeoutCancelsRead(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		start := time.Now()
-		outcomes := scrapeAll(ctx, scraper, cloud.targets("hangs", "valid"))
+		outcomes := scrapeAll(ctx, scraper, simulated.targets("hangs", "valid"))
 		if took := time.Since(start); took != timeout || outcomes[0].Duration != timeout {
 			t.Errorf("got a scrape of %s and a read of %s, want %s", took, outcomes[0].Duration, timeout)
 		}
@@ -107,7 +108,7 @@ func TestTimeoutCancelsRead(t *testing.T) {
 			t.Errorf("got reasons %s, want %s", got, want)
 		}
 		scraper.Wait()
-		if cancelled, inFlight := cloud.Cancelled(), cloud.InFlight(); cancelled != 1 || inFlight != 0 {
+		if cancelled, inFlight := simulated.Cancelled(), simulated.InFlight(); cancelled != 1 || inFlight != 0 {
 			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
 		}
 	})
@@ -115,8 +116,8 @@ func TestTimeoutCancelsRead(t *testing.T) {
 
 func TestSharedReadOutlivesShortScrape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1")
-		cloud.FailReads("c1", fault{Latency: 300 * time.Millisecond})
+		simulated := newCloud("c1")
+		simulated.FailReads("c1", fault{Latency: 300 * time.Millisecond})
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -124,16 +125,16 @@ func TestSharedReadOutlivesShortScrape(t *testing.T) {
 		defer cancelLong()
 
 		go func() {
-			if o := scrapeAll(short, scraper, cloud.targets("c1")); o[0].Err == nil {
+			if o := scrapeAll(short, scraper, simulated.targets("c1")); o[0].Err == nil {
 				t.Error("the short scrape succeeded")
 			}
 		}()
 		synctest.Wait()
-		if n := cloud.InFlight(); n != 1 {
+		if n := simulated.InFlight(); n != 1 {
 			t.Fatalf("got %d requests in flight, want 1", n)
 		}
-		o := scrapeAll(long, scraper, cloud.targets("c1"))
-		if n := cloud.Reads("c1"); o[0].Err != nil || n != 1 {
+		o := scrapeAll(long, scraper, simulated.targets("c1"))
+		if n := simulated.Reads("c1"); o[0].Err != nil || n != 1 {
 			t.Errorf("got %v after %d requests, want success after 1", o[0].Err, n)
 		}
 	})
@@ -141,27 +142,27 @@ func TestSharedReadOutlivesShortScrape(t *testing.T) {
 
 func TestMinIntervalServesLastList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1", "fails")
-		cloud.FailReads("fails", fault{Status: http.StatusNotFound, Body: "{}"})
+		simulated := newCloud("c1", "fails")
+		simulated.FailReads("fails", fault{Status: http.StatusNotFound, Body: "{}"})
 		scraper := newScraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
 		scrape := func() []Outcome {
-			return scrapeAll(t.Context(), scraper, cloud.targets("c1", "fails"))
+			return scrapeAll(t.Context(), scraper, simulated.targets("c1", "fails"))
 		}
 		first := scrape()
 		time.Sleep(time.Hour - time.Nanosecond)
 		second := scrape()
-		if n := cloud.Reads("c1"); n != 1 {
+		if n := simulated.Reads("c1"); n != 1 {
 			t.Errorf("got %d requests, want 1", n)
 		}
 		if o := second[0]; o.Err != nil || o.ReadAt != first[0].ReadAt || o.List == nil || o.List != first[0].List {
 			t.Errorf("got %+v, want the list of %+v", o, first[0])
 		}
-		if n := cloud.Reads("fails"); n != 2 || second[1].Err == nil {
+		if n := simulated.Reads("fails"); n != 2 || second[1].Err == nil {
 			t.Errorf("a failure was served again: got %d requests, want 2", n)
 		}
 		time.Sleep(time.Nanosecond)
-		if third := scrape(); cloud.Reads("c1") != 2 || third[0].ReadAt != time.Now() {
-			t.Errorf("after min_interval: got %d requests, want 2", cloud.Reads("c1"))
+		if third := scrape(); simulated.Reads("c1") != 2 || third[0].ReadAt != time.Now() {
+			t.Errorf("after min_interval: got %d requests, want 2", simulated.Reads("c1"))
 		}
 	})
 }
@@ -174,12 +175,12 @@ func TestMaxStalenessShowsLastList(t *testing.T) {
 	}{{0, false}, {time.Nanosecond, false}, {age - 1, false}, {age, true}, {time.Hour, true}} {
 		t.Run(tc.staleness.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cloud := newCloud("c1")
+				simulated := newCloud("c1")
 				scraper := newScraper(ScrapeOptions{Concurrency: 4, MaxStaleness: tc.staleness})
-				first := scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+				first := scrapeAll(t.Context(), scraper, simulated.targets("c1"))
 				time.Sleep(age)
-				cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
-				second := scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+				simulated.FailReads("c1", fault{Status: http.StatusInternalServerError})
+				second := scrapeAll(t.Context(), scraper, simulated.targets("c1"))
 				if second[0].Err == nil || (second[0].List != nil) != tc.wantList {
 					t.Errorf("got %+v, want a failure; with a list: %t", second[0], tc.wantList)
 				}
@@ -194,21 +195,21 @@ func TestMaxStalenessShowsLastList(t *testing.T) {
 // TestFailureIsLoggedOnce checks that each failure is counted, but only those that begin, change their reason or end
 // are logged.
 func TestFailureIsLoggedOnce(t *testing.T) {
-	cloud := newCloud("c1")
+	simulated := newCloud("c1")
 	var log bytes.Buffer
 	metrics := NewExporterMetrics(prometheus.NewRegistry())
 	scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, slog.New(slog.NewTextHandler(&log, nil)))
 	scrape := func(times int) {
 		for range times {
-			scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+			scrapeAll(t.Context(), scraper, simulated.targets("c1"))
 		}
 	}
 	scrape(2)
-	cloud.FailReads("c1", fault{Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`})
+	simulated.FailReads("c1", fault{Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`})
 	scrape(3)
-	cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
+	simulated.FailReads("c1", fault{Status: http.StatusInternalServerError})
 	scrape(2)
-	cloud.FailReads("c1")
+	simulated.FailReads("c1")
 	scrape(2)
 
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
@@ -229,7 +230,7 @@ func TestFailureIsLoggedOnce(t *testing.T) {
 			}
 		}
 	}
-	for reason, want := range map[css.Reason]float64{css.ReasonDenied: 3, css.ReasonServer: 2, css.ReasonTimeout: 0} {
+	for reason, want := range map[cloud.Reason]float64{cloud.ReasonDenied: 3, cloud.ReasonServer: 2, cloud.ReasonTimeout: 0} {
 		if got := testutil.ToFloat64(metrics.failures.WithLabelValues(string(reason))); got != want {
 			t.Errorf("%s: got %v failures, want %v", reason, got, want)
 		}
@@ -238,14 +239,14 @@ func TestFailureIsLoggedOnce(t *testing.T) {
 
 func TestCancelledScrapeIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1")
-		cloud.FailReads("c1", fault{Hang: true})
+		simulated := newCloud("c1")
+		simulated.FailReads("c1", fault{Hang: true})
 		metrics := NewExporterMetrics(prometheus.NewRegistry())
 		scraper := NewScraper(ScrapeOptions{Concurrency: 1}, metrics, discardLogger())
 		ctx, cancel := context.WithCancel(t.Context())
-		go scrapeAll(ctx, scraper, cloud.targets("c1"))
+		go scrapeAll(ctx, scraper, simulated.targets("c1"))
 		synctest.Wait()
-		if n := cloud.InFlight(); n != 1 {
+		if n := simulated.InFlight(); n != 1 {
 			t.Errorf("got %d requests in flight, want 1", n)
 		}
 		cancel()
@@ -253,8 +254,8 @@ func TestCancelledScrapeIsNotCounted(t *testing.T) {
 		if n := testutil.ToFloat64(metrics.failures.WithLabelValues("timeout")); n != 0 {
 			t.Errorf("got %v failures, want 0", n)
 		}
-		cloud.FailReads("c1")
-		if o := scrapeAll(t.Context(), scraper, cloud.targets("c1")); o[0].Err != nil {
+		simulated.FailReads("c1")
+		if o := scrapeAll(t.Context(), scraper, simulated.targets("c1")); o[0].Err != nil {
 			t.Errorf("the next scrape joined the cancelled read: %v", o[0].Err)
 		}
 		scraper.Wait()
@@ -276,15 +277,15 @@ func (r lingeringReader) Connections(
 
 func TestCancelledReadIsNotJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1")
-		cloud.FailReads("c1", fault{Hang: true})
-		targets := cloud.targets("c1")
-		targets[0].Reader = lingeringReader{cloud.client}
+		simulated := newCloud("c1")
+		simulated.FailReads("c1", fault{Hang: true})
+		targets := simulated.targets("c1")
+		targets[0].Reader = lingeringReader{simulated.client}
 		scraper := newScraper(ScrapeOptions{Concurrency: 2})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		scrapeAll(ctx, scraper, targets)
-		cloud.FailReads("c1")
+		simulated.FailReads("c1")
 		start := time.Now()
 		if o := scrapeAll(t.Context(), scraper, targets); o[0].Err != nil || time.Since(start) != 0 {
 			t.Errorf("got %v after %s, want success at once", o[0].Err, time.Since(start))
@@ -295,11 +296,11 @@ func TestCancelledReadIsNotJoined(t *testing.T) {
 
 func TestScrapeMayBeStoppedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("first", "recent", "hangs")
+		simulated := newCloud("first", "recent", "hangs")
 		scraper := newScraper(ScrapeOptions{Concurrency: 4, MinInterval: time.Hour})
-		scrapeAll(t.Context(), scraper, cloud.targets("recent"))
-		cloud.FailReads("hangs", fault{Hang: true})
-		for o := range scraper.Scrape(t.Context(), cloud.targets("first", "recent", "hangs")) {
+		scrapeAll(t.Context(), scraper, simulated.targets("recent"))
+		simulated.FailReads("hangs", fault{Hang: true})
+		for o := range scraper.Scrape(t.Context(), simulated.targets("first", "recent", "hangs")) {
 			if o.Err != nil {
 				t.Error(o.Err)
 			}
@@ -307,7 +308,7 @@ func TestScrapeMayBeStoppedEarly(t *testing.T) {
 			break
 		}
 		scraper.Wait()
-		if cancelled, inFlight := cloud.Cancelled(), cloud.InFlight(); cancelled != 1 || inFlight != 0 {
+		if cancelled, inFlight := simulated.Cancelled(), simulated.InFlight(); cancelled != 1 || inFlight != 0 {
 			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
 		}
 	})
@@ -315,10 +316,10 @@ func TestScrapeMayBeStoppedEarly(t *testing.T) {
 
 func TestStateOfFailingCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := newCloud("c1")
+		simulated := newCloud("c1")
 		scraper := newScraper(ScrapeOptions{Concurrency: 1})
 		scrape := func() time.Time {
-			scrapeAll(t.Context(), scraper, cloud.targets("c1"))
+			scrapeAll(t.Context(), scraper, simulated.targets("c1"))
 			defer time.Sleep(time.Minute)
 			return time.Now()
 		}
@@ -326,17 +327,17 @@ func TestStateOfFailingCluster(t *testing.T) {
 			t.Errorf("before the first scrape: got %+v, want nothing", s)
 		}
 		readAt := scrape()
-		cloud.FailReads("c1", fault{Status: http.StatusInternalServerError})
+		simulated.FailReads("c1", fault{Status: http.StatusInternalServerError})
 		first := scrape()
 		last := scrape()
 		s := scraper.State("production", "c1")
-		if s.List == nil || s.ReadAt != readAt || css.ReasonOf(s.Err) != css.ReasonServer {
+		if s.List == nil || s.ReadAt != readAt || cloud.ReasonOf(s.Err) != cloud.ReasonServer {
 			t.Errorf("got %+v, want a list read at %s and a failure of the server", s, readAt)
 		}
 		if s.Failing != first || s.FailedAt != last {
 			t.Errorf("got failures from %s to %s, want from %s to %s", s.Failing, s.FailedAt, first, last)
 		}
-		cloud.FailReads("c1")
+		simulated.FailReads("c1")
 		scrape()
 		if s := scraper.State("production", "c1"); s.Err != nil {
 			t.Errorf("after recovery: got %v", s.Err)
@@ -345,8 +346,8 @@ func TestStateOfFailingCluster(t *testing.T) {
 }
 
 func TestScrapeFillsInProjectID(t *testing.T) {
-	cloud := newCloud("c1", "c2")
-	targets := cloud.targets("c1", "c2")
+	simulated := newCloud("c1", "c2")
+	targets := simulated.targets("c1", "c2")
 	targets[0].ProjectID, targets[1].ProjectID = "", "configured"
 	outcomes := scrapeAll(t.Context(), newScraper(ScrapeOptions{Concurrency: 2}), targets)
 	for i, want := range []string{simtest.ProjectID, "configured"} {
@@ -357,29 +358,29 @@ func TestScrapeFillsInProjectID(t *testing.T) {
 }
 
 func TestRetainDropsOtherClusters(t *testing.T) {
-	cloud := newCloud("c1", "c2")
+	simulated := newCloud("c1", "c2")
 	scraper := newScraper(ScrapeOptions{Concurrency: 1, MinInterval: time.Hour})
-	scrapeAll(t.Context(), scraper, cloud.targets("c1", "c2"))
-	scraper.Retain(cloud.targets("c2"))
-	scrapeAll(t.Context(), scraper, cloud.targets("c1", "c2"))
-	if n1, n2 := cloud.Reads("c1"), cloud.Reads("c2"); n1 != 2 || n2 != 1 {
+	scrapeAll(t.Context(), scraper, simulated.targets("c1", "c2"))
+	scraper.Retain(simulated.targets("c2"))
+	scrapeAll(t.Context(), scraper, simulated.targets("c1", "c2"))
+	if n1, n2 := simulated.Reads("c1"), simulated.Reads("c2"); n1 != 2 || n2 != 1 {
 		t.Errorf("got %d and %d requests, want 2 and 1", n1, n2)
 	}
 }
 
 func TestRejectedKeyCostsFewRequests(t *testing.T) {
 	ids := numberedIDs(20)
-	cloud := newCloud(ids...)
-	cloud.FailReads("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
+	simulated := newCloud(ids...)
+	simulated.FailReads("", fault{Status: http.StatusUnauthorized, Body: `{"error_code":"APIGW.0301"}`})
 	scraper := newScraper(ScrapeOptions{Concurrency: 16})
 	for range 5 {
-		for o := range scraper.Scrape(t.Context(), cloud.targets(ids...)) {
-			if css.ReasonOf(o.Err) != css.ReasonAuth {
+		for o := range scraper.Scrape(t.Context(), simulated.targets(ids...)) {
+			if cloud.ReasonOf(o.Err) != cloud.ReasonAuth {
 				t.Fatalf("got %v, want the reason auth", o.Err)
 			}
 		}
 	}
-	if n := len(cloud.Requests()); n != 3 {
+	if n := len(simulated.Requests()); n != 3 {
 		t.Errorf("got %d requests, want 3", n)
 	}
 }

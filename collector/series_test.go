@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 
 	dto "github.com/prometheus/client_model/go"
@@ -67,7 +68,7 @@ func TestSeriesCachesUntilChange(t *testing.T) {
 		before = metricsByName(c)
 	}
 	later := outcome
-	later.ReadAt, later.Duration, later.Err = readAt.Add(time.Hour), time.Second, &css.Error{}
+	later.ReadAt, later.Duration, later.Err = readAt.Add(time.Hour), time.Second, &cloud.Error{}
 	if !cached(later, c.labels, options) {
 		t.Error("unchanged list: got new metrics, want the cached ones")
 	}
@@ -134,8 +135,8 @@ func TestSeriesFollowsFailures(t *testing.T) {
 	options := Options{Connections: true, MaxConnections: 10}
 	read := newOutcomes(1, 3)[0]
 	failed, stale := read, read
-	failed.List, failed.Err = nil, &css.Error{}
-	stale.Err = &css.Error{}
+	failed.List, failed.Err = nil, &cloud.Error{}
+	stale.Err = &cloud.Error{}
 	series := NewSeries()
 	for i, step := range []struct {
 		outcome     Outcome

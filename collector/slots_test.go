@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"css_vpcep_exporter/internal/css/csstest"
+
 	"golang.org/x/time/rate"
 )
 
@@ -149,7 +151,9 @@ func TestOldestTryGoesFirst(t *testing.T) {
 		cloud := newCloud(ids...)
 		scraper := newScraper(ScrapeOptions{Concurrency: 4})
 		for round := range 3 {
-			cloud.client = newClient(cloud.Cloud, rate.NewLimiter(rate.Every(time.Hour), 2)) // two requests a round
+			cloud.client = csstest.InMemory(cloud.Cloud, func(o *csstest.Options) {
+				o.Budget = rate.NewLimiter(rate.Every(time.Hour), 2) // two requests a round
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			outcomes := scrapeAll(ctx, scraper, cloud.targets(ids...))
 			cancel()

@@ -20,13 +20,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// MaxConcurrency is the maximum of Scrape.Concurrency.
-const MaxConcurrency = 1024
-
 const (
-	maxFileSize   = 10 << 20 // bytes
-	maxSecretSize = 1 << 20
-	maxLabelValue = 1024
+	maxConcurrency = 1024
+	maxFileSize    = 10 << 20 // bytes
 )
 
 // Config is the content of a configuration file.
@@ -133,20 +129,6 @@ func Parse(name string, content []byte, env Environment) (*Config, error) {
 		return nil, d.mistakes
 	}
 	return c, nil
-}
-
-// readSmallFile reads regular files only: pipes may block, and devices may never end.
-func readSmallFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
-	case info.Size() > maxSecretSize:
-		return nil, errors.New("larger than 1 MiB")
-	}
-	return os.ReadFile(path) //nolint:gosec // the operator names the file
 }
 
 // withoutPath returns the error's text without the path, which may be a misplaced secret.

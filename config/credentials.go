@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"css_vpcep_exporter/internal/profile"
+	"css_vpcep_exporter/internal/smallfile"
 
 	promconfig "github.com/prometheus/common/config"
 )
@@ -103,7 +104,7 @@ func (d *decoder) readFile(f *field[text]) (path string, content []byte, ok bool
 		return "", nil, false
 	}
 	path = promconfig.JoinDir(d.dir, string(f.value))
-	content, err := readSmallFile(path)
+	content, err := smallfile.Read(path)
 	if err != nil {
 		d.reportf(d.places[f.node], "cannot read the file: %s", withoutPath(err))
 	}

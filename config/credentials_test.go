@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/smallfile"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -193,7 +195,7 @@ func TestProfileIAMEndpointForUnknownRegion(t *testing.T) {
 
 func TestSecretFileTooLarge(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "token"), make([]byte, maxSecretSize+1), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "token"), make([]byte, smallfile.MaxSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "x.yml")

@@ -25,7 +25,7 @@ type project struct {
 func (d *decoder) config(f *field[fileKeys]) *Config {
 	scrape, list := &f.value.Scrape.value, &f.value.Projects
 	c := &Config{Scrape: Scrape{
-		Concurrency:    d.integer(&scrape.Concurrency, 16, 1, MaxConcurrency),
+		Concurrency:    d.integer(&scrape.Concurrency, 16, 1, maxConcurrency),
 		MinInterval:    time.Duration(scrape.MinInterval.value),
 		MaxStaleness:   time.Duration(scrape.MaxStaleness.value),
 		MaxConnections: d.integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),

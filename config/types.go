@@ -17,6 +17,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"css_vpcep_exporter/internal/clean"
+
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v4"
@@ -170,8 +172,8 @@ func secretFault(s string) string {
 func noFault(string) string { return "" }
 
 func labelValueFault(s string) string {
-	if len(s) > maxLabelValue {
-		return fmt.Sprintf("invalid label value: %d bytes; shorten it to %d", len(s), maxLabelValue)
+	if len(s) > clean.MaxLength {
+		return fmt.Sprintf("invalid label value: %d bytes; shorten it to %d", len(s), clean.MaxLength)
 	}
 	return ""
 }

@@ -21,8 +21,8 @@ import (
 	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
-// cloud is a simulated cloud for the program. Like the real one, it locks a key after five rejections in a row.
-type cloud struct {
+// testCloud is a simulated cloud for the program. Like the real one, it locks a key after five rejections in a row.
+type testCloud struct {
 	*simtest.Cloud
 	projects []project // of the configuration file
 	scrape   string    // the file's scrape section
@@ -57,7 +57,7 @@ func (p project) withDefaults() project {
 }
 
 // newCloud returns a cloud with the projects and their clusters, which is served until the test ends.
-func newCloud(t *testing.T, options simulator.Options, projects ...project) *cloud {
+func newCloud(t *testing.T, options simulator.Options, projects ...project) *testCloud {
 	t.Helper()
 	c := newUnservedCloud(options, projects...)
 	c.URL = c.Serve(t)
@@ -65,9 +65,9 @@ func newCloud(t *testing.T, options simulator.Options, projects ...project) *clo
 }
 
 // newUnservedCloud returns a cloud without a URL.
-func newUnservedCloud(options simulator.Options, projects ...project) *cloud {
+func newUnservedCloud(options simulator.Options, projects ...project) *testCloud {
 	options.LockKeys = true
-	c := &cloud{Cloud: simtest.NewUnserved(options), projects: projects, secrets: []string{simtest.SecretKey}}
+	c := &testCloud{Cloud: simtest.NewUnserved(options), projects: projects, secrets: []string{simtest.SecretKey}}
 	for _, p := range projects {
 		p = p.withDefaults()
 		key := simulator.Key{Access: p.accessKey, Secret: simtest.SecretKey}
@@ -81,7 +81,7 @@ func newUnservedCloud(options simulator.Options, projects ...project) *cloud {
 }
 
 // addCluster adds an available cluster after applying the changes to it.
-func (c *cloud) addCluster(projectID, id string, changes ...func(*simulator.Cluster)) {
+func (c *testCloud) addCluster(projectID, id string, changes ...func(*simulator.Cluster)) {
 	cluster := simulator.Cluster{ID: id, Name: "name of " + id, Status: "200", Engine: "elasticsearch"}
 	for _, change := range changes {
 		change(&cluster)
@@ -90,13 +90,13 @@ func (c *cloud) addCluster(projectID, id string, changes ...func(*simulator.Clus
 }
 
 // start starts the program with the cloud's projects and waits until it is ready.
-func (c *cloud) start(t *testing.T, args ...string) *program {
+func (c *testCloud) start(t *testing.T, args ...string) *program {
 	t.Helper()
 	return start(t, append(args, "--config.file="+c.file(t, c.projects...))...)
 }
 
 // file writes a configuration file with the projects and returns its path.
-func (c *cloud) file(t *testing.T, projects ...project) string {
+func (c *testCloud) file(t *testing.T, projects ...project) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "css_vpcep.yml")
 	writeFile(t, path, c.config(projects...))
@@ -104,7 +104,7 @@ func (c *cloud) file(t *testing.T, projects ...project) string {
 }
 
 // config returns a configuration with the projects.
-func (c *cloud) config(projects ...project) string {
+func (c *testCloud) config(projects ...project) string {
 	var text strings.Builder
 	if c.scrape != "" {
 		fmt.Fprintf(&text, "scrape: %s\n", c.scrape)
@@ -134,14 +134,14 @@ func (c *cloud) config(projects ...project) string {
 }
 
 // failEach sets the faults of requests for the connections of each cluster.
-func (c *cloud) failEach(ids []string, faults ...simulator.Fault) {
+func (c *testCloud) failEach(ids []string, faults ...simulator.Fault) {
 	for _, id := range ids {
 		c.FailReads(id, faults...)
 	}
 }
 
 // readsOf returns the number of requests for the connections of the clusters.
-func (c *cloud) readsOf(ids []string) (n int) {
+func (c *testCloud) readsOf(ids []string) (n int) {
 	for _, id := range ids {
 		n += c.Reads(id)
 	}
@@ -149,7 +149,7 @@ func (c *cloud) readsOf(ids []string) (n int) {
 }
 
 // serveBuffered serves the cloud until the test ends. before is called before each response is sent.
-func (c *cloud) serveBuffered(t *testing.T, before func(r *http.Request, response *httptest.ResponseRecorder)) {
+func (c *testCloud) serveBuffered(t *testing.T, before func(r *http.Request, response *httptest.ResponseRecorder)) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		response := httptest.NewRecorder()
@@ -181,14 +181,14 @@ func (g *gate) hold(ctx context.Context) {
 	}
 }
 
-func (c *cloud) addSecret(secret string) {
+func (c *testCloud) addSecret(secret string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.secrets = append(c.secrets, secret)
 }
 
 // checkSecrets fails if the text contains a secret, plain, URL-encoded or in base64.
-func (c *cloud) checkSecrets(t *testing.T, where, text string) {
+func (c *testCloud) checkSecrets(t *testing.T, where, text string) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()

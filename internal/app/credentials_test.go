@@ -18,7 +18,7 @@ import (
 
 // credentialsCloud is a cloud with the cluster c1 and all sources of credentials. Their files are in dir.
 type credentialsCloud struct {
-	*cloud
+	*testCloud
 	dir string
 }
 
@@ -198,7 +198,7 @@ func TestCredentialSources(t *testing.T) {
 			"{user: {name: stranger, domain: account, password_file: DIR/password}}", true, true, true, true,
 			"none", 1, "check the user's name, domain and password",
 		},
-		"no agency": {"{ecs_agency: true}", true, true, false, true, "none", 1, "has this ECS an agency?"},
+		"no agency": {"{ecs_agency: true}", true, true, false, true, "none", 1, "does this ECS have an agency?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

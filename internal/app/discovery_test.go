@@ -17,7 +17,7 @@ import (
 )
 
 // addSearchCluster adds the nth cluster: id-00n, named search-00n, of the team search.
-func (c *cloud) addSearchCluster(n int, changes ...func(*simulator.Cluster)) {
+func (c *testCloud) addSearchCluster(n int, changes ...func(*simulator.Cluster)) {
 	typical := func(c *simulator.Cluster) {
 		c.Name, c.Version, c.EnterpriseProjectID, c.VPCID = fmt.Sprintf("search-%03d", n), "7.10.2", "0", "vpc"
 		c.Tags = []simulator.Tag{{Key: "team", Value: "search"}}
@@ -26,7 +26,7 @@ func (c *cloud) addSearchCluster(n int, changes ...func(*simulator.Cluster)) {
 }
 
 // newFleet returns a cloud that lists 230 clusters in pages of 100, for a project with discovery.
-func newFleet(t *testing.T) *cloud {
+func newFleet(t *testing.T) *testCloud {
 	t.Helper()
 	c := newCloud(t, simulator.Options{ClusterPageCap: 100}, project{lookUpID: true, settings: "discovery: {}"})
 	for n := range 230 {
@@ -166,7 +166,7 @@ func TestDiscoveryFilters(t *testing.T) {
 const everySecond = "discovery: {refresh_interval: 1s}"
 
 // startRefreshing starts a program over the clusters search-001 and id-002, which the file calls "by the file".
-func startRefreshing(t *testing.T) (c *cloud, p *program) {
+func startRefreshing(t *testing.T) (c *testCloud, p *program) {
 	t.Helper()
 	c = newCloud(t, simulator.Options{}, project{
 		lookUpID: true,

@@ -8,7 +8,8 @@ import (
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/server"
 
@@ -22,10 +23,10 @@ import (
 type exporter struct {
 	flags   *flags
 	load    func() (*config.Config, error)
-	chain   css.CredentialSource // for projects without credentials in the file
-	agency  css.CredentialSource // of the ECS instance
+	chain   cloud.CredentialSource // for projects without credentials in the file
+	agency  cloud.CredentialSource // of the ECS instance
 	logger  *slog.Logger
-	keys    *css.Keys
+	keys    *cloud.Keys
 	metrics *collector.ExporterMetrics
 	fleet   *discovery.Fleet
 	scraper *collector.Scraper
@@ -39,15 +40,16 @@ type exporter struct {
 func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)
-	agency := css.NewECSAgency(config.MetadataAddress(env))
+	agency := credentials.NewECSAgency(config.MetadataAddress(env))
 	e := &exporter{
 		flags: f,
 		load:  load,
-		chain: css.NewChain(
-			css.Environment(env), css.NewProfile(profile.File, profile.Section), agency, css.NewPodIdentity(env)),
+		chain: credentials.NewChain(
+			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section), agency,
+			credentials.NewPodIdentity(env)),
 		agency:  agency,
 		logger:  logger,
-		keys:    css.NewKeys(),
+		keys:    cloud.NewKeys(),
 		metrics: collector.NewExporterMetrics(registry),
 		fleet:   discovery.NewFleet(nil, logger),
 	}

@@ -41,7 +41,7 @@ func TestOversizedResponsesAreNotReadToTheirEnd(t *testing.T) {
 
 // scenarioCloud is a cloud with the clusters of scenarios, some healthy ones, and a project whose key is rejected.
 type scenarioCloud struct {
-	*cloud
+	*testCloud
 	scenarios              []scenario
 	ids, healthy, rejected []string // ids include healthy
 }
@@ -54,7 +54,7 @@ func newScenarioCloud(t *testing.T, all []scenario) *scenarioCloud {
 	}
 	// Healthy clusters are listed at the start, in the middle and at the end.
 	c.ids = slices.Concat(c.healthy[:1], c.ids[:len(all)/2], c.healthy[1:2], c.ids[len(all)/2:], c.healthy[2:])
-	c.cloud = newCloud(t, simulator.Options{Seed: 1},
+	c.testCloud = newCloud(t, simulator.Options{Seed: 1},
 		project{name: "faulty", id: "faulty", clusters: c.ids},
 		project{name: "rejected", id: "rejected", clusters: c.rejected})
 	for _, id := range c.ids {

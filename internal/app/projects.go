@@ -9,10 +9,14 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/iam"
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/version"
@@ -24,19 +28,19 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 	if err != nil {
 		return discovery.Project{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
-	options := css.Options{
-		Region:      p.Region,
-		ProjectID:   p.ProjectID,
-		Endpoint:    p.Endpoint,
-		IAMEndpoint: p.IAMEndpoint,
-		UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
-		Keys:        e.keys,
-		Transport:   transport,
-		Budget:      rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
-		Observe:     e.observe(p.Name),
+	options := cloud.Options{
+		Region:    p.Region,
+		Scope:     strings.Join([]string{p.Endpoint, p.Region, p.ProjectID}, " "),
+		UserAgent: name + "/" + cmp.Or(version.Version, "devel"),
+		Keys:      e.keys,
+		Transport: transport,
+		Budget:    rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
+		Observe:   e.observe(p.Name),
 	}
-	options.Credentials = e.credentials(&p.Credentials, options)
-	project := discovery.Project{Name: p.Name, Region: p.Region, Client: css.NewClient(options)}
+	options.Credentials = e.credentials(p, options)
+	client := cloud.NewClient(options)
+	id := iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID)
+	project := discovery.Project{Name: p.Name, Region: p.Region, Client: css.NewClient(client, p.Endpoint, id)}
 	for _, c := range p.Clusters {
 		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
 	}
@@ -54,9 +58,9 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 }
 
 // observe returns a function that counts and logs a project's requests.
-func (e *exporter) observe(project string) func(css.Exchange) {
+func (e *exporter) observe(project string) func(cloud.Exchange) {
 	logger := e.logger.With("project", project)
-	return func(x css.Exchange) {
+	return func(x cloud.Exchange) {
 		e.metrics.Observe(x)
 		logger.Debug("API request", "operation", x.Operation, "status", x.Status, "code", x.ErrorCode,
 			"duration", x.Duration, "request_id", x.RequestID)
@@ -69,7 +73,7 @@ func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, e
 	if err != nil {
 		return nil, err
 	}
-	newTransport := func(c *tls.Config) (http.RoundTripper, error) { return css.NewTransport(c, proxy), nil }
+	newTransport := func(c *tls.Config) (http.RoundTripper, error) { return cloud.NewTransport(c, proxy), nil }
 	var files promconfig.TLSRoundTripperSettings
 	for _, f := range []struct {
 		path   string
@@ -86,24 +90,27 @@ func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, e
 }
 
 // credentials returns the configured source. options are those of the project's client.
-func (e *exporter) credentials(c *config.Credentials, options css.Options) css.CredentialSource {
+func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.CredentialSource {
+	c := &p.Credentials
 	switch {
 	case *c == config.Credentials{}:
 		return e.chain
 	case c.ECSAgency:
 		return e.agency
 	case c.Profile != nil:
-		return css.NewProfile(c.Profile.File, c.Profile.Section)
+		return credentials.NewProfile(c.Profile.File, c.Profile.Section)
 	case c.User != nil:
-		password := css.NewFiles(
-			css.Credentials{SecretKey: string(c.User.Password)}, css.Credentials{SecretKey: c.User.PasswordFile})
-		return css.NewIAMToken(options, css.User{Name: c.User.Name, Domain: c.User.Domain}, password)
+		password := credentials.NewFiles(
+			cloud.Credentials{SecretKey: string(c.User.Password)}, cloud.Credentials{SecretKey: c.User.PasswordFile})
+		return credentials.NewUser(options, credentials.Login{
+			Endpoint: p.IAMEndpoint, User: c.User.Name, Domain: c.User.Domain, ProjectID: p.ProjectID, Project: p.Region,
+		}, password)
 	}
-	return css.NewFiles(
-		css.Credentials{
+	return credentials.NewFiles(
+		cloud.Credentials{
 			AccessKey: string(c.AccessKey), SecretKey: string(c.SecretKey), SecurityToken: string(c.SecurityToken),
 		},
-		css.Credentials{
+		cloud.Credentials{
 			AccessKey: c.AccessKeyFile, SecretKey: c.SecretKeyFile, SecurityToken: c.SecurityTokenFile,
 			AuthToken: c.TokenFile,
 		},

@@ -75,7 +75,7 @@ func killConnections(t *testing.T, protocol string, succeeds attempt) {
 }
 
 // newRelayedCloud returns a cloud behind TLS and a relay.
-func newRelayedCloud(t *testing.T, protocol string, ids []string) (*cloud, *simulator.Relay) {
+func newRelayedCloud(t *testing.T, protocol string, ids []string) (*testCloud, *simulator.Relay) {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	c := newUnservedCloud(simulator.Options{}, project{

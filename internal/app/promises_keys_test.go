@@ -21,7 +21,7 @@ const (
 )
 
 // checkRejections fails if a key was rejected too often, in a row or in total, or is locked.
-func (c *cloud) checkRejections(t *testing.T, accessKey string, maxTotal int) {
+func (c *testCloud) checkRejections(t *testing.T, accessKey string, maxTotal int) {
 	t.Helper()
 	inARow, total := c.Refusals(accessKey)
 	t.Logf("%d rejections in a row, %d in total", inARow, total)
@@ -46,7 +46,7 @@ func (p *program) checkAllUp(t *testing.T, ids []string) {
 
 // checkPaused scrapes three times with a rejected key. Every cluster must fail with auth, and only the first scrape
 // may send requests.
-func (p *program) checkPaused(t *testing.T, c *cloud, ids []string) {
+func (p *program) checkPaused(t *testing.T, c *testCloud, ids []string) {
 	t.Helper()
 	var sent int
 	for n := 1; n <= 3; n++ {
@@ -220,7 +220,7 @@ func TestLateSuccessesDoNotEndAPause(t *testing.T) {
 }
 
 // checkSingleTries fails if two rejected requests were in flight at once.
-func (c *cloud) checkSingleTries(t *testing.T) {
+func (c *testCloud) checkSingleTries(t *testing.T) {
 	t.Helper()
 	var end time.Time // of the last rejected request
 	for _, r := range c.Requests() {
@@ -300,7 +300,7 @@ func TestPausedKeyRecovers(t *testing.T) {
 
 // rejectForAWhile checks that a key is not used in the first half of its pause of a minute, although it is accepted
 // again, and is used after the pause.
-func rejectForAWhile(t *testing.T, c *cloud, ids []string, reject, accept func()) {
+func rejectForAWhile(t *testing.T, c *testCloud, ids []string, reject, accept func()) {
 	t.Helper()
 	p := c.start(t)
 	p.checkAllUp(t, ids)

@@ -11,7 +11,7 @@ import (
 )
 
 // throttledAt returns when the throttled requests for a target arrived.
-func (c *cloud) throttledAt(target simulator.Target) (times []time.Time) {
+func (c *testCloud) throttledAt(target simulator.Target) (times []time.Time) {
 	for _, r := range c.Requests() {
 		if r.Target == target && r.Status == http.StatusTooManyRequests {
 			times = append(times, r.Start)
@@ -26,7 +26,7 @@ func connectionsOf(id string) simulator.Target {
 
 // scrapeThrottled scrapes for the nth time while all clusters are throttled. It returns the number of requests for
 // connections.
-func (p *program) scrapeThrottled(t *testing.T, c *cloud, ids []string, n int) (sent int) {
+func (p *program) scrapeThrottled(t *testing.T, c *testCloud, ids []string, n int) (sent int) {
 	t.Helper()
 	before := c.Reads("")
 	e := p.scrape(t, 3*time.Second)

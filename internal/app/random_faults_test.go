@@ -47,7 +47,7 @@ func TestChangingFleetShowsNoOutdatedValue(t *testing.T) {
 
 // randomFaults is a program over a cloud whose clusters fail at random.
 type randomFaults struct {
-	*cloud
+	*testCloud
 	*program
 	complete, incomplete atomic.Int64 // results
 }
@@ -61,7 +61,7 @@ func startWithRandomFaults(t *testing.T, clusters int) *randomFaults {
 	c := newCloud(t, simulator.Options{Seed: seed}, project{clusters: clusterIDs("c", clusters)})
 	c.scrape = "{concurrency: 64}"
 	c.randomize(rand.New(rand.NewPCG(seed, seed))) //nolint:gosec // repeatable
-	r := &randomFaults{cloud: c, program: c.start(t, "--scrape.timeout-offset=100ms")}
+	r := &randomFaults{testCloud: c, program: c.start(t, "--scrape.timeout-offset=100ms")}
 	t.Cleanup(func() {
 		complete, incomplete := r.complete.Load(), r.incomplete.Load()
 		t.Logf("%d results were complete, %d were not", complete, incomplete)
@@ -91,7 +91,7 @@ func (r *randomFaults) scrapeAndCompare(t *testing.T) {
 }
 
 // randomize gives the clusters random connections, and most of them intermittent faults.
-func (c *cloud) randomize(rng *rand.Rand) {
+func (c *testCloud) randomize(rng *rand.Rand) {
 	statuses := []string{
 		"accepted", "accepted", "accepted", "rejected", "pendingAcceptance", "creating", "failed", "deleting", "frozen",
 	}

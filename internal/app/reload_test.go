@@ -20,7 +20,7 @@ import (
 // reloadable is a program that reads c1, over a cloud with c1 and c2.
 type reloadable struct {
 	*program
-	cloud *cloud
+	cloud *testCloud
 	path  string
 }
 

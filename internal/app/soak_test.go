@@ -70,7 +70,7 @@ func (u usage) exceeds(other usage) bool {
 // soak is a program whose configuration file is written again and again.
 type soak struct {
 	*program
-	cloud *cloud
+	cloud *testCloud
 	ids   []string
 	path  string
 	files []string // the contents: the first one, one with another rate, and an invalid one

@@ -2,33 +2,32 @@
 
 //go:build !race
 
-package css
+package css_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
+
+	"css_vpcep_exporter/internal/css"
 )
 
-// TestAllocations holds what an answer costs in objects: at most two and a bit for each connection if it is another one than
-// before, and nothing at all for a connection if it is not. Times differ from machine to machine; these do not.
-func TestAllocations(t *testing.T) {
-	const few, many = 10, 1000
-	parsing := func(n int) float64 {
-		body := manyConnections(n)
-		return testing.AllocsPerRun(10, func() {
-			if _, err := parseConnections(body); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	if each := (parsing(many) - parsing(few)) / (many - few); each > 2.1 {
-		t.Errorf("%.2f allocations to parse a connection, want no more than its id and its address", each)
-	}
+const few, many = 10, 1000 // connections
 
-	reading := func(n int) float64 {
-		body := string(manyConnections(n))
-		f := newFake(t, func(w http.ResponseWriter, _ *http.Request, _ int) { _, _ = w.Write([]byte(body)) })
-		client := newTestClient(t, f.URL)
+func TestAllocationsOfParsing(t *testing.T) {
+	parse := func(n int) float64 {
+		body := css.ManyConnections(n)
+		return testing.AllocsPerRun(10, func() { css.MustParse(t, string(body)) })
+	}
+	if each := (parse(many) - parse(few)) / (many - few); each > 2.1 {
+		t.Errorf("got %.2f allocations for each connection, want no more than its ID and its address", each)
+	}
+}
+
+func TestAllocationsOfAnUnchangedList(t *testing.T) {
+	read := func(n int) float64 {
+		body := string(css.ManyConnections(n))
+		_, client := answering(t, func(w http.ResponseWriter, _ *http.Request, _ int) { fmt.Fprint(w, body) })
 		last, err := client.Connections(t.Context(), "c", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -36,11 +35,11 @@ func TestAllocations(t *testing.T) {
 		return testing.AllocsPerRun(10, func() {
 			list, err := client.Connections(t.Context(), "c", last)
 			if err != nil || list != last {
-				t.Errorf("another list, or %v", err)
+				t.Errorf("got another list, or %v", err)
 			}
 		})
 	}
-	if each := (reading(many) - reading(few)) / (many - few); each > 0.1 { // the transport's buffers
-		t.Errorf("%.2f allocations to read a connection that did not change, want none", each)
+	if each := (read(many) - read(few)) / (many - few); each > 0.1 { // the transport's buffers
+		t.Errorf("got %.2f allocations for each connection, want none", each)
 	}
 }

@@ -9,16 +9,19 @@ import (
 	"net/url"
 	"strconv"
 
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/lenient"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Cluster is a cluster of the cluster list. Texts are valid UTF-8 of at most 1,024 bytes, and empty if the API sent none.
+// Cluster is a cluster. Strings are valid UTF-8 of at most text.MaxLength bytes, or empty.
 type Cluster struct {
 	ID                  string
 	Name                string
-	Status              string // "100" being created, "200" available, "303" unavailable
-	Engine              string // datastore.type: "elasticsearch", "opensearch", "logstash"
-	EngineVersion       string // datastore.version
+	Status              string
+	Engine              string // "elasticsearch", "opensearch", "logstash"
+	EngineVersion       string
 	EnterpriseProjectID string
 	VPCID               string
 	Tags                map[string]string
@@ -31,17 +34,19 @@ const (
 	ClusterUnavailable = "303"
 )
 
-// ErrIncomplete is returned if the API listed fewer clusters than it reports.
+// ErrIncomplete is returned if the API lists fewer clusters than it reports.
 var ErrIncomplete = errors.New("the cluster list is incomplete")
+
+// IncompleteHint explains ErrIncomplete to a person.
+const IncompleteHint = "clusters may be missing; those found before are kept, and the next refresh tries again"
 
 const (
 	opClusters  = "clusters"
 	maxClusters = 100_000
 )
 
-// Clusters reads all pages of the project's cluster list (GET /v1.0/{project_id}/clusters). The first page is requested
-// without an offset; further ones with both names of the parameter and the same value, which counts from one. If the API lists
-// fewer clusters than it reports, they are returned with ErrIncomplete. Other errors are of the type *Error.
+// Clusters reads all pages of the cluster list (GET /v1.0/{project_id}/clusters). The offset is sent under both of
+// its names and counts from 1. Clusters may come with ErrIncomplete; other errors are of the type *cloud.Error.
 func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	var clusters []Cluster
 	seen := make(map[string]struct{})
@@ -51,15 +56,15 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))
 		}
-		bounded, cancel := background(ctx)
-		answer, err := c.call(bounded, request{operation: opClusters, path: []string{"clusters"}, query: query})
+		bounded, cancel := cloud.Background(ctx)
+		response, err := c.call(bounded, cloud.Request{Operation: opClusters, Path: []string{"clusters"}, Query: query})
 		cancel()
 		if err != nil {
 			return nil, err
 		}
-		page, total, err := parseClusters(answer.body)
+		page, total, err := parseClusters(response.Body)
 		if err != nil {
-			return nil, decodeError(opClusters, err.Error())
+			return nil, decodeError(opClusters, err)
 		}
 		fresh := 0
 		for i := range page {
@@ -72,7 +77,7 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 		}
 		received += len(page)
 		switch {
-		case total.Set && float64(len(clusters)) >= total.Value, fresh == 0 && !total.Set: // older regions report no number
+		case total.Set && float64(len(clusters)) >= total.Value, fresh == 0 && !total.Set: // older regions report no total
 			return clusters, nil
 		case fresh == 0, len(clusters) > maxClusters:
 			return clusters, fmt.Errorf("%w: %d of %.0f", ErrIncomplete, len(clusters), total.Value)
@@ -80,21 +85,22 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	}
 }
 
-// parseClusters decodes one page. total is not set if the page has no valid totalSize.
-func parseClusters(body []byte) (clusters []Cluster, total Optional[float64], err error) {
+func parseClusters(body []byte) (clusters []Cluster, total lenient.Optional[float64], err error) {
 	var c Cluster
 	var key, value string
-	tag := object{"key": text(&key), "value": text(&value)}
-	cluster := object{
-		"id":                  text(&c.ID),
-		"name":                text(&c.Name),
-		"status":              text(&c.Status),
-		"datastore":           object{"type": text(&c.Engine), "version": text(&c.EngineVersion)}.decode,
-		"enterpriseProjectId": text(&c.EnterpriseProjectID),
-		"vpcId":               text(&c.VPCID),
-		"tags": list(func(d *decoder) error {
+	tag := lenient.Object{"key": lenient.Text(&key), "value": lenient.Text(&value)}
+	cluster := lenient.Object{
+		"id":     lenient.Text(&c.ID),
+		"name":   lenient.Text(&c.Name),
+		"status": lenient.Text(&c.Status),
+		"datastore": lenient.Object{
+			"type": lenient.Text(&c.Engine), "version": lenient.Text(&c.EngineVersion),
+		}.Decode,
+		"enterpriseProjectId": lenient.Text(&c.EnterpriseProjectID),
+		"vpcId":               lenient.Text(&c.VPCID),
+		"tags": lenient.List(func(d *lenient.Decoder) error {
 			key, value = "", ""
-			err := tag.decode(d)
+			err := tag.Decode(d)
 			if key != "" {
 				if c.Tags == nil {
 					c.Tags = make(map[string]string)
@@ -105,15 +111,15 @@ func parseClusters(body []byte) (clusters []Cluster, total Optional[float64], er
 		}),
 	}
 	listed := false
-	list := list(func(d *decoder) error {
+	list := lenient.List(func(d *lenient.Decoder) error {
 		c = Cluster{}
-		err := cluster.decode(d)
+		err := cluster.Decode(d)
 		clusters = append(clusters, c)
 		return err
 	})
-	_, err = decode(body, object{
-		"totalSize": optional(&total, parseCount),
-		"clusters": func(d *decoder) error {
+	_, err = lenient.Decode(body, lenient.Object{
+		"totalSize": lenient.Optionally(&total, lenient.ParseCount),
+		"clusters": func(d *lenient.Decoder) error {
 			kind := d.PeekKind()
 			listed, clusters = kind == jsontext.KindBeginArray || kind == jsontext.KindNull, nil
 			return list(d)

@@ -15,13 +15,16 @@ import (
 	"strings"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/lenient"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Status is the state of a connection.
 type Status string
 
-// The documented states: the first two are those of the CSS API, the others of the VPC endpoint service below it.
+// The states. CSS documents the first two, VPC Endpoint the others.
 const (
 	StatusAccepted          Status = "accepted"
 	StatusRejected          Status = "rejected"
@@ -29,10 +32,10 @@ const (
 	StatusCreating          Status = "creating"
 	StatusFailed            Status = "failed"
 	StatusDeleting          Status = "deleting"
-	StatusUnknown           Status = "unknown" // anything else that the API said
+	StatusUnknown           Status = "unknown" // any other
 )
 
-// Statuses lists every documented state and, last, StatusUnknown.
+// Statuses returns every state.
 func Statuses() []Status {
 	return []Status{
 		StatusAccepted, StatusRejected, StatusPendingAcceptance, StatusCreating, StatusFailed, StatusDeleting,
@@ -40,7 +43,7 @@ func Statuses() []Status {
 	}
 }
 
-// parseStatus ignores the case, which the API does not promise.
+// parseStatus ignores case, which the documentation does not promise.
 func parseStatus(text string) Status {
 	text = strings.TrimSpace(text)
 	for _, status := range Statuses() {
@@ -51,9 +54,8 @@ func parseStatus(text string) Status {
 	return StatusUnknown
 }
 
-// status decodes the state of a connection; an empty text is none.
-func status(to *Status) value {
-	return scalar(func(content []byte) bool {
+func status(to *Status) lenient.Value {
+	return lenient.Scalar(func(content []byte) bool {
 		if len(content) > 0 {
 			*to = parseStatus(string(content))
 		}
@@ -61,41 +63,40 @@ func status(to *Status) value {
 	}, jsontext.KindString, jsontext.KindNumber)
 }
 
-// ConnectionList is the VPC endpoint connections of one cluster, all pages together.
+// ConnectionList is the VPC endpoint connections of a cluster. It is immutable.
 type ConnectionList struct {
-	Enabled      bool              // false if the VPC endpoint service is disabled (CSS.5182); nothing else is known then
-	Reported     Optional[float64] // total_count: the number of endpoints as the API counts them
-	Connections  []Connection      // each once, in the API's order
-	Incomplete   bool              // the list ends early: the API refused a further page, or a limit was reached
-	ServiceName  string            // vpcServiceName; may be empty
-	UpdateSwitch Optional[bool]    // vpcepUpdateSwitch, whose meaning is not clear
-	Permissions  Optional[[]Permission]
-	Unparsable   map[string]int // the number of mistyped values by the API's field name
+	Enabled      bool                      // false if the service is off (CSS.5182); then nothing else is set
+	Reported     lenient.Optional[float64] // total_count
+	Connections  []Connection              // without duplicates
+	Incomplete   bool                      // the API refused a further page, or a limit was reached
+	ServiceName  string                    // vpcServiceName
+	UpdateSwitch lenient.Optional[bool]    // vpcepUpdateSwitch; its meaning is undocumented
+	Permissions  lenient.Optional[[]Permission]
+	Unparsable   map[string]int // number of values of another type, by field
 
-	hash [sha256.Size]byte // of the answer, if there was only one page
+	hash [sha256.Size]byte // of a single page
 }
 
-// Truncated reports whether fewer connections were listed than the API reports, or the list ends early.
+// Truncated reports whether the list is Incomplete or has fewer connections than Reported.
 func (l *ConnectionList) Truncated() bool {
 	return l.Incomplete || (l.Reported.Set && float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// Connection is a VPC endpoint that is connected to a cluster, or requests to be. Texts are valid UTF-8 of at most 1,024 bytes,
-// and empty if the API sent none.
+// Connection is a VPC endpoint of a cluster. Strings are valid UTF-8 of at most text.MaxLength bytes, or empty.
 type Connection struct {
 	ID                string
-	Status            Status            // empty if the API sent none
-	MaxSessions       Optional[float64] // maxSession: sessions allowed
+	Status            Status
+	MaxSessions       lenient.Optional[float64] // maxSession
 	SpecificationName string
-	CreatedAt         Optional[time.Time]
-	UpdatedAt         Optional[time.Time]
+	CreatedAt         lenient.Optional[time.Time]
+	UpdatedAt         lenient.Optional[time.Time]
 	DomainID          string // the account that owns the endpoint
 	IP                string
 	IPv6              string
 	DNSName           string
 }
 
-// identity returns what distinguishes connections: the ID or, without one, everything else.
+// identity returns the ID or, without one, all fields.
 func (c *Connection) identity() string {
 	if c.ID != "" {
 		return c.ID
@@ -111,8 +112,7 @@ type Permission struct {
 
 const allDomains = "*"
 
-// Domain returns the account ID that the permission names, or "*" for every account. A permission of another kind, such as an
-// organization's path, names no account.
+// Domain returns the ID of the account, or "*" for all. Other kinds of permissions name no account.
 func (p Permission) Domain() (id string, ok bool) {
 	text := strings.TrimSpace(p.Text)
 	if text == allDomains {
@@ -122,49 +122,43 @@ func (p Permission) Domain() (id string, ok bool) {
 	return id, ok && id != ""
 }
 
-// Wildcard reports whether the permission allows every account.
+// Wildcard reports whether every account is allowed.
 func (p Permission) Wildcard() bool {
 	id, ok := p.Domain()
 	return ok && id == allDomains
 }
 
-// Limits of one cluster's list; an account's quota is about fifty endpoints.
+// Limits of a list; an account's default quota is about 50 endpoints.
 const (
 	pageLimit       = 1000
-	connectionBytes = 256 // typical size of a connection, to allocate a page at once
+	connectionBytes = 256 // typical size
 	maxConnections  = 100_000
 	maxListBytes    = 64 << 20
 	maxPages        = 200 // a list of 2,000 in pages of ten
 )
 
-const opConnections = "connections"
+// OpConnections is the operation of Connections.
+const OpConnections = "connections"
 
-// Reserve waits for the part of the request budget that the first request of Connections for the cluster uses, so that the
-// caller decides in which order clusters are read. It fails at once if that request would not be sent now.
+// Reserve waits for the request budget of Connections' first request, so that the caller decides on the order of
+// clusters. It fails at once during a pause or a back-off.
 func (c *Client) Reserve(ctx context.Context, clusterID string) error {
-	credentials, err := c.check(ctx, connectionsRequest(clusterID))
-	if err != nil && (ReasonOf(err) != ReasonAuth || !c.replace(ctx, opConnections, credentials)) {
-		return err
-	}
-	return c.waitForBudget(ctx, opConnections)
+	return c.cloud.Reserve(ctx, connectionsRequest(clusterID))
 }
 
-func connectionsRequest(clusterID string) request {
-	return request{
-		operation: opConnections, target: clusterID,
-		path: []string{"clusters", clusterID, "vpcepservice", "connections"},
+func connectionsRequest(clusterID string) cloud.Request {
+	return cloud.Request{
+		Service: service{}, Operation: OpConnections, Target: clusterID,
+		Path: []string{"clusters", clusterID, "vpcepservice", "connections"},
 	}
 }
 
-// Connections reads the whole list of a cluster
-// (GET /v1.0/{project_id}/clusters/{cluster_id}/vpcepservice/connections).
+// Connections reads all pages of a cluster's list
+// (GET /v1.0/{project_id}/clusters/{cluster_id}/vpcepservice/connections). Call Reserve first.
 //
-// One request is enough for up to 1,000 connections. While fewer are listed than reported, further pages are requested by
-// offset, which counts items. A server that caps its pages is supported, and one that ignores the offset is noticed because
-// its page has nothing new. Errors are of the type *Error.
-//
-// If one request was enough and its answer has the same bytes as that of last, last itself is returned. last may be nil; lists
-// never change after they were returned. The first request does not wait for the budget: Reserve does that.
+// Usually one request is enough. Further pages are requested by offset, which counts items, while fewer are listed than
+// reported: the API may cap pages, or ignore the offset. If a single page has not changed since last, which may be nil,
+// last is returned. Errors are of the type *cloud.Error.
 func (c *Client) Connections(ctx context.Context, clusterID string, last *ConnectionList) (*ConnectionList, error) {
 	buffer, _ := c.buffers.Get().(*bytes.Buffer)
 	defer func() {
@@ -181,31 +175,29 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			query.Set("offset", strconv.Itoa(received))
 		}
 		r := connectionsRequest(clusterID)
-		r.query, r.into, r.reserved = query, buffer, pages == 1
-		answer, err := c.call(ctx, r)
-		switch e := (*Error)(nil); {
+		r.Query, r.Buffer, r.Reserved = query, buffer, pages == 1
+		response, err := c.call(ctx, r)
+		switch e := (*cloud.Error)(nil); {
 		case err == nil:
 		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
 			return &ConnectionList{}, nil
-		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == ReasonInvalid:
+		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == cloud.ReasonInvalid:
 			list.Incomplete = true
 			return list, nil
 		default:
 			return nil, err
 		}
 
-		hash := sha256.Sum256(answer.body)
+		hash := sha256.Sum256(response.Body)
 		if pages == 1 && last != nil && last.hash == hash {
 			return last, nil
 		}
-		page, err := parseConnections(answer.body)
+		page, err := parseConnections(response.Body)
 		if err != nil {
-			failed := decodeError(opConnections, err.Error())
-			failed.sent = true
-			return nil, failed
+			return nil, decodeError(OpConnections, err)
 		}
 		received += len(page.Connections)
-		size += len(answer.body)
+		size += len(response.Body)
 		fresh := list.add(page, seen)
 		if !list.more(fresh) {
 			if pages == 1 {
@@ -220,7 +212,7 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 	}
 }
 
-// add adds a page and returns how many of its connections are new.
+// add returns the number of new connections.
 func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {
 	unseen := slices.DeleteFunc(page.Connections, func(c Connection) bool {
 		id := c.identity()
@@ -228,12 +220,12 @@ func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fr
 		seen[id] = struct{}{}
 		return known
 	})
-	if l.Connections == nil { // the first page is not copied
+	if l.Connections == nil {
 		l.Connections = unseen
 	} else {
 		l.Connections = append(l.Connections, unseen...)
 	}
-	if page.Reported.Set { // the newest count is compared with the list
+	if page.Reported.Set {
 		l.Reported = page.Reported
 	}
 	if l.ServiceName == "" {
@@ -254,61 +246,60 @@ func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fr
 	return len(unseen)
 }
 
-// more reports whether to request a further page after one with that many new connections. If the API reports no number, the
-// list ends with a page without any.
+// more reports whether to request another page after one with that many new connections.
 func (l *ConnectionList) more(fresh int) bool {
 	return fresh > 0 && (!l.Reported.Set || float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// parseConnections decodes one page. It fails if the body is not a JSON object, has neither connections nor total_count, or
-// has connections that are not a list of objects.
+// parseConnections decodes a page. It fails if the body is not a JSON object, has neither connections nor
+// total_count, or if connections is not a list of objects.
 func parseConnections(body []byte) (*ConnectionList, error) {
 	l := &ConnectionList{Enabled: true}
 	var c Connection
-	connection := object{
-		"id":                text(&c.ID),
+	connection := lenient.Object{
+		"id":                lenient.Text(&c.ID),
 		"status":            status(&c.Status),
-		"maxSession":        optional(&c.MaxSessions, parseNumber),
-		"specificationName": text(&c.SpecificationName),
-		"created_at":        optional(&c.CreatedAt, parseTime),
-		"update_at":         optional(&c.UpdatedAt, parseTime),
-		"domain_id":         text(&c.DomainID),
-		"vpcepIp":           text(&c.IP),
-		"vpcepIpv6Address":  text(&c.IPv6),
-		"vpcepDnsName":      text(&c.DNSName),
+		"maxSession":        lenient.Optionally(&c.MaxSessions, lenient.ParseNumber),
+		"specificationName": lenient.Text(&c.SpecificationName),
+		"created_at":        lenient.Optionally(&c.CreatedAt, lenient.ParseTime),
+		"update_at":         lenient.Optionally(&c.UpdatedAt, lenient.ParseTime),
+		"domain_id":         lenient.Text(&c.DomainID),
+		"vpcepIp":           lenient.Text(&c.IP),
+		"vpcepIpv6Address":  lenient.Text(&c.IPv6),
+		"vpcepDnsName":      lenient.Text(&c.DNSName),
 	}
-	connections := list(func(d *decoder) error {
+	connections := lenient.List(func(d *lenient.Decoder) error {
 		if d.PeekKind() != jsontext.KindBeginObject {
 			return errors.New("connections holds something that is not an object")
 		}
 		c = Connection{}
-		err := connection.decode(d)
+		err := connection.Decode(d)
 		l.Connections = append(l.Connections, c)
 		return err
 	})
 	var p Permission
-	permission := object{"permission": text(&p.Text), "permission_type": text(&p.Type)}
-	permissions := list(func(d *decoder) error { // one of an unknown shape is still an entry, although it names no account
+	permission := lenient.Object{"permission": lenient.Text(&p.Text), "permission_type": lenient.Text(&p.Type)}
+	permissions := lenient.List(func(d *lenient.Decoder) error { // of any shape
 		p = Permission{}
-		err := permission.decode(d)
+		err := permission.Decode(d)
 		l.Permissions.Value = append(l.Permissions.Value, p)
 		return err
 	})
 	var err error
-	l.Unparsable, err = decode(body, object{
-		"connections": func(d *decoder) error {
+	l.Unparsable, err = lenient.Decode(body, lenient.Object{
+		"connections": func(d *lenient.Decoder) error {
 			if kind := d.PeekKind(); kind != jsontext.KindBeginArray && kind != jsontext.KindNull {
 				return errors.New("connections is not a list")
 			}
-			l.Connections = make([]Connection, 0, min(len(body)/connectionBytes, pageLimit)) // the last of duplicates counts
+			l.Connections = make([]Connection, 0, min(len(body)/connectionBytes, pageLimit)) // the last of duplicate fields wins
 			return connections(d)
 		},
-		"total_count":       optional(&l.Reported, parseCount),
-		"vpcServiceName":    text(&l.ServiceName),
-		"vpcepUpdateSwitch": optional(&l.UpdateSwitch, parseBool),
-		"permissions": func(d *decoder) error {
+		"total_count":       lenient.Optionally(&l.Reported, lenient.ParseCount),
+		"vpcServiceName":    lenient.Text(&l.ServiceName),
+		"vpcepUpdateSwitch": lenient.Optionally(&l.UpdateSwitch, lenient.ParseBool),
+		"permissions": func(d *lenient.Decoder) error {
 			if d.PeekKind() == jsontext.KindBeginArray {
-				l.Permissions = some([]Permission{})
+				l.Permissions = lenient.Some([]Permission{})
 			}
 			return permissions(d)
 		},

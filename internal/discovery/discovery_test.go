@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
 
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newProject returns a project of the cloud. An empty ID is looked up.
 func newProject(cloud *simtest.Cloud, projectID string, search *Search, listed ...Listed) Project {
 	return Project{
-		Name: "production", Region: simtest.Region, Client: newClient(cloud, projectID), Listed: listed, Search: search,
+		Name: "production", Region: simtest.Region, Client: csstest.InMemory(cloud, func(o *csstest.Options) { o.ProjectID = projectID }), Listed: listed, Search: search,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 )
 
@@ -25,11 +26,11 @@ func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
 			return
 		case err == nil:
 			wait = p.firstRetry()
-			if !css.Sleep(ctx, jitter(p.Search.RefreshInterval)) {
+			if !cloud.Sleep(ctx, jitter(p.Search.RefreshInterval)) {
 				return
 			}
 		default:
-			if !css.Sleep(ctx, jitter(wait)) {
+			if !cloud.Sleep(ctx, jitter(wait)) {
 				return
 			}
 			wait = min(2*wait, p.interval())
@@ -106,17 +107,16 @@ func reasonOf(err error) string {
 	case errors.Is(err, css.ErrIncomplete):
 		return "incomplete"
 	}
-	return string(css.ReasonOf(err))
+	return string(cloud.ReasonOf(err))
 }
 
 // logFields returns the fields of a failed scrape.
 func logFields(err error) []any {
 	fields := []any{"reason", reasonOf(err)}
 	if errors.Is(err, css.ErrIncomplete) {
-		fields = append(fields,
-			"hint", "clusters may be missing; those found before are kept, and the next refresh tries again")
+		fields = append(fields, "hint", css.IncompleteHint)
 	}
-	return append(fields, css.LogFields(err)...)
+	return append(fields, cloud.LogFields(err)...)
 }
 
 func union(clusters, more []css.Cluster) []css.Cluster {

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
 
@@ -35,11 +35,11 @@ func withoutTime() *slog.HandlerOptions {
 // TestChangedResultsAreLogged checks that the first result, changes of the reason and recovery are logged, and repeated
 // results are not.
 func TestChangedResultsAreLogged(t *testing.T) {
-	cloud := simtest.NewUnserved(simulator.Options{})
-	cloud.Add("c1")
+	simulated := simtest.NewUnserved(simulator.Options{})
+	simulated.Add("c1")
 	var log strings.Builder
 	fleet := NewFleet([]Project{
-		newProject(cloud, simtest.ProjectID, &Search{RefreshInterval: time.Hour}),
+		newProject(simulated, simtest.ProjectID, &Search{RefreshInterval: time.Hour}),
 	}, slog.New(slog.NewTextHandler(&log, withoutTime())))
 	for _, fault := range []simulator.Fault{
 		{},
@@ -49,7 +49,7 @@ func TestChangedResultsAreLogged(t *testing.T) {
 		{Body: "["},
 		{},
 	} {
-		failDiscovery(cloud, fault)
+		failDiscovery(simulated, fault)
 		for range 2 {
 			if err := fleet.Refresh(t.Context()); (err != nil) != (fault.Status != 0 || fault.Body != "") {
 				t.Fatalf("%+v: got error %v", fault, err)
@@ -82,7 +82,7 @@ func TestChangedResultsAreLogged(t *testing.T) {
 func TestChangedLookupsAreLogged(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, withoutTime()))
-	failed := &css.Error{Reason: css.ReasonNotFound, Operation: "projects", Status: 404}
+	failed := (&cloud.Error{Reason: cloud.ReasonNotFound, Operation: "projects", Status: 404}).WithHint("check iam_endpoint")
 	p := &project{}
 	for _, err := range []error{nil, nil, context.DeadlineExceeded, failed, failed, nil, nil} {
 		p.recordResult(err, logger)
@@ -100,11 +100,11 @@ level=INFO msg="Project ID lookup succeeded"
 // then throttled, and recovers.
 func TestFailingProjectIsLoggedLikeAFailingCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cloud := simtest.NewUnserved(simulator.Options{})
-		cloud.Add("c1")
+		simulated := simtest.NewUnserved(simulator.Options{})
+		simulated.Add("c1")
 		var log bytes.Buffer
 		fleet := NewFleet([]Project{
-			newProject(cloud, simtest.ProjectID, &Search{RefreshInterval: time.Minute}),
+			newProject(simulated, simtest.ProjectID, &Search{RefreshInterval: time.Minute}),
 		}, slog.New(slog.NewJSONHandler(&log, withoutTime())))
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup
@@ -115,10 +115,10 @@ func TestFailingProjectIsLoggedLikeAFailingCluster(t *testing.T) {
 			{Status: 429, Body: `{"error_code":"APIGW.0308","error_msg":"Slow."}`, Header: http.Header{"X-Request-Id": {"r2"}}},
 			{},
 		} {
-			before := cloud.Requested(simulator.Clusters)
-			failDiscovery(cloud, fault)
+			before := simulated.Requested(simulator.Clusters)
+			failDiscovery(simulated, fault)
 			time.Sleep(5 * time.Minute)
-			if n := cloud.Requested(simulator.Clusters) - before; n < 2 {
+			if n := simulated.Requested(simulator.Clusters) - before; n < 2 {
 				t.Errorf("fault %d: got %d refreshes, want several", i, n)
 			}
 		}

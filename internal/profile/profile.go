@@ -8,25 +8,22 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-)
 
-const maxSize = 64 << 10 // bytes
+	"css_vpcep_exporter/internal/smallfile"
+)
 
 // Errors of Read. None shows a path or content, which may be misplaced secrets.
 var (
 	ErrNoSection = errors.New("no such section")
 	ErrNoKeys    = errors.New("neither ak nor sk is set in the section; set both")
 
-	errNoAccess   = errors.New("permission denied for its directory")
-	errNotRegular = errors.New("not a regular file")
-	errTooLarge   = errors.New("larger than 64 KiB")
-	errNotText    = errors.New("not a text file in UTF-8; save it as UTF-8")
-	errNoSK       = errors.New("ak is set without sk in the section; set both")
-	errNoAK       = errors.New("sk is set without ak in the section; set both")
+	errNoAccess = errors.New("permission denied for its directory")
+	errNotText  = errors.New("not a text file in UTF-8; save it as UTF-8")
+	errNoSK     = errors.New("ak is set without sk in the section; set both")
+	errNoAK     = errors.New("sk is set without ak in the section; set both")
 )
 
 // Section holds the values of a section. AccessKey and SecretKey are never empty.
@@ -50,37 +47,17 @@ func Absent(err error) bool {
 
 // Read returns a section of the file at path.
 func Read(path, section string) (Section, error) {
-	content, err := readFile(path)
+	content, err := smallfile.Read(path)
 	if err != nil {
 		if p, ok := errors.AsType[*fs.PathError](err); ok {
 			err = p.Err
+			if p.Op == "stat" && errors.Is(err, fs.ErrPermission) {
+				err = errNoAccess
+			}
 		}
 		return Section{}, err
 	}
 	return parse(content, section)
-}
-
-// readFile reads regular files only, because pipes may block.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil, errNoAccess
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errNotRegular
-	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err == nil && len(content) > maxSize {
-		return nil, errTooLarge
-	}
-	return content, err
 }
 
 // parse checks all lines, but values only in the named section.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/smallfile"
+
 	"go.uber.org/goleak"
 )
 
@@ -160,12 +162,12 @@ func TestReadInvalidText(t *testing.T) {
 		{"UTF-16", "\xff\xfe[\x00b\x00", notText},
 		{"UTF-16 without a mark", "[\x00b\x00", notText},
 		{"invalid UTF-8", valid + "project_id = \xe9", notText},
-		{"too large", valid + strings.Repeat("#", maxSize-len(valid)+1), "larger than 64 KiB"},
+		{"too large", valid + strings.Repeat("#", smallfile.MaxSize-len(valid)+1), "larger than 1 MiB"},
 	})
 }
 
 func TestReadLargestFile(t *testing.T) {
-	if _, err := Read(writeProfile(t, valid+strings.Repeat("#", maxSize-len(valid))), "basic"); err != nil {
+	if _, err := Read(writeProfile(t, valid+strings.Repeat("#", smallfile.MaxSize-len(valid))), "basic"); err != nil {
 		t.Errorf("got error %v for 64 KiB, want none", err)
 	}
 }
@@ -178,8 +180,8 @@ func TestReadMissingFile(t *testing.T) {
 }
 
 func TestReadDirectory(t *testing.T) {
-	if _, err := Read(t.TempDir(), "basic"); !errors.Is(err, errNotRegular) || Absent(err) {
-		t.Errorf("got error %v, absent %t, want %v, not absent", err, Absent(err), errNotRegular)
+	if _, err := Read(t.TempDir(), "basic"); !errors.Is(err, smallfile.ErrNotRegular) || Absent(err) {
+		t.Errorf("got error %v, absent %t, want %v, not absent", err, Absent(err), smallfile.ErrNotRegular)
 	}
 }
 

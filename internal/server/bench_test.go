@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator/simtest"
 
@@ -38,7 +39,7 @@ func newScrapes(tb testing.TB, clusters, connections int, changing bool) *scrape
 	}))
 	tb.Cleanup(cloud.Close)
 	project := discovery.Project{
-		Name: "production", Region: simtest.Region, Client: newClient(tb, cloud.URL, simtest.ProjectID, nil),
+		Name: "production", Region: simtest.Region, Client: csstest.NewClient(tb, cloud.URL),
 	}
 	for i := range clusters {
 		project.Listed = append(project.Listed, discovery.Listed{

@@ -8,11 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"css_vpcep_exporter/collector"
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/server/status"
 )
@@ -50,9 +49,9 @@ func (s *Server) find(known *discovery.Known, query url.Values) (*discovery.Targ
 }
 
 func (s *Server) unknownTarget(target, project string) error {
-	text := "unknown cluster " + quote(target)
+	text := "unknown cluster " + clean.Quote(target)
 	if project != "" {
-		text += " in project " + quote(project)
+		text += " in project " + clean.Quote(project)
 	}
 	if !s.fleet.Ready() {
 		return errors.New(text + "; discovery has not finished yet: try again in a few seconds")
@@ -70,7 +69,7 @@ func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	projects = slices.Compact(projects)
 	named := make([]string, min(len(projects), maxNamed))
 	for i := range named {
-		named[i] = quote(projects[i])
+		named[i] = clean.Quote(projects[i])
 	}
 	where, remedy := "project ", "add project=… or use the cluster ID"
 	if len(projects) > 1 {
@@ -86,8 +85,5 @@ func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	case len(projects) == 1:
 		remedy = "use the cluster ID"
 	}
-	return fmt.Errorf("%s matches %d clusters in %s; %s", quote(target), len(clusters), where, remedy)
+	return fmt.Errorf("%s matches %d clusters in %s; %s", clean.Quote(target), len(clusters), where, remedy)
 }
-
-// quote quotes and truncates untrusted text.
-func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }

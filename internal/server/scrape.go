@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,7 +54,7 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 		case collectExporter:
 			exporter = prometheus.Gatherers{s.registry}
 		default:
-			text := fmt.Sprintf("invalid collect[] %s; it must be %s or %s", quote(part), collectClusters, collectExporter)
+			text := fmt.Sprintf("invalid collect[] %s; it must be %s or %s", clean.Quote(part), collectClusters, collectExporter)
 			http.Error(w, text, http.StatusBadRequest)
 			return
 		}
@@ -82,7 +83,7 @@ func (s *Server) timeout(r *http.Request) (time.Duration, error) {
 	if value := r.Header.Get(timeoutHeader); value != "" {
 		seconds, err := strconv.ParseFloat(value, 64)
 		if err != nil || math.IsNaN(seconds) || seconds <= 0 {
-			return 0, fmt.Errorf("invalid %s %s; it must be a positive number of seconds", timeoutHeader, quote(value))
+			return 0, fmt.Errorf("invalid %s %s; it must be a positive number of seconds", timeoutHeader, clean.Quote(value))
 		}
 		timeout = time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
 	}

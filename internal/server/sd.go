@@ -11,11 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
 )
-
-const maxLabelValue = 1024 // bytes
 
 // sd responds with 503 until every project has been refreshed: Prometheus would drop the clusters that are missing.
 func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +80,7 @@ func newSDTarget(t *discovery.Target, projectID string) sdTarget {
 		}
 	}
 	for name, value := range labels {
-		labels[name] = css.Clean(value, maxLabelValue)
+		labels[name] = clean.Text(value, clean.MaxLength)
 	}
 	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
 }

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator"
 
@@ -94,7 +96,7 @@ func written(t *testing.T, targets []discovery.Target) []sdGroup {
 
 func newSDProject(t *testing.T, name, id string) *discovery.Project {
 	t.Helper()
-	return &discovery.Project{Name: name, Region: "r", Client: newClient(t, "", id, nil)}
+	return &discovery.Project{Name: name, Region: "r", Client: csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = id })}
 }
 
 func TestSDWritesSharedClustersOnce(t *testing.T) {
@@ -122,7 +124,7 @@ func TestSDCleansHostileText(t *testing.T) {
 			"A b": "2", "A-b": "3", "A\"b": "1", "": "empty", "été": "x", "9": strings.Repeat("y", 2000), "ok": "z",
 		},
 	}}}
-	want := []sdGroup{newSDGroup("one", "p1", "odd", css.Clean(hostile, 1024),
+	want := []sdGroup{newSDGroup("one", "p1", "odd", clean.Text(hostile, 1024),
 		map[string]string{"A_b": "2", "": "empty", "_t_": "x", "9": strings.Repeat("y", 1024), "ok": "z"})}
 	if diff := cmp.Diff(want, written(t, targets)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -138,7 +140,7 @@ func TestSDWithoutClusters(t *testing.T) {
 
 // BenchmarkSD writes the longest cluster list that discovery accepts.
 func BenchmarkSD(b *testing.B) {
-	client := newClient(b, "", "fbefa356da790ed7bdde940502998f3e", nil)
+	client := csstest.NewClient(b, "", func(o *csstest.Options) { o.ProjectID = "fbefa356da790ed7bdde940502998f3e" })
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	for i, id := range clusterIDs(100_000) {

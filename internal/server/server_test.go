@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
@@ -101,7 +102,7 @@ func labelsOf(id string) map[string]string {
 
 // project returns a project without clusters. All of them read the same project of the cloud.
 func (r *rig) project(name string) discovery.Project {
-	client := newClient(r.t, r.cloud.URL, simtest.ProjectID, r.transport)
+	client := csstest.NewClient(r.t, r.cloud.URL, func(o *csstest.Options) { o.Transport = r.transport })
 	return discovery.Project{Name: name, Region: simtest.Region, Client: client}
 }
 

@@ -31,6 +31,8 @@ type Fault struct {
 	Header      http.Header // added to any response
 	HeaderBytes int         // length of padding headers
 
+	Handler http.Handler // writes the whole response instead
+
 	Garbage string // sent instead of HTTP, repeatedly if Endless
 
 	PageCap      int  // maximum length of a page

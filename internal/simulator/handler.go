@@ -79,6 +79,10 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !fault.wait(r.Context()) {
 		panic(http.ErrAbortHandler)
 	}
+	if fault.Handler != nil {
+		s.handle(fault.Handler, w, r, rec)
+		return
+	}
 	s.writeResponse(w, r, rec, fault.apply(s.respond(route, r, c, fault)), fault)
 }
 
@@ -347,6 +351,34 @@ func jsonResponse(status int, v any) response {
 	}
 	return response{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
+
+// handle responds by a fault's handler, and records the status.
+func (s *Simulator) handle(h http.Handler, w http.ResponseWriter, r *http.Request, rec *Request) {
+	recorded := &statusWriter{ResponseWriter: w}
+	defer func() { s.updateRecord(func() { rec.Status = recorded.status }) }()
+	h.ServeHTTP(recorded, r)
+}
+
+// statusWriter records the status of a response.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (s *Simulator) writeResponse(w http.ResponseWriter, r *http.Request, rec *Request, resp response, f Fault) {
 	s.updateRecord(func() {

@@ -17,6 +17,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/css"
 )
 
@@ -333,7 +334,7 @@ func sentence(hint string) string {
 func escapeUnprintable(s string) string {
 	const maxBytes = 300 // more than the longest hint
 	var b strings.Builder
-	for _, r := range css.Clean(s, maxBytes) {
+	for _, r := range clean.Text(s, maxBytes) {
 		if unicode.IsPrint(r) {
 			b.WriteRune(r)
 		} else {

@@ -15,7 +15,7 @@ import (
 	"time"
 	"unicode"
 
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/cloud"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -118,7 +118,7 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 	for i, text := range append([]string{"plain"}, hostile()...) {
 		newFailure := func() *failure {
 			return &failure{
-				Reason: css.Reason(text), HTTPStatus: 400, Code: text, RequestID: text, Message: text, Hint: text,
+				Reason: cloud.Reason(text), HTTPStatus: 400, Code: text, RequestID: text, Message: text, Hint: text,
 				Since: noon(), Last: noon(),
 			}
 		}

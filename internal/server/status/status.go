@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
 )
 
@@ -130,7 +130,7 @@ func parseParameters(values url.Values) (parameters, error) {
 	if text := values.Get("page"); text != "" {
 		page, err := strconv.Atoi(text)
 		if err != nil || page < 1 {
-			errs[3] = fmt.Errorf("invalid page %s; it must be a positive number", quote(text))
+			errs[3] = fmt.Errorf("invalid page %s; it must be a positive number", clean.Quote(text))
 		}
 		p.page = page
 	}
@@ -146,8 +146,5 @@ func choice(values url.Values, name string, valid ...string) (string, error) {
 	case slices.Contains(valid, value):
 		return value, nil
 	}
-	return "", fmt.Errorf("invalid %s %s; it must be %s", name, quote(value), strings.Join(valid, " or "))
+	return "", fmt.Errorf("invalid %s %s; it must be %s", name, clean.Quote(value), strings.Join(valid, " or "))
 }
-
-// quote quotes and truncates untrusted text.
-func quote(s string) string { return strconv.Quote(css.Clean(s, 200)) }

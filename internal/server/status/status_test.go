@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/internal/simulator/simtest"
@@ -32,35 +34,35 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a Handler with a simulated project of the clusters "healthy", "nonsense", "hangs" and "off".
 type rig struct {
-	handler *Handler
-	cloud   *simtest.Cloud
-	fleet   *discovery.Fleet
-	scraper *collector.Scraper
+	handler   *Handler
+	simulated *simtest.Cloud
+	fleet     *discovery.Fleet
+	scraper   *collector.Scraper
 }
 
 func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) *rig {
 	t.Helper()
-	cloud := simtest.NewUnserved(simulator.Options{})
+	simulated := simtest.NewUnserved(simulator.Options{})
 	for _, id := range []string{"healthy", "nonsense", "hangs", "off"} {
-		cloud.Add(id, func(c *simulator.Cluster) {
+		simulated.Add(id, func(c *simulator.Cluster) {
 			c.ServiceOff = id == "off"
 			c.Connections = []simulator.Connection{
 				{ID: "c1", Status: "accepted", MaxSession: simulator.Text("3000"), DomainID: "a1"},
 			}
 		})
 	}
-	cloud.FailReads("nonsense", simulator.Fault{Body: `{"nonsense": true}`})
-	cloud.FailReads("hangs", simulator.Fault{Hang: true})
-	client := newClient(t, "http://cloud.invalid", simtest.ProjectID, &simtest.RoundTripper{Handler: cloud})
+	simulated.FailReads("nonsense", simulator.Fault{Body: `{"nonsense": true}`})
+	simulated.FailReads("hangs", simulator.Fault{Hang: true})
+	client := csstest.InMemory(simulated)
 	project := discovery.Project{
 		Name: "production", Region: simtest.Region, Client: client, Search: search, Listed: listed,
 	}
 	logger := slog.New(slog.DiscardHandler)
 	metrics := collector.NewExporterMetrics(prometheus.NewRegistry())
 	r := &rig{
-		cloud:   cloud,
-		fleet:   discovery.NewFleet([]discovery.Project{project}, logger),
-		scraper: collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
+		simulated: simulated,
+		fleet:     discovery.NewFleet([]discovery.Project{project}, logger),
+		scraper:   collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger),
 	}
 	t.Cleanup(r.scraper.Wait)
 	var err error
@@ -118,10 +120,10 @@ func (r *rig) json(t *testing.T, query string) (v *view, text string) {
 // check compares the states of a view, and checks that the page sends no API request.
 func (r *rig) check(t *testing.T, query, want string) {
 	t.Helper()
-	before := r.cloud.Count(simulator.Target{})
+	before := r.simulated.Count(simulator.Target{})
 	r.html(t, query)
 	v, _ := r.json(t, query)
-	if n := r.cloud.Count(simulator.Target{}) - before; n != 0 {
+	if n := r.simulated.Count(simulator.Target{}) - before; n != 0 {
 		t.Errorf("%s: got %d API requests, want none", query, n)
 	}
 	if got := states(v); got != want {
@@ -163,7 +165,7 @@ func TestStatusShowsRefreshesAndScrapesWithoutAPIRequests(t *testing.T) {
 		r.check(t, "sort=name", ready+"production:ok "+hangs+"healthy:ok "+others+" off:off")
 		r.check(t, "show=failing", ready+hangs+others)
 
-		r.cloud.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
+		r.simulated.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
 		if err := r.fleet.Refresh(t.Context()); err == nil {
 			t.Error("a refresh succeeded despite HTTP 403")
 		}
@@ -261,7 +263,7 @@ func TestHostileNamesAreEscapedOnThePageOnly(t *testing.T) {
 
 // BenchmarkStatus renders HTML and JSON for 10,000 clusters with 50 connections each.
 func BenchmarkStatus(b *testing.B) {
-	client := newClient(b, "", "p1", nil)
+	client := csstest.NewClient(b, "")
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
 	var targets []discovery.Target
 	var states []collector.State
@@ -280,7 +282,7 @@ func BenchmarkStatus(b *testing.B) {
 		}
 		state := collector.State{List: reporting(50, permitting(list(statuses...), "iam:domain::a")), ReadAt: noon()}
 		if i%100 == 0 {
-			state.Err = &css.Error{Reason: css.ReasonTimeout, Message: "timed out waiting for the response"}
+			state.Err = &cloud.Error{Reason: cloud.ReasonTimeout, Message: "timed out waiting for the response"}
 			state.Failing, state.FailedAt = noon(), noon()
 		}
 		states = append(states, state)

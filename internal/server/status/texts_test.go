@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 )
 
@@ -88,7 +89,7 @@ func TestTextsOfReadClusters(t *testing.T) {
 func TestTextOfFailingCluster(t *testing.T) {
 	checkReadCluster(t, clusterStatus{
 		State: failing, Connections: map[css.Status]int{css.StatusAccepted: 2}, Error: &failure{
-			Reason: css.ReasonDenied, HTTPStatus: 403, Code: "CSS.0015", RequestID: "r1", Message: "No.",
+			Reason: cloud.ReasonDenied, HTTPStatus: 403, Code: "CSS.0015", RequestID: "r1", Message: "No.",
 			Hint: "ask for it", Since: noon().Add(-3 * time.Hour), Last: noon(),
 		},
 	}, "failing", "denied HTTP 403 CSS.0015 No. Request ID r1 What to do: Ask for it. "+
@@ -112,7 +113,7 @@ func TestTextsOfProjects(t *testing.T) {
 		{
 			projectStatus{
 				Name: "n", Region: "r", ID: "p1", State: failing,
-				Error:     &failure{Reason: css.ReasonAuth, HTTPStatus: 401, Message: "no", Hint: "check"},
+				Error:     &failure{Reason: cloud.ReasonAuth, HTTPStatus: 401, Message: "no", Hint: "check"},
 				Discovery: discoveryStatus{Enabled: true, LastSuccess: noon().Add(-2 * time.Minute), Clusters: new(0)},
 			},
 			"failing n r p1 auth HTTP 401 no What to do: Check. Discovery is on, clusters found: 0. " +

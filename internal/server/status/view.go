@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 )
-
-const maxMessage = 1024 // bytes
 
 // condition is the state of a cluster or project: the worst that applies.
 type condition string
@@ -98,14 +98,14 @@ type clusterStatus struct {
 }
 
 type failure struct {
-	Reason     css.Reason `json:"reason,omitempty"`
-	HTTPStatus int        `json:"http_status,omitempty"`
-	Code       string     `json:"code,omitempty"`
-	RequestID  string     `json:"request_id,omitempty"`
-	Message    string     `json:"message,omitempty"`
-	Hint       string     `json:"hint,omitempty"`
-	Since      time.Time  `json:"since,omitzero"` // first failure in a row
-	Last       time.Time  `json:"last,omitzero"`
+	Reason     cloud.Reason `json:"reason,omitempty"`
+	HTTPStatus int          `json:"http_status,omitempty"`
+	Code       string       `json:"code,omitempty"`
+	RequestID  string       `json:"request_id,omitempty"`
+	Message    string       `json:"message,omitempty"`
+	Hint       string       `json:"hint,omitempty"`
+	Since      time.Time    `json:"since,omitzero"` // first failure in a row
+	Last       time.Time    `json:"last,omitzero"`
 }
 
 // newView returns a view; states[i] is the state of targets[i].
@@ -220,16 +220,16 @@ func (c *clusterStatus) condition() condition {
 }
 
 func newFailure(err error) *failure {
-	if e, ok := errors.AsType[*css.Error](err); ok {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
 		return &failure{
 			Reason: e.Reason, HTTPStatus: e.Status, Code: e.Code, RequestID: e.RequestID, Message: e.Message, Hint: e.Hint(),
 		}
 	}
-	f := &failure{Message: css.Clean(err.Error(), maxMessage)}
+	f := &failure{Message: clean.Text(err.Error(), clean.MaxLength)}
 	if errors.Is(err, css.ErrIncomplete) {
-		f.Hint = "clusters may be missing here; those found before are kept, and the next refresh tries again"
+		f.Hint = css.IncompleteHint
 	} else {
-		f.Reason = css.ReasonOf(err)
+		f.Reason = cloud.ReasonOf(err)
 	}
 	return f
 }

@@ -13,8 +13,11 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/lenient"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,7 +37,7 @@ func list(statuses ...css.Status) *css.ConnectionList {
 
 // reporting sets the reported total of l.
 func reporting(total float64, l *css.ConnectionList) *css.ConnectionList {
-	l.Reported = css.Optional[float64]{Value: total, Set: true}
+	l.Reported = lenient.Optional[float64]{Value: total, Set: true}
 	return l
 }
 
@@ -70,13 +73,13 @@ func TestConditionIsTheWorstThatApplies(t *testing.T) {
 		"incomplete":           {collector.State{List: incomplete}, truncated},
 		"rejected, truncated":  {collector.State{List: reporting(3, list(css.StatusRejected))}, rejected},
 		"failed":               {collector.State{List: list(css.StatusFailed)}, rejected},
-		"failing":              {collector.State{Err: &css.Error{}}, failing},
-		"failing, was ok":      {collector.State{Err: &css.Error{}, List: list(accepted)}, failing},
-		"failing, was off":     {collector.State{Err: &css.Error{}, List: &css.ConnectionList{}}, failing},
+		"failing":              {collector.State{Err: &cloud.Error{}}, failing},
+		"failing, was ok":      {collector.State{Err: &cloud.Error{}, List: list(accepted)}, failing},
+		"failing, was off":     {collector.State{Err: &cloud.Error{}, List: &css.ConnectionList{}}, failing},
 		"failing, other error": {collector.State{Err: context.DeadlineExceeded}, failing},
-		"failing and rejected": {collector.State{Err: &css.Error{}, List: list(css.StatusRejected)}, failing},
+		"failing and rejected": {collector.State{Err: &cloud.Error{}, List: list(css.StatusRejected)}, failing},
 	} {
-		target := discovery.Target{Project: &discovery.Project{Client: newClient(t, "", "", nil)}}
+		target := discovery.Target{Project: &discovery.Project{Client: csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = "" })}}
 		if c := newClusterStatus(&target, &tc.state, noon()); c.State != tc.want {
 			t.Errorf("%s: got %s, want %s", name, c.State, tc.want)
 		}
@@ -187,7 +190,7 @@ func boolValue(b bool) float64 {
 
 func newProject(t *testing.T, name, id string, search *discovery.Search) *discovery.Project {
 	t.Helper()
-	return &discovery.Project{Name: name, Region: "r-" + name, Client: newClient(t, "", id, nil), Search: search}
+	return &discovery.Project{Name: name, Region: "r-" + name, Client: csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = id }), Search: search}
 }
 
 // exampleView returns a view with a project and a cluster in most conditions.
@@ -197,8 +200,8 @@ func exampleView(t *testing.T) *view {
 	production, listed := newProject(t, "production", "p1", search), newProject(t, "listed", "p3", nil)
 	projects := []discovery.State{
 		{Project: production, Tried: true, LastSuccess: noon().Add(-90500 * time.Millisecond), Found: 0},
-		{Project: newProject(t, "lost", "", search), Tried: true, Err: &css.Error{
-			Reason: css.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1",
+		{Project: newProject(t, "lost", "", search), Tried: true, Err: &cloud.Error{
+			Reason: cloud.ReasonAuth, Status: 401, Code: "APIGW.0307", RequestID: "r1",
 			Message: "the credentials were not accepted",
 		}},
 		{Project: listed, Tried: true},
@@ -225,7 +228,7 @@ func exampleView(t *testing.T) *view {
 		{List: &css.ConnectionList{}, ReadAt: noon()},
 		{
 			List: list(css.StatusRejected), ReadAt: noon().Add(-time.Hour),
-			Err:     &css.Error{Reason: css.ReasonThrottled, Status: 429, Message: "too many"},
+			Err:     &cloud.Error{Reason: cloud.ReasonThrottled, Status: 429, Message: "too many"},
 			Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
 		},
 	}
@@ -280,7 +283,7 @@ func TestJSONOfProjects(t *testing.T) {
   {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing",
    "discovery": {"enabled": true, "clusters": 3}, "error": {
    "message": "the cluster list is incomplete: 3 of 5",
-   "hint": "clusters may be missing here; those found before are kept, and the next refresh tries again"
+   "hint": "clusters may be missing; those found before are kept, and the next refresh tries again"
   }},
   {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
   {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
@@ -334,10 +337,10 @@ func TestFailureOfAPIErrorsAndOthers(t *testing.T) {
 		err  error
 		want failure
 	}{
-		{fmt.Errorf("wrapped: %w", &css.Error{Reason: css.ReasonNotFound, Status: 404}),
-			failure{Reason: css.ReasonNotFound, HTTPStatus: 404, Hint: "check endpoint, project_id and the cluster ID"}},
-		{context.DeadlineExceeded, failure{Reason: css.ReasonTimeout, Message: "context deadline exceeded"}},
-		{errors.New("odd\x00"), failure{Reason: css.ReasonTransport, Message: "odd�"}},
+		{fmt.Errorf("wrapped: %w", (&cloud.Error{Reason: cloud.ReasonNotFound, Status: 404}).WithHint("check endpoint")),
+			failure{Reason: cloud.ReasonNotFound, HTTPStatus: 404, Hint: "check endpoint"}},
+		{context.DeadlineExceeded, failure{Reason: cloud.ReasonTimeout, Message: "context deadline exceeded"}},
+		{errors.New("odd\x00"), failure{Reason: cloud.ReasonTransport, Message: "odd�"}},
 	} {
 		if diff := cmp.Diff(&tc.want, newFailure(tc.err)); diff != "" {
 			t.Errorf("%v: -want +got\n%s", tc.err, diff)

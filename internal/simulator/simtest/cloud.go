@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simtest helps tests that need a cloud: a simulated one with a project, and a transport without a network, for
-// tests in virtual time.
+// Package simtest has a simulated cloud with a project, and a transport without a network for tests in virtual time.
 package simtest
 
 import (
@@ -53,12 +52,12 @@ func (c *Cloud) Add(id string, changes ...func(*simulator.Cluster)) {
 	c.AddCluster(ProjectID, cluster)
 }
 
-// FailReads sets the faults of requests for the connections of a cluster; an empty ID means all clusters.
+// FailReads sets the faults of reads of a cluster, or of all if the ID is empty.
 func (c *Cloud) FailReads(clusterID string, faults ...simulator.Fault) {
 	c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: clusterID}, faults...)
 }
 
-// Reads returns the number of requests for the connections of a cluster; an empty ID means all clusters.
+// Reads returns the number of requests for connections of a cluster, or of all if the ID is empty.
 func (c *Cloud) Reads(clusterID string) int {
 	return c.Count(simulator.Target{Endpoint: simulator.Connections, ID: clusterID})
 }

@@ -12,20 +12,24 @@ import (
 	"time"
 )
 
-// RoundTripper calls a handler without a network, so that a test can run in a bubble of testing/synctest. The
-// handler's request is cancelled with the client's. A handler that panics with http.ErrAbortHandler breaks the connection.
+// RoundTripper calls a handler without a network, for tests in virtual time (testing/synctest). The request is
+// cancelled with the client's. A panic with http.ErrAbortHandler breaks the connection.
 type RoundTripper struct {
-	Handler http.Handler
-	Connect time.Duration // before a request has a connection
+	Handler      http.Handler
+	Connect      time.Duration // delay
+	ConnectError error         // instead of a connection
 }
 
 // ErrReset is the error of a connection that broke before the response.
 var ErrReset = errors.New("connection reset")
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip calls the handler.
 func (rt *RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !wait(r, rt.Connect) {
 		return nil, r.Context().Err()
+	}
+	if rt.ConnectError != nil {
+		return nil, rt.ConnectError
 	}
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GotConn != nil {
 		trace.GotConn(httptrace.GotConnInfo{})
@@ -87,8 +91,8 @@ func (w *responseWriter) serve(h http.Handler, r *http.Request) {
 	defer func() {
 		switch reason := recover(); reason {
 		case nil:
-			w.WriteHeader(http.StatusOK) // if the handler did not
-			_ = w.body.Close()
+			w.WriteHeader(http.StatusOK)                 // if the handler did not
+			_ = w.body.CloseWithError(r.Context().Err()) // nil means io.EOF
 		case http.ErrAbortHandler:
 			_ = w.body.CloseWithError(io.ErrUnexpectedEOF)
 		default:

@@ -13,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/simulator"
 	"css_vpcep_exporter/test/conformance/go/fleet"
 )
@@ -99,22 +102,22 @@ func (r *readingTable) addRow(
 type fields map[string]string
 
 // newCSSClient returns a client of package css.
-func newCSSClient(endpoint string) *css.Client {
+func newCSSClient(t *testing.T, endpoint string) *css.Client {
+	t.Helper()
 	key := fleet.ClientKey(fleet.Permanent)
-	return css.NewClient(css.Options{
-		Region: "cn-north-4", ProjectID: fleet.Permanent, Endpoint: endpoint, UserAgent: "test", Keys: css.NewKeys(),
-		Credentials: css.NewFiles(css.Credentials{AccessKey: key.Access, SecretKey: key.Secret}, css.Credentials{}),
-		Transport:   css.NewTransport(nil, nil), Retry: css.Retry{Tries: 1},
+	return csstest.NewClient(t, endpoint, func(o *csstest.Options) {
+		o.ProjectID = fleet.Permanent
+		o.Credentials = credentials.NewFiles(
+			cloud.Credentials{AccessKey: key.Access, SecretKey: key.Secret}, cloud.Credentials{})
 	})
 }
 
 // readConnections reads a cluster with package css. The fields are nil if it cannot be read or its service is off.
 func readConnections(t *testing.T, endpoint, id string) (cell string, found fields) {
 	t.Helper()
-	client := newCSSClient(endpoint)
-	defer client.Close()
+	client := newCSSClient(t, endpoint)
 	list, err := client.Connections(t.Context(), id, nil)
-	var cssError *css.Error
+	var cssError *cloud.Error
 	switch {
 	case errors.As(err, &cssError):
 		return newError(cssError.Status, cssError.Code).String(), nil
@@ -168,11 +171,10 @@ func listFields(list *css.ConnectionList) fields {
 // readClusters reads the list of clusters with package css. The fields are nil if it cannot be read.
 func readClusters(t *testing.T, endpoint string) (cell string, found fields) {
 	t.Helper()
-	client := newCSSClient(endpoint)
-	defer client.Close()
+	client := newCSSClient(t, endpoint)
 	clusters, err := client.Clusters(t.Context())
 	cell = strconv.Itoa(len(clusters))
-	var cssError *css.Error
+	var cssError *cloud.Error
 	switch {
 	case errors.As(err, &cssError):
 		return newError(cssError.Status, cssError.Code).String(), nil

@@ -16,7 +16,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/credentials"
+	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/simulator"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
@@ -91,13 +93,11 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 func exporterRequests(t *testing.T, p exporterParams) []*http.Request {
 	t.Helper()
 	transport := &recorder{}
-	key := css.Credentials{AccessKey: p.access, SecretKey: p.secret, SecurityToken: p.token}
-	client := css.NewClient(css.Options{
-		Region: p.region, ProjectID: p.project, Endpoint: "http://css.example", IAMEndpoint: "http://iam.example",
-		UserAgent: "test", Credentials: css.NewFiles(key, css.Credentials{}), Keys: css.NewKeys(),
-		Transport: transport, Retry: css.Retry{Tries: 1},
+	client := csstest.NewClient(t, "http://css.example", func(o *csstest.Options) {
+		key := cloud.Credentials{AccessKey: p.access, SecretKey: p.secret, SecurityToken: p.token}
+		o.Region, o.ProjectID, o.IAMEndpoint, o.Transport = p.region, p.project, "http://iam.example", transport
+		o.Credentials = credentials.NewFiles(key, cloud.Credentials{})
 	})
-	defer client.Close()
 	list, err := client.Connections(t.Context(), p.cluster, nil)
 	if err != nil || len(list.Connections) != 2 {
 		t.Fatalf("cluster %+q: %v", p.cluster, err)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clean makes text fit for labels, headers, logs and pages.
+package clean
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxLength is the maximum length of label values and messages in bytes.
+const MaxLength = 1024
+
+// Text returns s as valid UTF-8 of at most limit bytes. It replaces control characters other than line feeds and tabs.
+func Text(s string, limit int) string {
+	if len(s) <= limit && IsPrintable(s) {
+		return s
+	}
+	if len(s) > limit {
+		end := limit
+		for end > limit-utf8.UTFMax && end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = strings.Clone(s[:end])
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+	return Text(s, limit) // the replacement is longer than what it replaces
+}
+
+// Quote truncates and quotes s for messages.
+func Quote(s string) string { return strconv.Quote(Text(s, 200)) }
+
+// IsPrintable reports whether s is printable ASCII, as the value of a header must be.
+func IsPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }

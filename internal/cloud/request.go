@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"css_vpcep_exporter/internal/clean"
+)
+
+const maxBody = 16 << 20 // a page of 1,000 connections has 0.25 MB
+
+// Request is a call of an API. Service, Operation, Endpoint and Path are required.
+type Request struct {
+	Service   Service
+	Operation string   // a label value, such as "connections"
+	Target    string   // what the gateway may throttle alone, such as a cluster's ID
+	Endpoint  string   // scheme and host
+	ProjectID string   // for X-Project-Id; may be empty
+	Path      []string // segments, unescaped
+	Query     url.Values
+	// Reserved skips the wait for the budget at the first try, after Reserve.
+	Reserved bool
+	// Buffer, if not nil, holds the body of the response.
+	Buffer *bytes.Buffer
+	// Login, if not nil, returns the body of a POST, which holds the credentials instead of a signature.
+	Login func(Credentials) []byte
+}
+
+// Response is the answer to a request.
+type Response struct {
+	Status int // 0 if there was none
+	Header http.Header
+	Body   []byte // complete if there is no error
+}
+
+func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request, error) {
+	var path, escaped strings.Builder
+	for _, segment := range r.Path {
+		if segment == "" || segment == "." || segment == ".." || strings.Contains(segment, "/") {
+			return nil, &Error{
+				Reason: ReasonInvalid, Operation: r.Operation,
+				Message: clean.Quote(segment) + " cannot be part of a URL",
+			}
+		}
+		path.WriteString("/" + segment)
+		escaped.WriteString("/" + escape(segment))
+	}
+	method := http.MethodGet
+	if r.Login != nil {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.Endpoint, nil)
+	if err != nil {
+		return nil, transportError(r.Operation, 0, err, Credentials{})
+	}
+	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.Query)
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	req.Header.Set("Accept", "application/json")
+	if r.Login != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.ProjectID != "" {
+		req.Header.Set(headerProjectID, r.ProjectID)
+	}
+	return req, nil
+}
+
+func authenticate(r *Request, req *http.Request, c Credentials) {
+	switch {
+	case r.Login != nil:
+		body := r.Login(c)
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	case c.AuthToken != "":
+		req.Header.Set(headerAuthToken, c.AuthToken)
+	default:
+		if c.SecurityToken != "" {
+			req.Header.Set(headerSecurityToken, c.SecurityToken)
+		}
+		sign(req, nil, c.AccessKey, c.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
+	}
+}
+
+func (c *Client) send(r *Request, req *http.Request, credentials Credentials) (Response, *Error) {
+	// Not an http.Client, which follows redirects: a redirect would carry the signature elsewhere.
+	resp, err := c.options.Transport.RoundTrip(req)
+	if err != nil {
+		return Response{}, transportError(r.Operation, 0, err, credentials)
+	}
+	defer resp.Body.Close()
+
+	received := Response{Status: resp.StatusCode, Header: resp.Header}
+	if received.Status != http.StatusOK && (r.Login == nil || received.Status != http.StatusCreated) {
+		// Reading the body keeps the connection; an incomplete one is good enough.
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		return received, statusError(r, resp, body, credentials)
+	}
+	received.Body, err = readBody(resp.Body, r.Buffer)
+	switch {
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
+		return received, NewDecodeError(r.Operation, "the body is not compressed as its header says")
+	case err != nil:
+		return received, transportError(r.Operation, received.Status, err, credentials)
+	case len(received.Body) > maxBody:
+		return received, NewDecodeError(r.Operation, "the body is larger than 16 MiB")
+	}
+	return received, nil
+}
+
+// readBody reads at most one byte more than maxBody.
+func readBody(body io.Reader, to *bytes.Buffer) ([]byte, error) {
+	if to == nil {
+		to = new(bytes.Buffer)
+	}
+	to.Reset()
+	_, err := to.ReadFrom(io.LimitReader(body, maxBody+1))
+	return to.Bytes(), err
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentials
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/profile"
+	"css_vpcep_exporter/internal/smallfile"
+)
+
+const (
+	// fileRefresh is short enough for rotated secrets, and long enough that a scrape reads a file once.
+	fileRefresh = time.Second
+	maxReads    = 4 // of files that differ each time
+)
+
+// fileSource reads credentials from files. A part that can no longer be read keeps its value: secrets are often
+// replaced in two steps.
+type fileSource struct {
+	// read reads the files, which held last before. It reports whether all could be read.
+	read func(last cloud.Credentials) (c cloud.Credentials, complete bool, err error)
+
+	mu     sync.Mutex
+	held   atomic.Pointer[cloud.Credentials]
+	readAt time.Time
+}
+
+func newFileSource(
+	initial cloud.Credentials, read func(cloud.Credentials) (cloud.Credentials, bool, error),
+) *fileSource {
+	s := &fileSource{read: read}
+	s.held.Store(&initial)
+	return s
+}
+
+// NewFiles returns a source that takes each part from the file at a path, if there is one, without white space around
+// it.
+func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
+	return newFileSource(value, func(last cloud.Credentials) (cloud.Credentials, bool, error) {
+		return readParts(path, last)
+	})
+}
+
+// NewProfile returns a source that reads a section of the SDKs' profile file (ak, sk, security_token).
+func NewProfile(file, section string) cloud.CredentialSource {
+	return newFileSource(cloud.Credentials{}, func(last cloud.Credentials) (cloud.Credentials, bool, error) {
+		c, err := readProfile(file, section)
+		if err != nil && last.Usable() {
+			return last, false, nil
+		}
+		return c, err == nil, err
+	})
+}
+
+// Credentials fails if a part was never readable.
+func (s *fileSource) Credentials(context.Context) (cloud.Credentials, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.readAt.IsZero() && time.Since(s.readAt) < fileRefresh {
+		return *s.held.Load(), nil
+	}
+	now, complete, err := s.readConsistent()
+	if err != nil {
+		return cloud.Credentials{}, err
+	}
+	s.held.Store(&now)
+	if complete {
+		s.readAt = time.Now()
+	}
+	return now, nil
+}
+
+// readConsistent reads until two reads are alike, because files may be replaced one after the other.
+func (s *fileSource) readConsistent() (c cloud.Credentials, complete bool, err error) {
+	last := *s.held.Load()
+	for range maxReads {
+		if c, complete, err = s.read(last); err != nil || c == last {
+			break
+		}
+		last = c
+	}
+	return c, complete, err
+}
+
+func (s *fileSource) Invalidate(rejected cloud.Credentials, _ bool) bool {
+	s.mu.Lock()
+	s.readAt = time.Time{}
+	s.mu.Unlock()
+	now, err := s.Credentials(context.Background())
+	return err == nil && now != rejected
+}
+
+func readParts(path, last cloud.Credentials) (c cloud.Credentials, complete bool, err error) {
+	c, complete = last, true
+	for _, part := range []struct {
+		path  string
+		value *string
+	}{
+		{path.AccessKey, &c.AccessKey},
+		{path.SecretKey, &c.SecretKey},
+		{path.SecurityToken, &c.SecurityToken},
+		{path.AuthToken, &c.AuthToken},
+	} {
+		if part.path == "" {
+			continue
+		}
+		content, err := smallfile.Read(part.path)
+		value := strings.TrimSpace(string(content))
+		switch {
+		case value != "":
+			*part.value = value
+		case *part.value != "":
+			complete = false
+		case err != nil:
+			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %w", err)
+		default:
+			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %s is empty", part.path)
+		}
+	}
+	return c, complete, nil
+}
+
+func readProfile(file, section string) (cloud.Credentials, error) {
+	if file == "" {
+		return cloud.Credentials{}, noCredentials{"there is no profile file"}
+	}
+	found, err := profile.Read(file, section)
+	if err != nil {
+		err = fmt.Errorf("profile file %s, section %q: %w", file, section, err)
+		if profile.Absent(err) {
+			return cloud.Credentials{}, noCredentials{err.Error()}
+		}
+		return cloud.Credentials{}, fmt.Errorf("no credentials: %w", err)
+	}
+	return cloud.Credentials{
+		AccessKey: found.AccessKey, SecretKey: found.SecretKey, SecurityToken: found.SecurityToken,
+	}, nil
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentials
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/lenient"
+)
+
+const (
+	opToken            = "token"
+	headerSubjectToken = "X-Subject-Token"
+)
+
+// Login is an IAM user in a project.
+type Login struct {
+	Endpoint  string // of IAM: scheme and host
+	User      string
+	Domain    string // the account
+	ProjectID string
+	Project   string // name, used without a ProjectID
+}
+
+// NewUser returns a source of IAM tokens: POST {iam}/v3/auth/tokens. The password is the SecretKey of its source.
+// Credentials and Scope of options are ignored.
+func NewUser(options cloud.Options, login Login, password cloud.CredentialSource) cloud.CredentialSource {
+	options.Credentials = loginCredentials{login, password}
+	options.Scope = login.Endpoint
+	return newCache(&tokenIssuer{client: cloud.NewClient(options), login: login, password: password})
+}
+
+// loginCredentials adds the user to a password: cloud.Keys must not mistake equal passwords of two users for one.
+type loginCredentials struct {
+	login    Login
+	password cloud.CredentialSource
+}
+
+func (l loginCredentials) Credentials(ctx context.Context) (cloud.Credentials, error) {
+	c, err := l.password.Credentials(ctx)
+	return cloud.Credentials{AccessKey: l.login.Domain + "/" + l.login.User, SecretKey: c.SecretKey}, err
+}
+
+func (l loginCredentials) Invalidate(rejected cloud.Credentials, certain bool) bool {
+	return l.password.Invalidate(cloud.Credentials{SecretKey: rejected.SecretKey}, certain)
+}
+
+type tokenIssuer struct {
+	client   *cloud.Client
+	login    Login
+	password cloud.CredentialSource
+}
+
+func (t *tokenIssuer) issue(ctx context.Context) (issued, error) {
+	ctx, cancel := cloud.Background(ctx)
+	defer cancel()
+	response, err := t.client.Call(ctx, cloud.Request{
+		Service:   tokenService{},
+		Operation: opToken,
+		Endpoint:  t.login.Endpoint,
+		Path:      []string{"v3", "auth", "tokens"},
+		Query:     url.Values{"nocatalog": {"true"}},
+		Login:     t.body,
+	})
+	if err != nil {
+		return issued{}, err
+	}
+	token := response.Header.Get(headerSubjectToken)
+	if token == "" || !clean.IsPrintable(token) {
+		e := cloud.NewDecodeError(opToken, "the response holds no "+headerSubjectToken)
+		return issued{}, e.WithHint(tokenService{}.Hint(e))
+	}
+	return issued{cloud.Credentials{AuthToken: token}, tokenExpiry(response.Body)}, nil
+}
+
+func (t *tokenIssuer) body(c cloud.Credentials) []byte {
+	type named struct {
+		ID   string `json:"id,omitempty"`
+		Name string `json:"name,omitempty"`
+	}
+	project := named{ID: t.login.ProjectID}
+	if project.ID == "" {
+		project.Name = t.login.Project
+	}
+	type object = map[string]any
+	body, _ := json.Marshal(object{"auth": object{ // strings alone cannot fail
+		"identity": object{
+			"methods": []string{"password"},
+			"password": object{"user": object{
+				"name": t.login.User, "domain": named{Name: t.login.Domain}, "password": c.SecretKey,
+			}},
+		},
+		"scope": object{"project": project},
+	}})
+	return body
+}
+
+// tokenExpiry returns zero if the body is invalid: the token itself is in a header.
+func tokenExpiry(body []byte) time.Time {
+	var expires lenient.Optional[time.Time]
+	_, _ = lenient.Decode(body, lenient.Object{
+		"token": lenient.Object{"expires_at": lenient.Optionally(&expires, lenient.ParseTime)}.Decode,
+	})
+	return expires.Value
+}
+
+func (t *tokenIssuer) input(ctx context.Context) (string, error) {
+	c, err := t.password.Credentials(ctx)
+	if err != nil {
+		return "", err
+	}
+	sum := c.Fingerprint()
+	return string(sum[:]), nil
+}
+
+// backOff is long if IAM rejected the login: it locks users after some wrong passwords.
+func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
+	var e *cloud.Error
+	if errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
+		return min(cloud.FirstPause<<min(failures-1, 4), cloud.LongestPause)
+	}
+	return time.Second
+}
+
+// tokenService implements cloud.Service.
+type tokenService struct{}
+
+func (tokenService) Reason(int, string) cloud.Reason { return "" }
+
+func (tokenService) Hint(e *cloud.Error) string {
+	switch e.Reason {
+	case cloud.ReasonAuth:
+		return "check the user's name, domain and password; " +
+			"rejected passwords are paused, so that the cloud does not lock the user"
+	case cloud.ReasonDenied:
+		return "the user may not log in to this project: check the user's status and access mode in IAM"
+	case cloud.ReasonNotFound:
+		return "check iam_endpoint"
+	case cloud.ReasonDecode:
+		return "the response is not from IAM: check iam_endpoint and proxy"
+	}
+	return ""
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lenient
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"time"
+)
+
+// ParseNumber parses a decimal number, but not 1_000, 0x1F, Inf and NaN as strconv does.
+func ParseNumber(content []byte) (float64, bool) {
+	value, err := strconv.ParseFloat(string(content), 64)
+	if err != nil || bytes.ContainsAny(content, "_xXnN") {
+		return 0, false
+	}
+	return value, true
+}
+
+// ParseCount parses a whole number of at least 0.
+func ParseCount(content []byte) (float64, bool) {
+	value, ok := ParseNumber(content)
+	return value, ok && value >= 0 && value == math.Trunc(value)
+}
+
+// ParseBool parses true and false, also as strings, which an older example has.
+func ParseBool(content []byte) (value, ok bool) {
+	lower := string(bytes.ToLower(content))
+	return lower == "true", lower == "true" || lower == "false"
+}
+
+// ParseTime parses the forms of ISO 8601 that the cloud's APIs have shown. Without a zone, it is UTC.
+func ParseTime(content []byte) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", time.DateTime} {
+		if t, err := time.Parse(layout, string(content)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package smallfile reads files that an operator names, such as secrets: no pipes, which may block, and no devices.
+package smallfile
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// MaxSize is the maximum size of a file in bytes.
+const MaxSize = 1 << 20
+
+// Errors of Read.
+var (
+	ErrNotRegular = errors.New("not a regular file")
+	ErrTooLarge   = errors.New("larger than 1 MiB")
+)
+
+// Read returns the content of a regular file of at most MaxSize bytes.
+func Read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, ErrNotRegular
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	content, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(content) > MaxSize {
+		return nil, ErrTooLarge
+	}
+	return content, err
+}
