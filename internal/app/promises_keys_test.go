@@ -23,7 +23,7 @@ const (
 // checkRejections fails if a key was rejected too often, in a row or in total, or is locked.
 func (c *testCloud) checkRejections(t *testing.T, accessKey string, maxTotal int) {
 	t.Helper()
-	inARow, total := c.Refusals(accessKey)
+	inARow, total := c.Rejections(accessKey)
 	t.Logf("%d rejections in a row, %d in total", inARow, total)
 	if inARow > maxRejections {
 		t.Errorf("got %d rejections in a row, want at most %d", inARow, maxRejections)
@@ -100,7 +100,7 @@ func revokeBetweenScrapes(t *testing.T, code string, ids []string, projects ...p
 	c.FailReads("", simulator.Fault{Latency: 200 * time.Millisecond}) // after the gateway has checked the key
 	p := c.start(t)
 	p.checkAllUp(t, ids)
-	c.RefuseKey(projects[0].accessKey, code)
+	c.RejectKey(projects[0].accessKey, code)
 	time.Sleep(trust)
 	p.checkPaused(t, c, ids)
 	c.checkRejections(t, projects[0].accessKey, maxRejections)
@@ -176,10 +176,10 @@ func TestKeyRevokedInABurst(t *testing.T) {
 	var scrape sync.WaitGroup
 	scrape.Go(func() { p.scrape(t, 10*time.Second) })
 	p.eventually(t, "the burst is in flight", func() bool { return c.InFlight() >= 16 })
-	c.RefuseKey("AK-burst", "APIGW.0301")
+	c.RejectKey("AK-burst", "APIGW.0301")
 	scrape.Wait()
 	p.scrape(t, 10*time.Second)
-	_, total := c.Refusals("AK-burst")
+	_, total := c.Rejections("AK-burst")
 	t.Logf("%d rejections, at most %d requests in flight", total, c.PeakInFlight())
 	if most := c.PeakInFlight() + maxRejections; total == 0 || total > most {
 		t.Errorf("got %d rejections, want 1 to %d", total, most)
@@ -203,10 +203,10 @@ func TestLateSuccessesDoNotEndAPause(t *testing.T) {
 	p.eventually(t, "the key is tried", func() bool { return accepted.held.Load() == 1 })
 	accepted.release <- struct{}{}
 	p.eventually(t, "the burst is in flight", func() bool { return accepted.held.Load() >= 16 })
-	c.RefuseKey("AK-burst", "APIGW.0301")
+	c.RejectKey("AK-burst", "APIGW.0301")
 	accepted.release <- struct{}{}
 	p.eventually(t, "the key was tried three times", func() bool {
-		_, total := c.Refusals("AK-burst")
+		_, total := c.Rejections("AK-burst")
 		return total >= maxRejections
 	})
 	for held := accepted.held.Load(); held > 0; held-- {
@@ -285,7 +285,7 @@ func TestPausedKeyRecovers(t *testing.T) {
 	t.Run("accepted again", func(t *testing.T) {
 		t.Parallel()
 		c := newCloud(t, simulator.Options{}, project{accessKey: "AK-again", clusters: ids})
-		rejectForAWhile(t, c, ids, func() { c.RefuseKey("AK-again", "APIGW.0301") }, func() { c.AcceptKey("AK-again") })
+		rejectForAWhile(t, c, ids, func() { c.RejectKey("AK-again", "APIGW.0301") }, func() { c.AcceptKey("AK-again") })
 		c.checkRejections(t, "AK-again", maxRejections)
 	})
 	t.Run("the cloud's clock jumps and comes back", func(t *testing.T) {

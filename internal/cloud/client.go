@@ -39,7 +39,7 @@ func (e Exchange) Code() string {
 // Options configure a Client. Credentials, Keys and Transport are required.
 type Options struct {
 	Region      string // of Exchange
-	Scope       string // the project, in which alone a key may be refused
+	Scope       string // the project, in which alone a key may be rejected
 	UserAgent   string
 	Credentials CredentialSource
 	Keys        *Keys // one for all clients of the process

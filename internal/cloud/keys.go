@@ -20,17 +20,17 @@ const (
 const (
 	trustFor = 3 * time.Second // after a request was accepted
 	// tryPatience is how long others wait for a single try. The gateway rejects a key within milliseconds.
-	tryPatience = time.Second
-	maxRefusals = 3             // in a row; the cloud locks a key after five
-	keyMemory   = 2 * time.Hour // temporary keys change every hour
-	notSent     = -1            // as a status
+	tryPatience   = time.Second
+	maxRejections = 3             // in a row; the cloud locks a key after five
+	keyMemory     = 2 * time.Hour // temporary keys change every hour
+	notSent       = -1            // as a status
 )
 
 // Keys keeps the cloud from locking keys and passwords. All clients of a process share it.
 //
 // A burst of requests with one key begins with a single try. The others follow once it is accepted, or has had no
-// response for a second. After a refusal, requests are single tries until one is accepted. Three refusals in a row
-// pause the key. The same holds within each project: one that is refused alone is paused alone.
+// response for a second. After a rejection, requests are single tries until one is accepted. Three rejections in a row
+// pause the key. The same holds within each project: one that is rejected alone is paused alone.
 type Keys struct {
 	mu   sync.Mutex
 	keys map[[sha256.Size]byte]*key
@@ -41,11 +41,11 @@ func NewKeys() *Keys { return &Keys{keys: make(map[[sha256.Size]byte]*key)} }
 
 type key struct {
 	trust
-	projects  map[string]*keyProject
-	refusedAt time.Time
-	proven    bool          // accepted at least once
-	changed   chan struct{} // closed and replaced to wake waiting requests
-	usedAt    time.Time
+	projects   map[string]*keyProject
+	rejectedAt time.Time
+	proven     bool          // accepted at least once
+	changed    chan struct{} // closed and replaced to wake waiting requests
+	usedAt     time.Time
 }
 
 // keyProject is a key within one project.
@@ -55,11 +55,11 @@ type keyProject struct {
 }
 
 type trust struct {
-	acceptedAt time.Time // zero after a refusal
+	acceptedAt time.Time // zero after a rejection
 	try        *permit   // the single try in flight; may be nil
 	triesSince time.Time // when the first try without a verdict was sent
 
-	refusals    int // in a row
+	rejections  int // in a row
 	pause       time.Duration
 	pausedUntil time.Time
 	cause       *Error
@@ -147,13 +147,13 @@ func (t *trust) trying(now time.Time) bool {
 	return t.try != nil && now.Sub(t.triesSince) < tryPatience+trustFor
 }
 
-// allowsTry reports whether a single try within p may start. Projects with fewer refusals go first.
+// allowsTry reports whether a single try within p may start. Projects with fewer rejections go first.
 func (k *key) allowsTry(p *keyProject, now time.Time) bool {
 	if k.open(now) || k.trying(now) {
 		return k.open(now)
 	}
 	for _, other := range k.projects {
-		if other.waiting > 0 && other.refusals < p.refusals {
+		if other.waiting > 0 && other.rejections < p.rejections {
 			return false
 		}
 	}
@@ -226,15 +226,15 @@ func (p *permit) release(status int, err *Error) {
 			t.triesSince = now.Add(-tryPatience)
 		}
 	}
-	switch accepted, refused := verdict(status, err); {
-	case refused:
-		k.refusedAt = now
-		k.refuse(p.start, now, err)
-		p.project.refuse(p.start, now, err)
+	switch accepted, rejected := verdict(status, err); {
+	case rejected:
+		k.rejectedAt = now
+		k.reject(p.start, now, err)
+		p.project.reject(p.start, now, err)
 		for _, other := range k.projects {
 			other.acceptedAt, other.triesSince = time.Time{}, time.Time{}
 		}
-	case accepted && !p.start.Before(k.refusedAt): // an older one says nothing about now
+	case accepted && !p.start.Before(k.rejectedAt): // an older one says nothing about now
 		k.trust = trust{acceptedAt: now, try: k.try}
 		p.project.trust = trust{acceptedAt: now, try: p.project.try}
 		k.proven = true
@@ -251,14 +251,14 @@ func (k *key) wake() {
 	k.changed = make(chan struct{})
 }
 
-// refuse counts a refusal, except of a request that was sent before the last pause began.
-func (t *trust) refuse(start, now time.Time, cause *Error) {
+// reject counts a rejection, except of a request that was sent before the last pause began.
+func (t *trust) reject(start, now time.Time, cause *Error) {
 	t.acceptedAt, t.triesSince = time.Time{}, time.Time{}
 	if start.Before(t.pausedUntil) {
 		return
 	}
-	t.refusals++
-	if t.refusals < maxRefusals {
+	t.rejections++
+	if t.rejections < maxRejections {
 		return
 	}
 	t.pause = min(max(2*t.pause, FirstPause), LongestPause)
@@ -272,15 +272,15 @@ func (k *key) paused(operation string, p *keyProject, now time.Time) error {
 			return &Error{
 				Reason: ReasonAuth, Operation: operation, Code: t.cause.Code, RequestID: t.cause.RequestID,
 				Message: fmt.Sprintf("the credentials were rejected %d times in a row and are paused until %s",
-					t.refusals, t.pausedUntil.UTC().Format(time.RFC3339)),
+					t.rejections, t.pausedUntil.UTC().Format(time.RFC3339)),
 			}
 		}
 	}
 	return nil
 }
 
-// verdict reports whether a response shows that the credentials were accepted or refused, or neither.
-func verdict(status int, err *Error) (accepted, refused bool) {
+// verdict reports whether a response shows that the credentials were accepted or rejected, or neither.
+func verdict(status int, err *Error) (accepted, rejected bool) {
 	if err != nil && err.Reason == ReasonAuth {
 		return false, true
 	}

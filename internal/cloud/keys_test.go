@@ -21,9 +21,9 @@ import (
 
 // The protection of keys as cloud.Keys documents it.
 const (
-	trustFor    = 3 * time.Second
-	tryPatience = time.Second
-	maxRefusals = 3
+	trustFor      = 3 * time.Second
+	tryPatience   = time.Second
+	maxRejections = 3
 )
 
 // gate is an API in virtual time. It records when requests arrived and how many were in flight at once.
@@ -87,7 +87,7 @@ func (g *gate) requests() int {
 	return len(g.arrived)
 }
 
-// resetPeak starts the search for the peak again.
+// resetPeak forgets the peak so far.
 func (g *gate) resetPeak() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -134,14 +134,14 @@ func TestKeysPauseGrowsToAQuarterOfAnHour(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGate(always(status, time.Millisecond))
 			c := gateClient(t, g)
-			for range maxRefusals {
+			for range maxRejections {
 				equal(t, "tried", readOne(t, c), cloud.ReasonAuth)
 			}
 			for i, minutes := range []time.Duration{1, 2, 4, 8, 15, 15, 15} {
-				equal(t, "requests", g.requests(), maxRefusals+i)
+				equal(t, "requests", g.requests(), maxRejections+i)
 				time.Sleep(minutes*time.Minute - time.Second)
 				equal(t, "paused", readOne(t, c), cloud.ReasonAuth)
-				equal(t, "requests during the pause", g.requests(), maxRefusals+i)
+				equal(t, "requests during the pause", g.requests(), maxRejections+i)
 				time.Sleep(time.Second)
 				equal(t, "after the pause", readOne(t, c), cloud.ReasonAuth)
 			}
@@ -154,7 +154,7 @@ func TestKeysAcceptanceResetsThePause(t *testing.T) {
 		status := 401
 		g := newGate(func(*http.Request, int) (int, time.Duration) { return status, time.Millisecond })
 		c := gateClient(t, g)
-		for range maxRefusals {
+		for range maxRejections {
 			readOne(t, c)
 		}
 		time.Sleep(time.Minute)
@@ -164,10 +164,10 @@ func TestKeysAcceptanceResetsThePause(t *testing.T) {
 		equal(t, "accepted", readOne(t, c), "")
 		status = 401
 		before := g.requests()
-		for range 2 * maxRefusals {
-			equal(t, "refused", readOne(t, c), cloud.ReasonAuth)
+		for range 2 * maxRejections {
+			equal(t, "rejected", readOne(t, c), cloud.ReasonAuth)
 		}
-		equal(t, "requests until the next pause", g.requests()-before, maxRefusals)
+		equal(t, "requests until the next pause", g.requests()-before, maxRejections)
 		time.Sleep(time.Minute)
 		status = 200
 		equal(t, "after a minute", readOne(t, c), "")
@@ -218,20 +218,20 @@ func TestKeysOtherCredentialsAreTriedAtOnce(t *testing.T) {
 					return 200, time.Millisecond
 				})
 				c := gateClient(t, g, withCredentials(source))
-				for range 2 * maxRefusals {
+				for range 2 * maxRejections {
 					equal(t, "the first", readOne(t, c), cloud.ReasonAuth)
 				}
 				source.set(good)
 				equal(t, "the new", readOne(t, c), "")
 				source.set(bad)
 				equal(t, "the old again", readOne(t, c), cloud.ReasonAuth)
-				equal(t, "requests", g.requests(), maxRefusals+1)
+				equal(t, "requests", g.requests(), maxRejections+1)
 			})
 		})
 	}
 }
 
-// TestKeysChangeWhileWaiting: a request that waits while its credentials are paused is sent with those that replaced them.
+// TestKeysChangeWhileWaiting: a request whose credentials are paused while it waits is sent with those that replace them.
 func TestKeysChangeWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(func(r *http.Request, _ int) (int, time.Duration) {
@@ -248,11 +248,11 @@ func TestKeysChangeWhileWaiting(t *testing.T) {
 		synctest.Wait()
 		source.set(cloud.Credentials{AuthToken: "second"})
 		equal(t, "ten calls", <-ended, outcomes{"": 10})
-		equal(t, "requests", g.requests(), maxRefusals+10)
+		equal(t, "requests", g.requests(), maxRejections+10)
 	})
 }
 
-func TestKeysOneRefusedClusterAmongHealthyOnes(t *testing.T) {
+func TestKeysOneRejectedClusterAmongHealthyOnes(t *testing.T) {
 	for _, status := range []int{401, 400} {
 		for _, slow := range []time.Duration{0, 10 * time.Millisecond, 900 * time.Millisecond} {
 			synctest.Test(t, func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestKeysOneRefusedClusterAmongHealthyOnes(t *testing.T) {
 	}
 }
 
-// TestKeysWrongKey: the cloud locks a key after five refusals in a row, so a wrong one is refused three times.
+// TestKeysWrongKey: the cloud locks a key after five rejections in a row, so a wrong one is rejected three times.
 func TestKeysWrongKey(t *testing.T) {
 	for _, connect := range []time.Duration{0, 2 * time.Second} {
 		for _, slow := range []time.Duration{0, 300 * time.Millisecond, 900 * time.Millisecond} {
@@ -287,7 +287,7 @@ func TestKeysWrongKey(t *testing.T) {
 						equal(t, "ended", ended, outcomes{cloud.ReasonAuth: 20})
 						time.Sleep(time.Until(next))
 					}
-					equal(t, "requests", g.requests(), maxRefusals)
+					equal(t, "requests", g.requests(), maxRejections)
 				})
 			}
 		}
@@ -306,16 +306,16 @@ func TestKeysRevokedBetweenTwoScrapes(t *testing.T) {
 			equal(t, "ended", readAll(t.Context(), c, 60, 9500*time.Millisecond), outcomes{cloud.ReasonAuth: 60})
 			time.Sleep(15 * time.Second)
 		}
-		equal(t, "requests", g.requests(), 60+maxRefusals)
+		equal(t, "requests", g.requests(), 60+maxRejections)
 	})
 }
 
-// TestKeysRevokedInABurst: what was in flight is refused; after the first refusal there are single tries at most.
+// TestKeysRevokedInABurst: requests in flight are rejected; after the first rejection, requests are single tries.
 func TestKeysRevokedInABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(func(_ *http.Request, n int) (int, time.Duration) {
 			if n <= 8 {
-				return 200, 200 * time.Millisecond // sent before it was revoked, answered after the first refusal
+				return 200, 200 * time.Millisecond // sent before it was revoked, answered after the first rejection
 			}
 			return 401, 10 * time.Millisecond
 		})
@@ -343,7 +343,7 @@ func TestKeysHangingTryIsNotWaitedFor(t *testing.T) {
 			equal(t, "second request", g.arrived[1], tryPatience)
 		})
 	}
-	t.Run("after a refusal", func(t *testing.T) {
+	t.Run("after a rejection", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGate(func(_ *http.Request, n int) (int, time.Duration) {
 				switch n {
@@ -371,13 +371,13 @@ func TestKeysHangingTryIsNotWaitedFor(t *testing.T) {
 				group.Go(func() { equal(t, "ended", readOne(t, c), cloud.ReasonAuth) })
 			}
 			group.Wait()
-			equal(t, "logins", g.requests(), maxRefusals)
+			equal(t, "logins", g.requests(), maxRejections)
 		})
 	})
 }
 
-// TestKeysTryWithoutVerdict: an answer that may have been given before the key was checked lets the next request try, and all
-// after a second.
+// TestKeysTryWithoutVerdict: after a response that may precede the check of the key, the next request is a try. After a
+// second, all are sent.
 func TestKeysTryWithoutVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(func(_ *http.Request, n int) (int, time.Duration) {
@@ -448,16 +448,16 @@ func TestKeysSharedByProjects(t *testing.T) {
 						equal(t, "ended", ended, outcomes{cloud.ReasonAuth: 10})
 					}
 				}
-				equal(t, "refusals", g.requests()-before, maxRefusals)
+				equal(t, "rejections", g.requests()-before, maxRejections)
 			})
 		})
 	}
 }
 
-// TestKeysOneRefusedProject: a project that is refused alone is paused alone, after three refusals in all.
-func TestKeysOneRefusedProject(t *testing.T) {
+// TestKeysOneRejectedProject: a project that is rejected alone is paused alone, after three rejections in all.
+func TestKeysOneRejectedProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refusals := 0
+		rejections := 0
 		var mu sync.Mutex
 		g := newGate(func(r *http.Request, _ int) (int, time.Duration) {
 			if r.Header.Get("X-Project-Id") != "a" {
@@ -465,7 +465,7 @@ func TestKeysOneRefusedProject(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			refusals++
+			rejections++
 			return 401, 10 * time.Millisecond
 		})
 		clients := sharing(t, g, "a", "b", "c")
@@ -477,11 +477,11 @@ func TestKeysOneRefusedProject(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
-		equal(t, "refusals", refusals, maxRefusals)
+		equal(t, "rejections", rejections, maxRejections)
 	})
 }
 
-// TestKeysWaitEnds: a request waits for another's try no longer than its own deadline.
+// TestKeysWaitEnds: a request waits for a single try no longer than its own deadline.
 func TestKeysWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(always(200, 900*time.Millisecond))
@@ -499,8 +499,8 @@ func TestKeysWaitEnds(t *testing.T) {
 	})
 }
 
-// TestKeysForgetUnusedOnes: credentials that change every hour do not pile up. A forgotten key starts anew: it is paused
-// after three refusals, not after one.
+// TestKeysForgetUnusedOnes: credentials that change every hour do not pile up. A forgotten key is paused after three
+// rejections again, not after one.
 func TestKeysForgetUnusedOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := cloud.Credentials{AccessKey: testAK, SecretKey: "first"}
@@ -512,21 +512,21 @@ func TestKeysForgetUnusedOnes(t *testing.T) {
 			return 200, time.Millisecond
 		})
 		c := gateClient(t, g, withCredentials(source))
-		refusals := func() int {
+		rejections := func() int {
 			before := g.requests()
 			source.set(first)
-			for range 2 * maxRefusals {
+			for range 2 * maxRejections {
 				equal(t, "the first key", readOne(t, c), cloud.ReasonAuth)
 			}
 			return g.requests() - before
 		}
-		equal(t, "refusals at first", refusals(), maxRefusals)
+		equal(t, "rejections at first", rejections(), maxRejections)
 		for hour := range 4 {
 			source.set(cloud.Credentials{AccessKey: testAK, SecretKey: fmt.Sprint(hour)})
 			equal(t, "another key", readOne(t, c), "")
 			time.Sleep(time.Hour)
 		}
-		equal(t, "refusals after four hours", refusals(), maxRefusals)
+		equal(t, "rejections after four hours", rejections(), maxRejections)
 	})
 }
 
@@ -537,5 +537,5 @@ func TestKeysEndToEnd(t *testing.T) {
 	for range 5 {
 		equal(t, "ended", readAll(t.Context(), wrong, 20, 5*time.Second), outcomes{cloud.ReasonAuth: 20})
 	}
-	equal(t, "requests", c.Reads(""), maxRefusals)
+	equal(t, "requests", c.Reads(""), maxRejections)
 }

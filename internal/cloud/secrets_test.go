@@ -56,7 +56,7 @@ func TestEchoedRequestIsNotShown(t *testing.T) {
 			c := newClient(t, f.URL, withKey(f, testToken))
 			_, err := c.read(bounded(t), "c")
 			noSecret(t, failure(t, err), secrets...)
-			for range maxRefusals { // the error of paused credentials repeats some of it
+			for range maxRejections { // the error of paused credentials repeats some of it
 				if _, err := c.read(bounded(t), "c"); err != nil {
 					noSecret(t, failure(t, err), secrets...)
 				}

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// verify is the server's side of SDK-HMAC-SHA256, written from the description of the algorithm and from nothing in
-// this package. It works on what came over the wire: the request line as it stood and the headers.
+// verify checks a signature as a server does. It was written from the description of SDK-HMAC-SHA256, and shares no code
+// with this package.
 func verify(r *http.Request, body []byte, accessKey, secretKey, authToken string, now time.Time) error {
 	if token := r.Header.Get("X-Auth-Token"); token != "" {
 		switch {
@@ -36,13 +36,13 @@ func verify(r *http.Request, body []byte, accessKey, secretKey, authToken string
 	}
 	m := form.FindStringSubmatch(authorization[0])
 	if len(m) != 4 || m[1] != accessKey {
-		return fmt.Errorf("odd Authorization %q", authorization[0])
+		return fmt.Errorf("malformed Authorization %q", authorization[0])
 	}
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Sdk-Date"))
 	if err != nil || now.Sub(at).Abs() > 15*time.Minute {
-		return fmt.Errorf("odd X-Sdk-Date %q", r.Header.Get("X-Sdk-Date"))
+		return fmt.Errorf("malformed or old X-Sdk-Date %q", r.Header.Get("X-Sdk-Date"))
 	}
-	canonical, err := canonicalByTheBook(r, body, m[2])
+	canonical, err := canonicalForm(r, body, m[2])
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func verify(r *http.Request, body []byte, accessKey, secretKey, authToken string
 	return nil
 }
 
-func canonicalByTheBook(r *http.Request, body []byte, signed string) (string, error) {
+func canonicalForm(r *http.Request, body []byte, signed string) (string, error) {
 	names := strings.Split(signed, ";")
 	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
 		return "", fmt.Errorf("signed headers %q are out of order or repeated", signed)
@@ -81,7 +81,7 @@ func canonicalByTheBook(r *http.Request, body []byte, signed string) (string, er
 		if err != nil {
 			return "", err
 		}
-		segments = append(segments, escapeByTheBook(plain))
+		segments = append(segments, escapeReserved(plain))
 	}
 	path = strings.Join(segments, "/")
 	if !strings.HasSuffix(path, "/") {
@@ -108,7 +108,7 @@ func canonicalByTheBook(r *http.Request, body []byte, signed string) (string, er
 	})
 	var texts []string
 	for _, p := range pairs {
-		texts = append(texts, escapeByTheBook(p.key)+"="+escapeByTheBook(p.value))
+		texts = append(texts, escapeReserved(p.key)+"="+escapeReserved(p.value))
 	}
 	lines = append(lines, strings.Join(texts, "&"))
 
@@ -124,7 +124,7 @@ func canonicalByTheBook(r *http.Request, body []byte, signed string) (string, er
 	return strings.Join(lines, "\n"), nil
 }
 
-func escapeByTheBook(s string) string {
+func escapeReserved(s string) string {
 	const kept = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
 	out := ""
 	for _, c := range []byte(s) {
@@ -174,12 +174,12 @@ func TestSignKnownAnswer(t *testing.T) {
 	}
 }
 
-// TestVerifierKnownAnswer holds the tests' own verifier to the known answer, and shows that it can refuse.
+// TestVerifierKnownAnswer checks the tests' own verifier.
 func TestVerifierKnownAnswer(t *testing.T) {
 	req, now := knownRequest(t)
 	req.Header.Set("X-Sdk-Date", "20260102T030405Z")
 	const names = "user-agent;x-project-id;x-sdk-date"
-	canonical, err := canonicalByTheBook(req, nil, names)
+	canonical, err := canonicalForm(req, nil, names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,22 +191,22 @@ func TestVerifierKnownAnswer(t *testing.T) {
 	}
 	req.Header.Set("Authorization", "SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders="+names+", Signature="+knownSignature)
 	if err := check(now, "secret-example-0123456789"); err != nil {
-		t.Errorf("refuses the known answer: %v", err)
+		t.Errorf("the known answer is rejected: %v", err)
 	}
 	if err := check(now, "secret-example-0123456788"); err == nil {
-		t.Error("takes a signature of another key")
+		t.Error("a signature of another key is accepted")
 	}
 	if err := check(now.Add(16*time.Minute), "secret-example-0123456789"); err == nil {
-		t.Error("takes an old signature")
+		t.Error("an old signature is accepted")
 	}
 	req.URL.RawQuery = "limit=100&offset=1"
 	req.RequestURI = ""
 	if err := check(now, "secret-example-0123456789"); err == nil {
-		t.Error("takes the signature of another query")
+		t.Error("the signature of another query is accepted")
 	}
 	req.Header.Set("X-Security-Token", "t")
 	if err := check(now, "secret-example-0123456789"); err == nil || !strings.Contains(err.Error(), "not signed") {
-		t.Errorf("takes an unsigned security token: %v", err)
+		t.Errorf("an unsigned security token is accepted: %v", err)
 	}
 }
 
@@ -267,7 +267,7 @@ func TestCanonicalQuery(t *testing.T) {
 	}
 }
 
-func TestSignOddRequests(t *testing.T) {
+func TestSignUnusualRequests(t *testing.T) {
 	for _, target := range []string{
 		"/", "/a", "/a/", "/a//b", "/v1.0/p%20q/c%2Bd", "/v1.0/%C3%BC", "/a?x=%20y&x=%2B", "/a?z=1&a=2&z=0", "/a?q",
 		"/a?q=%3B%26%3D", "/~user/a!b", "/a?limit=1&limit2=2",
@@ -287,7 +287,7 @@ func TestSignOddRequests(t *testing.T) {
 	}
 }
 
-func TestSignBodyCounts(t *testing.T) {
+func TestSignatureDependsOnTheBody(t *testing.T) {
 	signature := func(body string) string {
 		req, now := knownRequest(t)
 		sign(req, []byte(body), testAK, testSK, now)

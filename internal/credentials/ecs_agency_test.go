@@ -236,7 +236,7 @@ func TestAgencyErrors(t *testing.T) {
 func TestAgencyAnswersWithoutKeys(t *testing.T) {
 	const noPair = "holds no access key and secret key"
 	for name, test := range map[string]struct{ body, want string }{
-		"no JSON":     {secretAnswer, "the body is no JSON"},
+		"no JSON":     {secretAnswer, "the body is not a JSON object"},
 		"empty":       {`{}`, noPair},
 		"half a pair": {`{"credential":{"access":"` + secretAnswer + `"}}`, noPair},
 		"line break":  {`{"credential":{"access":"a","secret":"` + secretAnswer + `\n"}}`, noPair},

@@ -260,8 +260,8 @@ func TestTokenExpiresBeforeItsFileIsReplaced(t *testing.T) {
 			equal(t, "with the revoked token", reasonOf(read(t.Context(), client, "c1")), cloud.ReasonAuth)
 			time.Sleep(50 * time.Millisecond)
 		}
-		if n := c.Reads("") - before; n > maxRefusals {
-			t.Errorf("got %d requests with a revoked token, want at most %d", n, maxRefusals)
+		if n := c.Reads("") - before; n > maxRejections {
+			t.Errorf("got %d requests with a revoked token, want at most %d", n, maxRejections)
 		}
 		writeFile(t, file, newToken(t, c))
 		readUntilSuccess(t, client, 1500*time.Millisecond)

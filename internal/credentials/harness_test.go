@@ -61,8 +61,8 @@ const (
 
 // The protection of keys as cloud.Keys documents it.
 const (
-	trustFor    = 3 * time.Second
-	maxRefusals = 3
+	trustFor      = 3 * time.Second
+	maxRejections = 3
 )
 
 const (

@@ -82,7 +82,7 @@ func TestEveryTokenIsRejected(t *testing.T) {
 			equal(t, "read", reasonOf(read(t.Context(), client, "c1")), cloud.ReasonAuth)
 		}
 		equal(t, "logins", c.Requested(simulator.Tokens), 2)
-		equal(t, "requests", c.Reads(""), 1+maxRefusals)
+		equal(t, "requests", c.Reads(""), 1+maxRejections)
 	})
 }
 
@@ -96,7 +96,7 @@ func TestEveryTokenIsRejectedFromNowOn(t *testing.T) {
 			equal(t, "read", reasonOf(read(t.Context(), client, "c1")), cloud.ReasonAuth)
 		}
 		equal(t, "logins", c.Requested(simulator.Tokens), 1)
-		equal(t, "requests", c.Reads(""), 1+maxRefusals)
+		equal(t, "requests", c.Reads(""), 1+maxRejections)
 	})
 }
 
@@ -110,9 +110,9 @@ func TestEveryTokenOfParallelReadsIsRejected(t *testing.T) {
 					equal(t, "reads", readAll(t.Context(), client, 50), outcomes{cloud.ReasonAuth: 50})
 				}
 				logins := c.Requested(simulator.Tokens)
-				if logins > 2 || c.Reads("") > maxRefusals*logins {
+				if logins > 2 || c.Reads("") > maxRejections*logins {
 					t.Errorf("got %d logins and %d requests, want at most 2, and %d requests for each",
-						logins, c.Reads(""), maxRefusals)
+						logins, c.Reads(""), maxRejections)
 				}
 			})
 		})
@@ -134,8 +134,8 @@ func TestOneClusterRejectsEveryToken(t *testing.T) {
 		}
 		c.RevokeTokens()
 		// Two more fail: the token is new, so it is replaced only after the third rejection in a row.
-		if ended := readAll(t.Context(), client, 20); ended[""] < 20-1-(maxRefusals-1) {
-			t.Errorf("reads after the token was revoked: got %v, want at most %d failures", ended, 1+maxRefusals-1)
+		if ended := readAll(t.Context(), client, 20); ended[""] < 20-1-(maxRejections-1) {
+			t.Errorf("reads after the token was revoked: got %v, want at most %d failures", ended, 1+maxRejections-1)
 		}
 	})
 }
@@ -223,8 +223,8 @@ func TestWrongPasswordOfManyProjects(t *testing.T) {
 				for range 3 {
 					equal(t, "reads with a wrong password", readEach(), outcomes{cloud.ReasonAuth: 10})
 				}
-				if n := c.Requested(simulator.Tokens) - 10; n > maxRefusals {
-					t.Errorf("got %d logins with a wrong password, want at most %d", n, maxRefusals)
+				if n := c.Requested(simulator.Tokens) - 10; n > maxRejections {
+					t.Errorf("got %d logins with a wrong password, want at most %d", n, maxRejections)
 				}
 			})
 		})
@@ -244,8 +244,8 @@ func TestScrapesWhileCredentialsChangeOften(t *testing.T) {
 	// Two reads fail the second time: credentials a second old are replaced only after the third rejection in a row.
 	t.Run("tokens are revoked", func(t *testing.T) {
 		inMemory(t, simulator.Options{}, func(t *testing.T, c *testCloud) {
-			if n := scrapeOften(t, c, c.client(t, withUser), c.RevokeTokens); n > maxRefusals-1 {
-				t.Errorf("got %d failed reads, want at most %d", n, maxRefusals-1)
+			if n := scrapeOften(t, c, c.client(t, withUser), c.RevokeTokens); n > maxRejections-1 {
+				t.Errorf("got %d failed reads, want at most %d", n, maxRejections-1)
 			}
 			if n := c.Requested(simulator.Tokens); n > 4 {
 				t.Errorf("got %d logins, want at most 4", n)
@@ -254,8 +254,8 @@ func TestScrapesWhileCredentialsChangeOften(t *testing.T) {
 	})
 	t.Run("keys of an agency expire", func(t *testing.T) {
 		onLoopback(t, func(t *testing.T, c *testCloud) {
-			if n := scrapeOften(t, c, c.client(t, withAgency(c)), c.ExpireKeys); n > maxRefusals-1 {
-				t.Errorf("got %d failed reads, want at most %d", n, maxRefusals-1)
+			if n := scrapeOften(t, c, c.client(t, withAgency(c)), c.ExpireKeys); n > maxRejections-1 {
+				t.Errorf("got %d failed reads, want at most %d", n, maxRejections-1)
 			}
 			if n := c.Requested(simulator.SecurityKey); n > 4 {
 				t.Errorf("got %d requests for keys, want at most 4", n)

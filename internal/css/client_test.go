@@ -56,7 +56,7 @@ func failure(t *testing.T, err error) *cloud.Error {
 	return e
 }
 
-// compare fails unless two lists are equal. It does not tell no connections from an empty list of them.
+// compare fails unless two lists are equal. No connections equal an empty list of them.
 func compare(t *testing.T, got, want *css.ConnectionList) {
 	t.Helper()
 	equateEmpty := cmp.FilterPath(func(p cmp.Path) bool {

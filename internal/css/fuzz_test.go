@@ -13,8 +13,8 @@ import (
 	"css_vpcep_exporter/internal/lenient"
 )
 
-// odd are bodies to start from, for both parsers.
-func odd() []string {
+// seeds returns bodies to start from.
+func seeds() []string {
 	return []string{
 		SeedBody, "", "{}", "[]", "null", "<html>", `{"connections":null}`, `{"connections":[],"total_count":"2"}`,
 		`{"connections":[{"id":7,"status":"ACCEPTED","maxSession":3e3,"created_at":"2018-01-30T07:42:01.174","update_at":null}]}`,
@@ -46,7 +46,7 @@ func checkNumber(t *testing.T, o lenient.Optional[float64]) {
 }
 
 func FuzzParseConnections(f *testing.F) {
-	for _, body := range odd() {
+	for _, body := range seeds() {
 		f.Add([]byte(body))
 	}
 	statuses := append(Statuses(), "")
@@ -104,7 +104,7 @@ func FuzzParseConnections(f *testing.F) {
 }
 
 func FuzzParseClusters(f *testing.F) {
-	for _, body := range odd() {
+	for _, body := range seeds() {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -56,7 +56,7 @@ func TestParseClusters(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			if total != test.total {
-				t.Errorf("total %v, want %v", total, test.total)
+				t.Errorf("got total %v, want %v", total, test.total)
 			}
 		})
 	}
@@ -65,7 +65,7 @@ func TestParseClusters(t *testing.T) {
 		`{"clusters":[{"id":"a"}`, `{"clusters":[]} x`, `{"errCode":"CSS.0001"}`,
 	} {
 		if page, _, err := parseClusters([]byte(body)); err == nil {
-			t.Errorf("%q is taken for a list: %v", body, page)
+			t.Errorf("%q: got %v, want an error", body, page)
 		}
 	}
 }

@@ -40,8 +40,7 @@ func compare(t *testing.T, got, want any) {
 	}
 }
 
-// TestParseSeed reads the answer that the vendor's page of 2025-08-15 shows.
-func TestParseSeed(t *testing.T) {
+func TestParseDocumentedAnswer(t *testing.T) {
 	const domain = "db9b76a0d9ae431f8e85e89da2ca867c"
 	compare(t, MustParse(t, SeedBody), &ConnectionList{
 		Enabled:  true,
@@ -65,16 +64,31 @@ func TestParseSeed(t *testing.T) {
 	}
 }
 
-// TestParseConnectionFields walks the shapes in which each field of a connection has been seen, and some that it might
-// take. One odd value loses itself and nothing else: the connection's id and the next connection are there each time.
-func TestParseConnectionFields(t *testing.T) {
-	long := strings.Repeat("é", 100_000) // two bytes each
-	cut := strings.Repeat("é", 512)
-	for _, test := range []struct {
-		field, value string // value is JSON
-		want         Connection
-		odd          int // how often the field is counted as unparsable
-	}{
+// fieldTest is a field of a connection in a form that an API has sent, or might send.
+type fieldTest struct {
+	field, value string // value is JSON
+	want         Connection
+	unparsable   int // how often the field is counted
+}
+
+// checkFields parses a field beside an ID and before another connection, which it must not affect.
+func checkFields(t *testing.T, tests []fieldTest) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%.30s=%.40s", test.field, test.value), func(t *testing.T) {
+			test.want.ID = "c1"
+			body := `{"connections":[{"` + test.field + `":` + test.value + `,"id":"c1"},{"id":"c2"}],"total_count":2}`
+			want := &ConnectionList{Enabled: true, Reported: lenient.Some(2.0), Connections: []Connection{test.want, {ID: "c2"}}}
+			if test.unparsable > 0 {
+				want.Unparsable = map[string]int{test.field: test.unparsable}
+			}
+			compare(t, MustParse(t, body), want)
+		})
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	checkFields(t, []fieldTest{
 		{"status", `"accepted"`, Connection{Status: StatusAccepted}, 0},
 		{"status", `"ACCEPTED"`, Connection{Status: StatusAccepted}, 0},
 		{"status", `" Rejected\n"`, Connection{Status: StatusRejected}, 0},
@@ -94,7 +108,11 @@ func TestParseConnectionFields(t *testing.T) {
 		{"status", `true`, Connection{}, 1},
 		{"status", `["accepted"]`, Connection{}, 1},
 		{"status", `{"a":"accepted"}`, Connection{}, 1},
+	})
+}
 
+func TestParseMaxSession(t *testing.T) {
+	checkFields(t, []fieldTest{
 		{"maxSession", `"3000"`, Connection{MaxSessions: lenient.Some(3000.0)}, 0},
 		{"maxSession", `"1000000"`, Connection{MaxSessions: lenient.Some(1e6)}, 0},
 		{"maxSession", `3000`, Connection{MaxSessions: lenient.Some(3000.0)}, 0},
@@ -122,7 +140,11 @@ func TestParseConnectionFields(t *testing.T) {
 		{"maxSession", `true`, Connection{}, 1},
 		{"maxSession", `[]`, Connection{}, 1},
 		{"maxSession", `{"value":"3000"}`, Connection{}, 1},
+	})
+}
 
+func TestParseTimes(t *testing.T) {
+	checkFields(t, []fieldTest{
 		{"created_at", `"2024-06-11T09:36:24Z"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
 		{"created_at", `"2024-06-11T09:36:24"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
 		{"created_at", `"2024-06-11 09:36:24"`, Connection{CreatedAt: utc(2024, 6, 11, 9, 36, 24, 0)}, 0},
@@ -148,15 +170,21 @@ func TestParseConnectionFields(t *testing.T) {
 		{"update_at", `null`, Connection{}, 0},
 		{"update_at", `"null"`, Connection{}, 1},
 		{"updated_at", `"2024-06-11T09:36:24"`, Connection{}, 0}, // not the API's name
+	})
+}
 
+func TestParseText(t *testing.T) {
+	long := strings.Repeat("é", 100_000) // two bytes each
+	truncated := strings.Repeat("é", 512)
+	checkFields(t, []fieldTest{
 		{"specificationName", `"default"`, Connection{SpecificationName: "default"}, 0},
 		{"specificationName", `null`, Connection{}, 0},
 		{"specificationName", `""`, Connection{}, 0},
 		{"specificationName", `42`, Connection{SpecificationName: "42"}, 0},
 		{"specificationName", `true`, Connection{}, 1},
 		{"specificationName", `[[["x"]]]`, Connection{}, 1},
-		{"specificationName", `"` + long + `"`, Connection{SpecificationName: cut}, 0},
-		{"specificationName", `"x` + long + `"`, Connection{SpecificationName: "x" + cut[:1022]}, 0},
+		{"specificationName", `"` + long + `"`, Connection{SpecificationName: truncated}, 0},
+		{"specificationName", `"x` + long + `"`, Connection{SpecificationName: "x" + truncated[:1022]}, 0},
 		{"specificationName", `"a\"b\\c\nd\te"`, Connection{SpecificationName: "a\"b\\c\nd\te"}, 0},
 		{"specificationName", `"a\u0000b\u007fc"`, Connection{SpecificationName: "a\ufffdb\ufffdc"}, 0},
 		{"specificationName", `"a\ud800b"`, Connection{SpecificationName: "a\ufffdb"}, 0},
@@ -168,7 +196,11 @@ func TestParseConnectionFields(t *testing.T) {
 			Connection{SpecificationName: strings.Repeat("\ufffd", 341)}, 0},
 		{"specificationName", "\"" + strings.Repeat("\x80", 2000) + "\"",
 			Connection{SpecificationName: strings.Repeat("\ufffd", 341)}, 0},
+	})
+}
 
+func TestParseOtherFields(t *testing.T) {
+	checkFields(t, []fieldTest{
 		{"domain_id", `"d"`, Connection{DomainID: "d"}, 0},
 		{"domain_id", `null`, Connection{}, 0},
 		{"vpcepIp", `"192.168.0.1"`, Connection{IP: "192.168.0.1"}, 0},
@@ -183,21 +215,9 @@ func TestParseConnectionFields(t *testing.T) {
 		{"domain_id ", `"d"`, Connection{}, 0},
 		{"later", `{"a":[1,{"b":null}],"id":"not this one","status":"rejected"}`, Connection{}, 0},
 		{"domain_id\": \"first\", \"domain_id", `"last"`, Connection{DomainID: "last"}, 0},
-	} {
-		name := fmt.Sprintf("%.30s=%.40s", test.field, test.value)
-		t.Run(name, func(t *testing.T) {
-			test.want.ID = "c1"
-			body := `{"connections":[{"` + test.field + `":` + test.value + `,"id":"c1"},{"id":"c2"}],"total_count":2}`
-			want := &ConnectionList{Enabled: true, Reported: lenient.Some(2.0), Connections: []Connection{test.want, {ID: "c2"}}}
-			if test.odd > 0 {
-				want.Unparsable = map[string]int{test.field: test.odd}
-			}
-			compare(t, MustParse(t, body), want)
-		})
-	}
+	})
 }
 
-// TestParseListFields does the same for the fields beside the connections.
 func TestParseListFields(t *testing.T) {
 	for _, test := range []struct {
 		field, value string
@@ -275,7 +295,7 @@ func TestParseIDs(t *testing.T) {
 	})
 }
 
-// TestIdentity: connections without an id are one only if all else is the same.
+// TestIdentity: connections without an ID are the same only if all fields are.
 func TestIdentity(t *testing.T) {
 	base := Connection{Status: StatusAccepted, IP: "1", SpecificationName: "a", CreatedAt: utc(2024, 1, 1, 0, 0, 0, 0)}
 	same := base
@@ -296,13 +316,12 @@ func TestIdentity(t *testing.T) {
 		other := base
 		change(&other)
 		if base.identity() == other.identity() {
-			t.Errorf("another %s is taken for the same connection", name)
+			t.Errorf("another %s: got the same identity", name)
 		}
 	}
 }
 
-// TestParseAnswers tells what is an answer from what is none.
-func TestParseAnswers(t *testing.T) {
+func TestParseValidAndInvalidBodies(t *testing.T) {
 	for body, listed := range map[string]int{
 		`{"connections":[]}`:                        0,
 		`{"connections":null}`:                      0,
@@ -339,7 +358,7 @@ func TestParseAnswers(t *testing.T) {
 	} {
 		list, err := parseConnections([]byte(body))
 		if err == nil {
-			t.Errorf("%.80q is taken for an answer: %+v", body, list)
+			t.Errorf("%.80q: got %+v, want an error", body, list)
 			continue
 		}
 		if text := err.Error(); len(text) > 100 || (len(body) > 6 && strings.Contains(text, body[:6])) {
@@ -373,8 +392,8 @@ func TestPermissionDomain(t *testing.T) {
 	}
 }
 
-// TestParseIsBounded: a body of the largest size that is read must not cost many times its size, whatever stands in it.
-func TestParseIsBounded(t *testing.T) {
+// TestParsingIsBounded: a body of the maximum size does not cost many times its size, whatever it holds.
+func TestParsingIsBounded(t *testing.T) {
 	const most = 400 << 20 // of RSS, for the whole process
 	fill := func(prefix, element, suffix string) []byte {
 		n := (16<<20 - len(prefix) - len(suffix)) / (len(element) + 1)

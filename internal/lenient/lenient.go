@@ -33,7 +33,7 @@ func Decode(body []byte, to Object) (unparsable map[string]int, err error) {
 	d := &Decoder{unparsable: make(map[string]int), Decoder: jsontext.NewDecoder(bytes.NewBuffer(body),
 		jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))}
 	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
-		return nil, errors.New("the body is no JSON object")
+		return nil, errors.New("the body is not a JSON object")
 	}
 	if err = to.Decode(d); err == nil {
 		if _, err = d.ReadToken(); err == nil {

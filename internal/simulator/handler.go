@@ -33,25 +33,25 @@ type response struct {
 	body   []byte
 }
 
-// refusal is an error of the API gateway.
-type refusal struct {
+// rejection is an error of the API gateway.
+type rejection struct {
 	status        int
 	code, message string
 }
 
-func unauthorized(code, message string) *refusal {
-	return &refusal{http.StatusUnauthorized, code, message}
+func unauthorized(code, message string) *rejection {
+	return &rejection{http.StatusUnauthorized, code, message}
 }
 
-func incorrectIAM(reason string) *refusal {
+func incorrectIAM(reason string) *rejection {
 	return unauthorized("APIGW.0301", "Incorrect IAM authentication information: "+reason)
 }
 
-func unknownKey(access string) *refusal {
+func unknownKey(access string) *rejection {
 	return unauthorized("APIGW.0303", "Incorrect app authentication information: app not found, appkey "+access)
 }
 
-func outdatedToken() *refusal { return unauthorized("APIGW.0307", "The token must be updated.") }
+func outdatedToken() *rejection { return unauthorized("APIGW.0307", "The token must be updated.") }
 
 // ServeHTTP implements http.Handler. It panics with http.ErrAbortHandler if a fault closes the connection.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -63,9 +63,9 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	c, refused := s.authenticate(route, r, body, rec.RequestID)
-	if refused != nil {
-		s.writeResponse(w, r, rec, *refused, Fault{})
+	c, rejected := s.authenticate(route, r, body, rec.RequestID)
+	if rejected != nil {
+		s.writeResponse(w, r, rec, *rejected, Fault{})
 		return
 	}
 	s.updateRecord(func() { rec.AccessKey, rec.User = c.access, c.user.String() })
@@ -117,7 +117,7 @@ func parseRoute(r *http.Request) route {
 func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requestID string) (caller, *response) {
 	switch route.target.Endpoint {
 	case Unknown:
-		return caller{}, gatewayError(&refusal{http.StatusNotFound, "APIGW.0101",
+		return caller{}, gatewayError(&rejection{http.StatusNotFound, "APIGW.0101",
 			"The API does not exist or has not been published in the environment."}, requestID)
 	case Tokens:
 		return s.checkLogin(body)
@@ -129,15 +129,15 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 		return caller{}, s.checkPodRequest(r, body)
 	}
 	access := claimedAccessKey(r)
-	refused := s.keyRefusal(access)
+	rejected := s.keyRejection(access)
 	var c caller
-	if refused == nil {
-		c, refused = s.authorize(r, body, route.projectID)
+	if rejected == nil {
+		c, rejected = s.authorize(r, body, route.projectID)
 	}
-	if refused != nil {
-		resp := gatewayError(refused, requestID)
-		if refused.code == codeTokenIncorrect {
-			*resp = cssError(refused.status, refused.code, refused.message)
+	if rejected != nil {
+		resp := gatewayError(rejected, requestID)
+		if rejected.code == codeTokenIncorrect {
+			*resp = cssError(rejected.status, rejected.code, rejected.message)
 		}
 		s.recordKeyResult(access, resp.status, string(resp.body))
 		return caller{}, resp
@@ -335,7 +335,7 @@ func cssError(status int, code, message string) response {
 	}{code, message})
 }
 
-func gatewayError(r *refusal, requestID string) *response {
+func gatewayError(r *rejection, requestID string) *response {
 	resp := jsonResponse(r.status, struct {
 		Code      string `json:"error_code"`
 		Message   string `json:"error_msg"`

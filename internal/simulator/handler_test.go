@@ -163,7 +163,7 @@ func TestConnectionsArePagedByStart(t *testing.T) {
 	}
 }
 
-func TestInvalidParametersAreRefused(t *testing.T) {
+func TestInvalidParametersAreRejected(t *testing.T) {
 	const clustersPath = "/v1.0/proj1/clusters"
 	s := newTestSimulator(Options{})
 	for _, target := range []string{
@@ -185,7 +185,7 @@ func TestInvalidParametersAreRefused(t *testing.T) {
 	}
 }
 
-func TestUnreadableClustersAreRefused(t *testing.T) {
+func TestUnreadableClustersAreRejected(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddCluster(testProject, Cluster{ID: "off", ServiceOff: true})
 	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})

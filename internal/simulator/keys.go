@@ -7,44 +7,44 @@ import (
 	"strings"
 )
 
-const maxRefusals = 5 // in a row, with LockKeys
+const maxRejections = 5 // in a row, with LockKeys
 
 // codeTokenIncorrect is sent by CSS, not by the gateway, and with status 400.
 const codeTokenIncorrect = "CSS.0045" //nolint:gosec // not a credential
 
 type keyState struct {
-	inARow, mostInARow, total int // refusals
+	inARow, mostInARow, total int // rejections
 	locked                    bool
-	refusal                   *refusal // set by RefuseKey
+	rejection                 *rejection // set by RejectKey
 }
 
-// RefuseKey makes later requests with an access key fail with a code of the gateway or with CSS.0045.
-func (s *Simulator) RefuseKey(access, code string) {
-	refused := incorrectIAM("verify aksk signature fail")
-	refused.code = code
+// RejectKey makes later requests with an access key fail with a code of the gateway or with CSS.0045.
+func (s *Simulator) RejectKey(access, code string) {
+	rejected := incorrectIAM("verify aksk signature fail")
+	rejected.code = code
 	switch code {
 	case "APIGW.0303":
-		refused = unknownKey(access)
+		rejected = unknownKey(access)
 	case "APIGW.0307":
-		refused = outdatedToken()
+		rejected = outdatedToken()
 	case codeTokenIncorrect:
-		refused = &refusal{http.StatusBadRequest, code, "The token is incorrect."}
+		rejected = &rejection{http.StatusBadRequest, code, "The token is incorrect."}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keyState(access).refusal = refused
+	s.keyState(access).rejection = rejected
 }
 
-// AcceptKey undoes RefuseKey, but does not unlock the key.
+// AcceptKey undoes RejectKey, but does not unlock the key.
 func (s *Simulator) AcceptKey(access string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keyState(access).refusal = nil
+	s.keyState(access).rejection = nil
 }
 
-// Refusals returns how often an access key was refused, including by a Fault. A throttled request does not end a row,
+// Rejections returns how often an access key was rejected, including by a Fault. A throttled request does not end a row,
 // because the gateway may throttle before it checks the key.
-func (s *Simulator) Refusals(access string) (mostInARow, total int) {
+func (s *Simulator) Rejections(access string) (mostInARow, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.keyState(access)
@@ -77,7 +77,7 @@ func claimedAccessKey(r *http.Request) string {
 	return auth.access
 }
 
-func (s *Simulator) keyRefusal(access string) *refusal {
+func (s *Simulator) keyRejection(access string) *rejection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch k := s.keys[access]; {
@@ -86,7 +86,7 @@ func (s *Simulator) keyRefusal(access string) *refusal {
 	case k.locked:
 		return incorrectIAM("the access key is locked")
 	default:
-		return k.refusal
+		return k.rejection
 	}
 }
 
@@ -106,7 +106,7 @@ func (s *Simulator) recordKeyResult(access string, status int, body string) {
 	k.inARow++
 	k.total++
 	k.mostInARow = max(k.mostInARow, k.inARow)
-	if s.opts.LockKeys && k.inARow >= maxRefusals {
+	if s.opts.LockKeys && k.inARow >= maxRejections {
 		k.locked = true
 	}
 }

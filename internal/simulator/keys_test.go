@@ -27,7 +27,7 @@ func statusesWithKeys(t *testing.T, s *Simulator, target string, keys ...Key) st
 	return strings.Join(out, " ")
 }
 
-func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
+func TestKeyLocksAfterFiveRejectionsInARow(t *testing.T) {
 	valid, invalid, other := validKey(), invalidKey(), Key{Access: "AKOTHER", Secret: "other"}
 	four := slices.Repeat([]Key{invalid}, 4)
 	for _, tc := range []struct {
@@ -55,16 +55,16 @@ func TestKeyLocksAfterFiveRefusalsInARow(t *testing.T) {
 			if got := statusesWithKeys(t, s, connectionsPath, tc.keys...); got != tc.want {
 				t.Errorf("got statuses %s, want %s", got, tc.want)
 			}
-			inARow, total := s.Refusals(testAccess)
+			inARow, total := s.Rejections(testAccess)
 			if inARow != tc.inARow || total != tc.total || s.Locked(testAccess) != tc.locked {
-				t.Errorf("got %d refusals in a row, %d in total, locked: %t; want %d, %d, %t",
+				t.Errorf("got %d rejections in a row, %d in total, locked: %t; want %d, %d, %t",
 					inARow, total, s.Locked(testAccess), tc.inARow, tc.total, tc.locked)
 			}
 		})
 	}
 }
 
-func TestLockedKeyIsRefused(t *testing.T) {
+func TestLockedKeyIsRejected(t *testing.T) {
 	s := newTestSimulator(Options{LockKeys: true})
 	statusesWithKeys(t, s, connectionsPath, slices.Repeat([]Key{invalidKey()}, 5)...)
 	w := httptest.NewRecorder()
@@ -75,7 +75,7 @@ func TestLockedKeyIsRefused(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfAllProjectsEndpointsAndFaultsCount(t *testing.T) {
+func TestRejectionsOfAllProjectsEndpointsAndFaultsCount(t *testing.T) {
 	s := newTestSimulator(Options{LockKeys: true})
 	s.AddProject(Project{ID: "proj2", Region: "cn-north-9", Keys: []Key{validKey()}})
 	s.AddCluster(testProject, Cluster{ID: "c2"})
@@ -91,8 +91,8 @@ func TestRefusalsOfAllProjectsEndpointsAndFaultsCount(t *testing.T) {
 		{second, validKey()},
 	} {
 		statusesWithKeys(t, s, step.target, step.key)
-		if inARow, total := s.Refusals(testAccess); inARow != i+1 || total != i+1 || s.Locked(testAccess) {
-			t.Errorf("after %s: got %d refusals in a row, %d in total, locked: %t; want %d, %d, false",
+		if inARow, total := s.Rejections(testAccess); inARow != i+1 || total != i+1 || s.Locked(testAccess) {
+			t.Errorf("after %s: got %d rejections in a row, %d in total, locked: %t; want %d, %d, false",
 				step.target, inARow, total, s.Locked(testAccess), i+1, i+1)
 		}
 	}
@@ -102,11 +102,11 @@ func TestRefusalsOfAllProjectsEndpointsAndFaultsCount(t *testing.T) {
 	}
 }
 
-func TestOtherFailuresDoNotCountAsRefusals(t *testing.T) {
+func TestOtherFailuresDoNotCountAsRejections(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault  Fault
 		target string
-		inARow int // after a refusal, this request and another refusal
+		inARow int // after a rejection, this request and another rejection
 	}{
 		"denied project": {Fault{}, "/v1.0/proj2/clusters", 1},
 		"another 400":    {Fault{Status: 400, Body: `{"errCode":"CSS.0001"}`}, connectionsPath, 1},
@@ -123,22 +123,22 @@ func TestOtherFailuresDoNotCountAsRefusals(t *testing.T) {
 			statusesWithKeys(t, s, "/v1.0/proj1/clusters", invalidKey())
 			statusesWithKeys(t, s, tc.target, validKey())
 			statusesWithKeys(t, s, "/v1.0/proj1/clusters", invalidKey())
-			if inARow, total := s.Refusals(testAccess); inARow != tc.inARow || total != 2 {
-				t.Errorf("got %d refusals in a row, %d in total; want %d, 2", inARow, total, tc.inARow)
+			if inARow, total := s.Rejections(testAccess); inARow != tc.inARow || total != 2 {
+				t.Errorf("got %d rejections in a row, %d in total; want %d, 2", inARow, total, tc.inARow)
 			}
 		})
 	}
 }
 
-func TestRefusedTokensDoNotCountForKeys(t *testing.T) {
+func TestRejectedTokensDoNotCountForKeys(t *testing.T) {
 	s := newTestSimulator(Options{LockKeys: true})
 	r := signedRequest(t.Context(), "http://css.test", connectionsPath)
 	r.Header.Set("X-Auth-Token", "expired")
 	for range 6 {
 		s.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	if inARow, total := s.Refusals(testAccess); inARow != 0 || total != 0 || s.Locked(testAccess) {
-		t.Errorf("got %d refusals in a row, %d in total, locked: %t; want 0, 0, false",
+	if inARow, total := s.Rejections(testAccess); inARow != 0 || total != 0 || s.Locked(testAccess) {
+		t.Errorf("got %d rejections in a row, %d in total, locked: %t; want 0, 0, false",
 			inARow, total, s.Locked(testAccess))
 	}
 }
@@ -155,22 +155,22 @@ func TestRefuseAndAcceptKey(t *testing.T) {
 	} {
 		t.Run(tc.code, func(t *testing.T) {
 			s := newTestSimulator(Options{})
-			s.RefuseKey(testAccess, tc.code)
+			s.RejectKey(testAccess, tc.code)
 			if w := get(t, s, connectionsPath); w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
-				t.Errorf("refused: got %d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
+				t.Errorf("rejected: got %d %s, want %d %s", w.Code, w.Body, tc.status, tc.want)
 			}
 			s.AcceptKey(testAccess)
 			if w := get(t, s, connectionsPath); w.Code != http.StatusOK {
 				t.Errorf("accepted again: got %d %s, want 200", w.Code, w.Body)
 			}
-			if inARow, total := s.Refusals(testAccess); inARow != 1 || total != 1 {
-				t.Errorf("got %d refusals in a row, %d in total; want 1, 1", inARow, total)
+			if inARow, total := s.Rejections(testAccess); inARow != 1 || total != 1 {
+				t.Errorf("got %d rejections in a row, %d in total; want 1, 1", inARow, total)
 			}
 		})
 	}
 }
 
-func TestRefuseKeySparesRequestsInFlight(t *testing.T) {
+func TestRejectKeySparesRequestsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSimulator(Options{})
 		s.SetFault(clusterTarget(), Fault{Latency: time.Second})
@@ -179,7 +179,7 @@ func TestRefuseKeySparesRequestsInFlight(t *testing.T) {
 		go func() { status <- get(t, s, connectionsPath).Code }()
 		synctest.Wait()
 
-		s.RefuseKey(testAccess, "APIGW.0301")
+		s.RejectKey(testAccess, "APIGW.0301")
 		if code := get(t, s, connectionsPath).Code; code != http.StatusUnauthorized || time.Since(start) != 0 {
 			t.Errorf("later request: got status %d after %v, want 401 after 0s", code, time.Since(start))
 		}

@@ -201,7 +201,7 @@ func (s *Simulator) issueToken(c caller) response {
 
 type tokenHash [sha256.Size]byte
 
-func (s *Simulator) callerByToken(text string) (caller, *refusal) {
+func (s *Simulator) callerByToken(text string) (caller, *rejection) {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()

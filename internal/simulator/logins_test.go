@@ -169,7 +169,7 @@ func TestLoginChecksPasswordAndProject(t *testing.T) {
 	}
 }
 
-func TestInvalidLoginBodiesAreRefused(t *testing.T) {
+func TestInvalidLoginBodiesAreRejected(t *testing.T) {
 	valid := loginBody("right")
 	change := func(old, with string) string {
 		if strings.Count(valid, old) != 1 {

@@ -82,7 +82,7 @@ func (s *Simulator) Requests() []Request {
 	return out
 }
 
-// Count returns the number of requests for a target, including refused ones.
+// Count returns the number of requests for a target, including rejected ones.
 func (s *Simulator) Count(t Target) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -155,27 +155,27 @@ type caller struct {
 }
 
 // authorize checks the token, or else the signature, and then the project.
-func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (caller, *refusal) {
+func (s *Simulator) authorize(r *http.Request, body []byte, projectID string) (caller, *rejection) {
 	var c caller
-	var refused *refusal
+	var rejected *rejection
 	if token := r.Header.Get("X-Auth-Token"); token != "" {
-		c, refused = s.callerByToken(token)
+		c, rejected = s.callerByToken(token)
 	} else {
-		c, refused = s.callerBySignature(r, body, projectID)
+		c, rejected = s.callerBySignature(r, body, projectID)
 	}
-	if refused != nil {
-		return caller{}, refused
+	if rejected != nil {
+		return caller{}, rejected
 	}
 	if id := r.Header.Get("X-Project-Id"); projectID != "" && id != "" && id != projectID {
 		return caller{}, incorrectIAM("project id does not match")
 	}
 	if projectID != "" && !slices.Contains(c.projectIDs, projectID) {
-		return caller{}, &refusal{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
+		return caller{}, &rejection{http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed to access the API."}
 	}
 	return c, nil
 }
 
-func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID string) (caller, *refusal) {
+func (s *Simulator) callerBySignature(r *http.Request, body []byte, projectID string) (caller, *rejection) {
 	auth, ok := parseAuthorization(r.Header.Get("Authorization"))
 	if !ok {
 		return caller{}, unauthorized("APIGW.0305",

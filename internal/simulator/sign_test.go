@@ -56,8 +56,8 @@ func resignKnownRequest(t *testing.T, r *http.Request, names ...string) *http.Re
 	return r
 }
 
-// checkRefusal checks that the response to r is an error of the gateway, and that no access key is recorded.
-func checkRefusal(t *testing.T, s *Simulator, r *http.Request, status int, code, message string) {
+// checkRejection checks that the response to r is an error of the gateway, and that no access key is recorded.
+func checkRejection(t *testing.T, s *Simulator, r *http.Request, status int, code, message string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
@@ -110,16 +110,16 @@ func TestSignatureCoversTargetAndBody(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := knownRequestTo(t, http.MethodGet, tc.target, tc.body)
-			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", tc.message)
+			checkRejection(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", tc.message)
 		})
 	}
 }
 
 func TestSignatureCoversMethod(t *testing.T) {
 	r := knownRequestTo(t, http.MethodPost, knownTarget, "")
-	_, refused := newTestSimulator(Options{}).authorize(r, nil, testProject)
-	if refused == nil || refused.code != "APIGW.0301" {
-		t.Errorf("got %v, want APIGW.0301", refused)
+	_, rejected := newTestSimulator(Options{}).authorize(r, nil, testProject)
+	if rejected == nil || rejected.code != "APIGW.0301" {
+		t.Errorf("got %v, want APIGW.0301", rejected)
 	}
 }
 
@@ -137,12 +137,12 @@ func TestSignatureCoversSignedHeaders(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := knownRequest(t)
 			tc.change(r.Header)
-			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", signatureFailed)
+			checkRejection(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301", signatureFailed)
 		})
 	}
 }
 
-func TestInvalidAuthorizationIsRefused(t *testing.T) {
+func TestInvalidAuthorizationIsRejected(t *testing.T) {
 	const incorrect = "Incorrect authentication information"
 	for _, tc := range []struct{ name, authorization, code, message string }{
 		{"another signature", knownAuthorization(testAccess, knownNames, strings.Replace(knownSignature, "6", "7", 1)),
@@ -162,29 +162,29 @@ func TestInvalidAuthorizationIsRefused(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := knownRequest(t)
 			r.Header.Set("Authorization", tc.authorization)
-			checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, tc.code, tc.message)
+			checkRejection(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, tc.code, tc.message)
 		})
 	}
 }
 
-func TestMissingDateIsRefused(t *testing.T) {
+func TestMissingDateIsRejected(t *testing.T) {
 	r := knownRequest(t)
 	r.Header.Set("X-Sdk-Date", "")
-	checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
+	checkRejection(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
 		"Incorrect IAM authentication information: x-sdk-date missing")
 }
 
-func TestSignatureWithAnotherSecretIsRefused(t *testing.T) {
+func TestSignatureWithAnotherSecretIsRejected(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret + "0"}}})
-	checkRefusal(t, s, knownRequest(t), http.StatusUnauthorized, "APIGW.0301", signatureFailed)
+	checkRejection(t, s, knownRequest(t), http.StatusUnauthorized, "APIGW.0301", signatureFailed)
 }
 
 func TestKeyOfAnotherProjectIsForbidden(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.AddProject(Project{ID: "proj2", Keys: []Key{{Access: testAccess, Secret: testSecret}}})
 	s.AddProject(Project{ID: testProject})
-	checkRefusal(t, s, knownRequest(t), http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed")
+	checkRejection(t, s, knownRequest(t), http.StatusForbidden, "APIGW.0302", "The IAM user is not allowed")
 }
 
 func TestDateTolerance(t *testing.T) {
@@ -229,13 +229,13 @@ func TestSecurityTokenMustBeSigned(t *testing.T) {
 			s := newTestSimulator(Options{})
 			s.AddProject(Project{ID: testProject, Keys: []Key{{Access: testAccess, Secret: testSecret,
 				SecurityToken: "token-1"}}})
-			_, refused := s.authorize(tc.request, nil, testProject)
+			_, rejected := s.authorize(tc.request, nil, testProject)
 			got := ""
-			if refused != nil {
-				got = refused.code
+			if rejected != nil {
+				got = rejected.code
 			}
 			if got != tc.want {
-				t.Errorf("got refusal %q, want %q", got, tc.want)
+				t.Errorf("got rejection %q, want %q", got, tc.want)
 			}
 		})
 	}
@@ -279,7 +279,7 @@ func TestProjectIDHeaderMustMatchPath(t *testing.T) {
 	r := knownRequest(t)
 	r.Header.Set("X-Project-Id", "proj2")
 	r = resignKnownRequest(t, r, "x-project-id", "x-sdk-date")
-	checkRefusal(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
+	checkRejection(t, newTestSimulator(Options{}), r, http.StatusUnauthorized, "APIGW.0301",
 		"Incorrect IAM authentication information: project id does not match")
 }
 

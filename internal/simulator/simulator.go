@@ -23,7 +23,7 @@ type Options struct {
 
 	KeepRequests int           // maximum length of Requests; default: 10,000
 	TokenLife    time.Duration // of IAM tokens; default: 24 hours
-	LockKeys     bool          // lock an access key at its fifth refusal in a row
+	LockKeys     bool          // lock an access key at its fifth rejection in a row
 }
 
 // JSON is a value as it is sent, such as `3000` or `null`. An empty value is omitted.

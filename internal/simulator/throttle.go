@@ -20,7 +20,7 @@ type window struct {
 	allowed int
 }
 
-// SetThrottle limits a target or WholeProject. Refused requests do not count, and no Fault applies to throttled ones.
+// SetThrottle limits a target or WholeProject. Rejected requests do not count, and no Fault applies to throttled ones.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *Simulator) throttle(route route, requestID string) *response {
 		if w == nil || w.allow(now) {
 			continue
 		}
-		exceeded := refusal{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
+		exceeded := rejection{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
 		resp := gatewayError(&exceeded, requestID)
 		if w.RetryAfter != "" {
 			resp.header.Set("Retry-After", w.RetryAfter)

@@ -90,7 +90,7 @@ func TestThrottleAppliesToItsTarget(t *testing.T) {
 	}
 }
 
-func TestRefusedRequestsDoNotCountForThrottle(t *testing.T) {
+func TestRejectedRequestsDoNotCountForThrottle(t *testing.T) {
 	s := newTestSimulator(Options{})
 	s.SetThrottle(clusterTarget(), Throttle{Limit: 1, Window: time.Minute})
 	got := statusesWithKeys(t, s, connectionsPath, invalidKey(), validKey(), invalidKey(), validKey())
