@@ -33,9 +33,9 @@ type testCloud struct {
 
 // project is a project in the configuration file. The file omits what is empty and has no default.
 type project struct {
-	id        string // default: p1
-	lookUpID  bool   // the file omits the ID
-	name      string
+	id        string   // default: p1
+	lookUpID  bool     // the file omits the ID
+	name      string   // the program's default is the region
 	region    string   // default: cn-north-4
 	accessKey string   // default: one for each project
 	secretKey string   // default: the valid one
@@ -64,7 +64,7 @@ func newCloud(t *testing.T, options simulator.Options, projects ...project) *tes
 	return c
 }
 
-// newUnservedCloud returns a cloud without a URL.
+// newUnservedCloud returns a cloud that is not served. Its URL must be set before a configuration is written.
 func newUnservedCloud(options simulator.Options, projects ...project) *testCloud {
 	options.LockKeys = true
 	c := &testCloud{Cloud: simtest.NewUnserved(options), projects: projects, secrets: []string{simtest.SecretKey}}
@@ -124,7 +124,7 @@ func (c *testCloud) config(projects ...project) string {
 			fmt.Fprintf(&text, "    credentials: %s\n", p.auth)
 		}
 		if len(p.clusters) > 0 {
-			fmt.Fprintf(&text, "    clusters: [{id: %s}]\n", strings.Join(p.clusters, "}, {id: "))
+			fmt.Fprintf(&text, "    clusters: [{id: \"%s\"}]\n", strings.Join(p.clusters, `"}, {id: "`))
 		}
 		if p.settings != "" {
 			fmt.Fprintf(&text, "    %s\n", p.settings)
@@ -133,14 +133,14 @@ func (c *testCloud) config(projects ...project) string {
 	return text.String()
 }
 
-// failEach sets the faults of requests for the connections of each cluster.
+// failEach is FailReads for several clusters.
 func (c *testCloud) failEach(ids []string, faults ...simulator.Fault) {
 	for _, id := range ids {
 		c.FailReads(id, faults...)
 	}
 }
 
-// readsOf returns the number of requests for the connections of the clusters.
+// readsOf is Reads for several clusters.
 func (c *testCloud) readsOf(ids []string) (n int) {
 	for _, id := range ids {
 		n += c.Reads(id)
@@ -148,7 +148,7 @@ func (c *testCloud) readsOf(ids []string) (n int) {
 	return n
 }
 
-// serveBuffered serves the cloud until the test ends. before is called before each response is sent.
+// serveBuffered serves the cloud until the test ends and calls before with each response before it is sent.
 func (c *testCloud) serveBuffered(t *testing.T, before func(r *http.Request, response *httptest.ResponseRecorder)) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -204,7 +204,6 @@ func (c *testCloud) checkSecrets(t *testing.T, where, text string) {
 	}
 }
 
-// clusterIDs returns n IDs with a prefix.
 func clusterIDs(prefix string, n int) []string {
 	ids := make([]string, n)
 	for i := range ids {

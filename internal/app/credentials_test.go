@@ -102,7 +102,7 @@ func (c credentialsCloud) writeToken(t *testing.T) {
 	c.writeSecret(t, "token", response.Header().Get("X-Subject-Token"))
 }
 
-// fileWith writes a configuration file that reads c1 with these credentials, in which DIR stands for c.dir.
+// fileWith writes a configuration file for c1 with these credentials, in which DIR stands for c.dir.
 func (c credentialsCloud) fileWith(t *testing.T, credentials string) (path string) {
 	t.Helper()
 	credentials = strings.ReplaceAll(credentials, "DIR", c.dir)
@@ -120,7 +120,7 @@ func (c credentialsCloud) lastCaller() string {
 	return caller
 }
 
-// variables returns an environment that offers the chosen sources.
+// variables returns the environment variables of the chosen sources.
 func (c credentialsCloud) variables(t *testing.T, keys, profile, agency, pod bool) map[string]string {
 	t.Helper()
 	variables := map[string]string{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": c.URL, "HOME": c.dir}
@@ -142,7 +142,7 @@ func (c credentialsCloud) variables(t *testing.T, keys, profile, agency, pod boo
 	return variables
 }
 
-// checkCaller fails unless the last caller is the wanted one; "agency" and "pod" stand for temporary keys from there.
+// checkCaller compares the last caller. "agency" and "pod" stand for the temporary keys of these.
 func (c credentialsCloud) checkCaller(t *testing.T, want string) {
 	t.Helper()
 	got := c.lastCaller()

@@ -12,7 +12,7 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// scenario is a cluster with faults and what the program should make of it.
+// scenario is a cluster with faults, and how the program must show it.
 type scenario struct {
 	name    string // also the cluster's ID
 	summary string // if the cluster is up

@@ -86,25 +86,25 @@ func withThreeConnections(id string) simulator.Cluster {
 	return c
 }
 
-// offset is a --scrape.timeout-offset. It is so long that even on a slow machine, no cluster takes longer unless the
-// offset is ignored.
-const offset = 30 * time.Second
+// timeoutOffset is a --scrape.timeout-offset that is longer than any scrape, even on a slow machine, unless the
+// exporter ignores it.
+const timeoutOffset = 30 * time.Second
 
 // runScenarios scrapes without the faults of the scenarios and then with them.
 func runScenarios(t *testing.T, deadline time.Duration, all []scenario) {
 	t.Helper()
 	c := newScenarioCloud(t, all)
-	p := c.start(t, "--scrape.timeout-offset="+offset.String())
+	p := c.start(t, "--scrape.timeout-offset="+timeoutOffset.String())
 	// Without faults at first, so that no faulty cluster is the one that tries the valid key.
-	before := p.scrape(t, deadline+offset)
+	before := p.scrape(t, deadline+timeoutOffset)
 	rejections := c.readsOf(c.rejected)
 	c.ForgetRequests()
 	for _, s := range all {
 		c.FailReads(s.name, s.faults...)
 	}
 
-	after := p.scrape(t, deadline+offset)
-	after.checkDurations(t, offset)
+	after := p.scrape(t, deadline+timeoutOffset)
+	after.checkDurations(t, timeoutOffset)
 	if got, want := len(after.clusters), len(c.ids)+len(c.rejected); got != want {
 		t.Errorf("got %d clusters, want %d", got, want)
 	}

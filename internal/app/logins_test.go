@@ -37,18 +37,18 @@ func TestHangingLoginAffectsOnlyItsProject(t *testing.T) {
 	c := newCredentialsCloud(t, simulator.Options{})
 	logins := simulator.Target{Endpoint: simulator.Tokens}
 	c.SetFault(logins, simulator.Fault{Hang: true})
-	p := c.startTwoProjects(t, "--scrape.timeout-offset="+offset.String())
+	p := c.startTwoProjects(t, "--scrape.timeout-offset="+timeoutOffset.String())
 	for n := 1; n <= 3; n++ {
-		e := p.scrape(t, time.Second+offset)
+		e := p.scrape(t, time.Second+timeoutOffset)
 		if e.countDown([]string{"c1"}) != 1 || e.countUp([]string{"c2"}) != 1 || e.failures()["timeout"] != n {
 			t.Errorf("scrape %d: got c1 %v, c2 %v and the failures %v; want c1 down by timeout and c2 up",
 				n, e.clusters["c1"], e.clusters["c2"], e.failures())
 		}
-		e.checkDurations(t, offset)
+		e.checkDurations(t, timeoutOffset)
 		p.eventually(t, "no login is in flight", func() bool { return c.InFlight() == 0 })
 	}
 	c.SetFault(logins)
-	if e := p.scrape(t, 10*time.Second+offset); e.countUp([]string{"c1", "c2"}) != 2 {
+	if e := p.scrape(t, 10*time.Second+timeoutOffset); e.countUp([]string{"c1", "c2"}) != 2 {
 		t.Errorf("got c1 %v and c2 %v without the fault, want both up", e.clusters["c1"], e.clusters["c2"])
 	}
 	c.checkSecrets(t, "the log", p.log.String())
@@ -57,7 +57,6 @@ func TestHangingLoginAffectsOnlyItsProject(t *testing.T) {
 // TestTimedOutScrapesDoNotDisturbALogin checks that a long scrape succeeds, although short ones that begin before and
 // after it wait for the same login and time out.
 func TestTimedOutScrapesDoNotDisturbALogin(t *testing.T) {
-	t.Parallel()
 	c := newCredentialsCloud(t, simulator.Options{})
 	logins := newGate()
 	c.serveBuffered(t, func(r *http.Request, _ *httptest.ResponseRecorder) {
@@ -68,7 +67,7 @@ func TestTimedOutScrapesDoNotDisturbALogin(t *testing.T) {
 	p := c.startTwoProjects(t)
 	var long, short sync.WaitGroup
 	scrapeShortly := func() {
-		short.Go(func() { p.scrape(t, 600*time.Millisecond) }) // 100 ms after the offset
+		short.Go(func() { p.scrape(t, 600*time.Millisecond) }) // of which the default offset leaves 100 ms
 	}
 	scrapeShortly()
 	p.eventually(t, "a login is in flight", func() bool { return logins.held.Load() == 1 })

@@ -32,13 +32,14 @@ const patience = time.Minute
 // TestMain lets more tests run in parallel than there are CPUs, because they mostly wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "24"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// slow skips a test in short mode and otherwise runs it in parallel.
+// slow skips a test in short mode and otherwise runs it in parallel. Shorter tests are not parallel, because some of
+// them need prompt responses.
 func slow(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -122,7 +123,6 @@ func (p *program) stop(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// eventually waits until the condition is true.
 func (p *program) eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
@@ -144,7 +144,7 @@ func (p *program) reload(t *testing.T, path, content string) (status int, body s
 	return p.request(t, http.MethodPost, "/-/reload", nil)
 }
 
-// request returns status 0 and the error if there is no response.
+// request returns status 0 and the error instead of the body if there is no response.
 func (p *program) request(t *testing.T, method, path string, header http.Header) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -173,14 +173,14 @@ func (p *program) scrape(t *testing.T, timeout time.Duration) exposition {
 	return p.exposition(t, "/metrics", timeout)
 }
 
-// probe reports whether a probe shows that the cluster is up.
+// probe reports whether a probe shows the cluster, and no other, up.
 func (p *program) probe(t *testing.T, id string, timeout time.Duration) (up bool) {
 	t.Helper()
 	e := p.exposition(t, "/probe?target="+id, timeout)
 	return slices.Equal(e.labelValues("css_vpcep_up", "cluster_id", 1), []string{id})
 }
 
-// exposition requests a path with a timeout and parses the response.
+// exposition requests a path and parses the response.
 func (p *program) exposition(t *testing.T, path string, timeout time.Duration) exposition {
 	t.Helper()
 	status, body := p.request(t, http.MethodGet, path, http.Header{
@@ -245,7 +245,6 @@ func parse(t *testing.T, text string) exposition {
 	return e
 }
 
-// countUp returns how many of the clusters are up.
 func (e exposition) countUp(ids []string) (n int) {
 	for _, id := range ids {
 		if e.clusters[id]["up"] == 1 {
@@ -255,7 +254,6 @@ func (e exposition) countUp(ids []string) (n int) {
 	return n
 }
 
-// countDown returns how many of the clusters are down.
 func (e exposition) countDown(ids []string) (n int) {
 	for _, id := range ids {
 		if up, ok := e.clusters[id]["up"]; ok && up == 0 {
@@ -289,7 +287,6 @@ func (e exposition) labelValues(metric, label string, value float64) (values []s
 	return values
 }
 
-// checkLines fails for each line that is missing.
 func (e exposition) checkLines(t *testing.T, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
@@ -299,7 +296,7 @@ func (e exposition) checkLines(t *testing.T, lines ...string) {
 	}
 }
 
-// checkDurations fails if the exporter reports that it spent more than the limit on a cluster.
+// checkDurations checks the durations that the exporter reports.
 func (e exposition) checkDurations(t *testing.T, limit time.Duration) {
 	t.Helper()
 	for id, s := range e.clusters {

@@ -105,7 +105,7 @@ func TestUnansweredDialsTimeOut(t *testing.T) {
 	slow(t)
 	c := newUnservedCloud(simulator.Options{}, project{clusters: []string{"c1"}})
 	c.URL = "http://" + fullListener(t)
-	e := c.start(t).scrape(t, 9*time.Second)
+	e := c.start(t).scrape(t, 12*time.Second)
 	var failed float64
 	for _, m := range e.families["css_vpcep_exporter_api_requests_total"].GetMetric() {
 		for _, l := range m.GetLabel() {

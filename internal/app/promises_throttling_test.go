@@ -46,7 +46,6 @@ func TestRetryAfterOutlastsTheScrape(t *testing.T) {
 		"the whole project": {Endpoint: simulator.WholeProject, ID: "p1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			ids := clusterIDs("c", 100)
 			c := newCloud(t, simulator.Options{}, project{clusters: ids})
 			c.SetThrottle(target, simulator.Throttle{RetryAfter: "30"})
@@ -65,7 +64,6 @@ func TestRetryAfterOutlastsTheScrape(t *testing.T) {
 
 // TestThrottledRequestsAreNotRepeated limits the gateway to 40 requests a minute, fewer than there are clusters.
 func TestThrottledRequestsAreNotRepeated(t *testing.T) {
-	t.Parallel()
 	ids := clusterIDs("c", 100)
 	c := newCloud(t, simulator.Options{}, project{clusters: ids})
 	c.SetThrottle(simulator.Target{Endpoint: simulator.WholeProject, ID: "p1"},
