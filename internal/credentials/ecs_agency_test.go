@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -166,35 +165,6 @@ func TestFailedLookUpIsNotRepeatedByEachCluster(t *testing.T) {
 		}
 		equal(t, "look-ups", c.Requested(simulator.Projects), 1)
 	})
-}
-
-// TestMachineServicesAreNotProxied uses the address 0.0.0.0, which is this machine, but not a loopback address: for
-// those, net/http never uses the proxy of the environment.
-func TestMachineServicesAreNotProxied(t *testing.T) {
-	c := serve(t)
-	c.SetAgency(simulator.Agency{})
-	c.SetPodIdentity(simulator.PodIdentity{Token: podToken})
-	c.URL = strings.Replace(c.URL, "127.0.0.1", "0.0.0.0", 1)
-	address, err := url.Parse(c.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: address}); err != nil || proxy.String() != deadProxy {
-		t.Fatalf("proxy of the environment for %s: got %v, %v; want %s", c.URL, proxy, err, deadProxy)
-	}
-	for name, source := range map[string]cloud.CredentialSource{
-		"agency":       credentials.NewECSAgency(c.URL),
-		"pod identity": credentials.NewPodIdentity(environment(podVariables(t, c, podToken))),
-	} {
-		if _, err := source.Credentials(bounded(t)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, r := range c.Requests() {
-		if r.Proxied {
-			t.Errorf("%s %s came through a proxy", r.Method, r.Path)
-		}
-	}
 }
 
 // secretAnswer is the body of an answer, which no error may quote.

@@ -32,20 +32,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// deadProxy is the proxy of the environment: nothing listens there. It is set before all tests, because net/http reads
-// the environment once.
-const deadProxy = "http://127.0.0.1:1"
-
-func TestMain(m *testing.M) {
-	for name, value := range map[string]string{
-		"HTTP_PROXY": deadProxy, "http_proxy": deadProxy, "NO_PROXY": "", "no_proxy": "",
-	} {
-		if err := os.Setenv(name, value); err != nil {
-			panic(err)
-		}
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The user of the tests, and secrets that do not appear in any text by chance.
 const (
