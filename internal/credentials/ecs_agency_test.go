@@ -42,7 +42,7 @@ func TestAgencyKeysSignReadsAndTheLookUp(t *testing.T) {
 		client := c.client(t, withoutProjectID, withAgency(c))
 		equal(t, "reads", readAll(t.Context(), client, 20), outcomes{"": 20})
 		equalAgencyRequests(t, c, 1, 1, 20)
-		equal(t, "look-ups", c.Requested(simulator.Projects), 1)
+		equal(t, "lookups", c.Requested(simulator.Projects), 1)
 		c.ExpireKeys()
 		mustRead(t, client, "after the keys have expired")
 		equal(t, "requests for keys", c.Requested(simulator.SecurityKey), 2)
@@ -120,7 +120,7 @@ func TestAgencyKeysAreLong(t *testing.T) {
 			`"access":"{access}"}}`, key)})
 		equal(t, "reads", readAll(t.Context(), c.client(t, withoutProjectID, withAgency(c)), 3), outcomes{"": 3})
 		equalAgencyRequests(t, c, 1, 1, 3)
-		equal(t, "look-ups", c.Requested(simulator.Projects), 1)
+		equal(t, "lookups", c.Requested(simulator.Projects), 1)
 	})
 }
 
@@ -163,7 +163,7 @@ func TestFailedLookUpIsNotRepeatedByEachCluster(t *testing.T) {
 		for i := range 100 {
 			equal(t, "read", reasonOf(read(t.Context(), client, clusterID(i))), cloud.ReasonDenied)
 		}
-		equal(t, "look-ups", c.Requested(simulator.Projects), 1)
+		equal(t, "lookups", c.Requested(simulator.Projects), 1)
 	})
 }
 

@@ -42,7 +42,7 @@ func TestPodIdentitySignsReadsAndTheLookUp(t *testing.T) {
 		client := c.client(t, withoutProjectID, withPodIdentity(t, c))
 		equal(t, "reads", readAll(t.Context(), client, 20), outcomes{"": 20})
 		equal(t, "requests for keys", c.Requested(simulator.PodCredentials), 1)
-		equal(t, "look-ups", c.Requested(simulator.Projects), 1)
+		equal(t, "lookups", c.Requested(simulator.Projects), 1)
 		equal(t, "requests", c.Reads(""), 20)
 	})
 }

@@ -30,7 +30,7 @@ func TestOneLoginServesAllReads(t *testing.T) {
 				}
 				equal(t, "parallel reads", readAll(t.Context(), client, 32), outcomes{"": 32})
 				equal(t, "logins", c.Requested(simulator.Tokens), 1)
-				equal(t, "look-ups", c.Requested(simulator.Projects), lookUps)
+				equal(t, "lookups", c.Requested(simulator.Projects), lookUps)
 				for _, r := range c.Requests() {
 					if r.Endpoint == simulator.Connections && r.User != userDomain+"/"+userName {
 						t.Errorf("got a request of the user %q, want %s/%s", r.User, userDomain, userName)

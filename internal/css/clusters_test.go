@@ -186,7 +186,7 @@ func TestBackgroundCallsEnd(t *testing.T) {
 		c.SetFault(simulator.Target{Endpoint: simulator.Projects}, simulator.Fault{Hang: true})
 		start = time.Now()
 		if _, err := unknown.ProjectID(t.Context()); cloud.ReasonOf(err) != cloud.ReasonTimeout || time.Since(start) != 30*time.Second {
-			t.Errorf("the look-up: got %v after %s, want a timeout after 30s", err, time.Since(start))
+			t.Errorf("the lookup: got %v after %s, want a timeout after 30s", err, time.Since(start))
 		}
 	})
 }

@@ -191,7 +191,7 @@ func TestRunRefreshesRegularly(t *testing.T) {
 		cancel()
 		run.Wait()
 		if n := cloud.Requested(simulator.Projects); n != 1 {
-			t.Errorf("got %d look-ups of the project ID, want 1", n)
+			t.Errorf("got %d lookups of the project ID, want 1", n)
 		}
 	})
 }

@@ -22,7 +22,7 @@ type Project struct {
 	endpoint string
 	name     string
 
-	lookup   chan struct{} // held during a look-up; guards what follows
+	lookup   chan struct{} // held during a lookup; guards what follows
 	failure  error
 	failedAt time.Time
 
@@ -52,7 +52,7 @@ func (p *Project) ID(ctx context.Context) (string, error) {
 	case p.lookup <- struct{}{}:
 		defer func() { <-p.lookup }()
 	case <-ctx.Done():
-		return "", cloud.NewTimeoutError(opProjects, "the look-up of the project ID", ctx.Err())
+		return "", cloud.NewTimeoutError(opProjects, "the lookup of the project ID", ctx.Err())
 	}
 	if id := p.KnownID(); id != "" {
 		return id, nil

@@ -51,7 +51,7 @@ func TestProjectIDIsLookedUpOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, client := newCloud(t, simulator.Fault{Body: body})
 			if id := client.KnownProjectID(); id != "" {
-				t.Errorf("before the look-up: got %q, want none", id)
+				t.Errorf("before the lookup: got %q, want none", id)
 			}
 			for range 2 {
 				if err := read(t, client); err != nil {
@@ -66,7 +66,7 @@ func TestProjectIDIsLookedUpOnce(t *testing.T) {
 				t.Fatalf("got %d requests, want 3", len(requests))
 			}
 			if r := requests[0]; r.Path != "/v3/projects" || r.Query != "name=cn-north-4" || r.Header.Get("X-Project-Id") != "" {
-				t.Errorf("look-up: got %s?%s with the project %q", r.Path, r.Query, r.Header.Get("X-Project-Id"))
+				t.Errorf("lookup: got %s?%s with the project %q", r.Path, r.Query, r.Header.Get("X-Project-Id"))
 			}
 			for _, r := range requests[1:] {
 				if r.ProjectID != "p1" || r.Header.Get("X-Project-Id") != "p1" {
@@ -150,7 +150,7 @@ func TestParallelReadsShareALookUp(t *testing.T) {
 			t.Errorf("got %v, want 30 successes", ended)
 		}
 		if n, m := c.Requested(simulator.Projects), c.Reads(""); n != 1 || m != 30 {
-			t.Errorf("got %d look-ups and %d reads, want 1 and 30", n, m)
+			t.Errorf("got %d lookups and %d reads, want 1 and 30", n, m)
 		}
 	})
 }
@@ -162,7 +162,7 @@ func TestParallelReadsShareAFailedLookUp(t *testing.T) {
 			t.Errorf("got %v, want 20 denied", ended)
 		}
 		if n := c.Requested(simulator.Projects); n != 1 {
-			t.Errorf("got %d look-ups, want 1", n)
+			t.Errorf("got %d lookups, want 1", n)
 		}
 	})
 }

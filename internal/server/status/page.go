@@ -170,8 +170,8 @@ func problems(v *view) (short, long []string) {
 		{truncated, "connection list is truncated.", "connection lists are truncated."},
 		{pending, "cluster has connections pending acceptance.", "clusters have connections pending acceptance."},
 		{
-			unlisted, "cluster has accepted connections of accounts not in its whitelist.",
-			"clusters have accepted connections of accounts not in their whitelists.",
+			unlisted, "cluster has accepted connections of accounts not in its allowlist.",
+			"clusters have accepted connections of accounts not in their allowlists.",
 		},
 	} {
 		if n := v.Totals.States[kind.state]; n > 0 {
@@ -232,7 +232,7 @@ func (c clusterStatus) Note() string {
 	case pending:
 		return "Accept or reject the pending connections."
 	case unlisted:
-		return "Accepted connections belong to accounts not in the whitelist. Add the accounts, or reject the connections."
+		return "Accepted connections belong to accounts not in the allowlist. Add the accounts, or reject the connections."
 	case off:
 		return "The cluster's VPC endpoint service is switched off."
 	case unread:
@@ -283,7 +283,7 @@ func (c clusterStatus) Listing() string {
 		text += ", truncated"
 	}
 	if c.Unlisted != nil && *c.Unlisted > 0 {
-		text += fmt.Sprintf(", %d accepted but not in the whitelist", *c.Unlisted)
+		text += fmt.Sprintf(", %d accepted but not in the allowlist", *c.Unlisted)
 	}
 	return text
 }

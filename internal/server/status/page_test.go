@@ -222,7 +222,7 @@ func TestSummary(t *testing.T) {
 			"2 projects cannot be read. 2 clusters cannot be read. " +
 				"2 clusters have rejected or failed connections. 2 connection lists are truncated. " +
 				"2 clusters have connections pending acceptance. " +
-				"2 clusters have accepted connections of accounts not in their whitelists.",
+				"2 clusters have accepted connections of accounts not in their allowlists.",
 		},
 	} {
 		title, summary, tone := summarize(&view{Totals: tc.totals, Ready: tc.ready, Config: tc.config})

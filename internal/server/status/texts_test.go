@@ -78,8 +78,8 @@ func TestTextsOfReadClusters(t *testing.T) {
 		},
 		{
 			clusterStatus{State: unlisted, Connections: counts{css.StatusAccepted: 2}, Unlisted: new(1)},
-			"1 unlisted", "2 accepted 2 listed, 1 accepted but not in the whitelist " +
-				"Accepted connections belong to accounts not in the whitelist. Add the accounts, or reject the connections.",
+			"1 unlisted", "2 accepted 2 listed, 1 accepted but not in the allowlist " +
+				"Accepted connections belong to accounts not in the allowlist. Add the accounts, or reject the connections.",
 		},
 	} {
 		checkReadCluster(t, tc.cluster, tc.badges, tc.connections)

@@ -23,7 +23,7 @@ const (
 	rejected  condition = "rejected"  // rejected or failed connections
 	truncated condition = "truncated" // fewer connections are listed than reported
 	pending   condition = "pending"   // connections pending acceptance
-	unlisted  condition = "unlisted"  // accepted connections of accounts not in the whitelist
+	unlisted  condition = "unlisted"  // accepted connections of accounts not in the allowlist
 	off       condition = "off"       // the VPC endpoint service is switched off
 	unread    condition = "unread"    // no scrape or refresh has finished
 	ok        condition = "ok"
