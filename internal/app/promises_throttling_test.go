@@ -96,8 +96,10 @@ func TestBackoffWithoutRetryAfterDoubles(t *testing.T) {
 	defer interval.Stop()
 	var sent []int
 	for n := 1; n <= 6; n++ {
+		if n > 1 {
+			<-interval.C
+		}
 		sent = append(sent, p.scrapeThrottled(t, c, ids, n))
-		<-interval.C
 	}
 	early := 0
 	for _, id := range ids {
@@ -133,6 +135,9 @@ func TestThrottledClusterAffectsNoOthers(t *testing.T) {
 			c.SetThrottle(connectionsOf("throttled"), simulator.Throttle{RetryAfter: test.retryAfter})
 			p := c.start(t)
 			for n := 1; n <= 8; n++ {
+				if n > 1 {
+					time.Sleep(time.Second)
+				}
 				e := p.scrape(t, 3*time.Second)
 				if got := e.countUp(others); got != len(others) {
 					t.Errorf("scrape %d: got %d others up, want %d", n, got, len(others))
@@ -140,7 +145,6 @@ func TestThrottledClusterAffectsNoOthers(t *testing.T) {
 				if got := e.failures(); got["throttled"] != n || len(got) != 1 {
 					t.Errorf("scrape %d: got the failures %v, want only throttled: %d", n, got, n)
 				}
-				time.Sleep(time.Second)
 			}
 			times := c.throttledAt(connectionsOf("throttled"))
 			t.Logf("%d requests for the throttled cluster", len(times))
