@@ -77,7 +77,7 @@ func TestInvalidJSON(t *testing.T) {
 		"":                      "the body is not a JSON object",
 		"[]":                    "the body is not a JSON object",
 		`{"text":"a"`:           "the JSON ends too early",
-		`{"text":"a"} x`:        "something follows the JSON object",
+		`{"text":"a"} {}`:       "something follows the JSON object",
 		`{"text":nonsense-text`: "the JSON is broken near byte",
 		`{"list":[` + strings.Repeat("1,", 100_000) + `1]}`: "a list has more than 100,000 elements",
 	} {
