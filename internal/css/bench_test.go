@@ -5,14 +5,12 @@ package css_test
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
 	"testing"
 
-	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/css/csstest"
 )
@@ -28,33 +26,6 @@ func serve(b *testing.B, bodies ...[]byte) (url string) {
 	}))
 	b.Cleanup(srv.Close)
 	return srv.URL
-}
-
-// BenchmarkFetch is the least that an answer costs over loopback: a request whose body is read and discarded. It includes
-// what the server in the same process allocates.
-func BenchmarkFetch(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			url := serve(b, css.ManyConnections(n))
-			transport := cloud.NewTransport(nil, nil)
-			b.Cleanup(transport.CloseIdleConnections)
-			b.ReportAllocs()
-			for b.Loop() {
-				req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
-				if err != nil {
-					b.Fatal(err)
-				}
-				resp, err := transport.RoundTrip(req)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-					b.Fatal(err)
-				}
-				_ = resp.Body.Close()
-			}
-		})
-	}
 }
 
 func BenchmarkConnections(b *testing.B) {
