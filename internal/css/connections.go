@@ -259,7 +259,7 @@ func parseConnections(body []byte) (*ConnectionList, error) {
 	connection := lenient.Object{
 		"id":                lenient.Text(&c.ID),
 		"status":            status(&c.Status),
-		"maxSession":        lenient.Optionally(&c.MaxSessions, lenient.ParseNumber),
+		"maxSession":        lenient.Optionally(&c.MaxSessions, lenient.ParseExactCount),
 		"specificationName": lenient.Text(&c.SpecificationName),
 		"created_at":        lenient.Optionally(&c.CreatedAt, lenient.ParseTime),
 		"update_at":         lenient.Optionally(&c.UpdatedAt, lenient.ParseTime),

@@ -4,6 +4,7 @@ package lenient_test
 
 import (
 	"maps"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -89,23 +90,39 @@ func TestInvalidJSON(t *testing.T) {
 }
 
 func TestParseNumbers(t *testing.T) {
-	for text, want := range map[string]struct{ number, count bool }{
-		"3":     {true, true},
-		"3e3":   {true, true},
-		"1.5":   {true, false},
-		"-1":    {true, false},
-		"0x1F":  {},
-		"1_000": {},
-		"NaN":   {},
-		"Inf":   {},
-		"1e999": {},
-		"":      {},
+	for text, want := range map[string]struct{ number, count, exact bool }{
+		"3":      {true, true, true},
+		"3.0":    {true, true, true},
+		"+3":     {true, true, true},
+		"-0":     {true, true, true},
+		"3e3":    {true, true, true},
+		"1.5":    {true, false, false},
+		"-1":     {true, false, false},
+		"1e300":  {true, true, false},
+		"1e-400": {true, true, false}, // a float64 has 0
+		"0x1F":   {},
+		"1_000":  {},
+		"1p3":    {},
+		"NaN":    {},
+		"Inf":    {},
+		"1e999":  {},
+		"":       {},
+
+		"9007199254740992":      {true, true, true}, // 2^53
+		"9007199254740992.0":    {true, true, true},
+		"9007199254740993":      {true, true, false},
+		"9007199254740992.5":    {true, true, false},
+		"18446744073709551616":  {true, true, false},
+		"3000.0000000000000001": {true, true, false},
 	} {
 		if _, ok := lenient.ParseNumber([]byte(text)); ok != want.number {
 			t.Errorf("ParseNumber(%q): got %t, want %t", text, ok, want.number)
 		}
-		if _, ok := lenient.ParseCount([]byte(text)); ok != want.count {
-			t.Errorf("ParseCount(%q): got %t, want %t", text, ok, want.count)
+		if n, ok := lenient.ParseCount([]byte(text)); ok != want.count || ok && math.Signbit(n) {
+			t.Errorf("ParseCount(%q): got %v, %t, want %t", text, n, ok, want.count)
+		}
+		if n, ok := lenient.ParseExactCount([]byte(text)); ok != want.exact || ok && math.Signbit(n) {
+			t.Errorf("ParseExactCount(%q): got %v, %t, want %t", text, n, ok, want.exact)
 		}
 	}
 }

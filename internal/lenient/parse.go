@@ -5,6 +5,7 @@ package lenient
 import (
 	"bytes"
 	"math"
+	"math/big"
 	"strconv"
 	"time"
 )
@@ -18,10 +19,26 @@ func ParseNumber(content []byte) (float64, bool) {
 	return value, true
 }
 
-// ParseCount parses a whole number of at least 0.
+// ParseCount parses a whole number of at least 0, of any size.
 func ParseCount(content []byte) (float64, bool) {
 	value, ok := ParseNumber(content)
-	return value, ok && value >= 0 && value == math.Trunc(value)
+	return math.Abs(value), ok && value >= 0 && value == math.Trunc(value) // not -0
+}
+
+const maxExact = 1 << 53 // above, a float64 cannot hold every whole number
+
+// ParseExactCount parses a whole number from 0 to 2^53.
+func ParseExactCount(content []byte) (float64, bool) {
+	if n, err := strconv.ParseUint(string(content), 10, 64); err == nil {
+		return float64(n), n <= maxExact
+	}
+	value, ok := ParseCount(content)
+	if !ok {
+		return 0, false
+	}
+	// ParseCount has rounded 3000.0000000000000001 and 2^53 + 1.
+	exact, _, err := big.ParseFloat(string(content), 10, 256, big.ToNearestEven)
+	return value, err == nil && exact.IsInt() && exact.Cmp(big.NewFloat(maxExact)) <= 0
 }
 
 // ParseBool parses true and false, also as strings, which an older example has.

@@ -172,10 +172,10 @@ func text(s *string) string {
 	return *s
 }
 
-// parseNumber returns nil if the text is not a finite number.
+// parseNumber returns nil if the text is not a whole number from 0 to 2^53.
 func parseNumber(s string) *float64 {
 	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || math.IsInf(n, 0) || math.IsNaN(n) {
+	if err != nil || n < 0 || n > 1<<53 || n != math.Trunc(n) {
 		return nil
 	}
 	return &n
