@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// knownRegions returns the regions of Huawei Cloud, and eu-de of Open Telekom Cloud.
+// knownRegions returns the regions of Huawei Cloud and of Open Telekom Cloud (eu-de, eu-nl).
 func knownRegions() []string {
 	return []string{
 		"ae-ad-1", "af-north-1", "af-south-1",
@@ -15,22 +15,25 @@ func knownRegions() []string {
 		"cn-east-2", "cn-east-3", "cn-east-4", "cn-east-5",
 		"cn-north-1", "cn-north-2", "cn-north-4", "cn-north-9", "cn-north-11", "cn-north-12",
 		"cn-south-1", "cn-south-2", "cn-south-4", "cn-southwest-2", "cn-southwest-3",
-		"eu-de", "eu-west-101", "la-north-2", "la-south-2", "me-east-1", "my-kualalumpur-1",
+		"eu-de", "eu-nl", "eu-west-101", "la-north-2", "la-south-2", "me-east-1", "my-kualalumpur-1",
 		"na-mexico-1", "ru-moscow-1", "sa-brazil-1", "tr-west-1",
 	}
 }
 
 func regionEndpoints(region string) (css, iam string, known bool) {
-	service := "css"
-	switch {
-	case !slices.Contains(knownRegions(), region):
+	if !slices.Contains(knownRegions(), region) {
 		return "", "", false
-	case region == "eu-de":
-		return "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com", true
-	case region == "cn-north-1" || region == "cn-east-2":
+	}
+	service, cssDomain, iamDomain := "css", "myhuaweicloud.com", "myhuaweicloud.com"
+	switch region {
+	case "eu-de", "eu-nl":
+		cssDomain, iamDomain = "otc.t-systems.com", "otc.t-systems.com"
+	case "eu-west-101":
+		iamDomain = "myhuaweicloud.eu" // and only IAM's
+	case "cn-north-1", "cn-east-2":
 		service = "es" // in the two oldest regions
 	}
-	return "https://" + service + "." + region + ".myhuaweicloud.com", "https://iam." + region + ".myhuaweicloud.com", true
+	return "https://" + service + "." + region + "." + cssDomain, "https://iam." + region + "." + iamDomain, true
 }
 
 // similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
