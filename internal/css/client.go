@@ -87,6 +87,8 @@ func (service) Hint(e *cloud.Error) string {
 	switch {
 	case e.Reason == cloud.ReasonAuth:
 		return ""
+	case e.Reason == cloud.ReasonServer && e.Code == codeTryLater:
+		return "the API asks to try again later, which the exporter does"
 	case e.Code == codeNoSuchCluster:
 		return "check the cluster ID and the project; if the cluster exists, allow css:VPCEndpoint:listConnection on it"
 	case e.Reason == cloud.ReasonDenied:

@@ -151,6 +151,8 @@ func TestMissingPageFailsTheClusterList(t *testing.T) {
 		{500, "", cloud.ReasonServer},
 		{403, `{"errCode":"CSS.0051"}`, cloud.ReasonDenied},
 		{400, `{"errCode":"CSS.5182"}`, cloud.ReasonInvalid},
+		{400, `{"errCode":"CSS.0045"}`, cloud.ReasonAuth},
+		{202, `{"errCode":"CSS.0011"}`, cloud.ReasonServer},
 		{404, "", cloud.ReasonNotFound},
 		{200, "{}", cloud.ReasonDecode},
 		{200, "", cloud.ReasonDecode},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
@@ -198,5 +199,41 @@ func TestInvalidBodies(t *testing.T) {
 		{"200, HTML", 200, "", "<html>secret page</html>", cloud.Error{Reason: cloud.ReasonDecode, Message: "*"}, true, ""},
 		{"200, an error", 200, "", throttledBody, cloud.Error{Reason: cloud.ReasonDecode, Message: "*"}, true, ""},
 		{"200, cut JSON", 200, "", css.SeedBody[:300], cloud.Error{Reason: cloud.ReasonDecode, Message: "*"}, true, ""},
+	})
+}
+
+// TestHintsOfCodes: the status alone would mislead.
+func TestHintsOfCodes(t *testing.T) {
+	for _, test := range []struct {
+		status     int
+		code, hint string
+	}{
+		{202, "CSS.0011", "asks to try again later"},
+		{400, "CSS.0045", "check the access key"},
+		{400, "CSS.0051", "allow css:cluster:list"},
+	} {
+		_, client := answering(t, answer(test.status, `{"errCode":"`+test.code+`","externalMessage":"x"}`))
+		_, connections := client.Connections(t.Context(), "c", nil)
+		_, clusters := client.Clusters(t.Context())
+		for _, err := range []error{connections, clusters} {
+			if hint := failure(t, err).Hint(); !strings.Contains(hint, test.hint) {
+				t.Errorf("%v: got the hint %q, want %q in it", err, hint, test.hint)
+			}
+		}
+	}
+}
+
+func TestTryLaterIsNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		simulated, client := answering(t, answer(202, `{"errCode":"CSS.0011","externalMessage":"try later"}`),
+			func(o *csstest.Options) { o.Retry = cloud.DefaultRetry() })
+		_, connections := client.Connections(t.Context(), "c", nil)
+		_, clusters := client.Clusters(t.Context())
+		if cloud.ReasonOf(connections) != cloud.ReasonServer || cloud.ReasonOf(clusters) != cloud.ReasonServer {
+			t.Errorf("got %v and %v, want the reason server", connections, clusters)
+		}
+		if n := len(simulated.Requests()); n != 2 {
+			t.Errorf("got %d requests, want one for each call", n)
+		}
 	})
 }

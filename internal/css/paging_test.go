@@ -320,6 +320,8 @@ func TestMissingPageFailsTheList(t *testing.T) {
 		{"404", 404, "", cloud.ReasonNotFound},
 		{"403", 403, `{"errCode":"CSS.0015","externalMessage":"x"}`, cloud.ReasonDenied},
 		{"400 with a denial", 400, `{"errCode":"CSS.0051","externalMessage":"x"}`, cloud.ReasonDenied},
+		{"400 with a rejection", 400, `{"errCode":"CSS.0045","externalMessage":"x"}`, cloud.ReasonAuth},
+		{"202, try later", 202, `{"errCode":"CSS.0011","externalMessage":"x"}`, cloud.ReasonServer},
 		{"409", 409, "", cloud.ReasonInvalid},
 		{"412", 412, "", cloud.ReasonInvalid},
 		{"429", 429, "", cloud.ReasonThrottled},

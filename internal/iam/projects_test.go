@@ -95,6 +95,8 @@ func TestProjectIDCannotBeLookedUp(t *testing.T) {
 		{"HTML", 200, `<html>`, cloud.ReasonDecode, "not from IAM"},
 		{"denied", 403, `{"error":{"code":403,"message":"You are not authorized","title":"Forbidden"}}`, cloud.ReasonDenied, "list the projects"},
 		{"rejected", 401, `{"error":{"code":401,"message":"x","title":"Unauthorized"}}`, cloud.ReasonAuth, "access key"},
+		{"rejected as 400", 400, `{"errCode":"CSS.0045","externalMessage":"token incorrect"}`, cloud.ReasonAuth, "access key"},
+		{"try later", 202, `{"errCode":"CSS.0011","externalMessage":"x"}`, cloud.ReasonServer, "try again later"},
 		{"not found", 404, ``, cloud.ReasonNotFound, "iam_endpoint"},
 		{"server", 503, ``, cloud.ReasonServer, "failing"},
 	} {
