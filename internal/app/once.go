@@ -5,11 +5,12 @@ package app
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/prometheus/common/expfmt"
 )
 
-// once implements --once: it writes the metrics to stdout and returns the exit code.
+// once implements --once: it writes the metrics css_vpcep_* to stdout and returns the exit code.
 func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout)
 	defer cancel()
@@ -21,6 +22,9 @@ func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
 	}
 	encoder := expfmt.NewEncoder(stdout, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), "css_vpcep_") { // node_exporter, which may read this, has the others too
+			continue
+		}
 		if err := encoder.Encode(family); err != nil {
 			e.logger.Error("Writing metrics failed", "err", err)
 			return 1
