@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
+
+	"github.com/prometheus/common/model"
 )
 
 // sd responds with 503 until every project has been refreshed: Prometheus would drop the clusters that are missing.
@@ -85,8 +88,12 @@ func newSDTarget(t *discovery.Target, projectID string) sdTarget {
 	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
 }
 
-// labelName replaces invalid characters as Prometheus' own discoveries do.
+// labelName replaces invalid characters as Prometheus' own discoveries do. It escapes keys that are not ASCII, of which
+// nothing would remain, as Prometheus escapes the names of metrics.
 func labelName(key string) string {
+	if strings.IndexFunc(key, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		return strings.ReplaceAll(model.EscapeName(key, model.ValueEncodingEscaping), ":", "_3a_") // invalid in a label
+	}
 	return strings.Map(func(r rune) rune {
 		if r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
 			return r

@@ -18,6 +18,7 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 )
 
 func TestSDBeforeDiscovery(t *testing.T) {
@@ -125,9 +126,47 @@ func TestSDCleansHostileText(t *testing.T) {
 		},
 	}}}
 	want := []sdGroup{newSDGroup("one", "p1", "odd", clean.Text(hostile, 1024),
-		map[string]string{"A_b": "2", "": "empty", "_t_": "x", "9": strings.Repeat("y", 1024), "ok": "z"})}
+		map[string]string{"A_b": "2", "": "empty", "U___e9_t_e9_": "x", "9": strings.Repeat("y", 1024), "ok": "z"})}
 	if diff := cmp.Diff(want, written(t, targets)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// TestSDEscapesTagKeys: keys that are not ASCII are escaped as Prometheus escapes names, so that each keeps its label.
+func TestSDEscapesTagKeys(t *testing.T) {
+	tags, want := make(map[string]string), make(map[string]string)
+	for key, label := range map[string]string{
+		"team":        "team",
+		"cost-center": "cost_center",
+		"a b/c:d@e":   "a_b_c_d_e",
+		"U__90e8_":    "U__90e8_",
+		"部门":          "U___90e8__95e8_",
+		"部门2":         "U___90e8__95e8_2",
+		"负责":          "U___8d1f__8d23_",
+		"2部":          "U___32__90e8_",
+		"部_门":         "U___90e8____95e8_",
+		"部-门":         "U___90e8__2d__95e8_",
+		"部:门":         "U___90e8__3a__95e8_", // a colon is valid in the name of a metric only
+		"部 门":         "U___90e8__20__95e8_",
+		"größe":       "U__gr_f6__df_e",
+		"😀":           "U___1f600_",
+		"\ufffd":      "U___fffd_",
+	} {
+		tags[key], want[label] = "value of "+key, "value of "+key
+	}
+	groups := written(t, []discovery.Target{{Project: newSDProject(t, "one", "p1"), Cluster: css.Cluster{ID: "c", Tags: tags}}})
+	if diff := cmp.Diff([]sdGroup{newSDGroup("one", "p1", "c", "", want)}, groups); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	for name := range groups[0].Labels {
+		if !model.LegacyValidation.IsValidLabelName(name) { // Prometheus 2 would reject the whole response
+			t.Errorf("%q is not a valid label name", name)
+		}
+		escaped, ok := strings.CutPrefix(name, "__meta_css_tag_U__")
+		if key := model.UnescapeName("U__"+escaped, model.ValueEncodingEscaping); ok && escaped != "90e8_" &&
+			groups[0].Labels[name] != "value of "+key {
+			t.Errorf("%q is unescaped to %q", name, key)
+		}
 	}
 }
 
