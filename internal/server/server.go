@@ -15,7 +15,6 @@ import (
 	"css_vpcep_exporter/internal/server/status"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/exporter-toolkit/web"
 )
 
 const (
@@ -70,26 +69,7 @@ func New(
 
 // Handler returns the handler of all paths.
 func (s *Server) Handler() (http.Handler, error) {
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "CSS VPC Endpoint Exporter",
-		Description: "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters",
-		Version:     s.options.Version,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Metrics of every cluster, read on request"},
-			{Address: status.Path, Text: "Status", Description: "Last result of every cluster, and how to fix failures"},
-			{Address: pathSD, Text: "Service discovery", Description: "Every cluster as a target for http_sd_configs"},
-			{Address: pathHealthy, Text: "Healthy", Description: "Liveness"},
-			{Address: pathReady, Text: "Ready", Description: "Readiness: every project has been refreshed once"},
-		},
-		Form: web.LandingForm{
-			Action: pathProbe,
-			Inputs: []web.LandingFormInput{
-				{Label: "Cluster to read now, by ID or name", Type: "text", Name: "target"},
-				{Label: "Project, if several have this cluster", Type: "text", Name: "project"},
-			},
-		},
-	})
+	landing, err := s.newLandingPage()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +97,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("GET "+pathReady, s.ready)
 	mux.HandleFunc("POST "+pathReload, s.reload)
 	mux.HandleFunc("PUT "+pathReload, s.reload)
-	return mux, nil
+	return s.redirect(mux), nil
 }
 
 func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {

@@ -44,10 +44,16 @@ func newRig(t testing.TB, search *discovery.Search, listed ...string) *rig {
 	t.Helper()
 	r := &rig{t: t, cloud: simtest.New(t, simulator.Options{})}
 	r.start(search, listed)
-	server := httptest.NewServer(r.handler)
+	r.serve(t, r.handler)
+	return r
+}
+
+// serve serves a handler on loopback until the test ends.
+func (r *rig) serve(t testing.TB, handler http.Handler) {
+	t.Helper()
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	r.url, r.http = server.URL, server.Client()
-	return r
 }
 
 // newOfflineRig returns a rig without a network, for tests in virtual time.
@@ -255,12 +261,12 @@ func TestRoutes(t *testing.T) {
 		status       int
 		body         string
 	}{
-		{http.MethodGet, "/", 200, `href="/metrics"`},
+		{http.MethodGet, "/", 200, `href="./metrics"`},
 		{http.MethodGet, "/-/healthy", 200, "healthy"},
 		{http.MethodHead, "/-/healthy", 200, ""},
-		{http.MethodGet, "/", 200, `href="/status"`},
-		{http.MethodGet, "/", 200, `href="/sd"`},
-		{http.MethodGet, "/", 200, `<form action="/probe">`},
+		{http.MethodGet, "/", 200, `href="./status"`},
+		{http.MethodGet, "/", 200, `href="./sd"`},
+		{http.MethodGet, "/", 200, `<form action="./probe">`},
 		{http.MethodHead, "/probe?target=healthy", 200, ""},
 		{http.MethodHead, "/probe", 400, ""},
 		{http.MethodHead, "/sd", 503, ""},
