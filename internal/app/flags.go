@@ -47,7 +47,8 @@ func newCommandLine(f *flags) *kingpin.Application {
 		Default("css_vpcep.yml").StringVar(&f.configFile)
 	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
 		BoolVar(&f.configCheck)
-	app.Flag("once", "Scrape once, write the metrics to standard output and exit: 0 if everything was read, 1 if not.").
+	app.Flag("once",
+		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
 	app.Flag("demo",
 		"Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
