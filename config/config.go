@@ -87,7 +87,7 @@ type Discovery struct {
 	RefreshInterval                   time.Duration
 	Name, Engine, EnterpriseProjectID *regexp.Regexp
 	Tags                              map[string]*regexp.Regexp
-	LabelsFromTags                    []string
+	LabelsFromTags                    map[string]string // keys of tags, by label
 }
 
 // Environment looks up a variable, like os.LookupEnv.
@@ -102,7 +102,12 @@ func (env Environment) get(key string) string {
 }
 
 // Load reads and validates the file at path. Its error is an Errors.
-func Load(path string, env Environment) (*Config, error) {
+func Load(path string, env Environment) (*Config, error) { return load(path, env, false) }
+
+// LoadSyntax is like Load, but ignores the content of other files, such as secrets, which may be absent.
+func LoadSyntax(path string, env Environment) (*Config, error) { return load(path, env, true) }
+
+func load(path string, env Environment, syntaxOnly bool) (*Config, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
@@ -112,12 +117,18 @@ func Load(path string, env Environment) (*Config, error) {
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
-	return Parse(path, content, env)
+	return parseFile(path, content, env, syntaxOnly)
 }
 
 // Parse validates content like Load. Relative paths start at the directory of name.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
-	d := &decoder{file: name, dir: filepath.Dir(name), env: env, places: map[*yaml.Node]place{}}
+	return parseFile(name, content, env, false)
+}
+
+func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*Config, error) {
+	d := &decoder{
+		file: name, dir: filepath.Dir(name), env: env, syntaxOnly: syntaxOnly, places: map[*yaml.Node]place{},
+	}
 	var c *Config
 	if root, line, text := parse(content); root != nil {
 		c = d.config(d.decode(root))

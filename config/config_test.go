@@ -133,7 +133,7 @@ func TestLoadAllKeys(t *testing.T) {
 				Tags: map[string]*regexp.Regexp{
 					"team": regexp.MustCompile(`^(?:search)$`), "empty": regexp.MustCompile(`^(?:)$`),
 				},
-				LabelsFromTags: []string{"team", "cost_centre"},
+				LabelsFromTags: map[string]string{"team": "team", "cost_centre": "cost_centre"},
 			},
 			TLSConfig: promconfig.TLSConfig{
 				CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
@@ -366,5 +366,27 @@ func TestRegionEndpoints(t *testing.T) {
 	}
 	if n := len(knownRegions()); n != 34 {
 		t.Errorf("got %d known regions, want 34", n)
+	}
+}
+
+func TestLabelsFromTags(t *testing.T) {
+	for value, want := range map[string]map[string]string{
+		"[team, stage]": {"team": "team", "stage": "stage"},
+		"{department: 部门, cost_center: cost-center, team: team}": {
+			"department": "部门", "cost_center": "cost-center", "team": "team",
+		},
+		"{a: team, b: team, number: 7}": {"a": "team", "b": "team", "number": "7"},
+		"[]":                            {},
+		"{}":                            {},
+	} {
+		content := "projects: [{region: cn-north-4, discovery: {labels_from_tags: " + value + "}}]"
+		c, err := Parse("x.yml", []byte(content), nil)
+		if err != nil {
+			t.Errorf("%s: %v", value, err)
+			continue
+		}
+		if diff := cmp.Diff(want, c.Projects[0].Discovery.LabelsFromTags); diff != "" {
+			t.Errorf("%s: labels (-want +got):\n%s", value, diff)
+		}
 	}
 }

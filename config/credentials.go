@@ -3,13 +3,17 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"css_vpcep_exporter/internal/profile"
+	"css_vpcep_exporter/internal/secret"
 	"css_vpcep_exporter/internal/smallfile"
 
 	promconfig "github.com/prometheus/common/config"
@@ -18,20 +22,20 @@ import (
 func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain bool) {
 	keys := &f.value
 	c = Credentials{
-		AccessKey:         keys.AccessKey.value,
-		AccessKeyFile:     d.secretFile(&keys.AccessKeyFile),
-		SecretKey:         keys.SecretKey.value,
-		SecretKeyFile:     d.secretFile(&keys.SecretKeyFile),
-		SecurityToken:     keys.SecurityToken.value,
-		SecurityTokenFile: d.secretFile(&keys.SecurityTokenFile),
-		TokenFile:         d.secretFile(&keys.TokenFile),
+		AccessKey:         Secret(keys.AccessKey.value),
+		AccessKeyFile:     d.secretFile(&keys.AccessKeyFile, secret.KeyFault),
+		SecretKey:         Secret(keys.SecretKey.value),
+		SecretKeyFile:     d.secretFile(&keys.SecretKeyFile, secret.KeyFault),
+		SecurityToken:     Secret(keys.SecurityToken.value),
+		SecurityTokenFile: d.secretFile(&keys.SecurityTokenFile, secret.KeyFault),
+		TokenFile:         d.secretFile(&keys.TokenFile, secret.KeyFault),
 		User:              d.user(&keys.User),
 		ECSAgency:         bool(keys.ECSAgency.value),
 		Profile:           d.profile(&keys.Profile),
 	}
-	accessKey := d.inlineOrFile("access_key", &keys.AccessKey, &keys.AccessKeyFile)
-	secretKey := d.inlineOrFile("secret_key", &keys.SecretKey, &keys.SecretKeyFile)
-	token := d.inlineOrFile("security_token", &keys.SecurityToken, &keys.SecurityTokenFile)
+	accessKey := d.inlineOrFile("access_key", keys.AccessKey.isSet(), &keys.AccessKeyFile)
+	secretKey := d.inlineOrFile("secret_key", keys.SecretKey.isSet(), &keys.SecretKeyFile)
+	token := d.inlineOrFile("security_token", keys.SecurityToken.isSet(), &keys.SecurityTokenFile)
 	switch {
 	case accessKey && !secretKey:
 		d.reportf(d.placeIn(f.node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
@@ -57,11 +61,11 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 	return c, len(kinds) == 0 && (f.ok || !f.isSet())
 }
 
-func (d *decoder) inlineOrFile(name string, inline *field[Secret], file *field[text]) bool {
-	if inline.isSet() && file.isSet() {
+func (d *decoder) inlineOrFile(name string, inline bool, file *field[text]) bool {
+	if inline && file.isSet() {
 		d.reportf(d.places[file.node], "conflicts with %s; keep one of them", name)
 	}
-	return inline.isSet() || file.isSet()
+	return inline || file.isSet()
 }
 
 func (d *decoder) user(f *field[userKeys]) *User {
@@ -75,49 +79,61 @@ func (d *decoder) user(f *field[userKeys]) *User {
 	if !keys.Domain.isSet() {
 		d.reportf(d.placeIn(f.node, "domain"), "missing; set the name of the account that the user belongs to")
 	}
-	if !d.inlineOrFile("password", &keys.Password, &keys.PasswordFile) {
+	if !d.inlineOrFile("password", keys.Password.isSet(), &keys.PasswordFile) {
 		d.reportf(d.placeIn(f.node, "password"), "missing; set password or password_file")
 	}
 	return &User{
 		Name:         string(keys.Name.value),
 		Domain:       string(keys.Domain.value),
-		Password:     keys.Password.value,
-		PasswordFile: d.secretFile(&keys.PasswordFile),
+		Password:     Secret(keys.Password.value),
+		PasswordFile: d.secretFile(&keys.PasswordFile, secret.TextFault),
 	}
 }
 
-func (d *decoder) secretFile(f *field[text]) string {
-	path, content, ok := d.readFile(f)
-	secret := strings.TrimSpace(string(content))
-	switch fault := secretFault(secret); {
-	case !ok:
-	case secret == "":
-		d.reportf(d.places[f.node], "the file is empty; write the secret into it")
-	case fault != "":
-		d.reportf(d.places[f.node], "the file holds an %s", fault)
+func (d *decoder) secretFile(f *field[text], check func(string) string) string {
+	path := d.path(f)
+	if f.ok {
+		d.checkSecret(d.places[f.node], "", path, check)
 	}
 	return path
 }
 
-func (d *decoder) readFile(f *field[text]) (path string, content []byte, ok bool) {
-	if !f.ok {
-		return "", nil, false
+func (d *decoder) checkSecret(at place, prefix, path string, check func(string) string) {
+	if d.syntaxOnly {
+		return
 	}
-	path = promconfig.JoinDir(d.dir, string(f.value))
+	if _, err := secret.ReadFile(path, check); err != nil {
+		d.reportf(at, "%s%s", prefix, err)
+	}
+}
+
+func (d *decoder) path(f *field[text]) string { return promconfig.JoinDir(d.dir, string(f.value)) }
+
+// pemFile returns the path of a file and, unless a mistake was reported, its content.
+func (d *decoder) pemFile(f *field[text]) (path string, content []byte) {
+	path = d.path(f)
+	if !f.ok || d.syntaxOnly {
+		return path, nil
+	}
 	content, err := smallfile.Read(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		d.reportf(d.places[f.node], "cannot read the file: %s", withoutPath(err))
+	case bytes.HasPrefix(content, []byte("\uFEFF")): // the first certificate would be ignored
+		d.reportf(d.places[f.node], "the file begins with a byte order mark (U+FEFF); save it without")
+	default:
+		return path, content
 	}
-	return path, content, err == nil
+	return path, nil
 }
 
 func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	before := len(d.mistakes)
 	keys := &f.value
-	caFile, ca, hasCA := d.readFile(&keys.CAFile)
-	certFile, _, _ := d.readFile(&keys.CertFile)
-	keyFile, _, _ := d.readFile(&keys.KeyFile)
-	if hasCA && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+	caFile, ca := d.pemFile(&keys.CAFile)
+	certFile, _ := d.pemFile(&keys.CertFile)
+	keyFile, _ := d.pemFile(&keys.KeyFile)
+	if ca != nil && !x509.NewCertPool().AppendCertsFromPEM(ca) {
 		d.reportf(d.places[keys.CAFile.node], "the file has no PEM certificate; set a file with CA certificates")
 	}
 	c := promconfig.TLSConfig{
@@ -132,8 +148,18 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 		MinVersion:         promconfig.TLSVersion(keys.MinVersion.value),
 		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.value),
 	}
+	checked, err := c, c.Validate()
+	if d.syntaxOnly {
+		checked.CAFile = ""
+		if certFile != "" || keyFile != "" {
+			checked.Cert, checked.CertFile, checked.Key, checked.KeyFile = "", "", "", ""
+		}
+	}
 	if f.ok && len(d.mistakes) == before {
-		if _, err := promconfig.NewTLSConfig(&c); err != nil {
+		if err == nil {
+			_, err = promconfig.NewTLSConfig(&checked)
+		}
+		if err != nil {
 			d.reportf(d.places[f.node], "invalid TLS settings: %s", err)
 		}
 	}
@@ -141,7 +167,7 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 }
 
 const (
-	profileVariable         = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+	profileVariable         = profile.PathVariable
 	projectIDVariable       = "HUAWEICLOUD_SDK_PROJECT_ID"
 	metadataVariable        = "CSS_VPCEP_EXPORTER_METADATA_ADDRESS"
 	containerURIVariable    = "HC_CONTAINER_CREDENTIALS_FULL_URI"
@@ -150,13 +176,9 @@ const (
 	defaultSection = "basic"
 )
 
-// DefaultProfile returns the default profile of the vendor's SDKs. File is empty if HOME is unknown.
+// DefaultProfile returns the default profile of the vendor's SDKs. File is empty if the user's home is unknown.
 func DefaultProfile(env Environment) Profile {
-	file := env.get(profileVariable)
-	if home := env.get("HOME"); file == "" && home != "" {
-		file = filepath.Join(home, ".huaweicloud", "credentials")
-	}
-	return Profile{file, defaultSection}
+	return Profile{profile.DefaultPath(runtime.GOOS, env.get), defaultSection}
 }
 
 // MetadataAddress returns the URL of the metadata service, without a trailing slash. It ignores an invalid variable,
@@ -168,7 +190,7 @@ func MetadataAddress(env Environment) string {
 	return "http://169.254.169.254"
 }
 
-func (d *decoder) profile(f *field[Secret]) *Profile {
+func (d *decoder) profile(f *field[name]) *Profile {
 	file := DefaultProfile(d.env).File
 	switch {
 	case !f.ok:
@@ -176,8 +198,8 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 	case strings.ContainsAny(string(f.value), "/"+string(filepath.Separator)):
 		return &Profile{promconfig.JoinDir(d.dir, string(f.value)), defaultSection}
 	case file == "":
-		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME is set; "+
-			"set one of them, or set profile to the path of a file (with a slash)", profileVariable)
+		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME (on Windows: USERPROFILE) "+
+			"is set; set one of them, or set profile to the path of a file (with a slash)", profileVariable)
 		return nil
 	}
 	return &Profile{file, string(f.value)}
@@ -187,9 +209,10 @@ func (d *decoder) profile(f *field[Secret]) *Profile {
 type source struct {
 	profile.Section
 
-	name   string
-	err    error
-	region string // of the first project that uses the project ID
+	name    string
+	unknown bool // not read
+	err     error
+	region  string // of the first project that uses the project ID
 }
 
 // checkSources adds the values that come with profiles and the default chain.
@@ -198,7 +221,7 @@ func (d *decoder) checkSources(projects []*project) {
 	read := func(p Profile) *source {
 		if sources[p] == nil {
 			s, err := profile.Read(p.File, p.Section)
-			sources[p] = &source{Section: s, name: d.profileName(p), err: err}
+			sources[p] = &source{Section: s, name: d.profileName(p), unknown: d.syntaxOnly, err: err}
 		}
 		return sources[p]
 	}
@@ -227,12 +250,15 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	before := len(d.mistakes)
 	at := d.placeIn(chain[0].node, "credentials")
 	found := d.checkVariables(at)
-	used := &source{}
+	if !found {
+		d.checkVariable(at, profileVariable, secret.TextFault) // a path in quotes does not exist
+	}
+	used := &source{unknown: d.syntaxOnly}
 	switch file := DefaultProfile(d.env); {
 	case len(d.mistakes) > before:
 		return
 	case found:
-		used.name = "the environment (" + projectIDVariable + ")"
+		used = &source{name: "the environment (" + projectIDVariable + ")"}
 		used.ProjectID = d.env.get(projectIDVariable)
 	case file.File != "" && !profile.Absent(read(file).err):
 		used = read(file)
@@ -240,7 +266,9 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 		if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
 			d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
 				containerURIVariable)
+			break
 		}
+		d.checkSecret(at, "the file in "+containerTokensVariable+": ", d.env.get(containerTokensVariable), secret.KeyFault)
 	}
 	for _, p := range chain {
 		d.applySource(p, used, d.placeIn(p.node, "credentials"))
@@ -258,7 +286,7 @@ func (d *decoder) profileName(p Profile) string {
 	case d.env.get(profileVariable) != "":
 		file = "the file in " + profileVariable
 	default:
-		file = "$HOME/.huaweicloud/credentials"
+		file = "~/.huaweicloud/credentials"
 	}
 	return section + " of " + file
 }
@@ -273,6 +301,7 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 	}
 	p.incomplete = true
 	switch {
+	case s.unknown:
 	case errors.Is(s.err, profile.ErrNoSection):
 		d.reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)", s.name)
 	case s.err != nil:
@@ -300,12 +329,17 @@ func (d *decoder) checkVariables(at place) (found bool) {
 	for _, name := range []string{
 		"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "CLOUD_SDK_AK", "CLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN",
 	} {
-		if fault := secretFault(d.env.get(name)); fault != "" {
-			d.reportf(at, "variable %s has an %s", name, fault)
-		}
+		d.checkVariable(at, name, secret.KeyFault)
 	}
 	vendor := d.checkPair(at, "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
 	return d.checkPair(at, "CLOUD_SDK_AK", "CLOUD_SDK_SK") || vendor
+}
+
+func (d *decoder) checkVariable(at place, name string, check func(string) string) {
+	value := d.env.get(name)
+	if fault := check(cmp.Or(secret.Trim(value), value)); fault != "" {
+		d.reportf(at, "variable %s has an %s", name, secret.Invalid(fault))
+	}
 }
 
 func (d *decoder) checkPair(at place, a, b string) bool {

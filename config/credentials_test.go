@@ -24,6 +24,11 @@ func TestDefaultProfile(t *testing.T) {
 	}{
 		{"nothing", nil, Profile{"", "basic"}},
 		{"home", vars{"HOME": "/home/a"}, Profile{"/home/a/.huaweicloud/credentials", "basic"}},
+		{"home on Windows", vars{"USERPROFILE": "/Users/a"}, Profile{"/Users/a/.huaweicloud/credentials", "basic"}},
+		{
+			"white space around the variable", vars{"HOME": "/home/a", "HUAWEICLOUD_SDK_CREDENTIALS_FILE": " c.ini\r\n"},
+			Profile{"c.ini", "basic"},
+		},
 		{"variable", vars{"HUAWEICLOUD_SDK_CREDENTIALS_FILE": "b/c.ini"}, Profile{"b/c.ini", "basic"}},
 		{"both", vars{"HOME": "/home/a", "HUAWEICLOUD_SDK_CREDENTIALS_FILE": "/b/c.ini"}, Profile{"/b/c.ini", "basic"}},
 		{
@@ -165,7 +170,7 @@ func TestChainValues(t *testing.T) {
 		{"no keys", "name: a", profileVars("neither.ini"), derived},
 		{"pod", "name: a", vars{ //nolint:gosec // made up
 			"HC_CONTAINER_CREDENTIALS_FULL_URI":     "https://127.0.0.1:1/v1/credentials?a=b",
-			"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/token",
+			"HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "testdata/secrets/token",
 		}, derived},
 		{
 			"half a pod after a profile", "project_id: own", merge(good, vars{"HC_CONTAINER_CREDENTIALS_FULL_URI": "x"}),

@@ -11,14 +11,17 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"css_vpcep_exporter/internal/spelling"
+
 	"go.yaml.in/yaml/v4"
 )
 
 type decoder struct {
-	file, dir string
-	env       Environment
-	places    map[*yaml.Node]place
-	mistakes  Errors
+	file, dir  string
+	env        Environment
+	syntaxOnly bool // ignore the content of other files
+	places     map[*yaml.Node]place
+	mistakes   Errors
 }
 
 // place locates a mistake. A value has the line of its key.
@@ -71,12 +74,14 @@ func parse(content []byte) (root *yaml.Node, line int, mistake string) {
 
 // invalidLine finds invalid characters, because the library does not report their line.
 func invalidLine(content []byte) (line int, mistake string) {
-	invalid := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r) }
+	invalid := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) }
 	for b := range bytes.Lines(content) {
 		line++
 		switch {
 		case !utf8.Valid(b):
 			return line, "the file is not in UTF-8; save it as UTF-8"
+		case bytes.ContainsAny(b, "\u0085\u2028\u2029"): // only some versions of YAML begin a line there
+			return line, "invisible line separator (U+0085, U+2028 or U+2029); remove it"
 		case bytes.ContainsFunc(b, invalid):
 			return line, `control character; remove it, or write it as \x and two digits in double quotes`
 		}
@@ -261,7 +266,7 @@ func unknownKey(key string, mapping reflect.Type) string {
 	for f := range mapping.Fields() {
 		known = append(known, f.Tag.Get("yaml"))
 	}
-	if near := nearest(key, known); near != "" {
+	if near := spelling.Nearest(key, known); near != "" {
 		return "unknown key; did you mean " + quote(near) + "?"
 	}
 	return "unknown key; the valid keys are " + strings.Join(known, ", ")

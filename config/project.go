@@ -149,15 +149,29 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 		}
 		search.Tags[key] = value.value.Regexp
 	}
-	lines := map[labelName]int{}
-	for _, item := range keys.LabelsFromTags.value {
+	if keys.LabelsFromTags.isSet() {
+		search.LabelsFromTags = d.labelsFromTags(&keys.LabelsFromTags.value)
+	}
+	return search
+}
+
+func (d *decoder) labelsFromTags(t *tagLabels) map[string]string {
+	labels, lines := map[string]string{}, map[tagLabel]int{}
+	for _, item := range t.list {
 		if line, twice := lines[item.value]; twice && item.ok {
 			d.reportf(d.places[item.node], "duplicate label %q, first listed on line %d; remove one", item.value, line)
 		}
 		lines[item.value] = item.node.Line
-		search.LabelsFromTags = append(search.LabelsFromTags, string(item.value))
+		labels[string(item.value)] = string(item.value)
 	}
-	return search
+	for _, label := range slices.Sorted(maps.Keys(t.mapping)) {
+		key := t.mapping[label]
+		if fault := labelNameFault(label); fault != "" {
+			d.reportf(d.places[key.node], "%s", fault)
+		}
+		labels[label] = string(key.value)
+	}
+	return labels
 }
 
 // discoversAll reports whether discovery is valid and has no filter.
@@ -205,8 +219,8 @@ func (d *decoder) checkNames(projects []*project) {
 // compared instead.
 func (d *decoder) checkClusters(projects []*project) {
 	type listed struct {
-		projectID, endpoint string
-		line                int
+		*project
+		line int
 	}
 	known := map[[2]string][]listed{} // by region and cluster ID
 	for _, p := range projects {
@@ -217,15 +231,18 @@ func (d *decoder) checkClusters(projects []*project) {
 			}
 			at := [2]string{p.Region, c.ID}
 			same := slices.IndexFunc(known[at], func(l listed) bool {
-				unknownID := l.projectID == "" || p.ProjectID == ""
-				return l.projectID == p.ProjectID || (unknownID && l.endpoint == p.Endpoint)
+				unknownID := l.ProjectID == "" || p.ProjectID == ""
+				if unknownID && l.project != p && (l.incomplete || p.incomplete) {
+					return false // a profile may have the ID
+				}
+				return l.ProjectID == p.ProjectID || (unknownID && l.Endpoint == p.Endpoint)
 			})
 			if same >= 0 {
 				line := known[at][same].line
 				d.reportf(d.places[id.node], "duplicate cluster %s, first listed on line %d; remove one", quote(c.ID), line)
 				continue
 			}
-			known[at] = append(known[at], listed{p.ProjectID, p.Endpoint, id.node.Line})
+			known[at] = append(known[at], listed{p, id.node.Line})
 		}
 	}
 }

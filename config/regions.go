@@ -5,6 +5,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"css_vpcep_exporter/internal/spelling"
 )
 
 // knownRegions returns the regions of Huawei Cloud and of Open Telekom Cloud (eu-de, eu-nl).
@@ -38,7 +40,7 @@ func regionEndpoints(region string) (css, iam string, known bool) {
 
 // similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
 func similarRegions(region string) []string {
-	if near := nearest(region, knownRegions()); near != "" {
+	if near := spelling.Nearest(region, knownRegions()); near != "" {
 		return []string{quote(near)}
 	}
 	var found []string

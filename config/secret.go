@@ -4,29 +4,13 @@ package config
 
 import (
 	"fmt"
-	"io"
 	"net/url"
+
+	"css_vpcep_exporter/internal/secret"
 )
 
-// Secret is text that is printed and encoded as "<secret>", or as "" if it is empty. Only string(s) returns it.
-type Secret string
-
-const redacted = "<secret>"
-
-// Format hides the value from every verb.
-func (s Secret) Format(f fmt.State, _ rune) {
-	if s != "" {
-		_, _ = io.WriteString(f, redacted)
-	}
-}
-
-// MarshalText hides the value from JSON, YAML and log/slog.
-func (s Secret) MarshalText() ([]byte, error) {
-	if s == "" {
-		return nil, nil
-	}
-	return []byte(redacted), nil
-}
+// Secret is text that is printed and encoded as "<secret>". Only string(s) returns it.
+type Secret = secret.Text
 
 // Types without the Format methods below. These are needed because fmt ignores those of fields behind pointers.
 type (
@@ -44,7 +28,7 @@ func (c Config) Format(f fmt.State, verb rune) { format(f, verb, rawConfig(c)) }
 // Format prints the project without secrets.
 func (p Project) Format(f fmt.State, verb rune) {
 	if p.TLSConfig.Key != "" {
-		p.TLSConfig.Key = redacted
+		p.TLSConfig.Key = "<secret>"
 	}
 	if p.ProxyURL != nil && p.ProxyURL.User != nil {
 		u := *p.ProxyURL

@@ -14,10 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/secret"
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
@@ -50,22 +49,22 @@ type (
 		ProxyURL          field[proxyURL]          `yaml:"proxy_url"`
 	}
 	credentialsKeys struct {
-		AccessKey         field[Secret]   `yaml:"access_key"`
+		AccessKey         field[key]      `yaml:"access_key"`
 		AccessKeyFile     field[text]     `yaml:"access_key_file"`
-		SecretKey         field[Secret]   `yaml:"secret_key"`
+		SecretKey         field[key]      `yaml:"secret_key"`
 		SecretKeyFile     field[text]     `yaml:"secret_key_file"`
-		SecurityToken     field[Secret]   `yaml:"security_token"`
+		SecurityToken     field[key]      `yaml:"security_token"`
 		SecurityTokenFile field[text]     `yaml:"security_token_file"`
 		TokenFile         field[text]     `yaml:"token_file"`
 		User              field[userKeys] `yaml:"user"`
 		ECSAgency         field[boolean]  `yaml:"ecs_agency"`
-		Profile           field[Secret]   `yaml:"profile"`
+		Profile           field[name]     `yaml:"profile"`
 	}
 	userKeys struct {
-		Name         field[Secret] `yaml:"name"`
-		Domain       field[Secret] `yaml:"domain"`
-		Password     field[Secret] `yaml:"password"`
-		PasswordFile field[text]   `yaml:"password_file"`
+		Name         field[name] `yaml:"name"`
+		Domain       field[name] `yaml:"domain"`
+		Password     field[name] `yaml:"password"`
+		PasswordFile field[text] `yaml:"password_file"`
 	}
 	clusterKeys struct {
 		ID     field[clusterID]               `yaml:"id"`
@@ -78,7 +77,7 @@ type (
 		Engine              field[pattern]                      `yaml:"engine"`
 		EnterpriseProjectID field[pattern]                      `yaml:"enterprise_project_id"`
 		Tags                field[map[string]field[tagPattern]] `yaml:"tags"`
-		LabelsFromTags      field[list[labelName]]              `yaml:"labels_from_tags"`
+		LabelsFromTags      field[tagLabels]                    `yaml:"labels_from_tags"`
 	}
 	tlsKeys struct {
 		CA                 field[text]       `yaml:"ca"`
@@ -96,9 +95,11 @@ type (
 
 // The types of single values. An invalid value is zero.
 type (
-	text       string // not empty, like the next six
+	text       string // not empty, like the next seven
+	name       string // or a password or path
+	key        string // sent in a header
 	labelValue string
-	labelName  string
+	tagLabel   string // the key of a tag and a label
 	regionName string // part of a host name
 	projectID  string // part of a path
 	clusterID  string // part of a path
@@ -109,19 +110,22 @@ type (
 	tagPattern struct{ *regexp.Regexp } // anchored; may be empty
 	number     float64
 	duration   time.Duration
+	tagLabels  struct {
+		list    list[tagLabel]
+		mapping map[string]field[text]
+	}
 	boolean    bool
 	tlsVersion promconfig.TLSVersion
 )
 
 func (t *text) UnmarshalYAML(n *yaml.Node) error       { return decodeText(n, t, noFault) }
 func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, l, labelValueFault) }
-func (l *labelName) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, l, labelNameFault) }
 func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, regionFault) }
 func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, projectIDFault) }
 func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
 
-// UnmarshalYAML decodes a secret.
-func (s *Secret) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, s, secretFault) }
+func (a *name) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, a, hidden(secret.TextFault)) }
+func (k *key) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, k, hidden(secret.KeyFault)) }
 
 func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
 	s, err := scalar(n)
@@ -151,22 +155,13 @@ func scalar(n *yaml.Node) (string, error) {
 	return "", problemf(n, unsupportedTag)
 }
 
-// secretFault returns why a secret cannot be sent, or "".
-func secretFault(s string) string {
-	fault := ""
-	switch {
-	case !utf8.ValidString(s):
-		fault = "not in UTF-8"
-	case s != "" && strings.TrimSpace(s) == "":
-		fault = "only white space"
-	case strings.ContainsAny(s, "\r\n"):
-		fault = "more than one line"
-	case strings.ContainsFunc(s, unicode.IsControl):
-		fault = "control character"
-	default:
+func hidden(check func(string) string) func(string) string {
+	return func(s string) string {
+		if fault := check(s); fault != "" {
+			return secret.Invalid(fault)
+		}
 		return ""
 	}
-	return "invalid value (not shown): " + fault + "; write only the value, on one line"
 }
 
 func noFault(string) string { return "" }
@@ -195,6 +190,28 @@ func labelNameFault(s string) string {
 		return invalid + "reserved for histograms and summaries; choose another"
 	}
 	return ""
+}
+
+func (l *tagLabel) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, l, func(s string) string {
+		if fault := labelNameFault(s); fault != "" {
+			return fault + ", or write labels_from_tags as a mapping {label: tag key}"
+		}
+		return ""
+	})
+}
+
+func (t *tagLabels) UnmarshalYAML(n *yaml.Node) error {
+	var mapping field[map[string]field[text]]
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return t.list.UnmarshalYAML(n)
+	case yaml.MappingNode:
+		err := mapping.UnmarshalYAML(n)
+		t.mapping = mapping.value
+		return err
+	}
+	return problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
 }
 
 func regionFault(s string) string {

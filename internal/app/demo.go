@@ -73,7 +73,9 @@ func (d *demo) config() (*config.Config, error) {
 			Credentials: config.Credentials{
 				AccessKey: config.Secret(p.Keys[0].Access), SecretKey: config.Secret(p.Keys[0].Secret),
 			},
-			Discovery: &config.Discovery{RefreshInterval: 30 * time.Second, LabelsFromTags: []string{"team", "stage"}},
+			Discovery: &config.Discovery{
+				RefreshInterval: 30 * time.Second, LabelsFromTags: map[string]string{"team": "team", "stage": "stage"},
+			},
 		}
 		if i > 0 {
 			project.ProjectID = p.ID

@@ -100,8 +100,7 @@ func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.C
 	case c.Profile != nil:
 		return credentials.NewProfile(c.Profile.File, c.Profile.Section)
 	case c.User != nil:
-		password := credentials.NewFiles(
-			cloud.Credentials{SecretKey: string(c.User.Password)}, cloud.Credentials{SecretKey: c.User.PasswordFile})
+		password := credentials.NewPassword(string(c.User.Password), c.User.PasswordFile)
 		return credentials.NewUser(options, credentials.Login{
 			Endpoint: p.IAMEndpoint, User: c.User.Name, Domain: c.User.Domain, ProjectID: p.ProjectID, Project: p.Region,
 		}, password)

@@ -6,8 +6,10 @@ package credentials
 
 import (
 	"context"
+	"fmt"
 
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/secret"
 )
 
 // noCredentials is the error after which a Chain tries the next source.
@@ -22,18 +24,28 @@ type Environment func(key string) (value string, ok bool)
 // Credentials implements cloud.CredentialSource. It fails if neither pair is set.
 func (lookup Environment) Credentials(context.Context) (cloud.Credentials, error) {
 	for _, prefix := range []string{"HUAWEICLOUD_SDK_", "CLOUD_SDK_"} {
-		accessKey, _ := lookup(prefix + "AK")
-		secretKey, _ := lookup(prefix + "SK")
-		if accessKey == "" || secretKey == "" {
+		c := cloud.Credentials{AccessKey: lookup.get(prefix + "AK"), SecretKey: lookup.get(prefix + "SK")}
+		if c.AccessKey == "" || c.SecretKey == "" {
 			continue
 		}
-		c := cloud.Credentials{AccessKey: accessKey, SecretKey: secretKey}
 		if prefix == "HUAWEICLOUD_SDK_" {
-			c.SecurityToken, _ = lookup(prefix + "SECURITY_TOKEN")
+			c.SecurityToken = lookup.get(prefix + "SECURITY_TOKEN")
+		}
+		for name, value := range map[string]string{
+			"AK": c.AccessKey, "SK": c.SecretKey, "SECURITY_TOKEN": c.SecurityToken,
+		} {
+			if fault := secret.KeyFault(value); fault != "" {
+				return cloud.Credentials{}, fmt.Errorf("no credentials: variable %s has an %s", prefix+name, secret.Invalid(fault))
+			}
 		}
 		return c, nil
 	}
 	return cloud.Credentials{}, noCredentials{"the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK"}
+}
+
+func (lookup Environment) get(key string) string {
+	value, _ := lookup(key)
+	return secret.Trim(value)
 }
 
 // Invalidate implements cloud.CredentialSource.

@@ -5,14 +5,13 @@ package credentials
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/profile"
-	"css_vpcep_exporter/internal/smallfile"
+	"css_vpcep_exporter/internal/secret"
 )
 
 const (
@@ -21,8 +20,8 @@ const (
 	maxReads    = 4 // of files that differ each time
 )
 
-// fileSource reads credentials from files. A part that can no longer be read keeps its value: secrets are often
-// replaced in two steps.
+// fileSource reads credentials from files. A part that is unreadable or invalid keeps its last valid value: secrets
+// are often replaced in two steps.
 type fileSource struct {
 	// read reads the files, which held last before. It reports whether all could be read.
 	read func(last cloud.Credentials) (c cloud.Credentials, complete bool, err error)
@@ -40,12 +39,19 @@ func newFileSource(
 	return s
 }
 
-// NewFiles returns a source that takes each part from the file at a path, if there is one, without white space around
-// it.
+// NewFiles returns a source that takes each part from the file at a path, if there is one.
 func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
 	return newFileSource(value, func(last cloud.Credentials) (cloud.Credentials, bool, error) {
-		return readParts(path, last)
+		return readParts(path, last, secret.KeyFault)
 	})
+}
+
+// NewPassword returns a source whose SecretKey is a password, from the file at path if there is one.
+func NewPassword(value, path string) cloud.CredentialSource {
+	return newFileSource(cloud.Credentials{SecretKey: value},
+		func(last cloud.Credentials) (cloud.Credentials, bool, error) {
+			return readParts(cloud.Credentials{SecretKey: path}, last, secret.TextFault)
+		})
 }
 
 // NewProfile returns a source that reads a section of the SDKs' profile file (ak, sk, security_token).
@@ -97,7 +103,9 @@ func (s *fileSource) Invalidate(rejected cloud.Credentials, _ bool) bool {
 	return err == nil && now != rejected
 }
 
-func readParts(path, last cloud.Credentials) (c cloud.Credentials, complete bool, err error) {
+func readParts(
+	path, last cloud.Credentials, check func(string) string,
+) (c cloud.Credentials, complete bool, err error) {
 	c, complete = last, true
 	for _, part := range []struct {
 		path  string
@@ -111,17 +119,14 @@ func readParts(path, last cloud.Credentials) (c cloud.Credentials, complete bool
 		if part.path == "" {
 			continue
 		}
-		content, err := smallfile.Read(part.path)
-		value := strings.TrimSpace(string(content))
+		value, err := secret.ReadFile(part.path, check)
 		switch {
-		case value != "":
+		case err == nil:
 			*part.value = value
 		case *part.value != "":
 			complete = false
-		case err != nil:
-			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %w", err)
 		default:
-			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %s is empty", part.path)
+			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %s: %w", part.path, err)
 		}
 	}
 	return c, complete, nil

@@ -210,7 +210,7 @@ func fixedPassword(password string) cloud.CredentialSource {
 }
 
 func passwordFile(file string) cloud.CredentialSource {
-	return credentials.NewFiles(cloud.Credentials{}, cloud.Credentials{SecretKey: file})
+	return credentials.NewPassword("", file)
 }
 
 func fixed(c cloud.Credentials) cloud.CredentialSource {

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
-	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/cloud"
-	"css_vpcep_exporter/internal/smallfile"
+	"css_vpcep_exporter/internal/secret"
 )
 
 // The variables of CCE pod identity.
@@ -23,12 +21,13 @@ const (
 // NewPodIdentity returns a source of the temporary keys of a CCE pod: POST to HC_CONTAINER_CREDENTIALS_FULL_URI with
 // the content of HC_CONTAINER_AUTHORIZATION_TOKEN_FILE.
 func NewPodIdentity(lookup func(key string) (value string, ok bool)) cloud.CredentialSource {
-	return newCache(&podIdentity{newMachineClient(), lookup})
+	return newCache(&podIdentity{machineClient: newMachineClient(), lookup: lookup})
 }
 
 type podIdentity struct {
 	machineClient
 	lookup func(key string) (string, bool)
+	token  string // the last valid one
 }
 
 func (p *podIdentity) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, p.issueOnce) }
@@ -39,15 +38,14 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, temporary boo
 	if address == "" || file == "" {
 		return issued{}, false, noCredentials{podAddress + " and " + podTokenFile + " are not set"}
 	}
-	content, err := smallfile.Read(file)
-	token := strings.TrimSpace(string(content))
+	token, err := secret.ReadFile(file, secret.KeyFault)
 	switch {
-	case err != nil:
-		return issued{}, false, fmt.Errorf("no credentials: %s: %w", podTokenFile, err)
-	case token == "" || !clean.IsPrintable(token):
-		return issued{}, false, fmt.Errorf("no credentials: the file of %s holds no token", podTokenFile)
+	case err == nil:
+		p.token = token
+	case p.token == "":
+		return issued{}, false, fmt.Errorf("no credentials: the file of %s holds no token: %s: %w", podTokenFile, file, err)
 	}
-	status, body, err := p.send(ctx, http.MethodPost, address, "{}", "Authorization", token)
+	status, body, err := p.send(ctx, http.MethodPost, address, "{}", "Authorization", p.token)
 	switch {
 	case err != nil:
 		return issued{}, errors.Is(err, errBroken),

@@ -54,10 +54,15 @@ func TestListedClustersAreMerged(t *testing.T) {
 		cloud.Add(id, func(c *simulator.Cluster) {
 			c.Name = "name of the API"
 			c.VPCID = "v1"
-			c.Tags = []simulator.Tag{{Key: "team", Value: "tagged"}, {Key: "stage", Value: "prod"}}
+			c.Tags = []simulator.Tag{
+				{Key: "team", Value: "tagged"}, {Key: "stage", Value: "prod"},
+				{Key: "部门", Value: "研发"}, {Key: "cost-center", Value: "7"},
+			}
 		})
 	}
-	search := &Search{RefreshInterval: time.Hour, LabelsFromTags: []string{"team", "stage"}}
+	search := &Search{RefreshInterval: time.Hour, LabelsFromTags: map[string]string{
+		"team": "team", "stage": "stage", "department": "部门", "cost_center": "cost-center", "owner": "no such tag",
+	}}
 	fleet := NewFleet([]Project{newProject(cloud, simtest.ProjectID, search,
 		Listed{ID: "both", Name: "name of the file", Labels: map[string]string{"team": "listed"}},
 		Listed{ID: "only listed"},
@@ -76,14 +81,17 @@ func TestListedClustersAreMerged(t *testing.T) {
 	if diff := cmp.Diff([]css.Cluster{
 		{
 			ID: "both", Name: "name of the file", Status: "200", Engine: "elasticsearch", EngineVersion: "7.10.2",
-			EnterpriseProjectID: "0", VPCID: "v1", Tags: map[string]string{"team": "tagged", "stage": "prod"},
+			EnterpriseProjectID: "0", VPCID: "v1",
+			Tags: map[string]string{"team": "tagged", "stage": "prod", "部门": "研发", "cost-center": "7"},
 		},
 		{ID: "only listed"},
 	}, []css.Cluster{targets[0].Cluster, targets[1].Cluster}); diff != "" {
 		t.Errorf("clusters (-want +got)\n%s", diff)
 	}
 	if diff := cmp.Diff([]map[string]string{
-		{"team": "listed", "stage": "prod"}, {}, {"team": "tagged", "stage": "prod"},
+		{"team": "listed", "stage": "prod", "department": "研发", "cost_center": "7"},
+		{},
+		{"team": "tagged", "stage": "prod", "department": "研发", "cost_center": "7"},
 	}, []map[string]string{targets[0].Labels, targets[1].Labels, targets[2].Labels}); diff != "" {
 		t.Errorf("labels (-want +got)\n%s", diff)
 	}

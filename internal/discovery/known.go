@@ -104,9 +104,9 @@ func (s *Search) labels(c *css.Cluster) map[string]string {
 	if s == nil {
 		return labels
 	}
-	for _, key := range s.LabelsFromTags {
+	for label, key := range s.LabelsFromTags {
 		if value, ok := c.Tags[key]; ok {
-			labels[key] = value
+			labels[label] = value
 		}
 	}
 	return labels

@@ -17,7 +17,7 @@ type Search struct {
 	Engine              *regexp.Regexp
 	EnterpriseProjectID *regexp.Regexp
 	Tags                map[string]*regexp.Regexp // by key; all must match
-	LabelsFromTags      []string
+	LabelsFromTags      map[string]string         // keys of tags, by label
 }
 
 func (s *Search) matches(c *css.Cluster) bool {

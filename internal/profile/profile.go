@@ -4,14 +4,17 @@
 package profile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"css_vpcep_exporter/internal/secret"
 	"css_vpcep_exporter/internal/smallfile"
 )
 
@@ -25,6 +28,23 @@ var (
 	errNoSK     = errors.New("ak is set without sk in the section; set both")
 	errNoAK     = errors.New("sk is set without ak in the section; set both")
 )
+
+// PathVariable replaces the default path.
+const PathVariable = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
+
+// DefaultPath returns the path of the profile file on an operating system (of GOOS), or "" if the user's home is
+// unknown.
+func DefaultPath(system string, variable func(string) string) string {
+	home := cmp.Or(variable("HOME"), variable("USERPROFILE"))
+	if system == "windows" { // HOME may be that of a Unix shell
+		home = cmp.Or(variable("USERPROFILE"), variable("HOME"))
+	}
+	path := secret.Trim(variable(PathVariable))
+	if path == "" && home != "" {
+		path = filepath.Join(home, ".huaweicloud", "credentials")
+	}
+	return path
+}
 
 // Section holds the values of a section. AccessKey and SecretKey are never empty.
 type Section struct {
@@ -61,7 +81,7 @@ func Read(path, section string) (Section, error) {
 }
 
 // parse checks all lines, but values only in the named section.
-func parse(content []byte, name string) (Section, error) {
+func parse(content []byte, section string) (Section, error) {
 	text := strings.TrimPrefix(string(content), "\uFEFF")
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return Section{}, errNotText
@@ -73,16 +93,19 @@ func parse(content []byte, name string) (Section, error) {
 	}
 	found, inSection := false, false
 	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if isComment(line) {
+		line = secret.Trim(line)
+		if isComment(strings.TrimSpace(line)) {
 			continue
 		}
+		if fault := secret.InvisibleFault(name(line)); fault != "" { // the section or key would seem to be missing
+			return Section{}, fmt.Errorf("line %d: %s; remove it", i+1, fault)
+		}
 		if line[0] == '[' {
-			section, rest, closed := strings.Cut(line[1:], "]")
+			header, rest, closed := strings.Cut(line[1:], "]")
 			if !closed || !isComment(strings.TrimSpace(rest)) {
 				return Section{}, fmt.Errorf(`line %d: "[section]" expected`, i+1)
 			}
-			inSection = strings.TrimSpace(section) == name
+			inSection = strings.TrimSpace(header) == section
 			found = found || inSection
 			continue
 		}
@@ -93,7 +116,12 @@ func parse(content []byte, name string) (Section, error) {
 		key := strings.TrimSpace(line[:at])
 		if field := fields[key]; inSection && field != nil {
 			var problem string
-			if *field, problem = parseValue(strings.TrimSpace(line[at+1:])); problem != "" {
+			*field, problem = parseValue(secret.Trim(line[at+1:]))
+			shown := field == &s.ProjectID || field == &s.IAMEndpoint // checked where they are used
+			if fault := secret.KeyFault(*field); problem == "" && fault != "" && !shown {
+				problem = fault + "; write only the value"
+			}
+			if problem != "" {
 				return Section{}, fmt.Errorf("line %d: invalid %s: %s", i+1, key, problem)
 			}
 		}
@@ -111,6 +139,18 @@ func parse(content []byte, name string) (Section, error) {
 	return s, nil
 }
 
+// name returns a line's section or key, without tabs.
+func name(line string) string {
+	delimiters := "=:"
+	if line[0] == '[' {
+		delimiters = "]"
+	}
+	if end := strings.IndexAny(line, delimiters); end >= 0 {
+		line = line[:end]
+	}
+	return strings.ReplaceAll(line, "\t", "")
+}
+
 func isComment(line string) bool { return line == "" || line[0] == '#' || line[0] == ';' }
 
 func parseValue(s string) (bare, problem string) {
@@ -123,7 +163,7 @@ func parseValue(s string) (bare, problem string) {
 	} else if bare = s; strings.ContainsAny(s, "#;") {
 		bare = s[:strings.IndexAny(s, "#;")]
 	}
-	bare = strings.TrimSpace(bare)
+	bare = secret.Trim(bare)
 	switch {
 	case strings.ContainsFunc(bare, unicode.IsControl):
 		return "", "control character; remove it"

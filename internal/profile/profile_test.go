@@ -62,6 +62,11 @@ func TestRead(t *testing.T) {
 		{"characters in quotes", bare + "project_id = 'a#b;c\"d'\n", withKeys(Section{ProjectID: `a#b;c"d`})},
 		{"a delimiter in a value", bare + "project_id = a=b:c\n", withKeys(Section{ProjectID: "a=b:c"})},
 		{"no value", bare + "project_id =\n", withKeys(Section{})},
+		{
+			"comments of people", "\u3000# 密\u200B\n\u00A0\n[basic] # \u3000密\n[密]\n" + bare + "密 = \u200B\n",
+			withKeys(Section{}),
+		},
+		{"tabs in a line", "[\tbasic\t]\nak\t=\tA\nsk\t:\tS", withKeys(Section{})},
 		{"a percent sign", bare + "project_id = 100%\n", withKeys(Section{ProjectID: "100%"})},
 	}
 	for _, tt := range tests {
@@ -153,6 +158,34 @@ func TestReadInvalidValue(t *testing.T) {
 			"reference", valid + "sk = %(ak)s-" + marker,
 			"line 4: invalid sk: refers to another key by %(...); write the value itself",
 		},
+	})
+}
+
+// TestReadInvisibleCharacter shows that such a character does not make a section or a key seem to be missing, after
+// which the next source would be used.
+func TestReadInvisibleCharacter(t *testing.T) {
+	const zeroWidth, mark = "invisible character U+200B; remove it", "byte order mark (U+FEFF); remove it"
+	checkReadErrors(t, false, []readError{
+		{"in a section", "[basic\u200B]\nak = " + marker + "\nsk = " + marker, "line 1: " + zeroWidth},
+		{"before a section", "# a\n\uFEFF[basic]\nak = " + marker + "\nsk = " + marker, "line 2: " + mark},
+		{"two marks", "\uFEFF\uFEFF" + valid, "line 1: " + mark},
+		{"in a key", "[basic]\na\u200Bk = " + marker + "\nsk = " + marker, "line 2: " + zeroWidth},
+		{"before a key", "[basic]\n\uFEFFak = " + marker + "\nsk = " + marker, "line 2: " + mark},
+		{"in the indentation", "[basic]\n\u00A0 ak = A\n", "line 2: invisible character U+00A0; remove it"},
+	})
+}
+
+func TestReadInvalidSecret(t *testing.T) {
+	const rest = "; write only the value"
+	checkReadErrors(t, false, []readError{
+		{"mark", valid + "ak = \uFEFF" + marker, "line 4: invalid ak: byte order mark (U+FEFF)" + rest},
+		{"zero width space", valid + "sk = " + marker + "\u200B", "line 4: invalid sk: invisible character U+200B" + rest},
+		{"no-break space", valid + "sk = A\u00A0 # " + marker, "line 4: invalid sk: invisible character U+00A0" + rest},
+		{"letter", valid + "security_token = é" + marker, "line 4: invalid security_token: non-ASCII character" + rest},
+		{"typographic quotes", valid + "ak = “" + marker + "”", "line 4: invalid ak: quotes around the value" + rest},
+		{"quotes in quotes", valid + "ak = \"'" + marker + "'\"", "line 4: invalid ak: quotes around the value" + rest},
+		{"inside quotes", valid + "ak = '" + marker + "\u2060'", "line 4: invalid ak: invisible character U+2060" + rest},
+		{"open typographic quote", valid + "ak = ‘" + marker, "line 4: invalid ak: non-ASCII character" + rest},
 	})
 }
 
@@ -261,4 +294,32 @@ func FuzzParse(f *testing.F) {
 			t.Error("got values beside the error, want none")
 		}
 	})
+}
+
+func TestDefaultPath(t *testing.T) {
+	home := func(dir string) string { return filepath.Join(dir, ".huaweicloud", "credentials") }
+	for _, tt := range []struct {
+		system, variables, want string
+	}{
+		{"linux", "", ""},
+		{"windows", "", ""},
+		{"linux", "HOME=/home/a", home("/home/a")},
+		{"linux", "HOME=/home/a USERPROFILE=/Users/a", home("/home/a")},
+		{"windows", `USERPROFILE=C:\Users\a`, home(`C:\Users\a`)},
+		{"windows", `HOME=/c/Users/a USERPROFILE=C:\Users\a`, home(`C:\Users\a`)},
+		{"windows", "HOME=/home/a", home("/home/a")},
+		{"windows", `USERPROFILE=C:\Users\a HUAWEICLOUD_SDK_CREDENTIALS_FILE=D:\keys.ini`, `D:\keys.ini`},
+	} {
+		variable := func(name string) string {
+			for setting := range strings.FieldsSeq(tt.variables) {
+				if value, ok := strings.CutPrefix(setting, name+"="); ok {
+					return value
+				}
+			}
+			return ""
+		}
+		if got := DefaultPath(tt.system, variable); got != tt.want {
+			t.Errorf("%s with %s: got %q, want %q", tt.system, tt.variables, got, tt.want)
+		}
+	}
 }
