@@ -218,6 +218,10 @@ projects:
 			"vendor's names", vars{"HUAWEICLOUD_SDK_AK": "a", "HUAWEICLOUD_SDK_SK": "s", "HUAWEICLOUD_SDK_PROJECT_ID": "p1"},
 			[]string{"p1", "p1", "own", ""},
 		},
+		{
+			"white space", vars{"CLOUD_SDK_AK": "a\r", "CLOUD_SDK_SK": "s\r", "HUAWEICLOUD_SDK_PROJECT_ID": "p1\r"},
+			[]string{"p1", "p1", "own", ""},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

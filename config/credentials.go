@@ -259,7 +259,7 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 		return
 	case found:
 		used = &source{name: "the environment (" + projectIDVariable + ")"}
-		used.ProjectID = d.env.get(projectIDVariable)
+		used.ProjectID = secret.Trim(d.env.get(projectIDVariable))
 	case file.File != "" && !profile.Absent(read(file).err):
 		used = read(file)
 	case d.checkPair(at, containerURIVariable, containerTokensVariable):

@@ -49,6 +49,9 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	logger := newLogger(stderr, f.logLevel, f.logFormat)
 
 	load := func() (*config.Config, error) { return config.Load(f.configFile, env) }
+	if f.syntaxOnly {
+		load = func() (*config.Config, error) { return config.LoadSyntax(f.configFile, env) }
+	}
 	if f.demo {
 		cloud, err := startDemo(ctx)
 		if err != nil {
@@ -59,7 +62,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 		load = cloud.config
 	}
 	if f.configCheck {
-		return check(f.configFile, load, stdout)
+		return check(&f, load, stdout)
 	}
 
 	e := newExporter(&f, load, env, logger)
@@ -74,16 +77,19 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 }
 
 // check implements --config.check: it writes the result to stdout and returns the exit code.
-func check(file string, load func() (*config.Config, error), stdout io.Writer) int {
+func check(f *flags, load func() (*config.Config, error), stdout io.Writer) int {
 	cfg, err := load()
 	if err != nil {
 		fmt.Fprintln(stdout, err)
 		return 1
 	}
-	noun := "projects"
+	noun, limits := "projects", ""
 	if len(cfg.Projects) == 1 {
 		noun = "project"
 	}
-	fmt.Fprintf(stdout, "%s: configuration OK: %d %s\n", file, len(cfg.Projects), noun)
+	if f.syntaxOnly {
+		limits = "; the content of other files was not checked"
+	}
+	fmt.Fprintf(stdout, "%s: configuration OK: %d %s%s\n", f.configFile, len(cfg.Projects), noun, limits)
 	return 0
 }

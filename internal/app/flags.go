@@ -3,6 +3,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ const listenAddress = ":10247"
 type flags struct {
 	configFile  string
 	configCheck bool
+	syntaxOnly  bool
 	once        bool
 	demo        bool
 	connections bool
@@ -47,6 +49,9 @@ func newCommandLine(f *flags) *kingpin.Application {
 		Default("css_vpcep.yml").StringVar(&f.configFile)
 	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
 		BoolVar(&f.configCheck)
+	app.Flag("config.check-syntax-only",
+		"With --config.check: do not check the content of other files (secrets, certificates), which may be absent.").
+		BoolVar(&f.syntaxOnly)
 	app.Flag("once",
 		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
@@ -88,6 +93,8 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 func (f *flags) validate() error {
 	o := &f.server
 	switch {
+	case f.syntaxOnly && !f.configCheck:
+		return errors.New("--config.check-syntax-only: it needs --config.check")
 	case o.Timeout <= 0:
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
 	case o.TimeoutOffset < 0:

@@ -33,6 +33,9 @@ func TestExitCodeAndOutput(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.yml")
 	writeFile(t, broken, "projects:\n  - region: cn-north-4\n    projekt_id: p1\n"+
 		"    credentials: {access_key: AK-of-the-test-p1}\n")
+	absent := filepath.Join(t.TempDir(), "absent.yml")
+	writeFile(t, absent, "projects:\n  - region: cn-north-4\n    credentials: {token_file: /nonexistent/token}\n"+
+		"    tls_config: {ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem}\n")
 	for name, test := range map[string]struct {
 		args           []string
 		code           int
@@ -68,6 +71,22 @@ func TestExitCodeAndOutput(t *testing.T) {
 		"check, invalid file": {
 			args: []string{"--config.check", "--config.file=" + broken}, code: 1,
 			stdout: broken + ":3: projects[0].projekt_id: ",
+		},
+		"check of the syntax, other files are absent": {
+			args:   []string{"--config.check", "--config.check-syntax-only", "--config.file=" + absent},
+			stdout: absent + ": configuration OK: 1 project; the content of other files was not checked\n",
+		},
+		"check of the files that are absent": {
+			args: []string{"--config.check", "--config.file=" + absent}, code: 1,
+			stdout: absent + ":3: projects[0].credentials.token_file: cannot read the file",
+		},
+		"check of the syntax, invalid file": {
+			args: []string{"--config.check", "--config.check-syntax-only", "--config.file=" + broken}, code: 1,
+			stdout: broken + ":3: projects[0].projekt_id: ",
+		},
+		"syntax only without a check": {
+			args: []string{"--config.check-syntax-only", "--config.file=" + absent}, code: 1,
+			stderr: "css_vpcep_exporter: --config.check-syntax-only: it needs --config.check",
 		},
 		"check, no file": {
 			args: []string{"--config.check", "--config.file=/nonexistent.yml"}, code: 1,
