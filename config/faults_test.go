@@ -63,18 +63,20 @@ func checkFault(t *testing.T, project, key, value, want string, env vars) {
 func TestInvalidInlineSecrets(t *testing.T) {
 	keys := keyFaults()
 	maps.Copy(keys, map[string]string{
-		"\uFEFFS3CRET": "byte order mark (U+FEFF)", " S3CRET": "white space around the value",
+		"\uFEFFS3CRET": "byte order mark (U+FEFF)", "\x20S3CRET": "white space around the value",
 		"S3CRET\t": "control character",
 	})
 	for value, fault := range keys {
-		for key, rest := range map[string]string{"access_key": "secret_key: s", "secret_key": "access_key: a",
-			"security_token": "access_key: a, secret_key: s"} {
+		for key, rest := range map[string]string{ //nolint:gosec // made up
+			"access_key": "secret_key: s", "secret_key": "access_key: a", "security_token": "access_key: a, secret_key: s",
+		} {
 			checkFault(t, "credentials: {"+key+": %s, "+rest+"}", "."+key, value, fault, nil)
 		}
 	}
 	for value, fault := range textFaults() {
-		for key, rest := range map[string]string{"name": "domain: d, password: p", "domain": "name: n, password: p",
-			"password": "name: n, domain: d"} {
+		for key, rest := range map[string]string{ //nolint:gosec // made up
+			"name": "domain: d, password: p", "domain": "name: n, password: p", "password": "name: n, domain: d",
+		} {
 			checkFault(t, "credentials: {user: {"+key+": %s, "+rest+"}}", ".user."+key, value, fault, nil)
 		}
 	}
@@ -130,7 +132,7 @@ func secretFiles() map[string]string {
 func parseSecretFile(t *testing.T, project, content string) error {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "f"), []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte(content), 0o600); err != nil { //nolint:gosec // made up
 		t.Fatal(err)
 	}
 	_, err := Parse(filepath.Join(dir, "x.yml"), []byte("projects:\n  - region: cn-north-4\n    "+project), nil)
@@ -235,7 +237,7 @@ func TestInvalidProfileFiles(t *testing.T) {
 		if strings.Contains(fault, "quote") {
 			continue // quotes are part of the format
 		}
-		for key, content := range map[string]string{
+		for key, content := range map[string]string{ //nolint:gosec // made up
 			"ak": "[basic]\nsk = s\nak = ", "sk": "[basic]\nak = a\nsk = ",
 			"security_token": "[basic]\nak = a\nsk = s\nsecurity_token = ",
 		} {

@@ -88,7 +88,7 @@ func TestSyntaxReportsAllElse(t *testing.T) {
 		{"CLOUD_SDK_AK": "'S3CRET'", "CLOUD_SDK_SK": "b"},
 		{"CLOUD_SDK_AK": "S3CRET"},
 		{"CLOUD_SDK_AK": "a", "CLOUD_SDK_SK": "b", "HUAWEICLOUD_SDK_PROJECT_ID": "/"},
-		{"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/"},
+		{"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/"}, //nolint:gosec // made up
 		{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": "x"},
 	} {
 		if _, err := loadSyntax(t, region+"name: a", env); err == nil {

@@ -525,6 +525,7 @@ func testLabelNamesAreValid(t *testing.T, program string, r release, column *res
 	} {
 		for _, keys := range []string{
 			fmt.Sprintf("discovery: {labels_from_tags: [%q]}", name),
+			fmt.Sprintf("discovery: {labels_from_tags: {%q: 部门}}", name),
 			fmt.Sprintf("clusters: [{id: 5c77b71c-5b35-4f50-8984-76387e42451a, labels: {%q: x}}]", name),
 		} {
 			config := "projects:\n  - {region: cn-north-4, " + keys + "}\n"
