@@ -19,14 +19,35 @@ const name = "css_vpcep_exporter"
 
 // Main runs the program with the arguments of the process and returns its exit code.
 func Main() int {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // so that it never ends the process; run reloads
+	ctx := untilSignal()
 	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 }
 
+// untilSignal returns a context that ends with the first SIGINT or SIGTERM. The second one exits at once, with the exit
+// code that shells give to a process that a signal ended.
+func untilSignal() context.Context {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		cancel()
+		code := 1
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			code = 128 + int(s)
+		}
+		os.Exit(code)
+	}()
+	return ctx
+}
+
 func run(ctx context.Context, args []string, env config.Environment, stdout, stderr io.Writer) int {
+	hangup := make(chan os.Signal, 1) // one that arrives before the server listens waits here
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	var f flags
 	app := newCommandLine(&f)
 	exit := -1
@@ -73,7 +94,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	if f.once {
 		return e.once(ctx, stdout)
 	}
-	return e.serve(ctx)
+	return e.serve(ctx, hangup)
 }
 
 // check implements --config.check: it writes the result to stdout and returns the exit code.

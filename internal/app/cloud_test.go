@@ -181,6 +181,12 @@ func (g *gate) hold(ctx context.Context) {
 	}
 }
 
+// serveHeld serves the cloud until the test ends. The gate holds its responses.
+func (c *testCloud) serveHeld(t *testing.T, g *gate) {
+	t.Helper()
+	c.serveBuffered(t, func(r *http.Request, _ *httptest.ResponseRecorder) { g.hold(r.Context()) })
+}
+
 func (c *testCloud) addSecret(secret string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -46,12 +46,13 @@ type demo struct {
 
 // startDemo starts a simulated cloud that runs until stop is called.
 func startDemo(ctx context.Context) (*demo, error) {
+	ctx = context.WithoutCancel(ctx)
 	cloud := simulator.Demo(simulator.Options{})
 	srv, err := cloud.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

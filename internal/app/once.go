@@ -11,14 +11,18 @@ import (
 )
 
 // once implements --once: it writes the metrics css_vpcep_* to stdout and returns the exit code.
-func (e *exporter) once(ctx context.Context, stdout io.Writer) int {
-	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout)
+func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
+	ctx, cancel := context.WithTimeout(interrupt, e.flags.server.Timeout)
 	defer cancel()
 	refreshErr := e.fleet.Refresh(ctx)
 	gatherer, failed := e.server.Once(ctx)
 	families, err := gatherer.Gather()
 	if err != nil {
 		e.logger.Error("Gathering metrics failed", "err", err)
+	}
+	if interrupt.Err() != nil { // what was interrupted has not failed
+		e.logger.Error("Interrupted; no metrics are written")
+		return 1
 	}
 	encoder := expfmt.NewEncoder(stdout, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, family := range families {

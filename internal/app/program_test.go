@@ -29,8 +29,12 @@ import (
 // patience bounds the wait for anything. Only a hang takes that long.
 const patience = time.Minute
 
-// TestMain lets more tests run in parallel than there are CPUs, because they mostly wait.
+// TestMain lets more tests run in parallel than there are CPUs, because they mostly wait. In a child process it runs the
+// program.
 func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		os.Exit(Main())
+	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)

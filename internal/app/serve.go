@@ -9,19 +9,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// shutdownGrace is how long running scrapes may continue after SIGTERM.
-const shutdownGrace = 10 * time.Second
+// shutdownGrace is how long running scrapes may continue after SIGTERM. Docker kills a container after 10 s.
+const shutdownGrace = 8 * time.Second
 
-// serve serves HTTP until ctx ends and returns the exit code.
-func (e *exporter) serve(ctx context.Context) int {
+// serve serves HTTP until ctx ends, reloads on hangup, and returns the exit code.
+func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 	handler, err := e.server.Handler()
 	if err != nil {
 		e.logger.Error("Creating the landing page failed", "err", err)
@@ -43,7 +41,7 @@ func (e *exporter) serve(ctx context.Context) int {
 	}()
 	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
 
-	if err = e.wait(ctx, served); err != nil {
+	if err = e.wait(ctx, hangup, served); err != nil {
 		e.logger.Error("HTTP server failed", "err", err)
 	} else {
 		err = e.shutDown(ctx, srv)
@@ -82,11 +80,8 @@ func (e *exporter) shutDown(ctx context.Context, srv *http.Server) error {
 	return err
 }
 
-// wait reloads on SIGHUP until ctx ends or the HTTP server fails. It returns the server's error.
-func (e *exporter) wait(ctx context.Context, served <-chan error) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+// wait reloads on hangup until ctx ends or the HTTP server fails. It returns the server's error.
+func (e *exporter) wait(ctx context.Context, hangup <-chan os.Signal, served <-chan error) error {
 	for {
 		select {
 		case <-hangup:
