@@ -58,12 +58,14 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 
 // newHTTPServer returns a server whose requests are cancelled with ctx.
 func (e *exporter) newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
+	handshakes := &handshakeLog{Handler: e.logger.Handler()}
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(e.logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(handshakes, slog.LevelWarn),
+		ConnState:         handshakes.track,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 }

@@ -116,8 +116,11 @@ func (c *child) waitForExit(t *testing.T, code int) {
 	}
 }
 
-// hangups are more SIGHUP than the process can have pending.
-var hangups = []syscall.Signal{syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP}
+// hangUp sends SIGHUP several times.
+func (c *child) hangUp(t *testing.T) {
+	t.Helper()
+	c.signal(t, syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP)
+}
 
 // pipe is a configuration file that blocks the program that reads it.
 type pipe struct{ path string }
@@ -147,7 +150,7 @@ func (p pipe) waitForReader(t *testing.T, c *child) *os.File {
 
 func finish(t *testing.T, f *os.File, content string) {
 	t.Helper()
-	if _, err := io.WriteString(f, content); err != nil {
+	if _, err := f.WriteString(content); err != nil {
 		t.Error(err)
 	}
 	if err := f.Close(); err != nil {
@@ -164,7 +167,7 @@ func TestSIGHUPWhileLoadingReloadsLater(t *testing.T) {
 	if err := os.Rename(cloud.file(t, project{clusters: []string{"c2"}}), file.path); err != nil {
 		t.Fatal(err)
 	}
-	c.signal(t, hangups...)
+	c.hangUp(t)
 	finish(t, writer, cloud.config(project{clusters: []string{"c1"}}))
 	c.waitUntilListening(t)
 	c.eventually(t, "the second file is in use", func() bool {
@@ -179,7 +182,7 @@ func TestSIGHUPDoesNotEndACheck(t *testing.T) {
 	file := newPipe(t)
 	c := startChild(t, "--config.check", "--config.file="+file.path)
 	writer := file.waitForReader(t, c)
-	c.signal(t, hangups...)
+	c.hangUp(t)
 	finish(t, writer, cloud.config(cloud.projects...))
 	c.waitForExit(t, 0)
 }
@@ -214,7 +217,7 @@ func TestSIGHUPDoesNotEndOnce(t *testing.T) {
 	cloud.serveHeld(t, gate)
 	c := startChild(t, "--once", "--config.file="+cloud.file(t, cloud.projects...))
 	c.eventually(t, "the request is in flight", func() bool { return gate.held.Load() == 1 })
-	c.signal(t, hangups...)
+	c.hangUp(t)
 	close(gate.release)
 	c.waitForExit(t, 0)
 	if !strings.Contains(c.stdout.String(), "css_vpcep_up{") {
@@ -245,7 +248,7 @@ func TestSIGHUPDuringShutdownIsIgnored(t *testing.T) {
 	c.eventually(t, "the request is in flight", func() bool { return gate.held.Load() == 1 })
 	c.signal(t, syscall.SIGTERM)
 	c.waitForLine(t, `msg="Shutting down" grace=8s`)
-	c.signal(t, hangups...)
+	c.hangUp(t)
 	close(gate.release)
 	if <-up != 1 {
 		t.Error("the running scrape was cancelled")

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing: load balancers and the
+// kubelet check every few seconds whether the port is open.
+type handshakeLog struct {
+	slog.Handler
+	pending sync.Map // *tls.Conn by remote address, until the handshake ends
+}
+
+// track is the ConnState hook of the server.
+func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*tls.Conn)
+	switch {
+	case !ok:
+	case state == http.StateNew:
+		l.pending.Store(c.RemoteAddr().String(), c)
+	default:
+		l.pending.CompareAndDelete(c.RemoteAddr().String(), c)
+	}
+}
+
+// Handle implements slog.Handler.
+func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
+	if l.isProbe(r.Message) {
+		r.Level = slog.LevelDebug
+	}
+	if !l.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+// isProbe reports whether net/http's message is about a client that disconnected before its hello.
+func (l *handshakeLog) isProbe(message string) bool {
+	rest, ok := strings.CutPrefix(message, "http: TLS handshake error from ")
+	address, reason, _ := strings.Cut(rest, ": ")
+	if !ok || reason != "EOF" && !strings.HasSuffix(reason, ": connection reset by peer") &&
+		!strings.HasSuffix(reason, "forcibly closed by the remote host.") { // on Windows
+		return false
+	}
+	conn, ok := l.pending.Load(address)
+	if !ok {
+		return false
+	}
+	c, ok := conn.(*tls.Conn)
+	return ok && c.ConnectionState().Version == 0 // the hello determines the version
+}
