@@ -30,6 +30,7 @@ import (
 
 var errUsage = errors.New(`usage: manifests COMMAND
   decode FILE…            reject objects with unknown or repeated fields
+  relations FILE          reject selectors that select nothing, and timeouts above the interval
   schemas SWAGGER DIR     write strict JSON schemas for kubeconform from Kubernetes' OpenAPI file
   data FILE KIND KEY DIR  write data[KEY] of each object of the kind to DIR/<object>; the KEY * writes all to DIR/<key>
   rules FILE RULES…       compare the PrometheusRules in FILE with Prometheus rule files`)
@@ -45,6 +46,8 @@ func run(args []string, out io.Writer) error {
 	switch {
 	case len(args) > 1 && args[0] == "decode":
 		return decodeAll(args[1:], out)
+	case len(args) == 2 && args[0] == "relations":
+		return checkRelations(args[1], out)
 	case len(args) == 3 && args[0] == "schemas":
 		return writeSchemas(args[1], args[2])
 	case len(args) == 5 && args[0] == "data":
@@ -81,34 +84,47 @@ func readObjects(file string) ([][]byte, error) {
 	}
 }
 
-// decodeAll returns the errors of all objects.
-func decodeAll(files []string, out io.Writer) error {
+// decodeFile returns the objects of a file, and the errors of all.
+func decodeFile(file string) ([]runtime.Object, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
 		monitoringv1.AddToScheme, monitoringv1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	documents, err := readObjects(file)
+	if err != nil {
+		return nil, err
+	}
+	if len(documents) == 0 {
+		return nil, fmt.Errorf("%s contains no objects", file)
+	}
+	var objects []runtime.Object
+	var invalid []error
+	for _, document := range documents {
+		object, kind, err := decoder.Decode(document, nil, nil)
+		if err != nil {
+			invalid = append(invalid, fmt.Errorf("%s: %v: %w", file, kind, err))
+		}
+		objects = append(objects, object)
+	}
+	return objects, errors.Join(invalid...)
+}
+
+// decodeAll returns the errors of all objects.
+func decodeAll(files []string, out io.Writer) error {
 	var invalid []error
 	count := 0
 	for _, file := range files {
-		objects, err := readObjects(file)
+		objects, err := decodeFile(file)
 		if err != nil {
-			return err
+			invalid = append(invalid, err)
 		}
-		if len(objects) == 0 {
-			invalid = append(invalid, fmt.Errorf("%s contains no objects", file))
-		}
-		for _, object := range objects {
-			count++
-			if _, kind, err := decoder.Decode(object, nil, nil); err != nil {
-				invalid = append(invalid, fmt.Errorf("%s: %v: %w", file, kind, err))
-			}
-		}
+		count += len(objects)
 	}
 	if len(invalid) == 0 {
 		fmt.Fprintf(out, "%d objects\n", count)
