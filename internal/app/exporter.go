@@ -4,6 +4,7 @@ package app
 
 import (
 	"log/slog"
+	"net/url"
 	"sync"
 
 	"css_vpcep_exporter/collector"
@@ -11,6 +12,7 @@ import (
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/server"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,8 +25,9 @@ import (
 type exporter struct {
 	flags   *flags
 	load    func() (*config.Config, error)
-	chain   cloud.CredentialSource // for projects without credentials in the file
-	agency  cloud.CredentialSource // of the ECS instance
+	chain   cloud.CredentialSource           // for projects without credentials in the file
+	agency  cloud.CredentialSource           // of the ECS instance
+	proxy   func(*url.URL) (*url.URL, error) // the environment's
 	logger  *slog.Logger
 	keys    *cloud.Keys
 	metrics *collector.ExporterMetrics
@@ -48,6 +51,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section), agency,
 			credentials.NewPodIdentity(env)),
 		agency:  agency,
+		proxy:   network.Environment(env).Proxy(),
 		logger:  logger,
 		keys:    cloud.NewKeys(),
 		metrics: collector.NewExporterMetrics(registry),

@@ -4,11 +4,8 @@ package app
 
 import (
 	"cmp"
-	"crypto/tls"
 	"fmt"
 	"math"
-	"net/http"
-	"net/url"
 	"strings"
 
 	"css_vpcep_exporter/config"
@@ -18,13 +15,12 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
 
-	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/version"
 	"golang.org/x/time/rate"
 )
 
 func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
-	transport, err := newTransport(&p.TLSConfig, p.ProxyURL)
+	transport, err := e.newTransport(p)
 	if err != nil {
 		return discovery.Project{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
@@ -65,28 +61,6 @@ func (e *exporter) observe(project string) func(cloud.Exchange) {
 		logger.Debug("API request", "operation", x.Operation, "status", x.Status, "code", x.ErrorCode,
 			"duration", x.Duration, "request_id", x.RequestID)
 	}
-}
-
-// newTransport returns a transport that reads the files of c again when they change.
-func newTransport(c *promconfig.TLSConfig, proxy *url.URL) (http.RoundTripper, error) {
-	tlsConfig, err := promconfig.NewTLSConfig(c)
-	if err != nil {
-		return nil, err
-	}
-	newTransport := func(c *tls.Config) (http.RoundTripper, error) { return cloud.NewTransport(c, proxy), nil }
-	var files promconfig.TLSRoundTripperSettings
-	for _, f := range []struct {
-		path   string
-		reader *promconfig.SecretReader
-	}{{c.CAFile, &files.CA}, {c.CertFile, &files.Cert}, {c.KeyFile, &files.Key}} {
-		if f.path != "" {
-			*f.reader = promconfig.NewFileSecret(f.path)
-		}
-	}
-	if files == (promconfig.TLSRoundTripperSettings{}) {
-		return newTransport(tlsConfig)
-	}
-	return promconfig.NewTLSRoundTripper(tlsConfig, files, newTransport)
 }
 
 // credentials returns the configured source. options are those of the project's client.

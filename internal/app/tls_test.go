@@ -14,7 +14,9 @@ import (
 	"math/big"
 	"net"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,41 +44,173 @@ func selfSigned(t *testing.T, serial int64) (certificate tls.Certificate, block 
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-func TestReplacedCAFileIsUsedWithoutAReload(t *testing.T) {
-	first, firstPEM := selfSigned(t, 1)
-	second, secondPEM := selfSigned(t, 2)
-	var serving atomic.Pointer[tls.Certificate]
-	serving.Store(&first)
+// secureCloud is a cloud behind TLS and HTTP/2 with one cluster, and a program whose CA file is valid.
+type secureCloud struct {
+	*testCloud
+	server  *httptest.Server
+	serving atomic.Pointer[tls.Certificate]
+	dir     string
+	program *program
+}
 
-	c := newUnservedCloud(simulator.Options{},
-		project{clusters: []string{"c1"}, settings: "tls_config: {ca_file: ca.pem}"})
-	server := httptest.NewUnstartedServer(c)
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	server.TLS = &tls.Config{
+// startSecure starts the cloud and the program, with files beside its configuration.
+func startSecure(t *testing.T, settings string, clientCAs *x509.CertPool, files map[string]string) *secureCloud {
+	t.Helper()
+	certificate, block := selfSigned(t, 1)
+	s := &secureCloud{testCloud: newUnservedCloud(simulator.Options{}, project{
+		clusters: []string{"c1"}, settings: "tls_config: {ca_file: ca.pem" + settings + "}",
+	})}
+	s.serving.Store(&certificate)
+	s.server = httptest.NewUnstartedServer(s.testCloud)
+	s.server.EnableHTTP2 = true
+	s.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.server.TLS = &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return serving.Load(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.serving.Load(), nil },
 	}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	server.TLS.Certificates = nil // without SNI, they take precedence over GetCertificate
-	c.URL = server.URL
+	if clientCAs != nil {
+		s.server.TLS.ClientAuth, s.server.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clientCAs
+		s.server.TLS.MaxVersion = tls.VersionTLS12 // refuses during the handshake
+	}
+	s.server.StartTLS()
+	t.Cleanup(s.server.Close)
+	s.server.TLS.Certificates = nil // without SNI, they take precedence over GetCertificate
+	s.URL = s.server.URL
 
-	path := c.file(t, c.projects...)
-	ca := filepath.Join(filepath.Dir(path), "ca.pem")
-	writeFile(t, ca, firstPEM)
-	p := start(t, "--config.file="+path)
-	isUp := func() bool { return p.scrape(t, 5*time.Second).countUp([]string{"c1"}) == 1 }
-	if !isUp() {
-		t.Fatalf("the cluster is down with the first authority:\n%s", p.log)
+	path := s.file(t, s.projects...)
+	s.dir = filepath.Dir(path)
+	writeFile(t, s.path("ca.pem"), block)
+	for name, content := range files {
+		writeFile(t, s.path(name), content)
 	}
-	serving.Store(&second)
-	server.CloseClientConnections()
-	if isUp() {
-		t.Error("the cluster is up although its authority is not in the file")
+	s.program = start(t, "--config.file="+path)
+	if !s.isUp(t) {
+		t.Fatalf("the cluster is down with the first files:\n%s", s.program.log)
 	}
-	writeFile(t, ca, secondPEM)
-	if !isUp() {
-		t.Errorf("the cluster is down with the second authority:\n%s", p.log)
+	return s
+}
+
+func (s *secureCloud) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *secureCloud) isUp(t *testing.T) bool {
+	t.Helper()
+	return s.program.scrape(t, 5*time.Second).countUp([]string{"c1"}) == 1
+}
+
+func TestReplacedCAFileIsUsedWithoutAReload(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, path, content string){
+		"in place": writeFile,
+		"by another file": func(t *testing.T, path, content string) {
+			writeFile(t, path+".new", content)
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Error(err)
+			}
+		},
+		"by a link, as in Kubernetes": func(t *testing.T, path, content string) {
+			writeFile(t, path+".target", content)
+			if err := os.Symlink(path+".target", path+".link"); err != nil {
+				t.Error(err)
+			}
+			if err := os.Rename(path+".link", path); err != nil {
+				t.Error(err)
+			}
+		},
+		"with the same time and size": func(t *testing.T, path, content string) {
+			before, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing := max(int(before.Size())-len(content), 0)
+			writeFile(t, path, content+strings.Repeat("\n", missing))
+			if err := os.Chtimes(path, before.ModTime(), before.ModTime()); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSecure(t, "", nil, nil)
+			second, block := selfSigned(t, 2)
+			s.serving.Store(&second)
+			s.server.CloseClientConnections()
+			if s.isUp(t) {
+				t.Error("the cluster is up although its authority is not in the file")
+			}
+			replace(t, s.path("ca.pem"), block)
+			s.program.eventually(t, "the cluster is up with the second authority", func() bool { return s.isUp(t) })
+		})
+	}
+}
+
+// TestReplacedCAFileEndsConnections: a connection that is alive does not keep an authority that is no longer trusted.
+func TestReplacedCAFileEndsConnections(t *testing.T) {
+	s := startSecure(t, "", nil, nil)
+	_, other := selfSigned(t, 2)
+	writeFile(t, s.path("ca.pem"), other)
+	if s.isUp(t) {
+		t.Error("the cluster is up although its authority is no longer in the file")
+	}
+}
+
+// TestUnusableTLSFilesChangeNothing: files that are being replaced do not interrupt the reads.
+func TestUnusableTLSFilesChangeNothing(t *testing.T) {
+	s := startSecure(t, "", nil, nil)
+	ca := s.path("ca.pem")
+	block, err := os.ReadFile(ca) //nolint:gosec // a file of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func() error{
+		"absent":      func() error { return nil },
+		"empty":       func() error { return os.WriteFile(ca, nil, 0o600) },
+		"cut":         func() error { return os.WriteFile(ca, block[:len(block)/2], 0o600) }, //nolint:gosec // a file of the test
+		"a directory": func() error { return os.Mkdir(ca, 0o700) },
+	} {
+		if err := os.RemoveAll(ca); err != nil {
+			t.Fatal(err)
+		}
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		s.server.CloseClientConnections()
+		if !s.isUp(t) {
+			t.Errorf("the cluster is down while the file is %s:\n%s", name, s.program.log)
+		}
+	}
+	if !strings.Contains(s.program.log.String(), "Reading the files of tls_config failed") {
+		t.Errorf("nothing is logged:\n%s", s.program.log)
+	}
+}
+
+// TestReplacedClientCertificate: the files are replaced one after the other, and used once they fit.
+func TestReplacedClientCertificate(t *testing.T) {
+	pool := x509.NewCertPool()
+	client := func(serial int64) (certificate, key string) {
+		c, block := selfSigned(t, serial)
+		pool.AppendCertsFromPEM([]byte(block))
+		der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return block, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	}
+	certificate, key := client(3)
+	newCertificate, newKey := client(4)
+	s := startSecure(t, ", cert_file: client.pem, key_file: key.pem", pool,
+		map[string]string{"client.pem": certificate, "key.pem": key})
+	var serial atomic.Int64
+	s.server.TLS.VerifyConnection = func(state tls.ConnectionState) error {
+		serial.Store(state.PeerCertificates[0].SerialNumber.Int64())
+		return nil
+	}
+	for _, step := range []struct {
+		file, content string
+		serial        int64
+	}{{"client.pem", newCertificate, 3}, {"key.pem", newKey, 4}} {
+		writeFile(t, s.path(step.file), step.content)
+		s.server.CloseClientConnections()
+		if !s.isUp(t) || serial.Load() != step.serial {
+			t.Errorf("after %s was replaced: got certificate %d, want %d:\n%s", step.file, serial.Load(), step.serial, s.program.log)
+		}
 	}
 }

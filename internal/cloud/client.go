@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"css_vpcep_exporter/internal/network"
+
 	"golang.org/x/time/rate"
 )
 
@@ -219,7 +221,8 @@ func (c *Client) exchange(
 ) (Response, *Error) {
 	authenticate(r, req, credentials)
 	start := time.Now()
-	response, err := c.send(r, req, credentials)
+	req, failedHandshake := watchHandshake(req)
+	response, err := c.send(r, req, failedHandshake, credentials)
 	timedOut := err != nil && ctx.Err() != nil && response.Status < http.StatusMultipleChoices
 	c.watchConnections(start, response.Status, timedOut)
 	if c.closed.Load() {
@@ -234,6 +237,8 @@ func (c *Client) exchange(
 	}
 	c.options.Observe(observed)
 	switch {
+	case timedOut && failedHandshake():
+		err = NewTimeoutError(r.Operation, "the TLS handshake", ctx.Err()).WithHint(network.HintHandshake)
 	case timedOut:
 		err = NewTimeoutError(r.Operation, "the answer", ctx.Err())
 	case response.Status == http.StatusTooManyRequests:

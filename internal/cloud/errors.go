@@ -4,10 +4,8 @@ package cloud
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 )
@@ -83,8 +81,6 @@ func (e *Error) tokenExpired() bool {
 
 // Hint returns what to do about the failure: one sentence without a full stop.
 func (e *Error) Hint() string {
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
 	switch {
 	case e.hint != "":
 		return e.hint
@@ -97,10 +93,6 @@ func (e *Error) Hint() string {
 		return "lower requests_per_second, scrape less often, or set scrape.min_interval"
 	case e.Reason == ReasonTimeout:
 		return "raise scrape_timeout in Prometheus, or check for a slow network or proxy"
-	case errors.As(e.Err, &dns):
-		return "the endpoint's name cannot be resolved: check region, endpoint and DNS"
-	case errors.As(e.Err, &cert):
-		return "the endpoint's certificate is not trusted: set tls_config.ca_file, or check endpoint and proxy"
 	case e.Reason == ReasonTransport:
 		return "check the network between this machine and the endpoint, and proxy_url"
 	case e.Reason == ReasonDecode:

@@ -3,6 +3,7 @@
 package cloud
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -20,6 +21,7 @@ import (
 	"unicode"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/network"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -71,6 +73,10 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 		e.hint = clockHint(resp.Header.Get("Date"), time.Now())
 	case status >= 300 && status <= 399:
 		e.Message = "redirect not followed"
+	case status == http.StatusProxyAuthRequired:
+		e.Message, e.hint = "the proxy requires authentication", network.HintProxyLogin
+	case status == http.StatusBadRequest && code == "" && bytes.Contains(body, []byte("HTTPS")):
+		e.Message, e.hint = "the server expects HTTPS", "write https:// in endpoint"
 	}
 	return e
 }
@@ -197,38 +203,28 @@ func asciiLower(r rune) rune {
 
 // transportError returns the error of an incomplete exchange. It drops causes that quote the response, which may echo
 // the signed request.
-func transportError(operation string, status int, err error, credentials Credentials) *Error {
+func transportError(operation string, status int, err error, failedHandshake bool, credentials Credentials) *Error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	e := &Error{Reason: ReasonTransport, Operation: operation, Status: status, broken: retryable(err)}
-	var network *net.OpError
+	fault := network.Explain(err, failedHandshake)
+	e := &Error{
+		Reason: ReasonTransport, Operation: operation, Status: status, broken: !fault.Permanent, hint: fault.Hint,
+	}
+	var op *net.OpError
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &network), errors.As(err, &dns), errors.As(err, &certificate),
+	case errors.As(err, &op), errors.As(err, &dns), errors.As(err, &certificate),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, context.Canceled):
 		e.Message, e.Err = cleanMessage(credentials.redact(err.Error())), err
-	case strings.Contains(err.Error(), "HTTP/1.x transport connection broken"):
+	case network.IsMalformed(err):
 		e.Message = "malformed HTTP response"
 	default:
 		e.Message = cleanMessage(credentials.redact(err.Error()))
 	}
 	return e
-}
-
-// retryable reports whether a retry may succeed, unlike after an unknown name or an untrusted certificate.
-func retryable(err error) bool {
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &cert):
-		return false
-	case errors.As(err, &dns):
-		return dns.IsTemporary && !dns.IsNotFound
-	}
-	return true
 }
 
 // retryAfter parses seconds or a date, and returns nil otherwise.

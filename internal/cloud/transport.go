@@ -7,8 +7,12 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
+
+	"css_vpcep_exporter/internal/network"
 )
 
 const (
@@ -17,29 +21,26 @@ const (
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
 	idleTimeout = 3 * time.Minute // longer than usual scrape intervals
-	// maxFailures in a row close the idle connections, at most every closeInterval, so that the endpoint's address is
+	// maxFailures in a row replace the connections, at most every closeInterval, so that the endpoint's address is
 	// looked up again.
-	maxFailures   = 3
+	maxFailures   = 2
 	closeInterval = 10 * time.Second
 )
 
-// NewTransport returns a transport that keeps connections between scrapes. A nil proxy means that of the environment.
-func NewTransport(tlsConfig *tls.Config, proxy *url.URL) *http.Transport {
-	t := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+// NewTransport returns a transport that keeps connections between scrapes. A nil proxy means none.
+func NewTransport(tlsConfig *tls.Config, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	return &http.Transport{
+		Proxy:                  proxy,
+		OnProxyConnectResponse: network.CheckConnect,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        tlsConfig,
-		ForceAttemptHTTP2:      true, // a TLS configuration turns it off otherwise
+		TLSClientConfig:        tlsConfig.Clone(), // it is changed
+		ForceAttemptHTTP2:      true,              // a TLS configuration turns it off otherwise
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		MaxIdleConnsPerHost:    math.MaxInt32, // scrape.concurrency bounds them
 		IdleConnTimeout:        idleTimeout,
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
-	if proxy != nil {
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	return t
 }
 
 func (c *Client) closeIdle() {
@@ -48,8 +49,16 @@ func (c *Client) closeIdle() {
 	}
 }
 
-// watchConnections closes idle connections whose server may be gone: after maxFailures in a row, and after a timeout
-// while no other request was answered.
+func (c *Client) renew() {
+	if t, ok := c.options.Transport.(interface{ Renew() }); ok {
+		t.Renew()
+		return
+	}
+	c.closeIdle()
+}
+
+// watchConnections replaces connections whose server may be gone: after maxFailures in a row. It closes idle ones after a
+// timeout while no other request was answered.
 func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,6 +76,18 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	c.failures++
 	if c.failures >= maxFailures && now.Sub(c.closedAt) >= closeInterval {
 		c.failures, c.closedAt = 0, now
-		c.closeIdle()
+		c.renew()
 	}
+}
+
+// watchHandshake returns a request with a trace, and a function that reports whether a TLS handshake has begun and not
+// succeeded, so that the request has no connection.
+func watchHandshake(req *http.Request) (*http.Request, func() bool) {
+	var begun, connected atomic.Bool
+	trace := &httptrace.ClientTrace{
+		TLSHandshakeStart: func() { begun.Store(true) },
+		GotConn:           func(httptrace.GotConnInfo) { connected.Store(true) },
+	}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)),
+		func() bool { return begun.Load() && !connected.Load() }
 }

@@ -24,10 +24,10 @@ import (
 	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
-// countedServer counts the connections that it accepts.
+// countedServer counts the connections that it accepts, and those that were closed.
 type countedServer struct {
 	*httptest.Server
-	accepted atomic.Int64
+	accepted, closed atomic.Int64
 }
 
 // newCountedServer returns a server that is not started, and closed when the test ends.
@@ -36,8 +36,11 @@ func newCountedServer(t *testing.T, h http.Handler) *countedServer {
 	s := &countedServer{Server: httptest.NewUnstartedServer(h)}
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			s.accepted.Add(1)
+		case http.StateClosed:
+			s.closed.Add(1)
 		}
 	}
 	t.Cleanup(s.Close)
@@ -79,7 +82,7 @@ func TestTransportFailures(t *testing.T) {
 		{"name server fails", "http://cloud.invalid", failingDNS(net.DNSError{Err: "server misbehaving", IsTemporary: true}), 4, "DNS"},
 		{"connection refused", "http://" + closedPort(t), nil, 4, "network"},
 		{"untrusted certificate", secure.URL, nil, 1, "tls_config.ca_file"},
-		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), nil, 0, "network"},
+		{"no TLS", strings.Replace(plain.URL, "http:", "https:", 1), nil, 1, "check the scheme (http or https)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkTransportFailure(t, test.endpoint, test.transport, test.tries, test.hint)
@@ -109,6 +112,14 @@ func TestBrokenResponses(t *testing.T) {
 
 func checkTransportFailure(t *testing.T, endpoint string, transport http.RoundTripper, tries int, hint string) {
 	t.Helper()
+	_ = transportFailure(t, endpoint, transport, tries, hint)
+}
+
+// transportFailure is checkTransportFailure, and returns the failure.
+func transportFailure(
+	t *testing.T, endpoint string, transport http.RoundTripper, tries int, hint string,
+) *cloud.Error {
+	t.Helper()
 	var tried int
 	c := newClient(t, endpoint, withRetry(quickRetry()), func(o *cloud.Options) {
 		o.Observe = func(cloud.Exchange) { tried++ }
@@ -130,6 +141,7 @@ func checkTransportFailure(t *testing.T, endpoint string, transport http.RoundTr
 	if len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\r\n") {
 		t.Errorf("the error is long, or has several lines: %q", err)
 	}
+	return e
 }
 
 func TestHTTP2UsesOneConnection(t *testing.T) {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package network replaces connections, knows the proxies of the environment, and explains why a request got no
+// response: DNS, proxies, TLS or a broken connection.
+package network
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// Fault is an explained error.
+type Fault struct {
+	Hint      string // what to do: one sentence without a full stop
+	Permanent bool   // a retry within a scrape cannot succeed
+}
+
+// peer is what the error is about, and the settings that name it.
+type peer struct{ name, settings, scheme string }
+
+// HintHandshake is what to do when a TLS handshake gets no answer.
+const HintHandshake = "the TLS handshake was not completed: check network, firewall and proxy; some networks " +
+	"drop the large first message of post-quantum key exchange, which the environment variable GODEBUG=tlsmlkem=0 turns off"
+
+const (
+	proxySettings = "proxy_url or HTTPS_PROXY"
+	opProxy       = "proxyconnect"  // of net/http, before the proxy has answered
+	opSOCKS       = "socks connect" // of net/http
+)
+
+// Explain explains an error of an http.RoundTripper. A failed handshake is one of TLS that has begun and not succeeded.
+func Explain(err error, failedHandshake bool) Fault {
+	to := peer{"endpoint", "region and endpoint", "endpoint"}
+	op, _ := errors.AsType[*net.OpError](err)
+	if op != nil && op.Op == opProxy {
+		to = peer{"proxy", proxySettings, proxySettings}
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.explain()
+	}
+	if op != nil && op.Op == opSOCKS {
+		if f := explainSOCKS(op.Err.Error()); f.Hint != "" {
+			return f
+		}
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		hint := "the " + to.name + "'s name cannot be resolved: check " + to.settings + ", and DNS"
+		return Fault{hint, dns.IsNotFound || !dns.IsTemporary}
+	}
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return Fault{explainCertificate(to, cert), true}
+	}
+	text := err.Error()
+	if hint := explainTLS(to, err, text); hint != "" {
+		return Fault{hint, true}
+	}
+	switch {
+	case failedHandshake, strings.Contains(text, "TLS handshake timeout"):
+		return Fault{Hint: HintHandshake}
+	case strings.Contains(text, "malformed HTTP"):
+		return Fault{Hint: "the response is not HTTP: check the scheme (http or https) and the port of " + to.scheme +
+			", and what is in between on the network"}
+	case strings.Contains(text, "client conn could not be established"): // HTTP/2, after the handshake
+		return Fault{Hint: "the endpoint closed the connection after the TLS handshake: check the network, and whether it " +
+			"requires a client certificate (tls_config.cert_file and tls_config.key_file)"}
+	case to.name == "proxy":
+		return Fault{Hint: "the proxy cannot be reached: check its host and port in " + proxySettings + ", and the network"}
+	}
+	return Fault{Hint: "check the network between this machine and the endpoint, and " + proxySettings}
+}
+
+// IsMalformed reports whether a response was not HTTP. The text of such an error may quote the response.
+func IsMalformed(err error) bool {
+	return strings.Contains(err.Error(), "malformed HTTP") ||
+		strings.Contains(err.Error(), "HTTP/1.x transport connection broken")
+}
+
+// explainTLS returns a hint if the text is that of a TLS failure that lasts.
+func explainTLS(to peer, err error, text string) string {
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	has := func(parts ...string) bool {
+		for _, part := range parts {
+			if strings.Contains(text, part) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case noTLS, errors.Is(err, http.ErrSchemeMismatch), has("server gave HTTP response to HTTPS client"):
+		return "the " + to.name + " does not answer with TLS: check the scheme (http or https) and the port of " + to.scheme
+	case !has("tls: "), has("bad record MAC"): // damaged on the way
+		return ""
+	case has("protocol version"):
+		return "the " + to.name + " and the exporter have no TLS version in common: " +
+			"check tls_config.min_version and tls_config.max_version"
+	case has("remote error") && has("certificate", "access denied"):
+		return "the " + to.name + " requires a client certificate, or another one: " +
+			"set tls_config.cert_file and tls_config.key_file, and check that the certificate is valid"
+	case has("unrecognized name"):
+		return "the " + to.name + " has no certificate for this name: check " + to.settings + ", and tls_config.server_name"
+	}
+	return "the TLS handshake with the " + to.name + " failed: it may require a client certificate " +
+		"(tls_config.cert_file and tls_config.key_file) or another TLS version, or the scheme or port of " + to.scheme + " is wrong"
+}
