@@ -142,7 +142,7 @@ func TestLoadAllKeys(t *testing.T) {
 				MinVersion:         promconfig.TLSVersions["TLS12"],
 				MaxVersion:         promconfig.TLSVersions["TLS13"],
 			},
-			ProxyURL: &url.URL{Scheme: "socks5", Host: "127.0.0.1:1080", User: url.UserPassword("proxyuser", "proxypassword")},
+			ProxyURL: &url.URL{Scheme: "socks5h", Host: "127.0.0.1:1080", User: url.UserPassword("proxyuser", "proxypassword")},
 		}},
 	}, got)
 }

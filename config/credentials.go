@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/profile"
 	"css_vpcep_exporter/internal/secret"
 	"css_vpcep_exporter/internal/smallfile"
@@ -263,7 +264,7 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	case file.File != "" && !profile.Absent(read(file).err):
 		used = read(file)
 	case d.checkPair(at, containerURIVariable, containerTokensVariable):
-		if u := parseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
+		if u := network.ParseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
 			d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
 				containerURIVariable)
 			break

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"css_vpcep_exporter/internal/network"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -44,6 +46,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	}
 	d.checkSources(projects)
 	d.checkIAMEndpoints(projects)
+	d.checkProxies(projects)
 	d.checkNames(projects)
 	d.checkClusters(projects)
 	d.checkOverlaps(projects)
@@ -193,6 +196,14 @@ func (d *decoder) checkIAMEndpoints(projects []*project) {
 			d.reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
 		case p.ProjectID == "" && !keys.ProjectID.isSet():
 			d.reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
+		}
+	}
+}
+
+func (d *decoder) checkProxies(projects []*project) {
+	if i := slices.IndexFunc(projects, func(p *project) bool { return !p.keys.ProxyURL.isSet() }); i >= 0 {
+		for _, name := range network.Environment(d.env).InvalidProxies() {
+			d.reportf(d.placeIn(projects[i].node, "proxy_url"), "the default, variable %s, has an %s", name, proxyFault)
 		}
 	}
 }

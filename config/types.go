@@ -3,10 +3,8 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"regexp/syntax"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/secret"
 
 	promconfig "github.com/prometheus/common/config"
@@ -249,7 +248,7 @@ func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
 
 // parseEndpoint returns a URL without a trailing slash. The fault shows no password.
 func parseEndpoint(s string) (address, fault string) {
-	u := parseURL(s, "http", "https")
+	u := network.ParseURL(s, "http", "https")
 	switch {
 	case strings.Contains(s, "@"):
 		return "", "invalid URL (not shown): user or password before the host; remove it"
@@ -263,28 +262,15 @@ func parseEndpoint(s string) (address, fault string) {
 	return address, ""
 }
 
-func parseURL(s string, schemes ...string) *url.URL {
-	u, err := url.Parse(s)
-	if err != nil || u.Opaque != "" || strings.HasSuffix(u.Host, ":") || !slices.Contains(schemes, u.Scheme) {
-		return nil
-	}
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err != nil && (host == "" || !consistsOf(host, letters+digits+"._-")) {
-		return nil
-	}
-	if port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16); err != nil || port == 0 {
-		return nil
-	}
-	return u
-}
-
 func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
-	if p.URL = parseURL(n.Value, "http", "https", "socks5"); p.URL == nil {
-		return problemf(n, "invalid proxy URL (not shown); write it like http://proxy.example.com:3128, https://… "+
-			"or socks5://…")
+	if p.URL = network.ParseProxy(n.Value); p.URL == nil {
+		return problemf(n, "%s", proxyFault)
 	}
 	return nil
 }
+
+const proxyFault = "invalid proxy URL (not shown); write it like http://proxy.example.com:3128, https://…, socks5://… or " +
+	"socks5h://…, without quotes, and in user and password write % as %25, # as %23, / as %2F, ? as %3F and @ as %40"
 
 func (p *pattern) UnmarshalYAML(n *yaml.Node) error {
 	if err := new(text).UnmarshalYAML(n); err != nil {
