@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -203,11 +202,12 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 		permit.release(notSent, nil)
 		return Response{}, credentials, err
 	}
+	connected := func() {}
 	if r.Login == nil { // checking a password may take longer than tryPatience
-		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { permit.markSent() }}
-		req = req.WithContext(httptrace.WithClientTrace(ctx, trace))
+		connected = permit.markSent
 	}
-	response, failed := c.exchange(ctx, r, req, credentials)
+	req, handshake := traceHandshake(req, connected)
+	response, failed := c.exchange(ctx, r, req, handshake, credentials)
 	permit.release(response.Status, failed)
 	if failed != nil {
 		return response, credentials, failed
@@ -217,12 +217,11 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 
 // exchange sends a request, reads the response and records the outcome.
 func (c *Client) exchange(
-	ctx context.Context, r *Request, req *http.Request, credentials Credentials,
+	ctx context.Context, r *Request, req *http.Request, h *handshake, credentials Credentials,
 ) (Response, *Error) {
 	authenticate(r, req, credentials)
 	start := time.Now()
-	req, failedHandshake := watchHandshake(req)
-	response, err := c.send(r, req, failedHandshake, credentials)
+	response, err := c.send(r, req, h, credentials)
 	timedOut := err != nil && ctx.Err() != nil && response.Status < http.StatusMultipleChoices
 	c.watchConnections(start, response.Status, timedOut)
 	if c.closed.Load() {
@@ -237,7 +236,7 @@ func (c *Client) exchange(
 	}
 	c.options.Observe(observed)
 	switch {
-	case timedOut && failedHandshake():
+	case timedOut && h.failed():
 		err = NewTimeoutError(r.Operation, "the TLS handshake", ctx.Err()).WithHint(network.HintHandshake)
 	case timedOut:
 		err = NewTimeoutError(r.Operation, "the answer", ctx.Err())

@@ -92,13 +92,11 @@ func authenticate(r *Request, req *http.Request, c Credentials) {
 	}
 }
 
-func (c *Client) send(
-	r *Request, req *http.Request, failedHandshake func() bool, credentials Credentials,
-) (Response, *Error) {
+func (c *Client) send(r *Request, req *http.Request, h *handshake, credentials Credentials) (Response, *Error) {
 	// Not an http.Client, which follows redirects: a redirect would carry the signature elsewhere.
 	resp, err := c.options.Transport.RoundTrip(req)
 	if err != nil {
-		return Response{}, transportError(r.Operation, 0, err, failedHandshake(), credentials)
+		return Response{}, transportError(r.Operation, 0, err, h.failed(), credentials)
 	}
 	defer resp.Body.Close()
 

@@ -80,14 +80,21 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	}
 }
 
-// watchHandshake returns a request with a trace, and a function that reports whether a TLS handshake has begun and not
-// succeeded, so that the request has no connection.
-func watchHandshake(req *http.Request) (*http.Request, func() bool) {
-	var begun, connected atomic.Bool
+// handshake is the TLS handshake of a request that needs a new connection.
+type handshake struct{ begun, connected atomic.Bool }
+
+// failed reports whether a handshake has begun and the request has no connection.
+func (h *handshake) failed() bool { return h.begun.Load() && !h.connected.Load() }
+
+// traceHandshake returns a request that calls connected once it has a connection.
+func traceHandshake(req *http.Request, connected func()) (*http.Request, *handshake) {
+	h := new(handshake)
 	trace := &httptrace.ClientTrace{
-		TLSHandshakeStart: func() { begun.Store(true) },
-		GotConn:           func(httptrace.GotConnInfo) { connected.Store(true) },
+		TLSHandshakeStart: func() { h.begun.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) {
+			h.connected.Store(true)
+			connected()
+		},
 	}
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)),
-		func() bool { return begun.Load() && !connected.Load() }
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)), h
 }

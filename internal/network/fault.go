@@ -33,7 +33,7 @@ const (
 
 // Explain explains an error of an http.RoundTripper. A failed handshake is one of TLS that has begun and not succeeded.
 func Explain(err error, failedHandshake bool) Fault {
-	to := peer{"endpoint", "region and endpoint", "endpoint"}
+	to := peer{"endpoint", "region, endpoint or iam_endpoint", "endpoint or iam_endpoint"}
 	op, _ := errors.AsType[*net.OpError](err)
 	if op != nil && op.Op == opProxy {
 		to = peer{"proxy", proxySettings, proxySettings}
