@@ -49,7 +49,7 @@ func withConnections(n int) func(*simulator.Cluster) {
 
 func (c *testCloud) target(id string) Target {
 	return Target{
-		Project: "production", Region: simtest.Region, ProjectID: simtest.ProjectID, Reader: c.client,
+		Key: "production", Project: "production", Region: simtest.Region, ProjectID: simtest.ProjectID, Reader: c.client,
 		Cluster: css.Cluster{ID: id, Name: "name of " + id},
 	}
 }

@@ -41,11 +41,11 @@ func (s *Scraper) joinOrStart(ctx context.Context, now time.Time, targets []Targ
 			c = &clusterState{}
 			s.clusters[keyOf(t)] = c
 		}
-		if c.List != nil && now.Sub(c.ReadAt) < s.options.MinInterval {
+		if now.Sub(c.ReadAt) < s.options.MinInterval && c.shows(&t) {
 			all[i] = pending{list: c.List, readAt: c.ReadAt}
 			continue
 		}
-		if c.read == nil {
+		if c.read == nil || c.read.target.Reader != t.Reader { // a reload replaced the client
 			var readCtx context.Context
 			c.read, readCtx = newInflight(ctx, t)
 			queues[t.Project] = append(queues[t.Project], queued{c.read, readCtx, *c})
@@ -126,7 +126,7 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 		if c.read == r {
 			c.read = nil
 			if err == nil {
-				c.List, c.ReadAt = list, r.ended
+				c.List, c.ReadAt, c.projectID = list, r.ended, r.target.Reader.KnownProjectID()
 			}
 		}
 	}

@@ -51,7 +51,7 @@ func (s *Scraper) Configure(options ScrapeOptions) {
 	s.slots = semaphore.NewWeighted(int64(options.Concurrency))
 }
 
-type clusterKey struct{ project, cluster string }
+type clusterKey struct{ project, cluster string } // the project's Key and the cluster's ID
 
 // State is the result of a cluster's scrapes so far.
 type State struct {
@@ -64,9 +64,15 @@ type State struct {
 
 type clusterState struct {
 	State
-	read     *inflight
-	triedAt  time.Time // when the last try ended
-	timedOut bool
+	read      *inflight
+	projectID string    // under which List was read
+	triedAt   time.Time // when the last try ended
+	timedOut  bool
+}
+
+// shows reports whether the list is of the target's project: other credentials may find another one in the region.
+func (c *clusterState) shows(t *Target) bool {
+	return c.List != nil && c.projectID == t.Reader.KnownProjectID()
 }
 
 // Scrape reads the targets until ctx is done and yields the outcomes in order.
@@ -87,6 +93,9 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 			if p.read != nil {
 				o = s.await(ctx, start, p.read, targets[i])
 			}
+			if o.Target.ProjectID == "" {
+				o.Target.ProjectID = targets[i].Reader.KnownProjectID() // the read may have looked it up
+			}
 			done++
 			if !yield(o) {
 				return
@@ -96,10 +105,10 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 }
 
 // State returns the state of a cluster.
-func (s *Scraper) State(project, clusterID string) State {
+func (s *Scraper) State(projectKey, clusterID string) State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.clusters[clusterKey{project, clusterID}]; c != nil {
+	if c := s.clusters[clusterKey{projectKey, clusterID}]; c != nil {
 		return c.State
 	}
 	return State{}
@@ -123,7 +132,7 @@ func retain[V any](clusters map[clusterKey]V, targets []Target) {
 	maps.DeleteFunc(clusters, func(key clusterKey, _ V) bool { return !keep[key] })
 }
 
-func keyOf(t Target) clusterKey { return clusterKey{t.Project, t.Cluster.ID} }
+func keyOf(t Target) clusterKey { return clusterKey{t.Key, t.Cluster.ID} }
 
 func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Target) Outcome {
 	select {
@@ -138,9 +147,6 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 		o.Err, o.Duration = cloud.NewTimeoutError(css.OpConnections, r.waitingFor(), ctx.Err()), r.spent(start, time.Now())
 	}
 	s.abandon(r)
-	if t.ProjectID == "" {
-		o.Target.ProjectID = t.Reader.KnownProjectID()
-	}
 	s.recordOutcome(ctx, &o)
 	return o
 }
@@ -174,7 +180,7 @@ func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 		}
 		return
 	}
-	if age := time.Since(c.ReadAt); c.List != nil && age <= s.options.MaxStaleness {
+	if time.Since(c.ReadAt) <= s.options.MaxStaleness && c.shows(&o.Target) {
 		o.List, o.ReadAt = c.List, c.ReadAt
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {

@@ -21,9 +21,10 @@ type Reader interface {
 
 // Target is a cluster to be scraped.
 type Target struct {
+	Key       string // of the project; it stays the same when the configuration changes
 	Project   string // configured name
 	Region    string
-	ProjectID string
+	ProjectID string // default: the Reader's, after the read
 	Cluster   css.Cluster
 	Labels    map[string]string
 	Reader    Reader

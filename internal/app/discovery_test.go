@@ -133,14 +133,14 @@ func TestDiscoveryFilters(t *testing.T) {
 	c.addSearchCluster(9, func(c *simulator.Cluster) { c.Status = "303" })
 	c.addSearchCluster(10, func(c *simulator.Cluster) { c.EnterpriseProjectID = "ep-1" })
 	for filter, want := range map[string]string{
-		"{}":                                  "1 2 3 4 5 6 10",
+		"{}":                                  "1 2 3 4 5 6 9 10",
 		`{name: "search-00[1-4]"}`:            "1 3 4",
 		`{name: "search"}`:                    "",
 		`{name: "search-001|my-.*"}`:          "1 2",
-		`{tags: {team: search}}`:              "1 2 5 6 10",
+		`{tags: {team: search}}`:              "1 2 5 6 9 10",
 		`{tags: {team: search, stage: prod}}`: "5",
 		`{tags: {TEAM: search}}`:              "",
-		`{tags: {team: "search|search-2"}}`:   "1 2 3 5 6 10",
+		`{tags: {team: "search|search-2"}}`:   "1 2 3 5 6 9 10",
 		`{tags: {team: "search-[0-9]"}}`:      "3",
 		`{tags: {stage: ".*"}}`:               "5",
 		`{enterprise_project_id: "ep-.*|1"}`:  "10",
@@ -148,8 +148,8 @@ func TestDiscoveryFilters(t *testing.T) {
 		`{engine: "opensearch|logstash"}`:     "6 7",
 		`{engine: search}`:                    "",
 		`{enterprise_project_id: ep-1}`:       "10",
-		`{enterprise_project_id: "0"}`:        "1 2 3 4 5 6",
-		`{name: "search-.*", tags: {team: search}, engine: elasticsearch, enterprise_project_id: "0"}`: "1 5",
+		`{enterprise_project_id: "0"}`:        "1 2 3 4 5 6 9",
+		`{name: "search-.*", tags: {team: search}, engine: elasticsearch, enterprise_project_id: "0"}`: "1 5 9",
 	} {
 		p := start(t, "--config.file="+c.file(t, project{lookUpID: true, settings: "discovery: " + filter}))
 		var got []string

@@ -37,6 +37,7 @@ type exporter struct {
 
 	mu       sync.Mutex // held during reloads
 	projects []loadedProject
+	lastKey  int // of a project
 }
 
 // newExporter returns an exporter without projects.

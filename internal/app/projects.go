@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"css_vpcep_exporter/config"
@@ -19,14 +21,56 @@ import (
 	"golang.org/x/time/rate"
 )
 
-func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
+// newProject returns a project. old, if not nil, is the one that it continues: a client with the same settings is kept.
+func (e *exporter) newProject(p *config.Project, old *loadedProject) (loadedProject, error) {
+	loaded := loadedProject{settings: *p}
+	project := &loaded.project
+	*project = discovery.Project{Name: p.Name, Region: p.Region, Search: newSearch(p.Discovery)}
+	for _, c := range p.Clusters {
+		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
+	}
+	if old == nil {
+		e.lastKey++
+		project.Key = strconv.Itoa(e.lastKey)
+	} else {
+		project.Key = old.project.Key
+		if reflect.DeepEqual(clientSettings(old.settings), clientSettings(*p)) {
+			loaded.client, loaded.id, project.Client = old.client, old.id, old.project.Client
+			return loaded, nil
+		}
+	}
+	return loaded, e.addClient(&loaded, old)
+}
+
+// clientSettings returns the settings that a client depends on.
+func clientSettings(p config.Project) config.Project {
+	p.Clusters, p.Discovery = nil, nil
+	return p
+}
+
+func newSearch(d *config.Discovery) *discovery.Search {
+	if d == nil {
+		return nil
+	}
+	return &discovery.Search{
+		RefreshInterval:     d.RefreshInterval,
+		Name:                d.Name,
+		Engine:              d.Engine,
+		EnterpriseProjectID: d.EnterpriseProjectID,
+		Tags:                d.Tags,
+		LabelsFromTags:      d.LabelsFromTags,
+	}
+}
+
+func (e *exporter) addClient(to, old *loadedProject) error {
+	p := &to.settings
 	transport, err := e.newTransport(p)
 	if err != nil {
-		return discovery.Project{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
+		return fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
 	options := cloud.Options{
 		Region:    p.Region,
-		Scope:     strings.Join([]string{p.Endpoint, p.Region, p.ProjectID}, " "),
+		Scope:     scope(p),
 		UserAgent: name + "/" + cmp.Or(version.Version, "devel"),
 		Keys:      e.keys,
 		Transport: transport,
@@ -34,23 +78,23 @@ func (e *exporter) newProject(p *config.Project) (discovery.Project, error) {
 		Observe:   e.observe(p.Name),
 	}
 	options.Credentials = e.credentials(p, options)
-	client := cloud.NewClient(options)
-	id := iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID)
-	project := discovery.Project{Name: p.Name, Region: p.Region, Client: css.NewClient(client, p.Endpoint, id)}
-	for _, c := range p.Clusters {
-		project.Listed = append(project.Listed, discovery.Listed{ID: c.ID, Name: c.Name, Labels: c.Labels})
-	}
-	if d := p.Discovery; d != nil {
-		project.Search = &discovery.Search{
-			RefreshInterval:     d.RefreshInterval,
-			Name:                d.Name,
-			Engine:              d.Engine,
-			EnterpriseProjectID: d.EnterpriseProjectID,
-			Tags:                d.Tags,
-			LabelsFromTags:      d.LabelsFromTags,
+	to.client = cloud.NewClient(options)
+	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
+	if old != nil {
+		sameAccount := p.ProjectID != "" ||
+			p.IAMEndpoint == old.settings.IAMEndpoint && reflect.DeepEqual(p.Credentials, old.settings.Credentials)
+		to.id.Inherit(old.id, sameAccount)
+		if sameAccount {
+			to.client.Inherit(old.client)
 		}
 	}
-	return project, nil
+	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id)
+	return nil
+}
+
+// scope identifies a project of the cloud, as far as the file says it.
+func scope(p *config.Project) string {
+	return strings.Join([]string{p.Endpoint, p.Region, p.ProjectID}, " ")
 }
 
 // observe returns a function that counts and logs a project's requests.

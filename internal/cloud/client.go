@@ -79,6 +79,9 @@ func (c *Client) Close() {
 	c.closeIdle()
 }
 
+// Inherit takes over what an older client of the same project knows about throttling. Call it before the first request.
+func (c *Client) Inherit(older *Client) { c.throttle = older.throttle }
+
 // Background bounds a call that no scrape waits for.
 func Background(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 30*time.Second)

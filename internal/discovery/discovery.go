@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 // Project is a project of the configuration file.
 type Project struct {
+	Key    string // unique; it says which project of Apply continues which
 	Name   string
 	Region string
 	Client *css.Client
@@ -34,21 +36,31 @@ type Fleet struct {
 	logger  *slog.Logger
 	metrics metrics
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards the projects, too
 	projects []*project
 	known    *Known         // nil after a change
+	ready    bool           // every project was tried once
 	start    func(*project) // nil unless Run is running
 }
 
 type project struct {
-	Project
+	*Project // immutable
+	state
 
-	mu     sync.Mutex
-	found  []css.Cluster
+	stop context.CancelFunc
+}
+
+// state is what a project keeps when its configuration changes.
+type state struct {
+	since  time.Time // when the exporter began to look for the project's clusters
+	id     string    // the project's ID, if it is known
+	list   []css.Cluster
+	missed map[string]int // incomplete lists in a row without a cluster of list, by ID
+	found  []css.Cluster  // those of list that match
+	read   bool           // list was read completely once
 	tried  bool
 	err    error
 	lastOK time.Time
-	stop   context.CancelFunc
 }
 
 // State is the result of a project's refreshes.
@@ -67,30 +79,38 @@ func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	return f
 }
 
-// Apply replaces the projects. Those with the same Client keep their clusters.
+// Apply replaces the projects. Those with the same Key keep their clusters, of which those are shown that match the new
+// Search.
 func (f *Fleet) Apply(projects []Project) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := make(map[*css.Client]*project, len(f.projects))
+	before := make(map[string]*project, len(f.projects))
 	for _, p := range f.projects {
-		before[p.Client] = p
+		before[p.Key] = p
 	}
+	f.ready = f.ready || len(f.projects) > 0 && f.allTried()
 	f.projects, f.known = nil, nil
-	for _, p := range projects {
-		if same := before[p.Client]; same != nil {
-			delete(before, p.Client)
-			f.projects = append(f.projects, same)
+	for _, config := range projects {
+		old := before[config.Key]
+		if old != nil && old.Client == config.Client && old.Search == config.Search {
+			delete(before, config.Key)
+			old.Project = &config // its refreshes continue
+			f.projects = append(f.projects, old)
 			continue
 		}
-		added := &project{Project: p}
-		f.projects = append(f.projects, added)
+		p := &project{Project: &config, state: state{since: time.Now()}}
+		if old != nil && (old.Search == nil) == (config.Search == nil) {
+			p.state = old.state
+			p.filter()
+		}
+		f.projects = append(f.projects, p)
 		if f.start != nil {
-			f.start(added)
+			f.start(p)
 		}
 	}
-	for _, gone := range before {
-		if gone.stop != nil {
-			gone.stop()
+	for _, replaced := range before {
+		if replaced.stop != nil {
+			replaced.stop()
 		}
 	}
 }
@@ -102,7 +122,8 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.start = func(p *project) {
 		var projectCtx context.Context
 		projectCtx, p.stop = context.WithCancel(ctx)
-		wg.Go(func() { f.keepRefreshed(projectCtx, p) })
+		config := p.Project
+		wg.Go(func() { f.keepRefreshed(projectCtx, p, config) })
 	}
 	for _, p := range f.projects {
 		f.start(p)
@@ -118,43 +139,38 @@ func (f *Fleet) Run(ctx context.Context) {
 
 // States returns the states of all projects, in order.
 func (f *Fleet) States() []State {
-	projects := f.current()
-	states := make([]State, len(projects))
-	for i, p := range projects {
-		p.mu.Lock()
-		states[i] = State{Project: &p.Project, Tried: p.tried, Err: p.err, LastSuccess: p.lastOK, Found: len(p.found)}
-		p.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := make([]State, len(f.projects))
+	for i, p := range f.projects {
+		states[i] = State{Project: p.Project, Tried: p.tried, Err: p.err, LastSuccess: p.lastOK, Found: len(p.found)}
 	}
 	return states
 }
 
-func (f *Fleet) current() []*project {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.projects
-}
-
 // Refresh refreshes every project once and returns the joined errors.
 func (f *Fleet) Refresh(ctx context.Context) error {
-	projects := f.current()
+	f.mu.Lock()
+	projects := f.projects
 	errs := make([]error, len(projects))
 	var wg sync.WaitGroup
 	for i, p := range projects {
-		wg.Go(func() { errs[i] = f.refresh(ctx, p) })
+		config := p.Project
+		wg.Go(func() { errs[i] = f.refresh(ctx, p, config) })
 	}
+	f.mu.Unlock()
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// Ready reports whether every project was refreshed, successfully or not.
+// Ready reports whether every project was refreshed, successfully or not. It stays true when projects are added.
 func (f *Fleet) Ready() bool {
-	for _, p := range f.current() {
-		p.mu.Lock()
-		tried := p.tried
-		p.mu.Unlock()
-		if !tried {
-			return false
-		}
-	}
-	return true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ready = f.ready || f.allTried()
+	return f.ready
+}
+
+func (f *Fleet) allTried() bool {
+	return !slices.ContainsFunc(f.projects, func(p *project) bool { return !p.tried })
 }

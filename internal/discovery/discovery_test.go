@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newProject returns a project of the cloud. An empty ID is looked up.
 func newProject(cloud *simtest.Cloud, projectID string, search *Search, listed ...Listed) Project {
 	return Project{
-		Name: "production", Region: simtest.Region, Client: csstest.InMemory(cloud, func(o *csstest.Options) { o.ProjectID = projectID }), Listed: listed, Search: search,
+		Key: "production", Name: "production", Region: simtest.Region, Client: csstest.InMemory(cloud, func(o *csstest.Options) { o.ProjectID = projectID }), Listed: listed, Search: search,
 	}
 }
 
@@ -139,6 +139,7 @@ func TestApplyKeepsClusters(t *testing.T) {
 		kept := newProject(cloud, simtest.ProjectID, search)
 		removed := newProject(cloud, simtest.ProjectID, search)
 		added := newProject(cloud, simtest.ProjectID, search)
+		kept.Key, removed.Key, added.Key = "kept", "removed", "added"
 		fleet := NewFleet([]Project{kept, removed}, discardLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup

@@ -5,6 +5,7 @@ package discovery
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"css_vpcep_exporter/internal/css"
 )
@@ -28,6 +29,27 @@ type Known struct {
 func (f *Fleet) Known() *Known {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.currentKnown()
+}
+
+// patience is how long service discovery waits for a project's list.
+const patience = 15 * time.Minute
+
+// KnownForSD returns the current clusters, and the names of the projects whose clusters are not known yet: Prometheus
+// would drop those that are missing. A project is named until its list was read completely once, or could not be read
+// for 15 minutes. Without discovery, its clusters are those of the file.
+func (f *Fleet) KnownForSD() (known *Known, missing []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.projects {
+		if !p.tried || p.Search != nil && !p.read && time.Since(p.since) < patience {
+			missing = append(missing, p.Name)
+		}
+	}
+	return f.currentKnown(), missing
+}
+
+func (f *Fleet) currentKnown() *Known {
 	if f.known == nil {
 		var targets []Target
 		for _, p := range f.projects {
@@ -73,8 +95,6 @@ func (k *Known) Find(idOrName, project string) []*Target {
 
 // targets merges listed and discovered clusters. Listed names and labels take precedence.
 func (p *project) targets() []Target {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	known := make(map[string]css.Cluster, len(p.found))
 	for _, c := range p.found {
 		known[c.ID] = c
@@ -89,11 +109,11 @@ func (p *project) targets() []Target {
 		if l.Name != "" {
 			c.Name = l.Name
 		}
-		targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: labels})
+		targets = append(targets, Target{Project: p.Project, Cluster: c, Labels: labels})
 	}
 	for _, c := range p.found {
 		if _, left := known[c.ID]; left {
-			targets = append(targets, Target{Project: &p.Project, Cluster: c, Labels: p.Search.labels(&c)})
+			targets = append(targets, Target{Project: p.Project, Cluster: c, Labels: p.Search.labels(&c)})
 		}
 	}
 	return targets

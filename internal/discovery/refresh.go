@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"css_vpcep_exporter/internal/cloud"
@@ -17,74 +16,106 @@ import (
 const firstRetryDelay = 5 * time.Second // doubled by each retry
 
 // keepRefreshed refreshes p until ctx is done or, without discovery, until its ID is known.
-func (f *Fleet) keepRefreshed(ctx context.Context, p *project) {
-	wait := p.firstRetry()
+func (f *Fleet) keepRefreshed(ctx context.Context, p *project, config *Project) {
+	interval := time.Minute
+	if config.Search != nil {
+		interval = config.Search.RefreshInterval
+	}
+	firstRetry := min(firstRetryDelay, interval)
+	retry := firstRetry
 	for {
-		err := f.refresh(ctx, p)
+		err := f.refresh(ctx, p, config)
+		wait := interval
 		switch {
-		case ctx.Err() != nil, err == nil && p.Search == nil:
+		case err == nil && config.Search == nil:
 			return
 		case err == nil:
-			wait = p.firstRetry()
-			if !cloud.Sleep(ctx, jitter(p.Search.RefreshInterval)) {
-				return
-			}
-		default:
-			if !cloud.Sleep(ctx, jitter(wait)) {
-				return
-			}
-			wait = min(2*wait, p.interval())
+			retry = firstRetry
+		case !errors.Is(err, css.ErrIncomplete) || !f.wasRead(p): // an incomplete list is the next one, too
+			wait, retry = retry, min(2*retry, interval)
+		}
+		if !cloud.Sleep(ctx, jitter(wait)) {
+			return
 		}
 	}
 }
 
-func (p *project) firstRetry() time.Duration { return min(firstRetryDelay, p.interval()) }
+func (f *Fleet) wasRead(p *project) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return p.read
+}
 
-func (f *Fleet) refresh(ctx context.Context, p *project) error {
-	err := p.refresh(ctx)
+func (f *Fleet) refresh(ctx context.Context, p *project, config *Project) error {
+	id, err := config.Client.ProjectID(ctx)
+	if err == nil {
+		f.recordID(p, id)
+	}
+	var list []css.Cluster
+	if err == nil && config.Search != nil {
+		list, err = config.Client.Clusters(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if ctx.Err() != nil {
 		return err
 	}
+	if config.Search != nil {
+		p.recordList(list, err)
+	}
+	f.known = nil
+	p.recordResult(err, f.logger.With("project", config.Name, "region", config.Region))
+	return err
+}
+
+// recordID forgets the clusters if the project is another one than before, because its credentials changed.
+func (f *Fleet) recordID(p *project, id string) {
 	f.mu.Lock()
-	f.known = nil // before Ready reports true
-	f.mu.Unlock()
-	p.recordResult(err, f.logger.With("project", p.Name, "region", p.Region))
-	return err
+	defer f.mu.Unlock()
+	if p.id != "" && p.id != id {
+		f.known, p.state = nil, state{since: time.Now(), tried: p.tried}
+	}
+	p.id = id
 }
 
-func (p *project) interval() time.Duration {
-	if p.Search == nil {
-		return time.Minute
+// maxMissed is the number of incomplete lists in a row after which a cluster that they lack is gone.
+const maxMissed = 3
+
+func (p *project) recordList(list []css.Cluster, err error) {
+	missed := make(map[string]int)
+	switch {
+	case err == nil:
+		p.read, p.lastOK = true, time.Now()
+	case errors.Is(err, css.ErrIncomplete): // a missing cluster may still exist
+		listed := make(map[string]struct{}, len(list))
+		for i := range list {
+			listed[list[i].ID] = struct{}{}
+		}
+		for _, c := range p.list {
+			if _, ok := listed[c.ID]; ok || p.missed[c.ID]+1 == maxMissed {
+				continue
+			}
+			missed[c.ID] = p.missed[c.ID] + 1
+			list = append(list, c)
+		}
+	default:
+		return
 	}
-	return p.Search.RefreshInterval
+	p.list, p.missed = list, missed
+	p.filter()
 }
 
-func (p *project) refresh(ctx context.Context) error {
-	if _, err := p.Client.ProjectID(ctx); err != nil || p.Search == nil {
-		return err
+func (p *project) filter() {
+	p.found = nil
+	for i := range p.list {
+		if p.Search != nil && p.Search.matches(&p.list[i]) {
+			p.found = append(p.found, p.list[i])
+		}
 	}
-	clusters, err := p.Client.Clusters(ctx)
-	if err != nil && !errors.Is(err, css.ErrIncomplete) {
-		return err
-	}
-	found := slices.DeleteFunc(clusters, func(c css.Cluster) bool { return !p.Search.matches(&c) })
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil { // a missing cluster may still exist
-		found = union(found, p.found)
-	}
-	p.found = found
-	if err == nil {
-		p.lastOK = time.Now()
-	}
-	return err
 }
 
 // recordResult stores the result of a refresh and logs changes.
 func (p *project) recordResult(err error, logger *slog.Logger) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	first, before, reason := !p.tried, reasonOf(p.err), reasonOf(err)
 	p.tried, p.err = true, err
 	switch {
@@ -117,19 +148,6 @@ func logFields(err error) []any {
 		fields = append(fields, "hint", css.IncompleteHint)
 	}
 	return append(fields, cloud.LogFields(err)...)
-}
-
-func union(clusters, more []css.Cluster) []css.Cluster {
-	known := make(map[string]struct{}, len(clusters))
-	for i := range clusters {
-		known[clusters[i].ID] = struct{}{}
-	}
-	for _, c := range more {
-		if _, exists := known[c.ID]; !exists {
-			clusters = append(clusters, c)
-		}
-	}
-	return clusters
 }
 
 // jitter returns d plus or minus 10%.

@@ -83,7 +83,7 @@ func TestChangedLookupsAreLogged(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, withoutTime()))
 	failed := (&cloud.Error{Reason: cloud.ReasonNotFound, Operation: "projects", Status: 404}).WithHint("check iam_endpoint")
-	p := &project{}
+	p := &project{Project: &Project{}}
 	for _, err := range []error{nil, nil, context.DeadlineExceeded, failed, failed, nil, nil} {
 		p.recordResult(err, logger)
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // Search selects discovered clusters by anchored regular expressions. nil matches everything; a nil Engine does not
-// match Logstash, which has no VPC endpoint service.
+// match Logstash, which has no VPC endpoint service. Clusters that are being created never match; unavailable ones do, so
+// that their alerts do not resolve.
 type Search struct {
 	RefreshInterval     time.Duration
 	Name                *regexp.Regexp
@@ -22,7 +23,7 @@ type Search struct {
 
 func (s *Search) matches(c *css.Cluster) bool {
 	switch {
-	case c.Status == css.ClusterCreating, c.Status == css.ClusterUnavailable:
+	case c.Status == css.ClusterCreating:
 		return false
 	case s.Engine == nil && c.Engine == "logstash":
 		return false

@@ -41,7 +41,7 @@ func TestSearchMatches(t *testing.T) {
 		"any":            {Search{}, cluster, true},
 		"unknown status": {Search{}, changed(func(c *css.Cluster) { c.Status = "" }), true},
 		"being created":  {Search{}, changed(func(c *css.Cluster) { c.Status = "100" }), false},
-		"unavailable":    {Search{}, changed(func(c *css.Cluster) { c.Status = "303" }), false},
+		"unavailable":    {Search{}, changed(func(c *css.Cluster) { c.Status = "303" }), true},
 		"logstash":       {Search{}, changed(func(c *css.Cluster) { c.Engine = "logstash" }), false},
 		"logstash, selected": {
 			Search{Engine: anchored("logstash")}, changed(func(c *css.Cluster) { c.Engine = "logstash" }), true,

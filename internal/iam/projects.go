@@ -4,6 +4,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -32,8 +33,9 @@ type Project struct {
 	failure  error
 	failedAt time.Time
 
-	mu sync.Mutex
-	id string
+	mu       sync.Mutex
+	id       string
+	presumed string // shown until the ID is known
 }
 
 // NewProject returns the project of that name, whose id may be empty. The endpoint is a scheme and a host.
@@ -41,8 +43,28 @@ func NewProject(client *cloud.Client, endpoint, name, id string) *Project {
 	return &Project{client: client, endpoint: endpoint, name: name, id: id, lookup: make(chan struct{}, 1)}
 }
 
+// Inherit takes over the ID of an older Project. In another account the ID may differ: it is looked up again, and KnownID
+// returns the older one until then.
+func (p *Project) Inherit(older *Project, sameAccount bool) {
+	older.mu.Lock()
+	id, known := older.id, cmp.Or(older.id, older.presumed)
+	older.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.presumed = known
+	if sameAccount && p.id == "" {
+		p.id = id
+	}
+}
+
 // KnownID returns the ID, or "" if it is not known yet.
 func (p *Project) KnownID() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cmp.Or(p.id, p.presumed)
+}
+
+func (p *Project) lookedUp() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.id
@@ -50,7 +72,7 @@ func (p *Project) KnownID() string {
 
 // ID returns the ID, which it looks up once (GET {iam}/v3/projects?name=<name>). Errors are of the type *cloud.Error.
 func (p *Project) ID(ctx context.Context) (string, error) {
-	if id := p.KnownID(); id != "" {
+	if id := p.lookedUp(); id != "" {
 		return id, nil
 	}
 	start := time.Now()
@@ -60,7 +82,7 @@ func (p *Project) ID(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", cloud.NewTimeoutError(opProjects, "the lookup of the project ID", ctx.Err())
 	}
-	if id := p.KnownID(); id != "" {
+	if id := p.lookedUp(); id != "" {
 		return id, nil
 	}
 	if p.failure != nil && (p.failedAt.After(start) || time.Since(p.failedAt) < p.backOff()) {

@@ -60,30 +60,36 @@ func (s *Server) unknownTarget(target, project string) error {
 }
 
 func ambiguousTarget(target string, clusters []*discovery.Target) error {
-	const maxNamed = 10
 	var projects []string
 	for _, t := range clusters {
 		projects = append(projects, t.Project.Name)
 	}
 	slices.Sort(projects)
 	projects = slices.Compact(projects)
-	named := make([]string, min(len(projects), maxNamed))
-	for i := range named {
-		named[i] = clean.Quote(projects[i])
-	}
-	where, remedy := "project ", "add project=… or use the cluster ID"
-	if len(projects) > 1 {
-		where = "projects "
-	}
-	where += strings.Join(named, ", ")
-	if more := len(projects) - maxNamed; more > 0 {
-		where += fmt.Sprintf(" and %d more", more)
-	}
+	remedy := "add project=… or use the cluster ID"
 	switch {
 	case clusters[0].Cluster.ID == target:
 		remedy = "add project=…"
 	case len(projects) == 1:
 		remedy = "use the cluster ID"
 	}
-	return fmt.Errorf("%s matches %d clusters in %s; %s", clean.Quote(target), len(clusters), where, remedy)
+	return fmt.Errorf("%s matches %d clusters in %s; %s", clean.Quote(target), len(clusters), nameProjects(projects), remedy)
+}
+
+// nameProjects returns the first names, in quotes.
+func nameProjects(projects []string) string {
+	const maxNamed = 10
+	named := make([]string, min(len(projects), maxNamed))
+	for i := range named {
+		named[i] = clean.Quote(projects[i])
+	}
+	text := "project "
+	if len(projects) > 1 {
+		text = "projects "
+	}
+	text += strings.Join(named, ", ")
+	if more := len(projects) - maxNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

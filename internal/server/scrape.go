@@ -114,11 +114,11 @@ func newTargets(known *discovery.Known) []collector.Target {
 
 func newTarget(t *discovery.Target) collector.Target {
 	return collector.Target{
-		Project:   t.Project.Name,
-		Region:    t.Project.Region,
-		ProjectID: t.Project.Client.KnownProjectID(),
-		Cluster:   t.Cluster,
-		Labels:    t.Labels,
-		Reader:    t.Project.Client,
+		Key:     t.Project.Key,
+		Project: t.Project.Name,
+		Region:  t.Project.Region,
+		Cluster: t.Cluster,
+		Labels:  t.Labels,
+		Reader:  t.Project.Client,
 	}
 }

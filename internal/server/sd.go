@@ -14,15 +14,18 @@ import (
 
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/discovery"
+	"css_vpcep_exporter/internal/server/status"
 
 	"github.com/prometheus/common/model"
 )
 
-// sd responds with 503 until every project has been refreshed: Prometheus would drop the clusters that are missing.
+// sd responds with 503 while the clusters of a project are unknown: Prometheus would drop them.
 func (s *Server) sd(w http.ResponseWriter, _ *http.Request) {
-	ready, known := s.fleet.Ready(), s.fleet.Known()
-	if !ready || !s.fleet.Ready() { // a reload added a project
-		http.Error(w, notReady+" Prometheus keeps its current targets.", http.StatusServiceUnavailable)
+	known, missing := s.fleet.KnownForSD()
+	if len(missing) > 0 {
+		text := "The clusters of " + nameProjects(missing) + " have not been read yet; " + status.Path +
+			" shows why. Prometheus keeps its current targets."
+		http.Error(w, text, http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

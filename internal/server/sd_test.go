@@ -23,7 +23,8 @@ import (
 
 func TestSDBeforeDiscovery(t *testing.T) {
 	r := newRig(t, &discovery.Search{RefreshInterval: time.Hour}, "listed")
-	const want = notReady + " Prometheus keeps its current targets.\n"
+	const want = `The clusters of project "production" have not been read yet; /status shows why. ` +
+		"Prometheus keeps its current targets.\n"
 	if status, body := r.get(t, http.MethodGet, "/sd", ""); status != 503 || body != want {
 		t.Errorf("got %d %s, want 503 %s", status, body, want)
 	}

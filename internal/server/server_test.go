@@ -109,7 +109,7 @@ func labelsOf(id string) map[string]string {
 // project returns a project without clusters. All of them read the same project of the cloud.
 func (r *rig) project(name string) discovery.Project {
 	client := csstest.NewClient(r.t, r.cloud.URL, func(o *csstest.Options) { o.Transport = r.transport })
-	return discovery.Project{Name: name, Region: simtest.Region, Client: client}
+	return discovery.Project{Key: name, Name: name, Region: simtest.Region, Client: client}
 }
 
 // get sends a request, with a timeout header unless timeout is empty, and returns the status and the body.

@@ -49,7 +49,7 @@ type Fleet interface {
 
 // Scraper is implemented by *collector.Scraper.
 type Scraper interface {
-	State(project, clusterID string) collector.State
+	State(projectKey, clusterID string) collector.State
 }
 
 // Handler serves the page and its JSON form.
@@ -109,7 +109,7 @@ func (h *Handler) currentView(now time.Time) *view {
 	targets := h.fleet.Known().Targets
 	states := make([]collector.State, len(targets))
 	for i := range targets {
-		states[i] = h.scraper.State(targets[i].Project.Name, targets[i].Cluster.ID)
+		states[i] = h.scraper.State(targets[i].Project.Key, targets[i].Cluster.ID)
 	}
 	v := newView(h.fleet.States(), targets, states, now)
 	v.Version, v.Ready = h.options.Version, h.fleet.Ready()
