@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"time"
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/lenient"
@@ -34,38 +35,46 @@ const (
 	ClusterUnavailable = "303"
 )
 
-// ErrIncomplete is returned if the API lists fewer clusters than it reports.
+// ErrIncomplete is returned if the API lists fewer clusters than it reports, or the list reaches a limit.
 var ErrIncomplete = errors.New("the cluster list is incomplete")
 
 // IncompleteHint explains ErrIncomplete to a person.
-const IncompleteHint = "clusters may be missing; those found before are kept, and the next refresh tries again"
+const IncompleteHint = "clusters may be missing; those found before are kept until three lists in a row lack them"
 
-const (
-	opClusters  = "clusters"
-	maxClusters = 100_000
-)
+const opClusters = "clusters"
 
 // Clusters reads all pages of the cluster list (GET /v1.0/{project_id}/clusters). The offset is sent under both of
 // its names and counts from 1. Clusters may come with ErrIncomplete; other errors are of the type *cloud.Error.
 func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	var clusters []Cluster
+	var total lenient.Optional[float64]
 	seen := make(map[string]struct{})
-	for received := 0; ; {
+	received, size, end := 0, 0, time.Now().Add(maxListTime)
+	incomplete := func(why string) ([]Cluster, error) {
+		listed := strconv.Itoa(len(clusters))
+		if total.Set {
+			listed += fmt.Sprintf(" of %.0f", total.Value)
+		}
+		return clusters, fmt.Errorf("%w: %s%s", ErrIncomplete, listed, why)
+	}
+	for pages := 1; ; pages++ {
 		query := url.Values{"limit": {strconv.Itoa(pageLimit)}}
 		if received > 0 {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))
 		}
-		bounded, cancel := cloud.Background(ctx)
-		response, err := c.call(bounded, cloud.Request{Operation: opClusters, Path: []string{"clusters"}, Query: query})
-		cancel()
-		if err != nil {
+		response, last, err := c.clusterPage(ctx, query, end)
+		switch {
+		case err != nil && last && received > 0 && ctx.Err() == nil && cloud.ReasonOf(err) == cloud.ReasonTimeout:
+			return incomplete(fmt.Sprintf("; it took longer than %s", maxListTime))
+		case err != nil:
 			return nil, err
 		}
-		page, total, err := parseClusters(response.Body)
+		page, reported, err := parseClusters(response.Body)
 		if err != nil {
 			return nil, decodeError(opClusters, err)
 		}
+		total = reported
 		fresh := 0
 		for i := range page {
 			if _, known := seen[page[i].ID]; known || page[i].ID == "" {
@@ -76,13 +85,27 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			fresh++
 		}
 		received += len(page)
+		size += len(response.Body)
 		switch {
 		case total.Set && float64(len(clusters)) >= total.Value, fresh == 0 && !total.Set: // older regions report no total
 			return clusters, nil
-		case fresh == 0, len(clusters) > maxClusters:
-			return clusters, fmt.Errorf("%w: %d of %.0f", ErrIncomplete, len(clusters), total.Value)
+		case fresh == 0:
+			return incomplete("")
+		case full(pages, len(clusters), size):
+			return incomplete(fmt.Sprintf("; the limit is %d clusters, %d pages or %d MiB", maxItems, maxPages, maxListBytes>>20))
 		}
 	}
+}
+
+// clusterPage requests a page. It reports whether less time was left than for other pages.
+func (c *Client) clusterPage(ctx context.Context, query url.Values, end time.Time) (cloud.Response, bool, error) {
+	ctx, cancel := cloud.Background(ctx)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	bounded, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	response, err := c.call(bounded, cloud.Request{Operation: opClusters, Path: []string{"clusters"}, Query: query})
+	return response, end.Before(deadline), err
 }
 
 func parseClusters(body []byte) (clusters []Cluster, total lenient.Optional[float64], err error) {

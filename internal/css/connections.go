@@ -128,13 +128,9 @@ func (p Permission) Wildcard() bool {
 	return ok && id == allDomains
 }
 
-// Limits of a list; an account's default quota is about 50 endpoints.
 const (
 	pageLimit       = 1000
 	connectionBytes = 256 // typical size
-	maxConnections  = 100_000
-	maxListBytes    = 64 << 20
-	maxPages        = 200 // a list of 2,000 in pages of ten
 )
 
 // OpConnections is the operation of Connections.
@@ -166,6 +162,8 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			c.buffers.Put(buffer)
 		}
 	}()
+	bounded, cancel := withListTime(ctx)
+	defer cancel()
 	list := &ConnectionList{Enabled: true}
 	seen := make(map[string]struct{})
 	received, size := 0, 0
@@ -176,12 +174,15 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		}
 		r := connectionsRequest(clusterID)
 		r.Query, r.Buffer, r.Reserved = query, buffer, pages == 1
-		response, err := c.call(ctx, r)
+		response, err := c.call(bounded, r)
 		switch e := (*cloud.Error)(nil); {
 		case err == nil:
 		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
 			return &ConnectionList{}, nil
 		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == cloud.ReasonInvalid:
+			list.Incomplete = true
+			return list, nil
+		case received > 0 && bounded.Err() != nil && ctx.Err() == nil:
 			list.Incomplete = true
 			return list, nil
 		default:
@@ -205,7 +206,7 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			}
 			return list, nil
 		}
-		if len(list.Connections) >= maxConnections || size >= maxListBytes || pages == maxPages {
+		if full(pages, len(list.Connections), size) {
 			list.Incomplete = true
 			return list, nil
 		}

@@ -62,8 +62,8 @@ func TestChangedResultsAreLogged(t *testing.T) {
 		succeeded,
 		failed + `reason=denied code=CSS.0051 request_id=r1 hint="`,
 		failed + `reason=server request_id=r2 hint="`,
-		failed + `reason=incomplete hint="clusters may be missing; those found before are kept, and the next refresh ` +
-			`tries again" err="the cluster list is incomplete: 0 of 3"`,
+		failed + `reason=incomplete hint="clusters may be missing; those found before are kept until three lists in a row ` +
+			`lack them" err="the cluster list is incomplete: 0 of 3"`,
 		failed + `reason=decode hint="`,
 		succeeded,
 	}

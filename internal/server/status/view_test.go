@@ -283,7 +283,7 @@ func TestJSONOfProjects(t *testing.T) {
   {"name": "partial", "region": "r-partial", "project_id": "p4", "state": "failing",
    "discovery": {"enabled": true, "clusters": 3}, "error": {
    "message": "the cluster list is incomplete: 3 of 5",
-   "hint": "clusters may be missing; those found before are kept, and the next refresh tries again"
+   "hint": "clusters may be missing; those found before are kept until three lists in a row lack them"
   }},
   {"name": "fresh", "region": "r-fresh", "project_id": "p5", "state": "unread", "discovery": {"enabled": true}},
   {"name": "listed", "region": "r-listed", "project_id": "p3", "state": "ok", "discovery": {"enabled": false}},
