@@ -39,7 +39,8 @@ func (e *exporter) newProject(p *config.Project, old *loadedProject) (loadedProj
 			return loaded, nil
 		}
 	}
-	return loaded, e.addClient(&loaded, old)
+	err := e.addClient(&loaded, old)
+	return loaded, err
 }
 
 // clientSettings returns the settings that a client depends on.

@@ -2,10 +2,7 @@
 
 package css
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Limits of a list; an account's default quota is about 50 endpoints.
 const (
@@ -18,15 +15,4 @@ const (
 // full reports whether a list has reached a limit.
 func full(pages, items, size int) bool {
 	return pages >= maxPages || items >= maxItems || size >= maxListBytes
-}
-
-// withListTime returns a context that ends after maxListTime. Unlike a deadline, that works even if the parent's deadline
-// moves, as that of a read does that scrapes share.
-func withListTime(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
-	timer := time.AfterFunc(maxListTime, cancel)
-	return ctx, func() {
-		timer.Stop()
-		cancel()
-	}
 }

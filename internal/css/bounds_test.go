@@ -128,6 +128,8 @@ func TestConnectionListTakesTwoMinutes(t *testing.T) {
 }
 
 // movingContext has a deadline that is always ten seconds away.
-type movingContext struct{ context.Context }
+type movingContext struct {
+	context.Context //nolint:containedctx // it is a context
+}
 
 func (c movingContext) Deadline() (time.Time, bool) { return time.Now().Add(10 * time.Second), true }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 
 	"css_vpcep_exporter/internal/cloud"
@@ -52,7 +53,7 @@ func (c *Client) call(ctx context.Context, r cloud.Request) (cloud.Response, err
 		return cloud.Response{}, err
 	}
 	r.Service, r.Endpoint, r.ProjectID = service{}, c.endpoint, id
-	r.Path = append([]string{"v1.0", id}, r.Path...)
+	r.Path = slices.Concat([]string{"v1.0", id}, r.Path)
 	return c.cloud.Call(ctx, r)
 }
 

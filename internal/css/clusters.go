@@ -58,7 +58,7 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 		return clusters, fmt.Errorf("%w: %s%s", ErrIncomplete, listed, why)
 	}
 	for pages := 1; ; pages++ {
-		query := url.Values{"limit": {strconv.Itoa(pageLimit)}}
+		query := url.Values{"limit": {pageLimitText}}
 		if received > 0 {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))

@@ -130,6 +130,7 @@ func (p Permission) Wildcard() bool {
 
 const (
 	pageLimit       = 1000
+	pageLimitText   = "1000"
 	connectionBytes = 256 // typical size
 )
 
@@ -162,13 +163,15 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			c.buffers.Put(buffer)
 		}
 	}()
-	bounded, cancel := withListTime(ctx)
+	// Not a timeout, which would see only the present deadline of ctx: it moves, because scrapes share the read.
+	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
-	list := &ConnectionList{Enabled: true}
-	seen := make(map[string]struct{})
+	defer time.AfterFunc(maxListTime, cancel).Stop()
+	var list *ConnectionList // nil before the first page
+	var seen map[string]struct{}
 	received, size := 0, 0
 	for pages := 1; ; pages++ {
-		query := url.Values{"limit": {strconv.Itoa(pageLimit)}}
+		query := url.Values{"limit": {pageLimitText}}
 		if received > 0 {
 			query.Set("offset", strconv.Itoa(received))
 		}
@@ -196,6 +199,9 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		page, err := parseConnections(response.Body)
 		if err != nil {
 			return nil, decodeError(OpConnections, err)
+		}
+		if list == nil {
+			list, seen = &ConnectionList{Enabled: true}, make(map[string]struct{})
 		}
 		received += len(page.Connections)
 		size += len(response.Body)
