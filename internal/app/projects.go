@@ -82,10 +82,10 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 	to.client = cloud.NewClient(options)
 	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
 	if old != nil {
-		sameAccount := p.ProjectID != "" ||
+		sameID := p.ProjectID != "" || old.settings.ProjectID == "" &&
 			p.IAMEndpoint == old.settings.IAMEndpoint && reflect.DeepEqual(p.Credentials, old.settings.Credentials)
-		to.id.Inherit(old.id, sameAccount)
-		if sameAccount {
+		to.id.Inherit(old.id, sameID)
+		if sameID {
 			to.client.Inherit(old.client)
 		}
 	}

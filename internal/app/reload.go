@@ -85,33 +85,36 @@ func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 	return cfg, projects, nil
 }
 
-// match returns which old project, if any, each project continues: one of the same scope, by its name or else in the
-// order of names.
+// match returns which old project, if any, each project continues. The best matches go first, in the order of names.
 func match(old []loadedProject, projects []config.Project) []*loadedProject {
-	byName := func(a, b int) int { return cmp.Compare(projects[a].Name, projects[b].Name) }
-	left := make(map[string][]*loadedProject) // by scope
+	left := make([]*loadedProject, len(old))
 	for i := range old {
-		left[scope(&old[i].settings)] = append(left[scope(&old[i].settings)], &old[i])
+		left[i] = &old[i]
 	}
-	for _, same := range left {
-		slices.SortFunc(same, func(a, b *loadedProject) int { return cmp.Compare(a.settings.Name, b.settings.Name) })
+	slices.SortFunc(left, func(a, b *loadedProject) int { return cmp.Compare(a.settings.Name, b.settings.Name) })
+	order := make([]int, len(projects))
+	for i := range order {
+		order[i] = i
 	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(projects[a].Name, projects[b].Name) })
+
 	matched := make([]*loadedProject, len(projects))
-	var unmatched []int
-	for i := range projects {
-		same := left[scope(&projects[i])]
-		j := slices.IndexFunc(same, func(p *loadedProject) bool { return p.settings.Name == projects[i].Name })
-		if j < 0 {
-			unmatched = append(unmatched, i)
-			continue
-		}
-		matched[i] = same[j]
-		left[scope(&projects[i])] = slices.Delete(same, j, j+1)
-	}
-	slices.SortFunc(unmatched, byName)
-	for _, i := range unmatched {
-		if same := left[scope(&projects[i])]; len(same) > 0 {
-			matched[i], left[scope(&projects[i])] = same[0], same[1:]
+	for _, continues := range []func(p *config.Project, old *loadedProject) bool{
+		func(p *config.Project, old *loadedProject) bool {
+			return scope(p) == scope(&old.settings) && p.Name == old.settings.Name
+		},
+		func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) },
+		func(p *config.Project, old *loadedProject) bool { // project_id was added or removed
+			return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
+				(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && p.Name == old.settings.Name)
+		},
+	} {
+		for _, i := range order {
+			j := slices.IndexFunc(left, func(old *loadedProject) bool { return continues(&projects[i], old) })
+			if matched[i] == nil && j >= 0 {
+				matched[i] = left[j]
+				left = slices.Delete(left, j, j+1)
+			}
 		}
 	}
 	return matched

@@ -165,6 +165,20 @@ func TestReloadKeepsTheLookedUpProjectID(t *testing.T) {
 	s.checkClusters(t, "another budget", "a1", "a2", "b1").checkLines(t,
 		`css_vpcep_up{cluster_id="a1",cluster_name="name of a1",project_id="p1",region="cn-north-4"} 1`)
 
+	// An operator sets project_id, as the hint of a failed lookup says, and removes it again.
+	for _, lookUp := range []bool{false, true} {
+		s.change(t, func(p *project) { p.lookUpID = lookUp })
+		e := s.scrape(t, 10*time.Second)
+		if got := e.labelValues("css_vpcep_cluster_info", "project_id", 1); !slices.Equal(got, []string{"p1", "p1", "p1"}) {
+			t.Errorf("looked up: %t: got project IDs %q, want p1 for each cluster", lookUp, got)
+		}
+	}
+	s.cloud.SetFault(simulator.Target{Endpoint: simulator.Projects})
+	s.eventually(t, "the ID was looked up again", func() bool {
+		return len(s.scrape(t, 10*time.Second).labelValues("css_vpcep_up", "cluster_id", 1)) == 3
+	})
+	s.fail(simulator.Projects)
+
 	// With other credentials the ID is looked up again, because the account may be another one.
 	s.change(t, func(p *project) { p.auth = otherKey })
 	s.scrape(t, 10*time.Second).checkLines(t,
@@ -317,5 +331,24 @@ func TestReloadThatAddsAProjectKeepsReadiness(t *testing.T) {
 	}
 	if got := s.scrape(t, 10*time.Second).labelValues("css_vpcep_up", "cluster_id", 1); len(got) != 3 {
 		t.Errorf("got clusters %v up, want those of the other project", got)
+	}
+}
+
+// TestReloadShowsNoListOfAnotherProject: max_staleness must not show a list under the ID of a project that it is not of.
+func TestReloadShowsNoListOfAnotherProject(t *testing.T) {
+	s := startSurviving(t, "{max_staleness: 1h}", project{
+		lookUpID: true, clusters: []string{"a1"}, settings: "discovery: {refresh_interval: 1s}",
+	})
+	s.cloud.AddProject(simulator.Project{ID: "p2", Region: simtest.Region, Keys: []simulator.Key{
+		{Access: "AK-of-another-account", Secret: simtest.SecretKey},
+	}})
+	s.change(t, func(p *project) {
+		p.auth = "{access_key: AK-of-another-account, secret_key: " + simtest.SecretKey + "}"
+	})
+	s.eventually(t, "the other project is known", func() bool {
+		return slices.Equal(s.scrape(t, 10*time.Second).labelValues("css_vpcep_up", "project_id", 0), []string{"p2"})
+	})
+	if got, ok := s.scrape(t, 10*time.Second).clusters["a1"]["connections accepted"]; ok {
+		t.Errorf("got %v accepted connections of the former project", got)
 	}
 }

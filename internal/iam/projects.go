@@ -43,16 +43,16 @@ func NewProject(client *cloud.Client, endpoint, name, id string) *Project {
 	return &Project{client: client, endpoint: endpoint, name: name, id: id, lookup: make(chan struct{}, 1)}
 }
 
-// Inherit takes over the ID of an older Project. In another account the ID may differ: it is looked up again, and KnownID
-// returns the older one until then.
-func (p *Project) Inherit(older *Project, sameAccount bool) {
+// Inherit takes over the ID of an older Project. Unless it must be the same, as in another account, it is looked up again,
+// and KnownID returns the older one until then.
+func (p *Project) Inherit(older *Project, same bool) {
 	older.mu.Lock()
 	id, known := older.id, cmp.Or(older.id, older.presumed)
 	older.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.presumed = known
-	if sameAccount && p.id == "" {
+	if same && p.id == "" {
 		p.id = id
 	}
 }
