@@ -50,6 +50,7 @@ func sign(req *http.Request, body []byte, accessKey, secretKey string, now time.
 // canonicalRequest returns the text to be signed; names are lower-case and sorted.
 func canonicalRequest(req *http.Request, body []byte, names []string) string {
 	var b strings.Builder
+	b.Grow(512) // enough for most requests: it is written in many small pieces
 	b.WriteString(req.Method)
 	b.WriteByte('\n')
 	for segment := range strings.SplitSeq(strings.Trim(req.URL.Path, "/"), "/") {
@@ -91,6 +92,7 @@ func canonicalQuery(query url.Values) string {
 func escape(s string) string {
 	const upperHex = "0123456789ABCDEF"
 	var b strings.Builder
+	b.Grow(len(s))
 	for i := range len(s) {
 		c := s[i]
 		switch {
