@@ -99,7 +99,7 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 			parts[j] = clusters[j].rows[i]
 		}
 		rows[i] = slices.Concat(parts...)
-		if repeatedIDs || table[i].positions[0] > 0 { // otherwise they are sorted already
+		if repeatedIDs || table[i].positions[0] > 0 { // others are sorted
 			slices.SortFunc(rows[i], compareLabels)
 		}
 	}

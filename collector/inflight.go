@@ -21,7 +21,6 @@ type inflight struct {
 	deadline time.Time // the waiters' latest; zero if one has none
 	started  time.Time
 
-	// Set before done is closed.
 	list  *css.ConnectionList
 	err   error
 	ended time.Time
@@ -75,7 +74,7 @@ func (r *inflight) markStarted() {
 	r.started = time.Now()
 }
 
-// spent returns the time from start to end, without the wait for a slot.
+// spent excludes the wait for a slot.
 func (r *inflight) spent(start, end time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 // metric is a row of the metrics table. Either perScrape or perList is set.
 type metric struct {
 	name, help string
-	labels     []string                  // in addition to clusterLabels
-	positions  []int                     // of clusterLabels and labels after sorting by name
+	labels     []string                  // without clusterLabels
+	positions  []int                     // after sorting all labels
 	perScrape  func(o *Outcome) []sample // not cached
 	perList    func(v *view) []sample    // cached by Series
 }
@@ -236,7 +236,7 @@ func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sa
 	}
 }
 
-// clusterLabels returns the labels of every metric, sorted.
+// clusterLabels are sorted.
 func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
 
 // infoLabels returns the other labels of cluster_info, without the configured ones.

@@ -43,7 +43,7 @@ func NewScraper(options ScrapeOptions, metrics *ExporterMetrics, logger *slog.Lo
 	return s
 }
 
-// Configure replaces the options. Reads in flight keep theirs.
+// Configure replaces the options of later reads.
 func (s *Scraper) Configure(options ScrapeOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *Scraper) Configure(options ScrapeOptions) {
 	s.slots = semaphore.NewWeighted(int64(options.Concurrency))
 }
 
-type clusterKey struct{ project, cluster string } // the project's Key and the cluster's ID
+type clusterKey struct{ project, cluster string } // a project's Key, an ID
 
 // State is the result of a cluster's scrapes so far.
 type State struct {
@@ -65,8 +65,8 @@ type State struct {
 type clusterState struct {
 	State
 	read      *inflight
-	projectID string    // under which List was read
-	triedAt   time.Time // when the last try ended
+	projectID string
+	triedAt   time.Time
 	timedOut  bool
 }
 
@@ -81,7 +81,7 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 		start := time.Now()
 		pending := s.joinOrStart(ctx, start, targets)
 		done := 0
-		defer func() { // of a consumer that stopped early
+		defer func() { // for a consumer that stops early
 			for _, p := range pending[done:] {
 				if p.read != nil {
 					s.abandon(p.read)
@@ -94,7 +94,7 @@ func (s *Scraper) Scrape(ctx context.Context, targets []Target) iter.Seq[Outcome
 				o = s.await(ctx, start, p.read, targets[i])
 			}
 			if o.Target.ProjectID == "" {
-				o.Target.ProjectID = targets[i].Reader.KnownProjectID() // the read may have looked it up
+				o.Target.ProjectID = targets[i].Reader.KnownProjectID() // it may be new
 			}
 			done++
 			if !yield(o) {

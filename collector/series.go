@@ -18,7 +18,7 @@ type Series struct {
 }
 
 type entry struct {
-	mu     sync.Mutex // held while the metrics are built
+	mu     sync.Mutex
 	cached *cached
 }
 
@@ -93,7 +93,7 @@ type builder struct {
 // metrics returns the samples as metrics, in registry order.
 func (b *builder) metrics(m *metric, samples []sample) []*dto.Metric {
 	metrics := make([]*dto.Metric, len(samples))
-	block := make([]dto.Metric, len(samples)) // one allocation
+	block := make([]dto.Metric, len(samples))
 	width := len(m.positions)
 	pairs := make([]*dto.LabelPair, len(samples)*width)
 	for i, s := range samples {

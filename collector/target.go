@@ -21,7 +21,7 @@ type Reader interface {
 
 // Target is a cluster to be scraped.
 type Target struct {
-	Key       string // of the project; it stays the same when the configuration changes
+	Key       string // of the project; reloads keep it
 	Project   string // configured name
 	Region    string
 	ProjectID string // default: the Reader's, after the read

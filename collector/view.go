@@ -13,8 +13,8 @@ import (
 type source struct {
 	list       *css.ConnectionList
 	options    Options
-	cluster    [4]string // values of clusterLabels
-	info       []string  // values of infoLabels and configured
+	cluster    [4]string
+	info       []string // of infoLabels and configured
 	configured []string
 }
 
@@ -33,7 +33,7 @@ func newSource(o *Outcome, configured []string, options Options) source {
 	return s
 }
 
-// id returns the cluster's labels except its name.
+// id excludes the cluster's name.
 func (s *source) id() [3]string { return [3]string{s.cluster[0], s.cluster[2], s.cluster[3]} }
 
 func (s *source) equal(other *source) bool {
@@ -62,7 +62,7 @@ func newView(s *source) *view {
 }
 
 type connection struct {
-	id string // as a label value
+	id string
 	*css.Connection
 }
 

@@ -22,7 +22,7 @@ import (
 
 const (
 	maxConcurrency = 1024
-	maxFileSize    = 10 << 20 // bytes
+	maxFileSize    = 10 << 20
 )
 
 // Config is the content of a configuration file.
@@ -31,7 +31,7 @@ type Config struct {
 	Projects []Project // at least one
 }
 
-// Scrape holds the settings for all projects.
+// Scrape holds the section scrape.
 type Scrape struct {
 	Concurrency    int           // clusters read at once
 	MinInterval    time.Duration // a younger list is served again
@@ -68,7 +68,7 @@ type Credentials struct {
 // Profile is a section of a profile file of the vendor's SDKs.
 type Profile struct{ File, Section string }
 
-// User is an IAM user.
+// User is a login.
 type User struct {
 	Name, Domain string
 	Password     Secret
@@ -78,7 +78,7 @@ type User struct {
 // Cluster is a cluster listed in the file.
 type Cluster struct {
 	ID     string
-	Name   string // empty: unknown
+	Name   string
 	Labels map[string]string
 }
 
@@ -113,7 +113,7 @@ func load(path string, env Environment, syntaxOnly bool) (*Config, error) {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
 	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse reports the excess
+	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}

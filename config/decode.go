@@ -19,7 +19,7 @@ import (
 type decoder struct {
 	file, dir  string
 	env        Environment
-	syntaxOnly bool // ignore the content of other files
+	syntaxOnly bool
 	places     map[*yaml.Node]place
 	mistakes   Errors
 }
@@ -39,7 +39,6 @@ func (d *decoder) placeIn(mapping *yaml.Node, key string) place {
 	return place{at.line, joinKey(at.key, key)}
 }
 
-// problem is an error of UnmarshalYAML methods.
 type problem struct {
 	node *yaml.Node
 	text string
@@ -214,7 +213,7 @@ func joinKey(path, key string) string {
 type field[T any] struct {
 	value T
 	node  *yaml.Node
-	ok    bool // set and valid
+	ok    bool
 }
 
 func (f *field[T]) isSet() bool     { return f.node != nil }

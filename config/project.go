@@ -21,7 +21,7 @@ type project struct {
 	node       *yaml.Node
 	keys       *projectKeys
 	chain      bool
-	incomplete bool // the source of its credentials is invalid
+	incomplete bool
 }
 
 func (d *decoder) config(f *field[fileKeys]) *Config {
@@ -233,7 +233,7 @@ func (d *decoder) checkClusters(projects []*project) {
 		*project
 		line int
 	}
-	known := map[[2]string][]listed{} // by region and cluster ID
+	known := map[[2]string][]listed{}
 	for _, p := range projects {
 		for i, c := range p.Clusters {
 			id := p.keys.Clusters.value[i].value.ID
@@ -244,7 +244,7 @@ func (d *decoder) checkClusters(projects []*project) {
 			same := slices.IndexFunc(known[at], func(l listed) bool {
 				unknownID := l.ProjectID == "" || p.ProjectID == ""
 				if unknownID && l.project != p && (l.incomplete || p.incomplete) {
-					return false // a profile may have the ID
+					return false
 				}
 				return l.ProjectID == p.ProjectID || (unknownID && l.Endpoint == p.Endpoint)
 			})

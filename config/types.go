@@ -22,7 +22,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The keys of the file.
 type (
 	fileKeys struct {
 		Scrape   field[scrapeKeys]        `yaml:"scrape"`
@@ -94,16 +93,16 @@ type (
 
 // The types of single values. An invalid value is zero.
 type (
-	text       string // not empty, like the next seven
-	name       string // or a password or path
-	key        string // sent in a header
+	text       string // not empty; so are the next seven
+	name       string
+	key        string
 	labelValue string
 	tagLabel   string // the key of a tag and a label
-	regionName string // part of a host name
+	regionName string
 	projectID  string // part of a path
 	clusterID  string // part of a path
 	endpoint   string // a URL without a path
-	label      string // may be empty
+	label      string
 	proxyURL   struct{ *url.URL }
 	pattern    struct{ *regexp.Regexp } // anchored
 	tagPattern struct{ *regexp.Regexp } // anchored; may be empty

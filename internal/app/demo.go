@@ -26,7 +26,7 @@ func (e *exporter) announceDemo() {
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "0" {
-			continue // logged by the server
+			continue
 		}
 		if host == "" {
 			host = "localhost"

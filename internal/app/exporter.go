@@ -37,7 +37,7 @@ type exporter struct {
 
 	mu       sync.Mutex // held during reloads
 	projects []loadedProject
-	lastKey  int // of a project
+	lastKey  int
 }
 
 // newExporter returns an exporter without projects.

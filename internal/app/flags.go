@@ -33,7 +33,7 @@ type flags struct {
 	logLevel    string
 	logFormat   string
 	web         *web.FlagConfig
-	listenSet   bool // --web.listen-address is set
+	listenSet   bool
 	lifecycle   bool
 	server      server.Options
 }
@@ -89,7 +89,6 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }
 
-// validate returns an error for values that cannot work.
 func (f *flags) validate() error {
 	o := &f.server
 	switch {

@@ -43,7 +43,6 @@ func (e *exporter) newProject(p *config.Project, old *loadedProject) (loadedProj
 	return loaded, err
 }
 
-// clientSettings returns the settings that a client depends on.
 func clientSettings(p config.Project) config.Project {
 	p.Clusters, p.Discovery = nil, nil
 	return p
@@ -108,7 +107,6 @@ func (e *exporter) observe(project string) func(cloud.Exchange) {
 	}
 }
 
-// credentials returns the configured source. options are those of the project's client.
 func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.CredentialSource {
 	c := &p.Credentials
 	switch {

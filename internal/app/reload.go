@@ -15,7 +15,6 @@ import (
 	"css_vpcep_exporter/internal/iam"
 )
 
-// loadedProject is a project with the settings that it was built from.
 type loadedProject struct {
 	settings config.Project
 	client   *cloud.Client
@@ -62,7 +61,6 @@ func (e *exporter) reload() error {
 	return nil
 }
 
-// prepare loads the configuration and builds the projects whose settings are new.
 func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 	cfg, err := e.load()
 	if err != nil {
@@ -104,7 +102,7 @@ func match(old []loadedProject, projects []config.Project) []*loadedProject {
 			return scope(p) == scope(&old.settings) && p.Name == old.settings.Name
 		},
 		func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) },
-		func(p *config.Project, old *loadedProject) bool { // project_id was added or removed
+		func(p *config.Project, old *loadedProject) bool {
 			return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
 				(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && p.Name == old.settings.Name)
 		},

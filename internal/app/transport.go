@@ -49,11 +49,11 @@ type tlsFiles struct {
 	logger   *slog.Logger
 
 	mu       sync.Mutex
-	content  promconfig.TLSConfig // settings with the content of the files
+	content  promconfig.TLSConfig
 	config   *tls.Config
 	infos    [3]fs.FileInfo // nil: no file, or unreadable
 	readAt   time.Time
-	reported string // the last error
+	reported string
 }
 
 // current returns the same configuration until the files change.

@@ -34,7 +34,7 @@ func Text(s string, limit int) string {
 		}
 		return r
 	}, s)
-	return Text(s, limit) // the replacement is longer than what it replaces
+	return Text(s, limit) // replacements are longer
 }
 
 // Quote truncates and quotes s for messages.

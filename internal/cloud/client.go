@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cloud is a signed HTTP client for the cloud's APIs, with retries, protection of keys and back-off from
-// throttling. It knows no API and no source of credentials. It touches only the network, through an http.RoundTripper.
+// throttling. It touches only the network, through an http.RoundTripper.
 package cloud
 
 import (
@@ -23,13 +23,13 @@ import (
 type Exchange struct {
 	Region    string
 	Operation string
-	Status    int    // 0 if there was no response
-	ErrorCode string // as in Error
+	Status    int // 0 without a response
+	ErrorCode string
 	RequestID string
 	Duration  time.Duration
 }
 
-// Code returns the HTTP status, or "error" if there was no response.
+// Code returns the HTTP status, or "error" without one.
 func (e Exchange) Code() string {
 	if e.Status == 0 {
 		return "error"
@@ -43,7 +43,7 @@ type Options struct {
 	Scope       string // the project, in which alone a key may be rejected
 	UserAgent   string
 	Credentials CredentialSource
-	Keys        *Keys // one for all clients of the process
+	Keys        *Keys // one for all clients
 	Transport   http.RoundTripper
 	Budget      *rate.Limiter  // of all requests; nil means no limit
 	Retry       Retry          // the zero value is DefaultRetry
@@ -57,7 +57,7 @@ type Client struct {
 	closed   atomic.Bool
 
 	mu         sync.Mutex
-	failures   int // in a row; see watchConnections
+	failures   int // in a row
 	answeredAt time.Time
 	closedAt   time.Time
 }
@@ -87,8 +87,8 @@ func Background(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 30*time.Second)
 }
 
-// Call sends a request and returns the response. It retries as Retry allows, and once if rejected credentials can be
-// replaced. Errors are of the type *Error.
+// Call sends a request and returns the response. It retries as Retry allows, and once with new credentials. Errors are
+// of the type *Error.
 func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 	replaced := false
 	for try := 1; ; try++ {
@@ -127,7 +127,6 @@ func addHint(err error, r *Request) error {
 	return e.WithHint(r.Service.Hint(e))
 }
 
-// replace reports whether the rejected credentials were replaced.
 func (c *Client) replace(ctx context.Context, operation string, rejected Credentials) bool {
 	if !rejected.Usable() || !c.options.Credentials.Invalidate(rejected, c.options.Keys.lost(rejected)) {
 		return false
@@ -177,7 +176,6 @@ func (c *Client) waitForBudget(ctx context.Context, operation string) error {
 	return nil
 }
 
-// try sends one request, and also returns its credentials.
 func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, error) {
 	req, err := c.newHTTPRequest(ctx, r)
 	if err != nil {
@@ -197,7 +195,7 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	if err != nil {
 		return Response{}, credentials, err
 	}
-	err = c.throttle.check(r) // again: the waits may have been long
+	err = c.throttle.check(r) // the waits may have been long
 	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
 		err = NewTimeoutError(r.Operation, "other requests", context.DeadlineExceeded)
 	}
@@ -218,7 +216,6 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	return response, credentials, nil
 }
 
-// exchange sends a request, reads the response and records the outcome.
 func (c *Client) exchange(
 	ctx context.Context, r *Request, req *http.Request, h *handshake, credentials Credentials,
 ) (Response, *Error) {

@@ -13,16 +13,16 @@ import (
 // Reason is why a call failed. It is the value of a label.
 type Reason string
 
-// The reasons of a failed call.
+// The reasons.
 const (
 	ReasonAuth      Reason = "auth"      // rejected, paused or missing credentials
 	ReasonDenied    Reason = "denied"    // a missing permission
 	ReasonNotFound  Reason = "not_found" // 404
-	ReasonInvalid   Reason = "invalid"   // any other unexpected status
+	ReasonInvalid   Reason = "invalid"   // any other status
 	ReasonThrottled Reason = "throttled" // 429
 	ReasonTimeout   Reason = "timeout"
 	ReasonServer    Reason = "server"    // 5xx
-	ReasonTransport Reason = "transport" // DNS, TLS, or a connection that failed or broke
+	ReasonTransport Reason = "transport" // DNS, TLS, or a broken connection
 	ReasonDecode    Reason = "decode"    // an invalid body
 )
 
@@ -41,14 +41,14 @@ const codeTokenExpired = "0307"
 type Error struct {
 	Reason    Reason
 	Operation string
-	Status    int    // 0 if there was no response
+	Status    int    // 0 without a response
 	Code      string // such as "CSS.0015"; may be empty
 	RequestID string // may be empty
-	Message   string // short and cleaned
-	Sent      bool   // whether a request was sent
-	Err       error  // the cause, unless it is a response
+	Message   string
+	Sent      bool  // whether a request was sent
+	Err       error // the cause, unless it is a response
 
-	hint       string // overrides the general one
+	hint       string
 	retryAfter *time.Duration
 	broken     bool // the connection broke: a retry may succeed
 	suspicious bool // the project's next request should be a single try
@@ -103,7 +103,7 @@ func (e *Error) Hint() string {
 	return "look up the code in the cloud's documentation, or give the request ID to its support"
 }
 
-// LogFields returns the log fields of a failed call: code, request_id and hint, as far as err has them, and err.
+// LogFields returns the log fields code, request_id and hint, as far as err has them, and err.
 func LogFields(err error) []any {
 	var fields []any
 	if e, ok := errors.AsType[*Error](err); ok {

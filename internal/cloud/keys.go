@@ -21,12 +21,12 @@ const (
 	trustFor = 3 * time.Second // after a request was accepted
 	// tryPatience is how long others wait for a single try. The gateway rejects a key within milliseconds.
 	tryPatience   = time.Second
-	maxRejections = 3             // in a row; the cloud locks a key after five
+	maxRejections = 3             // the cloud locks a key after five
 	keyMemory     = 2 * time.Hour // temporary keys change every hour
 	notSent       = -1            // as a status
 )
 
-// Keys keeps the cloud from locking keys and passwords. All clients of a process share it.
+// Keys keeps the cloud from locking keys and passwords.
 //
 // A burst of requests with one key begins with a single try. The others follow once it is accepted, or has had no
 // response for a second. After a rejection, requests are single tries until one is accepted. Three rejections in a row
@@ -43,23 +43,22 @@ type key struct {
 	trust
 	projects   map[string]*keyProject
 	rejectedAt time.Time
-	proven     bool          // accepted at least once
+	proven     bool
 	changed    chan struct{} // closed and replaced to wake waiting requests
 	usedAt     time.Time
 }
 
-// keyProject is a key within one project.
 type keyProject struct {
 	trust
 	waiting int
 }
 
 type trust struct {
-	acceptedAt time.Time // zero after a rejection
-	try        *permit   // the single try in flight; may be nil
+	acceptedAt time.Time
+	try        *permit   // in flight; may be nil
 	triesSince time.Time // when the first try without a verdict was sent
 
-	rejections  int // in a row
+	rejections  int
 	pause       time.Duration
 	pausedUntil time.Time
 	cause       *Error
@@ -212,7 +211,7 @@ func (p *permit) markSent() {
 	p.key.wake()
 }
 
-// release records the outcome; the status is 0 without a response.
+// release records the outcome.
 func (p *permit) release(status int, err *Error) {
 	p.keys.mu.Lock()
 	defer p.keys.mu.Unlock()
@@ -222,7 +221,7 @@ func (p *permit) release(status int, err *Error) {
 			continue
 		}
 		t.try = nil
-		if status == 0 && now.Before(t.triesSince) { // without a connection, hold back no others
+		if status == 0 && now.Before(t.triesSince) { // hold back no others
 			t.triesSince = now.Add(-tryPatience)
 		}
 	}
@@ -279,7 +278,6 @@ func (k *key) paused(operation string, p *keyProject, now time.Time) error {
 	return nil
 }
 
-// verdict reports whether a response shows that the credentials were accepted or rejected, or neither.
 func verdict(status int, err *Error) (accepted, rejected bool) {
 	if err != nil && err.Reason == ReasonAuth {
 		return false, true

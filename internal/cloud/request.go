@@ -19,14 +19,14 @@ import (
 
 const maxBody = 16 << 20 // a page of 1,000 connections has 0.25 MB
 
-// Request is a call of an API. Service, Operation, Endpoint and Path are required.
+// Request is a call of an API.
 type Request struct {
 	Service   Service
 	Operation string   // a label value, such as "connections"
 	Target    string   // what the gateway may throttle alone, such as a cluster's ID
 	Endpoint  string   // scheme and host
-	ProjectID string   // for X-Project-Id; may be empty
-	Path      []string // segments, unescaped
+	ProjectID string   // may be empty
+	Path      []string // unescaped
 	Query     url.Values
 	// Reserved skips the wait for the budget at the first try, after Reserve.
 	Reserved bool
@@ -38,9 +38,9 @@ type Request struct {
 
 // Response is the answer to a request.
 type Response struct {
-	Status int // 0 if there was none
+	Status int // 0 without a response
 	Header http.Header
-	Body   []byte // complete if there is no error
+	Body   []byte
 }
 
 func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request, error) {
@@ -118,7 +118,6 @@ func (c *Client) send(r *Request, req *http.Request, h *handshake, credentials C
 	return received, nil
 }
 
-// readBody reads at most one byte more than maxBody.
 func readBody(body io.Reader, to *bytes.Buffer) ([]byte, error) {
 	if to == nil {
 		to = new(bytes.Buffer)

@@ -99,7 +99,6 @@ func clockHint(date string, now time.Time) string {
 // shortestSecret is the minimum length of a secret to redact: a shorter one may appear by chance.
 const shortestSecret = 8
 
-// redact removes the credentials from what the API says.
 func (c Credentials) redact(s string) string {
 	if s == "" {
 		return ""
@@ -125,7 +124,6 @@ func encodings(s string) []string {
 	}
 }
 
-// errorFields parses the error bodies of CSS, the gateway and IAM.
 func errorFields(body []byte) (code, message, requestID string) {
 	var wire struct {
 		ErrCode         any `json:"errCode"`
@@ -160,7 +158,6 @@ func firstText(values ...any) string {
 	return ""
 }
 
-// identifier returns s if it looks like a code or an ID.
 func identifier(s string) string {
 	if len(s) > maxErrorIdentifier {
 		return ""
@@ -227,7 +224,6 @@ func transportError(operation string, status int, err error, failedHandshake boo
 	return e
 }
 
-// retryAfter parses seconds or a date, and returns nil otherwise.
 func retryAfter(value string, now time.Time) *time.Duration {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {

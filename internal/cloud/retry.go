@@ -12,9 +12,9 @@ import (
 
 // Retry configures retries, after 502, 503, 504, broken connections and, once the back-off has passed, 429.
 type Retry struct {
-	Tries int           // at most, including the first
+	Tries int           // including the first
 	Base  time.Duration // before the second try; doubles, with jitter
-	Limit time.Duration // of a wait, unless the server asks for more
+	Limit time.Duration // unless the server asks for more
 }
 
 // DefaultRetry returns waits that fit into a scrape.
@@ -36,7 +36,7 @@ func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bo
 	}
 	switch e.Status {
 	case http.StatusTooManyRequests:
-		wait = asked // the back-off of throttle
+		wait = asked
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		wait = max(wait, asked)
 	default:

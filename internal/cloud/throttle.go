@@ -12,7 +12,7 @@ const (
 	shortestRetryAfter = time.Second
 	longestRetryAfter  = 15 * time.Minute
 	longestBackOff     = time.Minute // without Retry-After; doubles from shortestRetryAfter
-	maxThrottled       = 3           // targets in a row put the project under suspicion
+	maxThrottled       = 3           // targets in a row make the project suspected
 )
 
 // throttle backs off from throttled targets of a project. The gateway's limits are often those of the project: if one
@@ -20,16 +20,16 @@ const (
 type throttle struct {
 	mu        sync.Mutex
 	targets   map[throttled]*backOff
-	row       map[throttled]struct{} // since the last success
-	suspected time.Time              // when row reached maxThrottled
-	project   time.Time              // the end of the project's back-off
+	row       map[throttled]struct{}
+	suspected time.Time // when row reached maxThrottled
+	project   time.Time // end of the back-off
 }
 
 type throttled struct{ operation, target string }
 
 type backOff struct {
 	until time.Time
-	wait  time.Duration // the last one without Retry-After
+	wait  time.Duration // without Retry-After
 }
 
 func newThrottle() *throttle {

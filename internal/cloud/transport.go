@@ -20,7 +20,7 @@ const (
 	// Pings replace an HTTP/2 connection that died silently within one scrape.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
-	idleTimeout = 3 * time.Minute // longer than usual scrape intervals
+	idleTimeout = 3 * time.Minute
 	// maxFailures in a row replace the connections, at most every closeInterval, so that the endpoint's address is
 	// looked up again.
 	maxFailures   = 2
@@ -34,7 +34,7 @@ func NewTransport(tlsConfig *tls.Config, proxy func(*http.Request) (*url.URL, er
 		OnProxyConnectResponse: network.CheckConnect,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:        tlsConfig.Clone(), // it is changed
-		ForceAttemptHTTP2:      true,              // a TLS configuration turns it off otherwise
+		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		MaxIdleConnsPerHost:    math.MaxInt32, // scrape.concurrency bounds them
 		IdleConnTimeout:        idleTimeout,
@@ -80,10 +80,8 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	}
 }
 
-// handshake is the TLS handshake of a request that needs a new connection.
 type handshake struct{ begun, connected atomic.Bool }
 
-// failed reports whether a handshake has begun and the request has no connection.
 func (h *handshake) failed() bool { return h.begun.Load() && !h.connected.Load() }
 
 // traceHandshake returns a request that calls connected once it has a connection.

@@ -18,10 +18,9 @@ const (
 	// Bounds of the wait after a failed early renewal, a quarter of the remaining life.
 	minEarlyRetry = time.Second
 	maxEarlyRetry = 30 * time.Second
-	// unchangedRetry is the minimum wait after a renewal without a change: a metadata service has a schedule of its
-	// own.
+	// unchangedRetry is the minimum wait after a renewal without a change: a metadata service has its schedule.
 	unchangedRetry = 10 * time.Second
-	unknownLife    = 10 * time.Minute // of credentials without an expiry
+	unknownLife    = 10 * time.Minute
 )
 
 // issued is temporary credentials, perhaps without an expiry.
@@ -33,9 +32,8 @@ type issued struct {
 // issuer issues temporary credentials. Calls of issue do not overlap.
 type issuer interface {
 	issue(ctx context.Context) (issued, error)
-	// input identifies what the credentials are issued for, such as a password.
+	// input identifies what credentials are issued for.
 	input(ctx context.Context) (string, error)
-	// backOff returns the wait after that many failures in a row.
 	backOff(err error, failures int) time.Duration
 }
 
@@ -43,16 +41,16 @@ type issuer interface {
 // under its own context. While they are valid, no other waits for it.
 type cache struct {
 	issuer  issuer
-	renewal chan struct{} // held while credentials are issued
+	renewal chan struct{}
 
 	mu       sync.Mutex
-	held     atomic.Pointer[issued] // nil if there are none
-	heldFor  string                 // input
+	held     atomic.Pointer[issued]
+	heldFor  string // input
 	renewAt  time.Time
-	err      error // of the last attempt
+	err      error
 	errAt    time.Time
 	errFor   string // input
-	failures int    // in a row
+	failures int
 
 	keepUntil time.Time // of rejected credentials that may be valid
 	keepFor   time.Duration
@@ -69,7 +67,7 @@ func (c *cache) Credentials(ctx context.Context) (cloud.Credentials, error) {
 	held, valid, due := c.look(input)
 	if valid && due {
 		c.renewEarly(ctx, start)
-		held, valid, _ = c.look(input) // again: that took time
+		held, valid, _ = c.look(input)
 	}
 	if valid {
 		return held, nil
@@ -113,7 +111,7 @@ func (c *cache) renewEarly(ctx context.Context, start time.Time) {
 
 // renew issues credentials, unless another request has done so, or failed to, since start. The caller holds c.renewal.
 func (c *cache) renew(ctx context.Context, start time.Time) (cloud.Credentials, error) {
-	input, err := c.issuer.input(ctx) // again: the wait may have been long
+	input, err := c.issuer.input(ctx)
 	if err != nil {
 		return cloud.Credentials{}, err
 	}

@@ -15,7 +15,7 @@ import (
 // may belong to another account.
 type Chain struct {
 	sources []cloud.CredentialSource
-	last    atomic.Pointer[cloud.CredentialSource] // that returned credentials
+	last    atomic.Pointer[cloud.CredentialSource]
 }
 
 // NewChain returns a chain of sources.

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// fileRefresh is short enough for rotated secrets, and long enough that a scrape reads a file once.
+	// fileRefresh is long enough that a scrape reads a file once.
 	fileRefresh = time.Second
-	maxReads    = 4 // of files that differ each time
+	maxReads    = 4
 )
 
 // fileSource reads credentials from files. A part that is unreadable or invalid keeps its last valid value: secrets
 // are often replaced in two steps.
 type fileSource struct {
-	// read reads the files, which held last before. It reports whether all could be read.
+	// read reports whether all files could be read.
 	read func(last cloud.Credentials) (c cloud.Credentials, complete bool, err error)
 
 	mu     sync.Mutex

@@ -19,7 +19,7 @@ import (
 const (
 	machineTimeout    = 3 * time.Second
 	machineRetryDelay = 200 * time.Millisecond
-	machineBackOff    = 15 * time.Second // after both tries failed
+	machineBackOff    = 15 * time.Second
 	maxMachineBody    = 64 << 10
 )
 
@@ -29,7 +29,7 @@ type machineClient struct{ transport *http.Transport }
 func newMachineClient() machineClient {
 	return machineClient{&http.Transport{
 		DialContext:       (&net.Dialer{Timeout: time.Second}).DialContext,
-		DisableKeepAlives: true, // once an hour
+		DisableKeepAlives: true,
 	}}
 }
 
@@ -52,7 +52,7 @@ func (m machineClient) send(
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := m.transport.RoundTrip(req) // does not follow redirects
+	resp, err := m.transport.RoundTrip(req)
 	if err != nil {
 		return 0, nil, safeError(err)
 	}
@@ -83,7 +83,6 @@ func safeError(err error) error {
 	return errors.New("malformed HTTP response")
 }
 
-// retryOnce issues keys, and retries once after a temporary failure.
 func retryOnce(
 	ctx context.Context, issue func(context.Context) (keys issued, temporary bool, err error),
 ) (issued, error) {

@@ -27,7 +27,7 @@ func NewPodIdentity(lookup func(key string) (value string, ok bool)) cloud.Crede
 type podIdentity struct {
 	machineClient
 	lookup func(key string) (string, bool)
-	token  string // the last valid one
+	token  string
 }
 
 func (p *podIdentity) issue(ctx context.Context) (issued, error) { return retryOnce(ctx, p.issueOnce) }

@@ -22,9 +22,9 @@ const (
 
 // Login is an IAM user in a project.
 type Login struct {
-	Endpoint  string // of IAM: scheme and host
+	Endpoint  string // scheme and host
 	User      string
-	Domain    string // the account
+	Domain    string
 	ProjectID string
 	Project   string // name, used without a ProjectID
 }
@@ -129,7 +129,6 @@ func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
 	return time.Second
 }
 
-// tokenService implements cloud.Service.
 type tokenService struct{}
 
 func (tokenService) Reason(int, string) cloud.Reason { return "" }

@@ -12,7 +12,6 @@ const (
 	maxListTime  = 2 * time.Minute
 )
 
-// full reports whether a list has reached a limit.
 func full(pages, items, size int) bool {
 	return pages >= maxPages || items >= maxItems || size >= maxListBytes
 }

@@ -57,9 +57,8 @@ func (c *Client) call(ctx context.Context, r cloud.Request) (cloud.Response, err
 	return c.cloud.Call(ctx, r)
 }
 
-// Error codes of the API.
 const (
-	codeServiceOff    = "CSS.5182" // the cluster's VPC endpoint service is disabled
+	codeServiceOff    = "CSS.5182" // service disabled
 	codeNoPermission  = "CSS.0051" // with status 400
 	codeActionRefused = "CSS.5313" // with status 400
 	codeNoSuchCluster = "CSS.0015" // the cluster is missing or belongs to another account
@@ -67,7 +66,6 @@ const (
 	codeTryLater      = "CSS.0011" // with status 202
 )
 
-// service implements cloud.Service.
 type service struct{}
 
 func (service) Reason(status int, code string) cloud.Reason {

@@ -28,7 +28,7 @@ type Cluster struct {
 	Tags                map[string]string
 }
 
-// The states of a cluster.
+// The states.
 const (
 	ClusterCreating    = "100"
 	ClusterAvailable   = "200"

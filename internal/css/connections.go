@@ -32,7 +32,7 @@ const (
 	StatusCreating          Status = "creating"
 	StatusFailed            Status = "failed"
 	StatusDeleting          Status = "deleting"
-	StatusUnknown           Status = "unknown" // any other
+	StatusUnknown           Status = "unknown"
 )
 
 // Statuses returns every state.
@@ -67,10 +67,10 @@ func status(to *Status) lenient.Value {
 type ConnectionList struct {
 	Enabled      bool                      // false if the service is off (CSS.5182); then nothing else is set
 	Reported     lenient.Optional[float64] // total_count
-	Connections  []Connection              // without duplicates
-	Incomplete   bool                      // the API refused a further page, or a limit was reached
-	ServiceName  string                    // vpcServiceName
-	UpdateSwitch lenient.Optional[bool]    // vpcepUpdateSwitch; its meaning is undocumented
+	Connections  []Connection
+	Incomplete   bool                   // the API refused a further page, or a limit was reached
+	ServiceName  string                 // vpcServiceName
+	UpdateSwitch lenient.Optional[bool] // vpcepUpdateSwitch; its meaning is undocumented
 	Permissions  lenient.Optional[[]Permission]
 	Unparsable   map[string]int // number of values of another type, by field
 
@@ -131,7 +131,7 @@ func (p Permission) Wildcard() bool {
 const (
 	pageLimit       = 1000
 	pageLimitText   = "1000"
-	connectionBytes = 256 // typical size
+	connectionBytes = 256
 )
 
 // OpConnections is the operation of Connections.
@@ -219,7 +219,6 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 	}
 }
 
-// add returns the number of new connections.
 func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {
 	unseen := slices.DeleteFunc(page.Connections, func(c Connection) bool {
 		id := c.identity()

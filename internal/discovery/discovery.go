@@ -36,7 +36,7 @@ type Fleet struct {
 	logger  *slog.Logger
 	metrics metrics
 
-	mu       sync.Mutex // guards the projects, too
+	mu       sync.Mutex // guards projects
 	projects []*project
 	known    *Known         // nil after a change
 	ready    bool           // every project was tried once
@@ -44,7 +44,7 @@ type Fleet struct {
 }
 
 type project struct {
-	*Project // immutable
+	*Project
 	state
 
 	stop context.CancelFunc
@@ -52,8 +52,8 @@ type project struct {
 
 // state is what a project keeps when its configuration changes.
 type state struct {
-	since  time.Time // when the exporter began to look for the project's clusters
-	id     string    // the project's ID, if it is known
+	since  time.Time
+	id     string
 	list   []css.Cluster
 	missed map[string]int // incomplete lists in a row without a cluster of list, by ID
 	found  []css.Cluster  // those of list that match
@@ -67,8 +67,8 @@ type state struct {
 type State struct {
 	Project     *Project
 	Tried       bool
-	Err         error     // of the last refresh
-	LastSuccess time.Time // of discovery; may be zero
+	Err         error
+	LastSuccess time.Time // may be zero
 	Found       int
 }
 

@@ -20,7 +20,7 @@ type Target struct {
 // Known is an immutable snapshot of a Fleet's clusters.
 type Known struct {
 	Targets []Target
-	Labels  []string // all names, sorted
+	Labels  []string // sorted
 
 	byID, byName map[string][]int
 }

@@ -13,7 +13,7 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-const firstRetryDelay = 5 * time.Second // doubled by each retry
+const firstRetryDelay = 5 * time.Second
 
 // keepRefreshed refreshes p until ctx is done or, without discovery, until its ID is known.
 func (f *Fleet) keepRefreshed(ctx context.Context, p *project, config *Project) {
@@ -114,7 +114,6 @@ func (p *project) filter() {
 	}
 }
 
-// recordResult stores the result of a refresh and logs changes.
 func (p *project) recordResult(err error, logger *slog.Logger) {
 	first, before, reason := !p.tried, reasonOf(p.err), reasonOf(err)
 	p.tried, p.err = true, err
@@ -141,7 +140,6 @@ func reasonOf(err error) string {
 	return string(cloud.ReasonOf(err))
 }
 
-// logFields returns the fields of a failed scrape.
 func logFields(err error) []any {
 	fields := []any{"reason", reasonOf(err)}
 	if errors.Is(err, css.ErrIncomplete) {
@@ -150,7 +148,6 @@ func logFields(err error) []any {
 	return append(fields, cloud.LogFields(err)...)
 }
 
-// jitter returns d plus or minus 10%.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // jitter needs no secret randomness
 }

@@ -17,7 +17,7 @@ type Search struct {
 	Name                *regexp.Regexp
 	Engine              *regexp.Regexp
 	EnterpriseProjectID *regexp.Regexp
-	Tags                map[string]*regexp.Regexp // by key; all must match
+	Tags                map[string]*regexp.Regexp // all must match
 	LabelsFromTags      map[string]string         // keys of tags, by label
 }
 

@@ -35,7 +35,7 @@ type Project struct {
 
 	mu       sync.Mutex
 	id       string
-	presumed string // shown until the ID is known
+	presumed string // until the ID is known
 }
 
 // NewProject returns the project of that name, whose id may be empty. The endpoint is a scheme and a host.

@@ -51,13 +51,13 @@ func Decode(body []byte, to Object) (unparsable map[string]int, err error) {
 	return nil, err
 }
 
-// Decoder is the state of Decode.
+// Decoder decodes one body.
 type Decoder struct {
 	*jsontext.Decoder
 	unparsable map[string]int
 }
 
-// Value decodes the next value into a variable.
+// Value decodes the next value.
 type Value func(*Decoder) error
 
 // Object decodes the named members of an object.
@@ -129,7 +129,6 @@ func Scalar(parse func(content []byte) (valid bool), kinds ...jsontext.Kind) Val
 	}
 }
 
-// mistyped skips and counts a value.
 func mistyped(d *Decoder) error { return Scalar(func([]byte) bool { return false })(d) }
 
 // Text decodes a string, truncated to clean.MaxLength bytes, or a number: IDs and versions have been both.

@@ -25,7 +25,7 @@ func ParseCount(content []byte) (float64, bool) {
 	return math.Abs(value), ok && value >= 0 && value == math.Trunc(value) // not -0
 }
 
-const maxExact = 1 << 53 // above, a float64 cannot hold every whole number
+const maxExact = 1 << 53
 
 // ParseExactCount parses a whole number from 0 to 2^53.
 func ParseExactCount(content []byte) (float64, bool) {
@@ -47,7 +47,7 @@ func ParseBool(content []byte) (value, ok bool) {
 	return lower == "true", lower == "true" || lower == "false"
 }
 
-// ParseTime parses the forms of ISO 8601 that the cloud's APIs have shown. Without a zone, it is UTC.
+// ParseTime parses the forms of ISO 8601 that the APIs have shown. Without a zone, it is UTC.
 func ParseTime(content []byte) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", time.DateTime} {
 		if t, err := time.Parse(layout, string(content)); err == nil {

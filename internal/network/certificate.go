@@ -20,7 +20,6 @@ const (
 	maxNames = 3
 )
 
-// explainCertificate returns the hint for a certificate that is not accepted.
 func explainCertificate(to peer, err *tls.CertificateVerificationError) string {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		leaf := len(err.UnverifiedCertificates) > 0 && invalid.Cert.Equal(err.UnverifiedCertificates[0])

@@ -42,7 +42,6 @@ func ParseProxy(s string) *url.URL {
 // Environment looks up a variable, like os.LookupEnv.
 type Environment func(key string) (string, bool)
 
-// first returns the first of the variables that is not empty.
 func (env Environment) first(names ...string) (name, value string) {
 	for _, name := range names {
 		if env == nil {
@@ -59,7 +58,7 @@ func (env Environment) first(names ...string) (name, value string) {
 func (env Environment) proxy(scheme string) (name, value string) {
 	name, value = env.first(scheme+"_PROXY", strings.ToLower(scheme)+"_proxy", "ALL_PROXY", "all_proxy")
 	if value != "" && !strings.Contains(value, "://") {
-		value = "http://" + value // host:port
+		value = "http://" + value
 	}
 	return name, value
 }

@@ -15,7 +15,7 @@ import (
 // Fault is an explained error.
 type Fault struct {
 	Hint      string // what to do: one sentence without a full stop
-	Permanent bool   // a retry within a scrape cannot succeed
+	Permanent bool   // a retry is useless
 }
 
 // peer is what the error is about, and the settings that name it.
@@ -27,8 +27,8 @@ const HintHandshake = "the TLS handshake was not completed: check network, firew
 
 const (
 	proxySettings = "proxy_url or HTTPS_PROXY"
-	opProxy       = "proxyconnect"  // of net/http, before the proxy has answered
-	opSOCKS       = "socks connect" // of net/http
+	opProxy       = "proxyconnect" // before the proxy has answered
+	opSOCKS       = "socks connect"
 )
 
 // Explain explains an error of an http.RoundTripper. A failed handshake is one of TLS that has begun and not succeeded.

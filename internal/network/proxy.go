@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Hints for what a proxy says.
+// What to do about an answer of a proxy.
 const (
 	HintProxyLogin = "the proxy wants another user and password: set them in " + proxySettings +
 		", with % as %25, # as %23 and @ as %40"

@@ -29,7 +29,7 @@ var (
 	errNoAK     = errors.New("sk is set without ak in the section; set both")
 )
 
-// PathVariable replaces the default path.
+// PathVariable overrides DefaultPath.
 const PathVariable = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 
 // DefaultPath returns the path of the profile file on an operating system (of GOOS), or "" if the user's home is
@@ -139,7 +139,6 @@ func parse(content []byte, section string) (Section, error) {
 	return s, nil
 }
 
-// name returns a line's section or key, without tabs.
 func name(line string) string {
 	delimiters := "=:"
 	if line[0] == '[' {

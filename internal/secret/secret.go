@@ -61,7 +61,7 @@ func Invalid(fault string) string {
 	return "invalid value (not shown): " + fault + "; write only the value, on one line"
 }
 
-// Trim removes white space around s, but no invisible characters such as no-break spaces.
+// Trim removes white space around s, but no no-break spaces.
 func Trim(s string) string { return strings.Trim(s, " \t\r\n\v\f") }
 
 // KeyFault returns why s cannot be a key or a token, or "".

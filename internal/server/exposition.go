@@ -60,7 +60,7 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, g gatherer) {
 			}
 		}),
 		ErrorHandling:      promhttp.ContinueOnError,
-		DisableCompression: true, // instrument compresses
+		DisableCompression: true,
 		EnableOpenMetrics:  true,
 	}).ServeHTTP(buffered, r)
 	_ = buffered.Flush() // fails only after a disconnect

@@ -76,7 +76,6 @@ func ambiguousTarget(target string, clusters []*discovery.Target) error {
 	return fmt.Errorf("%s matches %d clusters in %s; %s", clean.Quote(target), len(clusters), nameProjects(projects), remedy)
 }
 
-// nameProjects returns the first names, in quotes.
 func nameProjects(projects []string) string {
 	const maxNamed = 10
 	named := make([]string, min(len(projects), maxNamed))

@@ -29,7 +29,7 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 			count++
 		}
 	}
-	registry := prometheus.NewRegistry() // checks consistency
+	registry := prometheus.NewRegistry()
 	registry.MustRegister(c)
 	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
 }

@@ -91,8 +91,8 @@ func newSDTarget(t *discovery.Target, projectID string) sdTarget {
 	return sdTarget{Targets: []string{t.Cluster.ID}, Labels: labels}
 }
 
-// labelName replaces invalid characters as Prometheus' own discoveries do. It escapes keys that are not ASCII, of which
-// nothing would remain, as Prometheus escapes the names of metrics.
+// labelName replaces invalid characters as Prometheus' own discoveries do, and escapes keys that are not ASCII, of which
+// nothing would remain.
 func labelName(key string) string {
 	if strings.IndexFunc(key, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
 		return strings.ReplaceAll(model.EscapeName(key, model.ValueEncodingEscaping), ":", "_3a_") // invalid in a label

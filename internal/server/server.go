@@ -31,7 +31,7 @@ const notReady = "css_vpcep_exporter is not ready: not every project has been re
 type Options struct {
 	TelemetryPath string
 	Timeout       time.Duration // without a timeout header
-	TimeoutOffset time.Duration // subtracted from every timeout
+	TimeoutOffset time.Duration
 	Version       string
 	Reload        func() error                            // nil disables /-/reload
 	ConfigState   func() (ok bool, lastSuccess time.Time) // of reloads; may be nil
@@ -51,7 +51,7 @@ type Server struct {
 	logger   *slog.Logger
 	metrics  atomic.Pointer[collector.Options]
 	series   *collector.Series
-	retained atomic.Pointer[discovery.Known] // last passed to Retain
+	retained atomic.Pointer[discovery.Known]
 }
 
 // Configure sets the metrics options; call it before the first request.

@@ -17,7 +17,6 @@ func Nearest(s string, candidates []string) string {
 	return found
 }
 
-// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -17,9 +17,9 @@ import (
 // Options configure a client.
 type Options struct {
 	cloud.Options
-	Endpoint    string // of CSS
+	Endpoint    string
 	IAMEndpoint string
-	ProjectID   string // looked up if empty
+	ProjectID   string
 }
 
 // NewClient returns a client of the API at url without retries. It is closed when the test ends.
@@ -30,7 +30,7 @@ func NewClient(t testing.TB, url string, changes ...func(*Options)) *css.Client 
 	return client
 }
 
-// InMemory returns a client without a network and retries.
+// InMemory returns a client without a network.
 func InMemory(c *simtest.Cloud, changes ...func(*Options)) *css.Client {
 	reach := func(o *Options) { o.Transport = &simtest.RoundTripper{Handler: c} }
 	return newClient("http://cloud.invalid", append([]func(*Options){reach}, changes...))

@@ -48,7 +48,6 @@ func newRenderer() (*renderer, error) {
 	}, err
 }
 
-// pageData is the input of status.html.
 type pageData struct {
 	*view
 	Title, Summary string
@@ -59,7 +58,7 @@ type pageData struct {
 	Sorts, Shows   []link
 	JSON, Self     string
 	Page, Pages    int
-	Matching       int // clusters on all pages
+	Matching       int
 	Previous, Next string
 }
 
@@ -155,7 +154,6 @@ func summarize(v *view) (title, summary, tone string) {
 	return strings.Join(short, ", "), strings.Join(long, " "), tone
 }
 
-// problems returns the problems, worst first, as keywords and as sentences.
 func problems(v *view) (short, long []string) {
 	if n := v.Totals.FailingProjects; n > 0 {
 		short = append(short, plural(n, "failing project", "failing projects"))
@@ -288,7 +286,6 @@ func (c clusterStatus) Listing() string {
 	return text
 }
 
-// Tone returns a CSS class.
 func (c condition) Tone() string {
 	switch c {
 	case failing, rejected:

@@ -37,7 +37,7 @@ const (
 type Options struct {
 	TelemetryPath string
 	Version       string
-	ConfigState   func() (ok bool, lastSuccess time.Time) // of reloads; may be nil
+	ConfigState   func() (ok bool, lastSuccess time.Time) // may be nil
 }
 
 // Fleet is implemented by *discovery.Fleet.
@@ -70,10 +70,9 @@ func NewHandler(options Options, fleet Fleet, scraper Scraper, logger *slog.Logg
 	return &Handler{options: options, fleet: fleet, scraper: scraper, logger: logger, renderer: r}, nil
 }
 
-// parameters are those of a request.
 type parameters struct {
 	sort, show, format string
-	page               int // from 1
+	page               int
 }
 
 // ServeHTTP responds with the page.

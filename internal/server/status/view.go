@@ -24,8 +24,8 @@ const (
 	truncated condition = "truncated" // fewer connections are listed than reported
 	pending   condition = "pending"   // connections pending acceptance
 	unlisted  condition = "unlisted"  // accepted connections of accounts not in the allowlist
-	off       condition = "off"       // the VPC endpoint service is switched off
-	unread    condition = "unread"    // no scrape or refresh has finished
+	off       condition = "off"       // the service is off
+	unread    condition = "unread"    // not read yet
 	ok        condition = "ok"
 )
 
@@ -104,7 +104,7 @@ type failure struct {
 	RequestID  string       `json:"request_id,omitempty"`
 	Message    string       `json:"message,omitempty"`
 	Hint       string       `json:"hint,omitempty"`
-	Since      time.Time    `json:"since,omitzero"` // first failure in a row
+	Since      time.Time    `json:"since,omitzero"`
 	Last       time.Time    `json:"last,omitzero"`
 }
 
@@ -184,7 +184,6 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 	return c
 }
 
-// addList sets the values of a cluster whose service is enabled.
 func (c *clusterStatus) addList(list *css.ConnectionList) {
 	if list.Reported.Set {
 		c.Reported = new(list.Reported.Value)
@@ -195,7 +194,7 @@ func (c *clusterStatus) addList(list *css.ConnectionList) {
 	}
 	c.Connections = collector.CountByStatus(list.Connections)
 	for _, status := range css.Statuses() {
-		c.Connections[status] += 0 // adds missing statuses
+		c.Connections[status] += 0
 	}
 }
 
