@@ -16,7 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Cluster is a cluster. Strings are valid UTF-8 of at most text.MaxLength bytes, or empty.
+// Cluster is a cluster. Strings are valid UTF-8 of at most clean.MaxLength bytes, or empty.
 type Cluster struct {
 	ID                  string
 	Name                string
@@ -35,7 +35,8 @@ const (
 	ClusterUnavailable = "303"
 )
 
-// ErrIncomplete is returned if the API lists fewer clusters than it reports, or the list reaches a limit.
+// ErrIncomplete is returned if the API lists fewer clusters than it reports, or some without an ID, or the list reaches
+// a limit.
 var ErrIncomplete = errors.New("the cluster list is incomplete")
 
 // IncompleteHint explains ErrIncomplete to a person.
@@ -49,7 +50,7 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	var clusters []Cluster
 	var total lenient.Optional[float64]
 	seen := make(map[string]struct{})
-	received, size, end := 0, 0, time.Now().Add(maxListTime)
+	received, size, end, unidentified := 0, 0, time.Now().Add(maxListTime), ""
 	incomplete := func(why string) ([]Cluster, error) {
 		listed := strconv.Itoa(len(clusters))
 		if total.Set {
@@ -74,10 +75,16 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 		if err != nil {
 			return nil, decodeError(opClusters, err)
 		}
-		total = reported
+		if reported.Set {
+			total = reported
+		}
 		fresh := 0
 		for i := range page {
-			if _, known := seen[page[i].ID]; known || page[i].ID == "" {
+			if page[i].ID == "" {
+				unidentified = "; some have no ID"
+				continue
+			}
+			if _, known := seen[page[i].ID]; known {
 				continue
 			}
 			seen[page[i].ID] = struct{}{}
@@ -87,10 +94,12 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 		received += len(page)
 		size += len(response.Body)
 		switch {
-		case total.Set && float64(len(clusters)) >= total.Value, fresh == 0 && !total.Set: // older regions report no total
+		case total.Set && float64(len(clusters)) >= total.Value:
+			return clusters, nil
+		case fresh == 0 && !total.Set && unidentified == "": // older regions report no total
 			return clusters, nil
 		case fresh == 0:
-			return incomplete("")
+			return incomplete(unidentified)
 		case full(pages, len(clusters), size):
 			return incomplete(fmt.Sprintf("; the limit is %d clusters, %d pages or %d MiB", maxItems, maxPages, maxListBytes>>20))
 		}

@@ -142,6 +142,26 @@ func TestClustersWithoutID(t *testing.T) {
 	}
 }
 
+// TestIncompleteClusters: clusters that the API reports or lists, and does not identify, may exist.
+func TestIncompleteClusters(t *testing.T) {
+	for name, pages := range map[string][]string{
+		"a total on the first page only":     {`{"clusters":[{"id":"a"}],"totalSize":2}`, `{"clusters":[]}`},
+		"a null total after the first page":  {`{"clusters":[{"id":"a"}],"totalSize":2}`, `{"clusters":null,"totalSize":null}`},
+		"a cluster without ID, and no total": {`{"clusters":[{"name":"x"},{"id":"a"}]}`, `{"clusters":[]}`},
+		"another without ID on a later page": {`{"clusters":[{"id":"a"}]}`, `{"clusters":[null]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, client := answering(t, func(w http.ResponseWriter, _ *http.Request, n int) {
+				fmt.Fprint(w, pages[min(n, len(pages))-1])
+			})
+			clusters, err := client.Clusters(t.Context())
+			if diff := cmp.Diff([]css.Cluster{{ID: "a"}}, clusters); diff != "" || !errors.Is(err, css.ErrIncomplete) {
+				t.Errorf("got %v, want an incomplete list (-want +got)\n%s", err, diff)
+			}
+		})
+	}
+}
+
 func TestMissingPageFailsTheClusterList(t *testing.T) {
 	for _, test := range []struct {
 		status int

@@ -82,7 +82,7 @@ func (l *ConnectionList) Truncated() bool {
 	return l.Incomplete || (l.Reported.Set && float64(len(l.Connections)) < l.Reported.Value)
 }
 
-// Connection is a VPC endpoint of a cluster. Strings are valid UTF-8 of at most text.MaxLength bytes, or empty.
+// Connection is a VPC endpoint of a cluster. Strings are valid UTF-8 of at most clean.MaxLength bytes, or empty.
 type Connection struct {
 	ID                string
 	Status            Status
