@@ -80,7 +80,7 @@ func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 }
 
 // Apply replaces the projects. Those with the same Key keep their clusters, of which those are shown that match the new
-// Search.
+// Search. If discovery is new, the clusters that were listed are kept until the list is read.
 func (f *Fleet) Apply(projects []Project) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,9 +99,17 @@ func (f *Fleet) Apply(projects []Project) {
 			continue
 		}
 		p := &project{Project: &config, state: state{since: time.Now()}}
-		if old != nil && (old.Search == nil) == (config.Search == nil) {
+		switch {
+		case old == nil:
+		case (old.Search == nil) == (config.Search == nil):
 			p.state = old.state
 			p.filter()
+		case config.Search != nil:
+			p.id = old.id
+			for _, l := range old.Listed {
+				p.list = append(p.list, css.Cluster{ID: l.ID, Name: l.Name})
+			}
+			p.found = p.list
 		}
 		f.projects = append(f.projects, p)
 		if f.start != nil {

@@ -228,6 +228,34 @@ func TestApplyWithAnotherSearch(t *testing.T) {
 	})
 }
 
+// TestListedClustersStayUntilTheListIsRead has a reload that discovers the clusters instead of listing them.
+func TestListedClustersStayUntilTheListIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := simtest.NewUnserved(simulator.Options{})
+		cloud.Add("a")
+		cloud.Add("c")
+		project := newProject(cloud, "", nil, Listed{ID: "a", Name: "name of the file"}, Listed{ID: "b"})
+		fleet := NewFleet([]Project{project}, discardLogger())
+		stop := run(t, fleet)
+		failDiscovery(cloud, simulator.Fault{Status: 500})
+		project.Search, project.Listed = &Search{RefreshInterval: time.Minute}, nil
+		fleet.Apply([]Project{project})
+		checkClusters(t, fleet, "at once", "a b")
+		if got := fleet.Known().Find("name of the file", ""); len(got) != 1 {
+			t.Errorf("got %d clusters of the file's name, want 1", len(got))
+		}
+		synctest.Wait()
+		checkClusters(t, fleet, "after a failure", "a b")
+		if got := forSD(fleet); got != "missing production" {
+			t.Errorf("got %q, want missing production", got)
+		}
+		failDiscovery(cloud, simulator.Fault{})
+		time.Sleep(2 * time.Minute)
+		checkClusters(t, fleet, "after a list", "a c")
+		stop()
+	})
+}
+
 // TestApplyReplacesARefreshInFlight: the refresh of the old client changes nothing any more.
 func TestApplyReplacesARefreshInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
