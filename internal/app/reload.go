@@ -3,7 +3,6 @@
 package app
 
 import (
-	"cmp"
 	"errors"
 	"reflect"
 	"slices"
@@ -83,20 +82,9 @@ func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 	return cfg, projects, nil
 }
 
-// match returns which old project, if any, each project continues. The best matches go first, in the order of names.
+// match returns which old project, if any, each project continues. The best matches go first.
 func match(old []loadedProject, projects []config.Project) []*loadedProject {
-	left := make([]*loadedProject, len(old))
-	for i := range old {
-		left[i] = &old[i]
-	}
-	slices.SortFunc(left, func(a, b *loadedProject) int { return cmp.Compare(a.settings.Name, b.settings.Name) })
-	order := make([]int, len(projects))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(projects[a].Name, projects[b].Name) })
-
-	matched := make([]*loadedProject, len(projects))
+	matched, taken := make([]*loadedProject, len(projects)), make([]bool, len(old))
 	for _, continues := range []func(p *config.Project, old *loadedProject) bool{
 		func(p *config.Project, old *loadedProject) bool {
 			return scope(p) == scope(&old.settings) && p.Name == old.settings.Name
@@ -107,11 +95,11 @@ func match(old []loadedProject, projects []config.Project) []*loadedProject {
 				(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && p.Name == old.settings.Name)
 		},
 	} {
-		for _, i := range order {
-			j := slices.IndexFunc(left, func(old *loadedProject) bool { return continues(&projects[i], old) })
-			if matched[i] == nil && j >= 0 {
-				matched[i] = left[j]
-				left = slices.Delete(left, j, j+1)
+		for i := range projects {
+			for j := range old {
+				if matched[i] == nil && !taken[j] && continues(&projects[i], &old[j]) {
+					matched[i], taken[j] = &old[j], true
+				}
 			}
 		}
 	}

@@ -4,7 +4,6 @@
 package iam
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -35,7 +34,7 @@ type Project struct {
 
 	mu       sync.Mutex
 	id       string
-	presumed string // until the ID is known
+	presumed bool // id is to be looked up again
 }
 
 // NewProject returns the project of that name, whose id may be empty. The endpoint is a scheme and a host.
@@ -43,17 +42,16 @@ func NewProject(client *cloud.Client, endpoint, name, id string) *Project {
 	return &Project{client: client, endpoint: endpoint, name: name, id: id, lookup: make(chan struct{}, 1)}
 }
 
-// Inherit takes over the ID of an older Project. Unless it must be the same, as in another account, it is looked up again,
-// and KnownID returns the older one until then.
+// Inherit takes over the ID of an older Project, unless one is configured. It is looked up again unless it must be the
+// same; until then KnownID returns it.
 func (p *Project) Inherit(older *Project, same bool) {
 	older.mu.Lock()
-	id, known := older.id, cmp.Or(older.id, older.presumed)
+	id, presumed := older.id, older.presumed
 	older.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.presumed = known
-	if same && p.id == "" {
-		p.id = id
+	if p.id == "" {
+		p.id, p.presumed = id, presumed || !same
 	}
 }
 
@@ -61,12 +59,15 @@ func (p *Project) Inherit(older *Project, same bool) {
 func (p *Project) KnownID() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return cmp.Or(p.id, p.presumed)
+	return p.id
 }
 
 func (p *Project) lookedUp() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.presumed {
+		return ""
+	}
 	return p.id
 }
 
@@ -97,7 +98,7 @@ func (p *Project) ID(ctx context.Context) (string, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.id = id
+	p.id, p.presumed = id, false
 	return id, nil
 }
 
