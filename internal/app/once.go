@@ -14,7 +14,7 @@ import (
 func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
 	ctx, cancel := context.WithTimeout(interrupt, e.flags.server.Timeout)
 	defer cancel()
-	refreshErr := e.fleet.Refresh(ctx)
+	refreshErr := e.refreshOnce(ctx)
 	gatherer, failed := e.server.Once(ctx)
 	families, err := gatherer.Gather()
 	if err != nil {
@@ -38,4 +38,11 @@ func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// refreshOnce leaves half of the time for the clusters that are known, because a list may hang.
+func (e *exporter) refreshOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout/2)
+	defer cancel()
+	return e.fleet.Refresh(ctx)
 }

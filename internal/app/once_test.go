@@ -65,3 +65,19 @@ func TestOnceWritesWhatTheTextfileCollectorAccepts(t *testing.T) {
 		})
 	}
 }
+
+// TestOnceReadsOtherProjectsWhileAListHangs also reports that the list could not be read.
+func TestOnceReadsOtherProjectsWhileAListHangs(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}},
+		project{id: "p2", name: "hanging", clusters: []string{"c2"}, settings: "discovery: {}"})
+	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: "p2"}, simulator.Fault{Hang: true})
+	code, stdout, stderr := execute(t, "--once", "--scrape.timeout=2s", "--config.file="+c.file(t, c.projects...))
+	e := parse(t, stdout)
+	if got := e.labelValues("css_vpcep_up", "cluster_id", 1); code != 1 || !slices.Equal(got, []string{"c1", "c2"}) {
+		t.Errorf("got exit code %d and clusters %v up, want 1 and both:\n%s", code, got, stderr)
+	}
+	e.checkLines(t, `css_vpcep_discovery_up{project_id="p2",region="cn-north-4"} 0`)
+	if !strings.Contains(stderr, `msg="Discovery failed" project=hanging`) || !strings.Contains(stderr, "reason=timeout") {
+		t.Errorf("the failure is not logged:\n%s", stderr)
+	}
+}

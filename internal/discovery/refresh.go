@@ -57,7 +57,7 @@ func (f *Fleet) refresh(ctx context.Context, p *project, config *Project) error 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) { // replaced, or stopped
 		return err
 	}
 	if config.Search != nil {
