@@ -97,6 +97,8 @@ func (e *Error) Hint() string {
 		return "check the network between this machine and the endpoint, and proxy_url"
 	case e.Reason == ReasonDecode:
 		return "the response is not from the API: check the endpoint and the proxy"
+	case e.Reason == ReasonServer && e.Code == codeTryLater:
+		return "the API asks to try again later, which the exporter does"
 	case e.Reason == ReasonServer:
 		return "the cloud's API is failing; the exporter keeps trying"
 	}

@@ -33,15 +33,8 @@ const (
 
 const listBody = `{"connections":[],"total_count":0}`
 
-// service is an API that rejects keys with 401, or with 400 and CSS.0045.
+// service is an API without hints.
 type service struct{}
-
-func (service) Reason(status int, code string) cloud.Reason {
-	if status == http.StatusBadRequest && code == "CSS.0045" {
-		return cloud.ReasonAuth
-	}
-	return ""
-}
 
 func (service) Hint(*cloud.Error) string { return "" }
 

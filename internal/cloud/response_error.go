@@ -4,7 +4,6 @@ package cloud
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -33,11 +32,21 @@ const (
 	maxErrorIdentifier = 128
 )
 
-func reasonOfStatus(status int) Reason {
+// Codes of CSS that contradict their status. They count for every API, in case one backend answers for several.
+const (
+	codeWrongToken    = "CSS.0045" //nolint:gosec // with status 400
+	codeNoPermission  = "CSS.0051" // with status 400
+	codeActionRefused = "CSS.5313" // with status 400
+	codeTryLater      = "CSS.0011" // with status 202
+)
+
+func reasonOfResponse(status int, code string) Reason {
 	switch {
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized, status == http.StatusBadRequest && code == codeWrongToken:
 		return ReasonAuth
-	case status == http.StatusForbidden:
+	case status == http.StatusAccepted && code == codeTryLater:
+		return ReasonServer
+	case status == http.StatusForbidden, code == codeNoPermission, code == codeActionRefused:
 		return ReasonDenied
 	case status == http.StatusNotFound:
 		return ReasonNotFound
@@ -59,7 +68,7 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 		requestID = id
 	}
 	e := &Error{
-		Reason:     cmp.Or(r.Service.Reason(status, code), reasonOfStatus(status)),
+		Reason:     reasonOfResponse(status, code),
 		Operation:  r.Operation,
 		Status:     status,
 		Code:       code,

@@ -2,10 +2,8 @@
 
 package cloud
 
-// Service knows what the responses of an API mean.
+// Service explains the failures of an API.
 type Service interface {
-	// Reason returns why a request failed, or "" if the status says it all.
-	Reason(status int, code string) Reason
-	// Hint returns what to do about it, or "" for the general hint.
+	// Hint returns what to do about a failure, or "" for the general hint.
 	Hint(*Error) string
 }

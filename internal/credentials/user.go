@@ -131,8 +131,6 @@ func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
 
 type tokenService struct{}
 
-func (tokenService) Reason(int, string) cloud.Reason { return "" }
-
 func (tokenService) Hint(e *cloud.Error) string {
 	switch e.Reason {
 	case cloud.ReasonAuth:

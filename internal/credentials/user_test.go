@@ -221,6 +221,10 @@ func TestLoginErrors(t *testing.T) {
 		"no JSON":   {simulator.Fault{Status: 201, Body: `nonsense`}, cloud.ReasonDecode, 1, "not from IAM"},
 		"server":    {simulator.Fault{Status: 500}, cloud.ReasonServer, 1, "failing"},
 		"redirect":  {simulator.Fault{Redirect: "http://127.0.0.1:1/"}, cloud.ReasonInvalid, 1, "request ID"},
+		"rejected":  {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0045"}`}, cloud.ReasonAuth, 1, "password"},
+		"denied":    {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0051"}`}, cloud.ReasonDenied, 1, "may not log in"},
+		"refused":   {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.5313"}`}, cloud.ReasonDenied, 1, "may not log in"},
+		"try later": {simulator.Fault{Status: 202, Body: `{"errCode":"CSS.0011"}`}, cloud.ReasonServer, 1, "try again later"},
 		"gateway":   {simulator.Fault{Status: 503, For: 2}, "", 3, ""},
 		"throttled": {simulator.Fault{Status: 429, For: 1}, "", 2, ""},
 	} {

@@ -7,7 +7,6 @@ package css
 import (
 	"bytes"
 	"context"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -59,35 +58,15 @@ func (c *Client) call(ctx context.Context, r cloud.Request) (cloud.Response, err
 
 const (
 	codeServiceOff    = "CSS.5182" // service disabled
-	codeNoPermission  = "CSS.0051" // with status 400
-	codeActionRefused = "CSS.5313" // with status 400
 	codeNoSuchCluster = "CSS.0015" // the cluster is missing or belongs to another account
-	codeWrongToken    = "CSS.0045" //nolint:gosec // with status 400
-	codeTryLater      = "CSS.0011" // with status 202
 )
 
 type service struct{}
-
-func (service) Reason(status int, code string) cloud.Reason {
-	switch {
-	case status == http.StatusUnauthorized:
-		return cloud.ReasonAuth
-	case status == http.StatusBadRequest && code == codeWrongToken:
-		return cloud.ReasonAuth
-	case code == codeNoPermission, code == codeActionRefused:
-		return cloud.ReasonDenied
-	case status == http.StatusAccepted && code == codeTryLater:
-		return cloud.ReasonServer
-	}
-	return ""
-}
 
 func (service) Hint(e *cloud.Error) string {
 	switch {
 	case e.Reason == cloud.ReasonAuth:
 		return ""
-	case e.Reason == cloud.ReasonServer && e.Code == codeTryLater:
-		return "the API asks to try again later, which the exporter does"
 	case e.Code == codeNoSuchCluster:
 		return "check the cluster ID and the project; if the cluster exists, allow css:VPCEndpoint:listConnection on it"
 	case e.Reason == cloud.ReasonDenied:

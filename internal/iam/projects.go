@@ -6,7 +6,6 @@ package iam
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -16,11 +15,6 @@ import (
 )
 
 const opProjects = "projects"
-
-const (
-	codeWrongToken = "CSS.0045" //nolint:gosec // not a credential
-	codeTryLater   = "CSS.0011"
-)
 
 // Project is a project whose ID is known or looked up. It is safe for concurrent use.
 type Project struct {
@@ -152,21 +146,7 @@ func parseProjects(body []byte, name string) (ids []string, err error) {
 // service implements cloud.Service.
 type service struct{}
 
-// Reason knows the codes of CSS that contradict their status, in case one backend answers for both APIs.
-func (service) Reason(status int, code string) cloud.Reason {
-	switch {
-	case status == http.StatusBadRequest && code == codeWrongToken:
-		return cloud.ReasonAuth
-	case status == http.StatusAccepted && code == codeTryLater:
-		return cloud.ReasonServer
-	}
-	return ""
-}
-
 func (service) Hint(e *cloud.Error) string {
-	if e.Reason == cloud.ReasonServer && e.Code == codeTryLater {
-		return "the API asks to try again later, which the exporter does"
-	}
 	switch e.Reason {
 	case cloud.ReasonDenied:
 		return "set project_id, or allow the user to list the projects in IAM"

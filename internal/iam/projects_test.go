@@ -96,6 +96,8 @@ func TestProjectIDCannotBeLookedUp(t *testing.T) {
 		{"denied", 403, `{"error":{"code":403,"message":"You are not authorized","title":"Forbidden"}}`, cloud.ReasonDenied, "list the projects"},
 		{"rejected", 401, `{"error":{"code":401,"message":"x","title":"Unauthorized"}}`, cloud.ReasonAuth, "access key"},
 		{"rejected as 400", 400, `{"errCode":"CSS.0045","externalMessage":"token incorrect"}`, cloud.ReasonAuth, "access key"},
+		{"denied as 400", 400, `{"errCode":"CSS.0051","externalMessage":"x"}`, cloud.ReasonDenied, "list the projects"},
+		{"refused as 400", 400, `{"errCode":"CSS.5313","externalMessage":"x"}`, cloud.ReasonDenied, "list the projects"},
 		{"try later", 202, `{"errCode":"CSS.0011","externalMessage":"x"}`, cloud.ReasonServer, "try again later"},
 		{"not found", 404, ``, cloud.ReasonNotFound, "iam_endpoint"},
 		{"server", 503, ``, cloud.ReasonServer, "failing"},
