@@ -127,6 +127,17 @@ func TestParseNumbers(t *testing.T) {
 	}
 }
 
+// TestLongNumber shows that a number as long as a response does not take minutes.
+func TestLongNumber(t *testing.T) {
+	start := time.Now()
+	if n, ok := lenient.ParseExactCount([]byte("3000." + strings.Repeat("0", 2<<20))); ok {
+		t.Errorf("got %v, want none", n)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
 func TestParseBool(t *testing.T) {
 	for text, want := range map[string][2]bool{
 		"true": {true, true}, "FALSE": {false, true}, "False": {false, true}, "1": {}, "": {}, "yes": {},

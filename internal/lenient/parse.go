@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"strconv"
 	"time"
+
+	"css_vpcep_exporter/internal/clean"
 )
 
 // ParseNumber parses a decimal number, but not 1_000, 0x1F, Inf and NaN as strconv does.
@@ -33,7 +35,7 @@ func ParseExactCount(content []byte) (float64, bool) {
 		return float64(n), n <= maxExact
 	}
 	value, ok := ParseCount(content)
-	if !ok {
+	if !ok || len(content) > clean.MaxLength { // big.ParseFloat takes quadratic time
 		return 0, false
 	}
 	// ParseCount has rounded 3000.0000000000000001 and 2^53 + 1.
