@@ -105,7 +105,8 @@ func InvisibleFault(s string) string {
 			return "control character"
 		case string(r) == byteOrderMark:
 			return "byte order mark (U+FEFF)"
-		case !unicode.IsPrint(r), unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+		case !unicode.IsPrint(r), strings.ContainsRune("\u2800\U0001D159", r), // blank symbols
+			unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
 			return fmt.Sprintf("invisible character %U", r)
 		}
 	}

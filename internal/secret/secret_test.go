@@ -46,6 +46,8 @@ func TestFaults(t *testing.T) {
 		"a\uE000":        {"invisible character U+E000", "invisible character U+E000"},
 		"密\u3000码":       {"invisible character U+3000", "invisible character U+3000"},
 		"a\u115Fb\uFFA0": {"invisible character U+115F", "invisible character U+115F"},
+		"a\u2800":        {"invisible character U+2800", "invisible character U+2800"},
+		"a\U0001D159":    {"invisible character U+1D159", "invisible character U+1D159"},
 	} {
 		if got := TextFault(s); got != want.text {
 			t.Errorf("TextFault(%+q): got %q, want %q", s, got, want.text)
