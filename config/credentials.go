@@ -87,7 +87,7 @@ func (d *decoder) user(f *field[userKeys]) *User {
 		Name:         string(keys.Name.value),
 		Domain:       string(keys.Domain.value),
 		Password:     Secret(keys.Password.value),
-		PasswordFile: d.secretFile(&keys.PasswordFile, secret.TextFault),
+		PasswordFile: d.secretFile(&keys.PasswordFile, secret.PasswordFault),
 	}
 }
 

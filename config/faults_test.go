@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,13 +30,19 @@ func textFaults() map[string]string {
 	return faults
 }
 
+// passwordFaults returns all values that a password cannot have.
+func passwordFaults() map[string]string {
+	const nonASCII = "non-ASCII character"
+	faults := textFaults()
+	maps.Copy(faults, map[string]string{"S3CRETé": nonASCII, "密S3CRET": nonASCII, "“S3CRET": nonASCII})
+	return faults
+}
+
 // keyFaults returns all values that a key cannot have.
 func keyFaults() map[string]string {
-	const nonASCII, quote = "non-ASCII character", "quote at the start or the end of the value"
-	faults := textFaults()
-	maps.Copy(faults, map[string]string{
-		"S3CRETé": nonASCII, "密S3CRET": nonASCII, `"S3CRET`: quote, "S3CRET'": quote, "`S3CRET`": quote,
-	})
+	const quote = "quote at the start or the end of the value"
+	faults := passwordFaults()
+	maps.Copy(faults, map[string]string{`"S3CRET`: quote, "S3CRET'": quote, "`S3CRET`": quote})
 	return faults
 }
 
@@ -74,11 +81,12 @@ func TestInvalidInlineSecrets(t *testing.T) {
 		}
 	}
 	for value, fault := range textFaults() {
-		for key, rest := range map[string]string{ //nolint:gosec // made up
-			"name": "domain: d, password: p", "domain": "name: n, password: p", "password": "name: n, domain: d",
-		} {
+		for key, rest := range map[string]string{"name": "domain: d, password: p", "domain": "name: n, password: p"} {
 			checkFault(t, "credentials: {user: {"+key+": %s, "+rest+"}}", ".user."+key, value, fault, nil)
 		}
+	}
+	for value, fault := range passwordFaults() {
+		checkFault(t, "credentials: {user: {password: %s, name: n, domain: d}}", ".user.password", value, fault, nil)
 	}
 }
 
@@ -108,8 +116,13 @@ func TestInvisibleLineSeparators(t *testing.T) {
 }
 
 func TestValidTextOfPeople(t *testing.T) {
-	for _, value := range []string{"运维", "p\u00E4ssword", `it's "good"`, `"`, `'a"`, "ends with '", "a b", " spaces "} {
-		user := fmt.Sprintf("{name: %[1]q, domain: %[1]q, password: %[1]q}", value)
+	names := []string{"运维", "J\u00FCrgen"}
+	for _, value := range append(names, `it's "good"`, `"`, `'a"`, "ends with '", "a b", " spaces ") {
+		password := value
+		if slices.Contains(names, value) {
+			password = "p"
+		}
+		user := fmt.Sprintf("{name: %[1]q, domain: %[1]q, password: %q}", value, password)
 		content := "projects: [{region: cn-north-4, credentials: {user: " + user + "}}]"
 		if _, err := Parse("x.yml", []byte(content), nil); err != nil {
 			t.Errorf("%q: %v", value, err)
@@ -143,7 +156,7 @@ func TestInvalidSecretFiles(t *testing.T) {
 	for key, project := range secretFiles() {
 		faults := keyFaults()
 		if key == "user.password_file" {
-			faults = textFaults()
+			faults = passwordFaults()
 		}
 		faults["\uFEFF\uFEFFS3CRET"], faults[" \uFEFFS3CRET"] = "byte order mark (U+FEFF)", "byte order mark (U+FEFF)"
 		for value, fault := range faults {

@@ -59,10 +59,10 @@ type (
 		Profile           field[name]     `yaml:"profile"`
 	}
 	userKeys struct {
-		Name         field[name] `yaml:"name"`
-		Domain       field[name] `yaml:"domain"`
-		Password     field[name] `yaml:"password"`
-		PasswordFile field[text] `yaml:"password_file"`
+		Name         field[name]     `yaml:"name"`
+		Domain       field[name]     `yaml:"domain"`
+		Password     field[password] `yaml:"password"`
+		PasswordFile field[text]     `yaml:"password_file"`
 	}
 	clusterKeys struct {
 		ID     field[clusterID]               `yaml:"id"`
@@ -93,8 +93,9 @@ type (
 
 // The types of single values. An invalid value is zero.
 type (
-	text       string // not empty; so are the next seven
-	name       string
+	text       string // not empty, like the next eight
+	name       string // or a path
+	password   string
 	key        string
 	labelValue string
 	tagLabel   string // the key of a tag and a label
@@ -123,7 +124,10 @@ func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p,
 func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
 
 func (a *name) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, a, hidden(secret.TextFault)) }
-func (k *key) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, k, hidden(secret.KeyFault)) }
+func (p *password) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, p, hidden(secret.PasswordFault))
+}
+func (k *key) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, k, hidden(secret.KeyFault)) }
 
 func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
 	s, err := scalar(n)

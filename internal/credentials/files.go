@@ -50,7 +50,7 @@ func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
 func NewPassword(value, path string) cloud.CredentialSource {
 	return newFileSource(cloud.Credentials{SecretKey: value},
 		func(last cloud.Credentials) (cloud.Credentials, bool, error) {
-			return readParts(cloud.Credentials{SecretKey: path}, last, secret.TextFault)
+			return readParts(cloud.Credentials{SecretKey: path}, last, secret.PasswordFault)
 		})
 }
 

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	userName     = "u"
 	userDomain   = "d"
-	userPassword = `pa"ss/wörd+of=the&user<1>` //nolint:gosec // opens nothing but the simulator
+	userPassword = `pa"ss/word+of=the&user<1>` //nolint:gosec // opens nothing but the simulator
 
 	testAK    = "AKTESTTESTTESTTEST00"
 	testSK    = "sk-0123456789abcdefghijklmnopqrstuvwxyzAB"

@@ -118,9 +118,9 @@ func TestFileWasNeverValid(t *testing.T) {
 	}
 }
 
-func TestPasswordMayHaveLettersOfAnyLanguage(t *testing.T) {
+func TestPasswordMayHaveQuotesAndSpaces(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
-	for _, password := range []string{"密码 é", `it's "good"`, `"`} {
+	for _, password := range []string{"a b", `it's "good"`, `"`} {
 		writeFile(t, file, "\uFEFF"+password+"\n")
 		c, err := credentials.NewPassword("", file).Credentials(t.Context())
 		if err != nil || c.SecretKey != password {

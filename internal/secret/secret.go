@@ -38,7 +38,7 @@ func (t Text) MarshalText() ([]byte, error) {
 }
 
 // ReadFile returns the secret in a file, without a byte order mark at the file's start and white space around it. check
-// is KeyFault or TextFault. The error shows neither the content nor the path, which may be a misplaced secret.
+// is KeyFault or PasswordFault. The error shows neither the content nor the path, which may be a misplaced secret.
 func ReadFile(path string, check func(string) string) (string, error) {
 	content, err := smallfile.Read(path)
 	value := Trim(strings.TrimPrefix(string(content), byteOrderMark))
@@ -66,14 +66,11 @@ func Trim(s string) string { return strings.Trim(s, " \t\r\n\v\f") }
 
 // KeyFault returns why s cannot be a key or a token, or "".
 func KeyFault(s string) string {
-	nonASCII := func(r rune) bool { return r > unicode.MaxASCII }
 	const quotes = "\"'`"
-	fault := TextFault(s)
+	fault := PasswordFault(s)
 	switch {
 	case fault != "":
 		return fault
-	case strings.ContainsFunc(s, nonASCII):
-		return "non-ASCII character"
 	case strings.Trim(s, quotes) != s:
 		return "quote at the start or the end of the value"
 	case Trim(s) != s:
@@ -82,7 +79,17 @@ func KeyFault(s string) string {
 	return ""
 }
 
-// TextFault returns why s cannot be a password or a name, or "". Both may have letters of any language.
+// PasswordFault returns why s cannot be a password, or "".
+func PasswordFault(s string) string {
+	nonASCII := func(r rune) bool { return r > unicode.MaxASCII }
+	fault := TextFault(s)
+	if fault == "" && strings.ContainsFunc(s, nonASCII) {
+		return "non-ASCII character"
+	}
+	return fault
+}
+
+// TextFault returns why s cannot be a name, which may have letters of any language, or "".
 func TextFault(s string) string {
 	switch {
 	case !utf8.ValidString(s):
