@@ -73,6 +73,9 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	if f.syntaxOnly {
 		load = func() (*config.Config, error) { return config.LoadSyntax(f.configFile, env) }
 	}
+	if f.configCheck {
+		return check(&f, load, stdout)
+	}
 	if f.demo {
 		cloud, err := startDemo(ctx)
 		if err != nil {
@@ -81,9 +84,6 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 		}
 		defer cloud.stop()
 		load = cloud.config
-	}
-	if f.configCheck {
-		return check(&f, load, stdout)
 	}
 
 	e := newExporter(&f, load, env, logger)

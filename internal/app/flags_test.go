@@ -92,6 +92,10 @@ func TestExitCodeAndOutput(t *testing.T) {
 			args: []string{"--config.check", "--config.file=/nonexistent.yml"}, code: 1,
 			stdout: "/nonexistent.yml: cannot read the file",
 		},
+		"check with --demo, no file": {
+			args: []string{"--demo", "--config.check", "--config.file=/nonexistent.yml"}, code: 1,
+			stdout: "/nonexistent.yml: cannot read the file",
+		},
 		"serve, invalid file": {
 			args: []string{"--config.file=" + broken}, code: 1,
 			stderr: "projects[0].credentials",
