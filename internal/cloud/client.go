@@ -103,7 +103,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 		}
 		wait, again := c.options.Retry.after(ctx, try, err)
 		if !again || !Sleep(ctx, wait) {
-			return Response{}, addHint(err, &r)
+			return Response{}, c.addHint(err, &r)
 		}
 	}
 }
@@ -113,16 +113,21 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 func (c *Client) Reserve(ctx context.Context, r Request) error {
 	credentials, err := c.check(ctx, &r)
 	if err != nil && (ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
-		return addHint(err, &r)
+		return c.addHint(err, &r)
 	}
 	return c.waitForBudget(ctx, r.Operation)
 }
 
 // addHint adds the service's hint to an error of r, but not to that of a login for it.
-func addHint(err error, r *Request) error {
+func (c *Client) addHint(err error, r *Request) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Operation != r.Operation || e.hint != "" {
 		return err
+	}
+	if source, ok := c.options.Credentials.(Outdated); ok && e.Reason == ReasonAuth {
+		if problem := source.Problem(); problem != nil {
+			return e.WithHint("the last valid credentials are used, because the new ones cannot be: " + problem.Error())
+		}
 	}
 	return e.WithHint(r.Service.Hint(e))
 }

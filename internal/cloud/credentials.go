@@ -49,3 +49,8 @@ type CredentialSource interface {
 	// certain, it may concern one request alone.
 	Invalidate(rejected Credentials, certain bool) bool
 }
+
+// Outdated is implemented by a CredentialSource that may return older credentials instead of invalid new ones.
+type Outdated interface {
+	Problem() error // why the new ones are invalid, or nil
+}

@@ -66,3 +66,13 @@ func (c *Chain) Invalidate(rejected cloud.Credentials, certain bool) bool {
 	last := c.lastSource()
 	return last == nil || last.Invalidate(rejected, certain)
 }
+
+// Problem implements cloud.Outdated.
+func (c *Chain) Problem() error { return problem(c.lastSource()) }
+
+func problem(source cloud.CredentialSource) error {
+	if outdated, ok := source.(cloud.Outdated); ok {
+		return outdated.Problem()
+	}
+	return nil
+}

@@ -4,7 +4,9 @@ package credentials
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,17 +25,18 @@ const (
 // fileSource reads credentials from files. A part that is unreadable or invalid keeps its last valid value: secrets
 // are often replaced in two steps.
 type fileSource struct {
-	// read reports whether all files could be read.
-	read func(last cloud.Credentials) (c cloud.Credentials, complete bool, err error)
+	read fileReader
 
-	mu     sync.Mutex
-	held   atomic.Pointer[cloud.Credentials]
-	readAt time.Time
+	mu      sync.Mutex
+	held    atomic.Pointer[cloud.Credentials]
+	readAt  time.Time
+	problem error
 }
 
-func newFileSource(
-	initial cloud.Credentials, read func(cloud.Credentials) (cloud.Credentials, bool, error),
-) *fileSource {
+// fileReader reads files, which held last before. problem is why a part of last is returned.
+type fileReader func(last cloud.Credentials) (c cloud.Credentials, problem, err error)
+
+func newFileSource(initial cloud.Credentials, read fileReader) *fileSource {
 	s := &fileSource{read: read}
 	s.held.Store(&initial)
 	return s
@@ -41,7 +44,7 @@ func newFileSource(
 
 // NewFiles returns a source that takes each part from the file at a path, if there is one.
 func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
-	return newFileSource(value, func(last cloud.Credentials) (cloud.Credentials, bool, error) {
+	return newFileSource(value, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
 		return readParts(path, last, secret.KeyFault)
 	})
 }
@@ -49,19 +52,19 @@ func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
 // NewPassword returns a source whose SecretKey is a password, from the file at path if there is one.
 func NewPassword(value, path string) cloud.CredentialSource {
 	return newFileSource(cloud.Credentials{SecretKey: value},
-		func(last cloud.Credentials) (cloud.Credentials, bool, error) {
+		func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
 			return readParts(cloud.Credentials{SecretKey: path}, last, secret.PasswordFault)
 		})
 }
 
 // NewProfile returns a source that reads a section of the SDKs' profile file (ak, sk, security_token).
 func NewProfile(file, section string) cloud.CredentialSource {
-	return newFileSource(cloud.Credentials{}, func(last cloud.Credentials) (cloud.Credentials, bool, error) {
-		c, err := readProfile(file, section)
+	return newFileSource(cloud.Credentials{}, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
+		c, err = readProfile(file, section)
 		if err != nil && last.Usable() {
-			return last, false, nil
+			return last, errors.New(strings.TrimPrefix(err.Error(), "no credentials: ")), nil
 		}
-		return c, err == nil, err
+		return c, nil, err
 	})
 }
 
@@ -72,27 +75,35 @@ func (s *fileSource) Credentials(context.Context) (cloud.Credentials, error) {
 	if !s.readAt.IsZero() && time.Since(s.readAt) < fileRefresh {
 		return *s.held.Load(), nil
 	}
-	now, complete, err := s.readConsistent()
+	now, problem, err := s.readConsistent()
 	if err != nil {
 		return cloud.Credentials{}, err
 	}
 	s.held.Store(&now)
-	if complete {
+	s.problem = problem
+	if problem == nil {
 		s.readAt = time.Now()
 	}
 	return now, nil
 }
 
 // readConsistent reads until two reads are alike, because files may be replaced one after the other.
-func (s *fileSource) readConsistent() (c cloud.Credentials, complete bool, err error) {
+func (s *fileSource) readConsistent() (c cloud.Credentials, problem, err error) {
 	last := *s.held.Load()
 	for range maxReads {
-		if c, complete, err = s.read(last); err != nil || c == last {
+		if c, problem, err = s.read(last); err != nil || c == last {
 			break
 		}
 		last = c
 	}
-	return c, complete, err
+	return c, problem, err
+}
+
+// Problem implements cloud.Outdated.
+func (s *fileSource) Problem() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem
 }
 
 func (s *fileSource) Invalidate(rejected cloud.Credentials, _ bool) bool {
@@ -105,8 +116,8 @@ func (s *fileSource) Invalidate(rejected cloud.Credentials, _ bool) bool {
 
 func readParts(
 	path, last cloud.Credentials, check func(string) string,
-) (c cloud.Credentials, complete bool, err error) {
-	c, complete = last, true
+) (c cloud.Credentials, problem, err error) {
+	c = last
 	for _, part := range []struct {
 		path  string
 		value *string
@@ -124,12 +135,12 @@ func readParts(
 		case err == nil:
 			*part.value = value
 		case *part.value != "":
-			complete = false
+			problem = fmt.Errorf("%s: %w", part.path, err)
 		default:
-			return cloud.Credentials{}, false, fmt.Errorf("no credentials: %s: %w", part.path, err)
+			return cloud.Credentials{}, nil, fmt.Errorf("no credentials: %s: %w", part.path, err)
 		}
 	}
-	return c, complete, nil
+	return c, problem, nil
 }
 
 func readProfile(file, section string) (cloud.Credentials, error) {

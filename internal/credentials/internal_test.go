@@ -28,9 +28,9 @@ func TestFilesAreReadUntilTheyAreAlike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
-			source := newFileSource(cloud.Credentials{}, func(cloud.Credentials) (cloud.Credentials, bool, error) {
+			source := newFileSource(cloud.Credentials{}, func(cloud.Credentials) (c cloud.Credentials, problem, err error) {
 				n++
-				return test.reads[n-1], true, nil
+				return test.reads[n-1], nil, nil
 			})
 			if c, err := source.Credentials(t.Context()); c != test.want || err != nil {
 				t.Errorf("got another pair, or %v", err)

@@ -52,6 +52,9 @@ func (l loginCredentials) Invalidate(rejected cloud.Credentials, certain bool) b
 	return l.password.Invalidate(cloud.Credentials{SecretKey: rejected.SecretKey}, certain)
 }
 
+// Problem implements cloud.Outdated.
+func (l loginCredentials) Problem() error { return problem(l.password) }
+
 type tokenIssuer struct {
 	client   *cloud.Client
 	login    Login
