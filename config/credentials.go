@@ -150,19 +150,17 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.value),
 	}
 	checked, err := c, c.Validate()
-	if d.syntaxOnly {
+	if d.syntaxOnly || len(d.mistakes) > before {
 		checked.CAFile = ""
 		if certFile != "" || keyFile != "" {
 			checked.Cert, checked.CertFile, checked.Key, checked.KeyFile = "", "", "", ""
 		}
 	}
-	if f.ok && len(d.mistakes) == before {
-		if err == nil {
-			_, err = promconfig.NewTLSConfig(&checked)
-		}
-		if err != nil {
-			d.reportf(d.places[f.node], "invalid TLS settings: %s", err)
-		}
+	if f.ok && err == nil {
+		_, err = promconfig.NewTLSConfig(&checked)
+	}
+	if f.ok && err != nil {
+		d.reportf(d.places[f.node], "invalid TLS settings: %s", err)
 	}
 	return c
 }
