@@ -262,7 +262,9 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	case file.File != "" && !profile.Absent(read(file).err):
 		used = read(file)
 	case d.checkPair(at, containerURIVariable, containerTokensVariable):
-		if u := network.ParseURL(d.env.get(containerURIVariable), "http", "https"); u == nil || u.User != nil {
+		address := d.env.get(containerURIVariable)
+		u := network.ParseURL(address, "http", "https")
+		if u == nil || u.User != nil || secret.KeyFault(address) != "" {
 			d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
 				containerURIVariable)
 			break

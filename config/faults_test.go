@@ -222,6 +222,16 @@ func TestQuotedPathInVariable(t *testing.T) {
 		sourceValues{"p-profile", "https://iam.profile.example", nil})
 }
 
+func TestPodAddress(t *testing.T) {
+	for _, value := range []string{
+		"http://127.0.0.1:1/\u200B", "http://127.0.0.1:1/ ", "http://127.0.0.1:1/\u00A0", "http://127.0.0.1:1/é", "'http://127.0.0.1:1/'",
+	} {
+		checkFault(t, "name: a", ": variable HC_CONTAINER_CREDENTIALS_FULL_URI has an invalid URL", value, "", vars{
+			"HC_CONTAINER_CREDENTIALS_FULL_URI": value, "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": profilePath("good.ini"),
+		})
+	}
+}
+
 func TestPodTokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	env := vars{ //nolint:gosec // made up
