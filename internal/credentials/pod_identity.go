@@ -38,18 +38,19 @@ func (p *podIdentity) issueOnce(ctx context.Context) (keys issued, temporary boo
 	if address == "" || file == "" {
 		return issued{}, false, noCredentials{podAddress + " and " + podTokenFile + " are not set"}
 	}
-	token, err := secret.ReadFile(file, secret.KeyFault)
-	switch {
-	case err == nil:
+	token, invalid := secret.ReadFile(file, secret.KeyFault)
+	if invalid == nil {
 		p.token = token
-	case p.token == "":
-		return issued{}, false, fmt.Errorf("no credentials: the file of %s holds no token: %s: %w", podTokenFile, file, err)
+	} else if invalid = fmt.Errorf("the file of %s holds no token: %s: %w", podTokenFile, file, invalid); p.token == "" {
+		return issued{}, false, fmt.Errorf("no credentials: %w", invalid)
 	}
 	status, body, err := p.send(ctx, http.MethodPost, address, "{}", "Authorization", p.token)
 	switch {
 	case err != nil:
 		return issued{}, errors.Is(err, errBroken),
 			fmt.Errorf("no credentials: the address of %s does not answer: %w", podAddress, err)
+	case !succeeded(status) && invalid != nil:
+		return issued{}, retryable(status), fmt.Errorf("no credentials: HTTP %d for the last valid token: %w", status, invalid)
 	case !succeeded(status):
 		return issued{}, retryable(status),
 			fmt.Errorf("no credentials: the address of %s issues no keys: HTTP %d; is an agency associated with this pod?",

@@ -62,6 +62,26 @@ func TestPodIdentityReadsItsTokenEachTime(t *testing.T) {
 	})
 }
 
+// TestPodIdentityNamesTheInvalidTokenFile: the last valid token is used until it is rejected.
+func TestPodIdentityNamesTheInvalidTokenFile(t *testing.T) {
+	onLoopback(t, func(t *testing.T, c *testCloud) {
+		variables := podVariables(t, c, podToken)
+		c.SetPodIdentity(simulator.PodIdentity{Token: podToken})
+		client := c.client(t, withSource(credentials.NewPodIdentity(environment(variables))))
+		mustRead(t, client, "with the first token")
+		writeFile(t, variables[podTokenFile], hiddenSecret+"\u200B")
+		c.SetPodIdentity(simulator.PodIdentity{Token: "pod-token-2"}) //nolint:gosec // opens nothing but the simulator
+		c.ExpireKeys()
+		err := failure(t, read(t.Context(), client, "c1"))
+		for _, part := range []string{"HTTP 401", variables[podTokenFile] + ": ", "invisible character U+200B"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("got %v, want %q in it", err, part)
+			}
+		}
+		noSecret(t, "error", err.Error(), hiddenSecret)
+	})
+}
+
 func TestPodIdentityFailsOnce(t *testing.T) {
 	for name, fault := range map[string]simulator.Fault{
 		"503": {Status: 503, For: 1}, "broken connection": {Drop: true, For: 1},
