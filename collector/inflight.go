@@ -4,11 +4,16 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 )
+
+// endPatience is spent once in a scrape, out of scrape.timeout-offset.
+const endPatience = 100 * time.Millisecond
 
 // inflight is a read that scrapes share. It is cancelled when the last one stops waiting.
 type inflight struct {
@@ -68,6 +73,23 @@ func (r *inflight) removeWaiter() (cancelled bool) {
 	return true
 }
 
+// awaitTimeout waits until a cancelled read has ended, and returns its error if that tells what it was waiting for. A
+// read that waits for a slot may end only after others.
+func (r *inflight) awaitTimeout(ctx context.Context) error {
+	deadline, ok := ctx.Deadline()
+	if !ok || !errors.Is(ctx.Err(), context.DeadlineExceeded) || !r.hasStarted() {
+		return nil
+	}
+	select {
+	case <-r.done:
+		if cloud.ReasonOf(r.err) == cloud.ReasonTimeout {
+			return r.err
+		}
+	case <-time.After(time.Until(deadline.Add(endPatience))):
+	}
+	return nil
+}
+
 func (r *inflight) markStarted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,10 +106,14 @@ func (r *inflight) spent(start, end time.Time) time.Duration {
 	return max(end.Sub(start), 0)
 }
 
-func (r *inflight) waitingFor() string {
+func (r *inflight) hasStarted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.started.IsZero() {
+	return !r.started.IsZero()
+}
+
+func (r *inflight) waitingFor() string {
+	if !r.hasStarted() {
 		return "other clusters (requests_per_second, scrape.concurrency)"
 	}
 	return "the answer"

@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -143,24 +144,28 @@ func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Tar
 	select {
 	case <-r.done: // even if ctx is done too
 		o.List, o.ReadAt, o.Err, o.Duration = r.list, r.ended, r.err, r.spent(start, r.ended)
+		s.abandon(r)
 	default:
 		o.Err, o.Duration = cloud.NewTimeoutError(css.OpConnections, r.waitingFor(), ctx.Err()), r.spent(start, time.Now())
+		if s.abandon(r) {
+			o.Err = cmp.Or(r.awaitTimeout(ctx), o.Err)
+		}
 	}
-	s.abandon(r)
 	s.recordOutcome(ctx, &o)
 	return o
 }
 
-func (s *Scraper) abandon(r *inflight) {
+func (s *Scraper) abandon(r *inflight) (cancelled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !r.removeWaiter() {
-		return
+		return false
 	}
 	// No scrape may join a cancelled read.
 	if c := s.clusters[keyOf(r.target)]; c != nil && c.read == r {
 		c.read = nil
 	}
+	return true
 }
 
 // recordOutcome counts a failure, logs changes, and adds the last list. A cancelled scrape is not a failure.

@@ -214,3 +214,38 @@ func TestReplacedClientCertificate(t *testing.T) {
 		}
 	}
 }
+
+// TestTimeoutNamesItsCause: a scrape that times out says what its last request waited for.
+func TestTimeoutNamesItsCause(t *testing.T) {
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() }) // accepts in the kernel, and answers nothing
+	for name, test := range map[string]struct{ url, settings, message, hint string }{
+		"the hello is dropped": {
+			"https://" + silent.Addr().String(), "", "timed out waiting for the TLS handshake", "GODEBUG=tlsmlkem=0",
+		},
+		"the proxy is silent": {
+			"https://css.invalid", "proxy_url: http://" + silent.Addr().String(), "timed out waiting for a connection",
+			"proxy_url or HTTPS_PROXY",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newUnservedCloud(simulator.Options{}, project{clusters: []string{"c1"}, settings: test.settings})
+			c.URL = test.url
+			p := start(t, "--config.file="+c.file(t, c.projects...))
+			began := time.Now()
+			p.scrape(t, time.Second)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("the scrape took %s, want at most its timeout", took)
+			}
+			_, page := p.get(t, "/status?format=json")
+			for _, want := range []string{test.message, test.hint} {
+				if !strings.Contains(page, want) || !strings.Contains(p.log.String(), want) {
+					t.Errorf("want %q on the status page and in the log:\n%s\n%s", want, page, p.log)
+				}
+			}
+		})
+	}
+}

@@ -212,8 +212,8 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	if r.Login == nil { // checking a password may take longer than tryPatience
 		connected = permit.markSent
 	}
-	req, handshake := traceHandshake(req, connected)
-	response, failed := c.exchange(ctx, r, req, handshake, credentials)
+	req, progress := traceProgress(req, connected)
+	response, failed := c.exchange(ctx, r, req, progress, credentials)
 	permit.release(response.Status, failed)
 	if failed != nil {
 		return response, credentials, failed
@@ -222,11 +222,11 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 }
 
 func (c *Client) exchange(
-	ctx context.Context, r *Request, req *http.Request, h *handshake, credentials Credentials,
+	ctx context.Context, r *Request, req *http.Request, p *progress, credentials Credentials,
 ) (Response, *Error) {
 	authenticate(r, req, credentials)
 	start := time.Now()
-	response, err := c.send(r, req, h, credentials)
+	response, err := c.send(r, req, p, credentials)
 	timedOut := err != nil && ctx.Err() != nil && response.Status < http.StatusMultipleChoices
 	c.watchConnections(start, response.Status, timedOut)
 	if c.closed.Load() {
@@ -241,10 +241,9 @@ func (c *Client) exchange(
 	}
 	c.options.Observe(observed)
 	switch {
-	case timedOut && h.failed():
-		err = NewTimeoutError(r.Operation, "the TLS handshake", ctx.Err()).WithHint(network.HintHandshake)
 	case timedOut:
-		err = NewTimeoutError(r.Operation, "the answer", ctx.Err())
+		what, hint := network.ExplainTimeout(p.stage())
+		err = NewTimeoutError(r.Operation, what, ctx.Err()).WithHint(hint)
 	case response.Status == http.StatusTooManyRequests:
 		var wait time.Duration
 		wait, err.suspicious = c.throttle.recordThrottled(r, start, err.retryAfter)

@@ -64,6 +64,8 @@ func TestProxyRefusesConnect(t *testing.T) {
 		{"403", 1, "does not allow connections to the endpoint"},
 		{"405", 1, "refuses CONNECT"},
 		{"302", 1, "refuses CONNECT"},
+		{"501", 1, "refuses CONNECT"},
+		{"500", 1, "cannot connect to the endpoint"},
 		{"502", 4, "cannot connect to the endpoint"},
 		{"503", 4, "cannot connect to the endpoint"},
 		{"504", 4, "cannot connect to the endpoint"},
@@ -122,6 +124,27 @@ func TestProxyUnreachable(t *testing.T) {
 	}
 }
 
+// TestProxyIsNone: what a server that is no HTTP proxy answers to CONNECT is not taken for the endpoint's.
+func TestProxyIsNone(t *testing.T) {
+	const notHTTP = "the response is not HTTP: check the scheme (http or https) and the port of proxy_url or HTTPS_PROXY"
+	for _, test := range []struct{ name, scheme, answer, hint string }{
+		{"disconnects", "http", "", "the proxy cannot be reached"},
+		{"cuts its answer", "http", "HTTP/1.1 200 OK\r\n", "the proxy cannot be reached"},
+		{"TLS", "http", "\x15\x03\x01\x00\x02\x02\x16", notHTTP},
+		{"SOCKS", "http", "\x05\xff", notHTTP},
+		{"SSH", "http", "SSH-2.0-OpenSSH_9.2\r\n", notHTTP},
+		{"SOCKS disconnects", "socks5", "", "the proxy cannot be reached"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			address := listenRaw(t, func(c net.Conn) {
+				_, _ = c.Read(make([]byte, 1000))
+				_, _ = io.WriteString(c, test.answer)
+			})
+			checkProxyFailure(t, "https://css.example", through(test.scheme, address), 4, test.hint)
+		})
+	}
+}
+
 // TestProxyRefusesPlainRequest: without TLS there is no CONNECT.
 func TestProxyRefusesPlainRequest(t *testing.T) {
 	c := newClient(t, "http://css.example", withTransport(through("http", answerConnect(t, "407"))))
@@ -129,6 +152,17 @@ func TestProxyRefusesPlainRequest(t *testing.T) {
 	if e := failure(t, err); e.Status != 407 || !strings.Contains(e.Message, "proxy") ||
 		!strings.Contains(e.Hint(), "proxy_url or HTTPS_PROXY") {
 		t.Errorf("got %v (hint %q), want a proxy that requires authentication", err, e.Hint())
+	}
+}
+
+// TestProxyFailsPlainRequest: without TLS, the response may be the proxy's.
+func TestProxyFailsPlainRequest(t *testing.T) {
+	for _, status := range []string{"500", "502", "503", "504"} {
+		c := newClient(t, "http://css.example", withRetry(quickRetry()), withTransport(through("http", answerConnect(t, status))))
+		_, err := c.read(bounded(t), "c")
+		if e := failure(t, err); e.Reason != cloud.ReasonServer || !strings.Contains(e.Hint(), "proxy") {
+			t.Errorf("%s: got %v (reason %q, hint %q), want the proxy in the hint", status, err, e.Reason, e.Hint())
+		}
 	}
 }
 

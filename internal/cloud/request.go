@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/network"
 )
 
 const maxBody = 16 << 20 // a page of 1,000 connections has 0.25 MB
@@ -61,7 +62,7 @@ func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request,
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.Endpoint, nil)
 	if err != nil {
-		return nil, transportError(r.Operation, 0, err, false, Credentials{})
+		return nil, transportError(r.Operation, 0, err, network.Connected, Credentials{})
 	}
 	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.Query)
 	req.Header.Set("User-Agent", c.options.UserAgent)
@@ -92,11 +93,11 @@ func authenticate(r *Request, req *http.Request, c Credentials) {
 	}
 }
 
-func (c *Client) send(r *Request, req *http.Request, h *handshake, credentials Credentials) (Response, *Error) {
+func (c *Client) send(r *Request, req *http.Request, p *progress, credentials Credentials) (Response, *Error) {
 	// Not an http.Client, which follows redirects: a redirect would carry the signature elsewhere.
 	resp, err := c.options.Transport.RoundTrip(req)
 	if err != nil {
-		return Response{}, transportError(r.Operation, 0, err, h.failed(), credentials)
+		return Response{}, transportError(r.Operation, 0, err, p.stage(), credentials)
 	}
 	defer resp.Body.Close()
 
@@ -111,7 +112,7 @@ func (c *Client) send(r *Request, req *http.Request, h *handshake, credentials C
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
 		return received, NewDecodeError(r.Operation, "the body is not compressed as its header says")
 	case err != nil:
-		return received, transportError(r.Operation, received.Status, err, false, credentials)
+		return received, transportError(r.Operation, received.Status, err, network.Connected, credentials)
 	case len(received.Body) > maxBody:
 		return received, NewDecodeError(r.Operation, "the body is larger than 16 MiB")
 	}

@@ -86,6 +86,10 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 		e.Message, e.hint = "the proxy requires authentication", network.HintProxyLogin
 	case status == http.StatusBadRequest && code == "" && bytes.Contains(body, []byte("HTTPS")):
 		e.Message, e.hint = "the server expects HTTPS", "write https:// in endpoint"
+	case status == http.StatusBadRequest && code == "" && bytes.Contains(body, []byte("SSL certificate")):
+		e.hint = network.HintClientCertificate
+	case e.Reason == ReasonServer && code == "" && strings.HasPrefix(r.Endpoint, "http:"): // a proxy can answer
+		e.hint = "the cloud's API, or a proxy in front of it, is failing; the exporter keeps trying"
 	}
 	return e
 }
@@ -209,11 +213,11 @@ func asciiLower(r rune) rune {
 
 // transportError returns the error of an incomplete exchange. It drops causes that quote the response, which may echo
 // the signed request.
-func transportError(operation string, status int, err error, failedHandshake bool, credentials Credentials) *Error {
+func transportError(operation string, status int, err error, stage network.Stage, credentials Credentials) *Error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	fault := network.Explain(err, failedHandshake)
+	fault := network.Explain(err, stage)
 	e := &Error{
 		Reason: ReasonTransport, Operation: operation, Status: status, broken: !fault.Permanent, hint: fault.Hint,
 	}

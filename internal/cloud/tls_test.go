@@ -302,3 +302,14 @@ func TestSchemeMistaken(t *testing.T) {
 	})
 	checkTransportFailure(t, "http://"+other, nil, 0, "check the scheme (http or https)")
 }
+
+// TestMissingClientCertificate: nginx and others accept the handshake, and say it in the response.
+func TestMissingClientCertificate(t *testing.T) {
+	for _, text := range []string{"No required SSL certificate was sent", "The SSL certificate error"} {
+		s := newCloud(t, answer(400, "<html><center><h1>400 Bad Request</h1></center><center>"+text+"</center></html>"))
+		_, err := newClient(t, s.URL).read(bounded(t), "c")
+		if e := failure(t, err); e.Reason != cloud.ReasonInvalid || !strings.Contains(e.Hint(), "tls_config.cert_file") {
+			t.Errorf("%s: got %v (reason %q, hint %q), want tls_config.cert_file in the hint", text, err, e.Reason, e.Hint())
+		}
+	}
+}

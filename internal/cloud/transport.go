@@ -80,19 +80,28 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	}
 }
 
-type handshake struct{ begun, connected atomic.Bool }
+// progress is how far a request has got on its way to a response.
+type progress struct{ handshaking, connected atomic.Bool }
 
-func (h *handshake) failed() bool { return h.begun.Load() && !h.connected.Load() }
+func (p *progress) stage() network.Stage {
+	switch {
+	case p.connected.Load():
+		return network.Connected
+	case p.handshaking.Load():
+		return network.Handshaking
+	}
+	return network.Connecting
+}
 
-// traceHandshake returns a request that calls connected once it has a connection.
-func traceHandshake(req *http.Request, connected func()) (*http.Request, *handshake) {
-	h := new(handshake)
+// traceProgress returns a request that calls connected once it has a connection.
+func traceProgress(req *http.Request, connected func()) (*http.Request, *progress) {
+	p := new(progress)
 	trace := &httptrace.ClientTrace{
-		TLSHandshakeStart: func() { h.begun.Store(true) },
+		TLSHandshakeStart: func() { p.handshaking.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) {
-			h.connected.Store(true)
+			p.connected.Store(true)
 			connected()
 		},
 	}
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)), h
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)), p
 }

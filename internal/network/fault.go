@@ -21,21 +21,48 @@ type Fault struct {
 // peer is what the error is about, and the settings that name it.
 type peer struct{ name, settings, scheme string }
 
-// HintHandshake is what to do when a TLS handshake gets no answer.
-const HintHandshake = "the TLS handshake was not completed: check network, firewall and proxy; some networks " +
+// Stage is how far a request has got on its way to a response.
+type Stage int
+
+// The stages.
+const (
+	Connecting  Stage = iota // or asking a proxy to connect
+	Handshaking              // TLS has begun
+	Connected
+)
+
+const hintHandshake = "the TLS handshake was not completed: check network, firewall and proxy; some networks " +
 	"drop the large first message of post-quantum key exchange, which the environment variable GODEBUG=tlsmlkem=0 turns off"
 
 const (
 	proxySettings = "proxy_url or HTTPS_PROXY"
-	opProxy       = "proxyconnect" // before the proxy has answered
-	opSOCKS       = "socks connect"
+	// HintClientCertificate may also come from an HTTP response.
+	HintClientCertificate = "the endpoint requires a client certificate, or another one: " + clientCertificate
+	clientCertificate     = "set tls_config.cert_file and tls_config.key_file, and check that the certificate is valid"
+
+	hintNetwork = "check the network between this machine and the endpoint, and " + proxySettings
+	opDial      = "dial"
+	opProxy     = "proxyconnect" // before the proxy has answered
+	opSOCKS     = "socks connect"
 )
 
-// Explain explains an error of an http.RoundTripper. A failed handshake is one of TLS that has begun and not succeeded.
-func Explain(err error, failedHandshake bool) Fault {
+// ExplainTimeout returns what a request in this stage waited for, and a hint, or "" for a general one.
+func ExplainTimeout(stage Stage) (what, hint string) {
+	switch stage {
+	case Connecting:
+		return "a connection", hintNetwork
+	case Handshaking:
+		return "the TLS handshake", hintHandshake
+	}
+	return "the answer", ""
+}
+
+// Explain explains an error of an http.RoundTripper.
+func Explain(err error, stage Stage) Fault {
 	to := peer{"endpoint", "region, endpoint or iam_endpoint", "endpoint or iam_endpoint"}
 	op, _ := errors.AsType[*net.OpError](err)
-	if op != nil && op.Op == opProxy {
+	// Without a connection to the endpoint, whatever was read is from the proxy.
+	if op != nil && op.Op == opProxy || stage == Connecting && (op == nil || op.Op != opDial) {
 		to = peer{"proxy", proxySettings, proxySettings}
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
@@ -58,8 +85,8 @@ func Explain(err error, failedHandshake bool) Fault {
 		return Fault{hint, true}
 	}
 	switch {
-	case failedHandshake, strings.Contains(text, "TLS handshake timeout"):
-		return Fault{Hint: HintHandshake}
+	case stage == Handshaking, strings.Contains(text, "TLS handshake timeout"):
+		return Fault{Hint: hintHandshake}
 	case strings.Contains(text, "malformed HTTP"):
 		return Fault{Hint: "the response is not HTTP: check the scheme (http or https) and the port of " + to.scheme +
 			", and what is in between on the network"}
@@ -69,7 +96,7 @@ func Explain(err error, failedHandshake bool) Fault {
 	case to.name == "proxy":
 		return Fault{Hint: "the proxy cannot be reached: check its host and port in " + proxySettings + ", and the network"}
 	}
-	return Fault{Hint: "check the network between this machine and the endpoint, and " + proxySettings}
+	return Fault{Hint: hintNetwork}
 }
 
 // IsMalformed reports whether a response was not HTTP. The text of such an error may quote the response.
@@ -98,8 +125,7 @@ func explainTLS(to peer, err error, text string) string {
 		return "the " + to.name + " and the exporter have no TLS version in common: " +
 			"check tls_config.min_version and tls_config.max_version"
 	case has("remote error") && has("certificate", "access denied"):
-		return "the " + to.name + " requires a client certificate, or another one: " +
-			"set tls_config.cert_file and tls_config.key_file, and check that the certificate is valid"
+		return "the " + to.name + " requires a client certificate, or another one: " + clientCertificate
 	case has("unrecognized name"):
 		return "the " + to.name + " has no certificate for this name: check " + to.settings + ", and tls_config.server_name"
 	}

@@ -40,6 +40,8 @@ func (r *refusal) explain() Fault {
 		return Fault{HintProxyLogin, true}
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return Fault{Hint: hintProxyFails}
+	case http.StatusInternalServerError: // tinyproxy's
+		return Fault{hintProxyFails, true}
 	case http.StatusForbidden:
 		return Fault{hintProxyForbids, true}
 	}
