@@ -282,5 +282,9 @@ func verdict(status int, err *Error) (accepted, rejected bool) {
 	if err != nil && err.Reason == ReasonAuth {
 		return false, true
 	}
-	return status >= 200 && status < 300 || status >= 400 && status < 500 && status != http.StatusTooManyRequests, false
+	switch status {
+	case http.StatusTooManyRequests, http.StatusProxyAuthRequired: // nobody looked at them
+		return false, false
+	}
+	return status >= 200 && status < 300 || status >= 400 && status < 500, false
 }

@@ -166,6 +166,18 @@ func TestProxyFailsPlainRequest(t *testing.T) {
 	}
 }
 
+// TestProxyLoginIsNoVerdict: that the proxy wants a password does not reset the count of rejections of the key.
+func TestProxyLoginIsNoVerdict(t *testing.T) {
+	s := newCloud(t, func(w http.ResponseWriter, r *http.Request, n int) {
+		answer(map[bool]int{true: 407, false: 401}[n == 3], "")(w, r, n)
+	})
+	c := newClient(t, s.URL)
+	for range 6 {
+		_, _ = c.read(bounded(t), "c")
+	}
+	equal(t, "requests until the pause", s.Reads(""), 4)
+}
+
 // serveSOCKS returns the address of a SOCKS5 proxy. It wants a password, answers a request with the reply, and connects
 // it with the address if the reply is 0. Names receives the names to connect to.
 func serveSOCKS(t *testing.T, password string, reply byte, to string, names chan<- string) string {
