@@ -3,7 +3,6 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/x509"
 	"errors"
@@ -111,30 +110,25 @@ func (d *decoder) checkSecret(at place, prefix, path string, check func(string) 
 func (d *decoder) path(f *field[text]) string { return promconfig.JoinDir(d.dir, string(f.value)) }
 
 // pemFile returns the path of a file and, unless a mistake was reported, its content.
-func (d *decoder) pemFile(f *field[text]) (path string, content []byte) {
+func (d *decoder) pemFile(f *field[text]) (path, content string) {
 	path = d.path(f)
 	if !f.ok || d.syntaxOnly {
-		return path, nil
+		return path, ""
 	}
-	content, err := smallfile.Read(path)
-	switch {
-	case err != nil:
+	b, err := smallfile.Read(path)
+	if err != nil {
 		d.reportf(d.places[f.node], "cannot read the file: %s", withoutPath(err))
-	case bytes.HasPrefix(content, []byte("\uFEFF")): // the first certificate would be ignored
-		d.reportf(d.places[f.node], "the file begins with a byte order mark (U+FEFF); save it without")
-	default:
-		return path, content
 	}
-	return path, nil
+	return path, string(b)
 }
 
 func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	before := len(d.mistakes)
 	keys := &f.value
 	caFile, ca := d.pemFile(&keys.CAFile)
-	certFile, _ := d.pemFile(&keys.CertFile)
-	keyFile, _ := d.pemFile(&keys.KeyFile)
-	if ca != nil && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+	certFile, cert := d.pemFile(&keys.CertFile)
+	keyFile, key := d.pemFile(&keys.KeyFile)
+	if keys.CAFile.ok && !d.syntaxOnly && len(d.mistakes) == before && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
 		d.reportf(d.places[keys.CAFile.node], "the file has no PEM certificate; set a file with CA certificates")
 	}
 	c := promconfig.TLSConfig{
@@ -150,14 +144,28 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.value),
 	}
 	checked, err := c, c.Validate()
-	if d.syntaxOnly || len(d.mistakes) > before {
-		checked.CAFile = ""
-		if certFile != "" || keyFile != "" {
-			checked.Cert, checked.CertFile, checked.Key, checked.KeyFile = "", "", "", ""
-		}
+	unread := d.syntaxOnly || len(d.mistakes) > before
+	if caFile != "" {
+		checked.CAFile, checked.CA = "", ca
+	}
+	if certFile != "" {
+		checked.CertFile, checked.Cert = "", cert
+	}
+	if keyFile != "" {
+		checked.KeyFile, checked.Key = "", promconfig.Secret(key)
+	}
+	if unread && caFile != "" {
+		checked.CA = ""
+	}
+	if unread && (certFile != "" || keyFile != "") {
+		checked.Cert, checked.Key = "", ""
 	}
 	if f.ok && err == nil {
 		_, err = promconfig.NewTLSConfig(&checked)
+	}
+	if f.ok && err != nil && !unread {
+		_, named := promconfig.NewTLSConfig(&c) // with the names of the files
+		err = cmp.Or(named, err)
 	}
 	if f.ok && err != nil {
 		d.reportf(d.places[f.node], "invalid TLS settings: %s", err)

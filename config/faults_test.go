@@ -279,10 +279,10 @@ func TestByteOrderMarkInCertificateFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without the mark, the second certificate alone would be used.
-	err = parseSecretFile(t, "tls_config: {ca_file: f}", "\uFEFF"+string(ca)+string(ca))
-	const want = "projects[0].tls_config.ca_file: the file begins with a byte order mark"
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want a mistake about the mark", err)
+	for mark, valid := range map[string]bool{"\uFEFF": true, "\uFEFF\n": true, "\uFEFF\uFEFF": false} {
+		err := parseSecretFile(t, "tls_config: {ca_file: f}", mark+string(ca))
+		if (err == nil) != valid {
+			t.Errorf("%+q before the certificate: got %v, want valid: %t", mark, err, valid)
+		}
 	}
 }

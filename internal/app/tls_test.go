@@ -100,6 +100,9 @@ func (s *secureCloud) isUp(t *testing.T) bool {
 func TestReplacedCAFileIsUsedWithoutAReload(t *testing.T) {
 	for name, replace := range map[string]func(t *testing.T, path, content string){
 		"in place": writeFile,
+		"with a byte order mark": func(t *testing.T, path, content string) {
+			writeFile(t, path, "\uFEFF"+content)
+		},
 		"by another file": func(t *testing.T, path, content string) {
 			writeFile(t, path+".new", content)
 			if err := os.Rename(path+".new", path); err != nil {

@@ -82,7 +82,7 @@ func Read(path, section string) (Section, error) {
 
 // parse checks all lines, but values only in the named section.
 func parse(content []byte, section string) (Section, error) {
-	text := strings.TrimPrefix(string(content), "\uFEFF")
+	text := string(content)
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return Section{}, errNotText
 	}

@@ -41,7 +41,7 @@ func (t Text) MarshalText() ([]byte, error) {
 // is KeyFault or PasswordFault. The error shows neither the content nor the path, which may be a misplaced secret.
 func ReadFile(path string, check func(string) string) (string, error) {
 	content, err := smallfile.Read(path)
-	value := Trim(strings.TrimPrefix(string(content), byteOrderMark))
+	value := Trim(string(content))
 	switch fault := check(value); {
 	case err != nil:
 		if p, ok := errors.AsType[*fs.PathError](err); ok {

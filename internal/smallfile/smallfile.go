@@ -4,6 +4,7 @@
 package smallfile
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ var (
 	ErrTooLarge   = errors.New("larger than 1 MiB")
 )
 
-// Read returns the content of a regular file of at most MaxSize bytes.
+// Read returns the content of a regular file of at most MaxSize bytes, without a byte order mark at its start.
 func Read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -36,5 +37,5 @@ func Read(path string) ([]byte, error) {
 	if err == nil && len(content) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	return content, err
+	return bytes.TrimPrefix(content, []byte("\uFEFF")), err
 }

@@ -42,3 +42,13 @@ func TestRead(t *testing.T) {
 		}
 	}
 }
+
+func TestReadByteOrderMark(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("\uFEFF\uFEFFtext"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := smallfile.Read(path); err != nil || string(got) != "\uFEFFtext" {
+		t.Errorf("got %q, %v, want one mark removed", got, err)
+	}
+}
