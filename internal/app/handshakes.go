@@ -10,13 +10,22 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing: load balancers and the
-// kubelet check every few seconds whether the port is open.
+// kubelet check every few seconds whether the port is open. It does the same if there are too many, of a port scanner for
+// example.
 type handshakeLog struct {
 	slog.Handler
-	pending sync.Map // *tls.Conn by remote address, until the handshake ends
+	warnings *rate.Limiter
+	pending  sync.Map // *tls.Conn by remote address, until the handshake ends
+}
+
+func newHandshakeLog(h slog.Handler) *handshakeLog {
+	return &handshakeLog{Handler: h, warnings: rate.NewLimiter(rate.Every(time.Minute), 10)}
 }
 
 // track is the ConnState hook of the server.
@@ -33,7 +42,8 @@ func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
 
 // Handle implements slog.Handler.
 func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
-	if l.isProbe(r.Message) {
+	failure, ok := strings.CutPrefix(r.Message, "http: TLS handshake error from ")
+	if ok && (l.isProbe(failure) || !l.warnings.Allow()) {
 		r.Level = slog.LevelDebug
 	}
 	if !l.Enabled(ctx, r.Level) {
@@ -42,11 +52,10 @@ func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
 	return l.Handler.Handle(ctx, r)
 }
 
-// isProbe reports whether net/http's message is about a client that disconnected before its hello.
-func (l *handshakeLog) isProbe(message string) bool {
-	rest, ok := strings.CutPrefix(message, "http: TLS handshake error from ")
-	address, reason, _ := strings.Cut(rest, ": ")
-	if !ok || reason != "EOF" && !strings.HasSuffix(reason, ": connection reset by peer") &&
+// isProbe reports whether a failure, an address and a reason, is that of a client that disconnected before its hello.
+func (l *handshakeLog) isProbe(failure string) bool {
+	address, reason, _ := strings.Cut(failure, ": ")
+	if reason != "EOF" && !strings.HasSuffix(reason, ": connection reset by peer") &&
 		!strings.HasSuffix(reason, "forcibly closed by the remote host.") { // on Windows
 		return false
 	}

@@ -108,3 +108,29 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 		})
 	}
 }
+
+// TestFailedHandshakesDoNotFloodTheLog: a port scanner makes many connections.
+func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
+	const scans = 50
+	p, address := launchTLS(t)
+	for range scans {
+		conn, err := net.Dial("tcp", address) //nolint:noctx // loopback
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(conn.(*net.TCPConn), "SSH-2.0-OpenSSH_9.2p1\r\n")
+		_ = conn.Close()
+	}
+	line := regexp.MustCompile(`(?m)^level=(\S+) .*msg="http: TLS handshake error`)
+	var levels []string
+	p.eventually(t, "all failed handshakes are logged", func() bool {
+		levels = nil
+		for _, found := range line.FindAllStringSubmatch(p.log.String(), -1) {
+			levels = append(levels, found[1])
+		}
+		return len(levels) == scans
+	})
+	if n := strings.Count(strings.Join(levels, " "), "warn"); n < 1 || n > 12 {
+		t.Errorf("got %d warnings, want a few", n)
+	}
+}

@@ -58,7 +58,7 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 
 // newHTTPServer returns a server whose requests are cancelled with ctx.
 func (e *exporter) newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
-	handshakes := &handshakeLog{Handler: e.logger.Handler()}
+	handshakes := newHandshakeLog(e.logger.Handler())
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
