@@ -296,6 +296,8 @@ func TestSchemeMistaken(t *testing.T) {
 	if e := failure(t, err); e.Status != 400 || !strings.Contains(e.Hint(), "https://") {
 		t.Errorf("got %v (hint %q), want https:// in the hint", err, e.Hint())
 	}
+	closing := listenRaw(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 10)) }) // as OpenSSL does
+	checkTransportFailure(t, "http://"+closing, nil, 4, "the scheme and port of endpoint")
 	other := listenRaw(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 10))
 		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x16\r\n\r\n")

@@ -40,10 +40,11 @@ const (
 	HintClientCertificate = "the endpoint requires a client certificate, or another one: " + clientCertificate
 	clientCertificate     = "set tls_config.cert_file and tls_config.key_file, and check that the certificate is valid"
 
-	hintNetwork = "check the network between this machine and the endpoint, and " + proxySettings
-	opDial      = "dial"
-	opProxy     = "proxyconnect" // before the proxy has answered
-	opSOCKS     = "socks connect"
+	hintNetwork = "check the network between this machine and the endpoint, the scheme and port of endpoint or iam_endpoint, " +
+		"and " + proxySettings
+	opDial  = "dial"
+	opProxy = "proxyconnect" // before the proxy has answered
+	opSOCKS = "socks connect"
 )
 
 // ExplainTimeout returns what a request in this stage waited for, and a hint, or "" for a general one.
