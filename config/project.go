@@ -202,8 +202,13 @@ func (d *decoder) checkIAMEndpoints(projects []*project) {
 
 func (d *decoder) checkProxies(projects []*project) {
 	if i := slices.IndexFunc(projects, func(p *project) bool { return !p.keys.ProxyURL.isSet() }); i >= 0 {
-		for _, name := range network.Environment(d.env).InvalidProxies() {
-			d.reportf(d.placeIn(projects[i].node, "proxy_url"), "the default, variable %s, has an %s", name, proxyFault)
+		env, at := network.Environment(d.env), d.placeIn(projects[i].node, "proxy_url")
+		for _, name := range env.InvalidProxies() {
+			d.reportf(at, "the default, variable %s, has an %s", name, proxyFault)
+		}
+		if name := env.InvalidExceptions(); name != "" {
+			d.reportf(at, "the exceptions from the default, variable %s, have an invalid entry (not shown); write hosts, "+
+				"domains or networks like css.example.com,.example.com,10.0.0.0/8, without http:// and quotes", name)
 		}
 	}
 }

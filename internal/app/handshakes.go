@@ -16,8 +16,7 @@ import (
 )
 
 // handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing: load balancers and the
-// kubelet check every few seconds whether the port is open. It does the same if there are too many, of a port scanner for
-// example.
+// kubelet check every few seconds whether the port is open. So it does with too many others: a port scanner's.
 type handshakeLog struct {
 	slog.Handler
 	warnings *rate.Limiter

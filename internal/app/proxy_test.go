@@ -72,6 +72,17 @@ func TestInvalidProxyVariable(t *testing.T) {
 	}
 }
 
+// TestInvalidProxyExceptions: quotes that docker --env-file keeps would send requests to the proxy.
+func TestInvalidProxyExceptions(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	env := environment(map[string]string{"HTTPS_PROXY": "proxy.invalid:3128", "NO_PROXY": `"css.example,.internal"`})
+	var out, err bytes.Buffer
+	code := run(t.Context(), []string{"--config.check", "--config.file=" + c.file(t, c.projects...)}, env, &out, &err)
+	if text := out.String() + err.String(); code != 1 || !strings.Contains(text, "variable NO_PROXY") {
+		t.Errorf("got exit code %d, want 1 and the variable:\n%s", code, text)
+	}
+}
+
 // TestUnresolvableProxy: the log and the status page name the proxy.
 func TestUnresolvableProxy(t *testing.T) {
 	const secret = "word-of-the-proxy" //nolint:gosec // of no proxy

@@ -158,7 +158,8 @@ func TestProxyRefusesPlainRequest(t *testing.T) {
 // TestProxyFailsPlainRequest: without TLS, the response may be the proxy's.
 func TestProxyFailsPlainRequest(t *testing.T) {
 	for _, status := range []string{"500", "502", "503", "504"} {
-		c := newClient(t, "http://css.example", withRetry(quickRetry()), withTransport(through("http", answerConnect(t, status))))
+		transport := through("http", answerConnect(t, status))
+		c := newClient(t, "http://css.example", withRetry(quickRetry()), withTransport(transport))
 		_, err := c.read(bounded(t), "c")
 		if e := failure(t, err); e.Reason != cloud.ReasonServer || !strings.Contains(e.Hint(), "proxy") {
 			t.Errorf("%s: got %v (reason %q, hint %q), want the proxy in the hint", status, err, e.Reason, e.Hint())

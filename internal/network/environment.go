@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/http/httpproxy"
 )
@@ -71,9 +72,15 @@ func (env Environment) Proxy() func(*url.URL) (*url.URL, error) {
 		}
 		return ""
 	}
-	_, noProxy := env.first("NO_PROXY", "no_proxy")
-	c := httpproxy.Config{HTTPProxy: valid("HTTP"), HTTPSProxy: valid("HTTPS"), NoProxy: noProxy}
+	_, exceptions := env.exceptions()
+	c := httpproxy.Config{HTTPProxy: valid("HTTP"), HTTPSProxy: valid("HTTPS"), NoProxy: exceptions}
 	return c.ProxyFunc()
+}
+
+// exceptions returns the variable with the hosts without a proxy. White space separates them too, as in curl.
+func (env Environment) exceptions() (name, value string) {
+	name, value = env.first("NO_PROXY", "no_proxy")
+	return name, strings.Join(strings.Fields(value), ",")
 }
 
 // InvalidProxies returns the names of the variables that would be used and are invalid.
@@ -85,4 +92,16 @@ func (env Environment) InvalidProxies() []string {
 		}
 	}
 	return names
+}
+
+// InvalidExceptions returns the name of the variable with exceptions from a proxy if one of them is no host, or "".
+func (env Environment) InvalidExceptions() string {
+	never := func(r rune) bool { return strings.ContainsRune("\"'`@", r) || !unicode.IsPrint(r) }
+	_, forHTTP := env.proxy("HTTP")
+	_, forHTTPS := env.proxy("HTTPS")
+	name, value := env.exceptions()
+	if forHTTP+forHTTPS == "" || !strings.ContainsFunc(value, never) && !strings.Contains(value, "://") {
+		return ""
+	}
+	return name
 }

@@ -38,11 +38,15 @@ func TestEnvironmentProxy(t *testing.T) {
 		{"for all others", "all_proxy=http://a:1\nHTTP_PROXY=http://b:2", "http://b:2", "http://a:1"},
 		{"IPv6", "HTTPS_PROXY=http://[::1]:3128", "", "http://[::1]:3128"},
 		{"not for the host", "HTTPS_PROXY=http://a:1\nNO_PROXY=other,.example", "", ""},
+		{"not for the host, after white space", "HTTPS_PROXY=http://a:1\nNO_PROXY=other css.example\tb", "", ""},
 		{"not for the host, lower case", "https_proxy=http://a:1\nno_proxy=css.example", "", ""},
 	} {
 		env := environment(test.variables)
 		if invalid := env.InvalidProxies(); len(invalid) > 0 {
 			t.Errorf("%s: %v are invalid", test.name, invalid)
+		}
+		if name := env.InvalidExceptions(); name != "" {
+			t.Errorf("%s: %s is invalid", test.name, name)
 		}
 		for scheme, want := range map[string]string{"http": test.http, "https": test.https} {
 			proxy, err := env.Proxy()(&url.URL{Scheme: scheme, Host: "css.example"})
@@ -95,6 +99,30 @@ func TestInvalidEnvironmentProxies(t *testing.T) {
 			if got := fmt.Sprint(env.InvalidProxies()); got != "["+name+"]" {
 				t.Errorf("%s=%s: got invalid variables %s", name, value, got)
 			}
+		}
+	}
+}
+
+func TestInvalidExceptionsFromProxies(t *testing.T) {
+	for _, value := range []string{
+		`"css.example,10.0.0.0/8"`, "'css.example'", "a,\ufeffcss.example", "css.example\u200b", "a,http://css.example",
+		"https://css.example:443/", "user@css.example",
+	} {
+		for _, name := range []string{"NO_PROXY", "no_proxy"} {
+			proxied := environment("ALL_PROXY=http://proxy.example:3128\n" + name + "=" + value)
+			if got := proxied.InvalidExceptions(); got != name {
+				t.Errorf("%s=%s: got invalid variable %q", name, value, got)
+			}
+			if got := environment(name + "=" + value).InvalidExceptions(); got != "" {
+				t.Errorf("%s=%s without a proxy: got invalid variable %q", name, value, got)
+			}
+		}
+	}
+	for _, value := range []string{
+		"*", "*.example,.b.example,10.0.0.0/8,[::1]:80,fd00::/8,localhost,münchen.example", "a,,b,", "",
+	} {
+		if got := environment("ALL_PROXY=http://p:1\nNO_PROXY=" + value).InvalidExceptions(); got != "" {
+			t.Errorf("NO_PROXY=%s: got invalid variable %q", value, got)
 		}
 	}
 }

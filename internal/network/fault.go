@@ -40,8 +40,8 @@ const (
 	HintClientCertificate = "the endpoint requires a client certificate, or another one: " + clientCertificate
 	clientCertificate     = "set tls_config.cert_file and tls_config.key_file, and check that the certificate is valid"
 
-	hintNetwork = "check the network between this machine and the endpoint, the scheme and port of endpoint or iam_endpoint, " +
-		"and " + proxySettings
+	hintNetwork = "check the network between this machine and the endpoint, the scheme and port of endpoint " +
+		"or iam_endpoint, and " + proxySettings
 	opDial  = "dial"
 	opProxy = "proxyconnect" // before the proxy has answered
 	opSOCKS = "socks connect"
