@@ -93,8 +93,6 @@ func (e *Error) Hint() string {
 		return "lower requests_per_second, scrape less often, or set scrape.min_interval"
 	case e.Reason == ReasonTimeout:
 		return "raise scrape_timeout in Prometheus, or check for a slow network or proxy"
-	case e.Reason == ReasonTransport:
-		return "check the network between this machine and the endpoint, and proxy_url"
 	case e.Reason == ReasonDecode:
 		return "the response is not from the API: check the endpoint and the proxy"
 	case e.Reason == ReasonServer && e.Code == codeTryLater:
