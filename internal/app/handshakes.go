@@ -42,7 +42,8 @@ func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
 // Handle implements slog.Handler.
 func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
 	failure, ok := strings.CutPrefix(r.Message, "http: TLS handshake error from ")
-	if ok && (l.isProbe(failure) || !l.warnings.Allow()) {
+	noHTTP2 := strings.HasPrefix(r.Message, "http2: server: error reading preface from client ")
+	if ok && l.isProbe(failure) || (ok || noHTTP2) && !l.warnings.Allow() {
 		r.Level = slog.LevelDebug
 	}
 	if !l.Enabled(ctx, r.Level) {

@@ -109,28 +109,45 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 	}
 }
 
-// TestFailedHandshakesDoNotFloodTheLog: a port scanner makes many connections.
-func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
-	const scans = 50
-	p, address := launchTLS(t)
-	for range scans {
-		conn, err := net.Dial("tcp", address) //nolint:noctx // loopback
-		if err != nil {
-			t.Fatal(err)
-		}
-		send(conn.(*net.TCPConn), "SSH-2.0-OpenSSH_9.2p1\r\n")
-		_ = conn.Close()
-	}
-	line := regexp.MustCompile(`(?m)^level=(\S+) .*msg="http: TLS handshake error`)
-	var levels []string
-	p.eventually(t, "all failed handshakes are logged", func() bool {
-		levels = nil
-		for _, found := range line.FindAllStringSubmatch(p.log.String(), -1) {
-			levels = append(levels, found[1])
-		}
-		return len(levels) == scans
-	})
-	if n := strings.Count(strings.Join(levels, " "), "warn"); n < 1 || n > 12 {
-		t.Errorf("got %d warnings, want a few", n)
+// TestScannersDoNotFloodTheLog: a port scanner makes many connections.
+func TestScannersDoNotFloodTheLog(t *testing.T) {
+	const scans, text = 50, "SSH-2.0-OpenSSH_9.2p1 and no preface of HTTP/2\r\n"
+	for name, test := range map[string]struct {
+		scan    func(*net.TCPConn)
+		message string
+	}{
+		"no TLS": {func(c *net.TCPConn) { send(c, text) }, "http: TLS handshake error from"},
+		"no HTTP/2": {
+			func(c *net.TCPConn) {
+				config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}} //nolint:gosec // as scanners do
+				secure := tls.Client(c, config)
+				_, _ = io.WriteString(secure, text)
+				_, _ = io.Copy(io.Discard, secure)
+			}, "http2: server: error reading preface from client",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, address := launchTLS(t)
+			for range scans {
+				conn, err := net.Dial("tcp", address) //nolint:noctx // loopback
+				if err != nil {
+					t.Fatal(err)
+				}
+				test.scan(conn.(*net.TCPConn))
+				_ = conn.Close()
+			}
+			line := regexp.MustCompile(`(?m)^level=(\S+) .*msg="` + test.message)
+			var levels []string
+			p.eventually(t, "all connections are logged", func() bool {
+				levels = nil
+				for _, found := range line.FindAllStringSubmatch(p.log.String(), -1) {
+					levels = append(levels, found[1])
+				}
+				return len(levels) == scans
+			})
+			if n := strings.Count(strings.Join(levels, " "), "warn"); n < 1 || n > 12 {
+				t.Errorf("got %d warnings, want a few", n)
+			}
+		})
 	}
 }
