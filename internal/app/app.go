@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	stdlog "log" //nolint:depguard // to silence it
@@ -73,6 +74,7 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	if f.syntaxOnly {
 		load = func() (*config.Config, error) { return config.LoadSyntax(f.configFile, env) }
 	}
+	load = interruptible(ctx, load)
 	if f.configCheck {
 		return check(&f, load, stdout)
 	}
@@ -88,13 +90,37 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 
 	e := newExporter(&f, load, env, logger)
 	defer e.close()
-	if e.reload() != nil {
-		return 1 // logged by reload
+	if err := e.reload(); err != nil { // logged by reload
+		if errors.Is(err, errInterrupted) && !f.once {
+			return 0
+		}
+		return 1
 	}
 	if f.once {
 		return e.once(ctx, stdout)
 	}
 	return e.serve(ctx, hangup)
+}
+
+var errInterrupted = errors.New("interrupted while loading the configuration")
+
+// interruptible returns load, but gives up when ctx ends: a pipe or a network file system may block forever.
+func interruptible(ctx context.Context, load func() (*config.Config, error)) func() (*config.Config, error) {
+	return func() (*config.Config, error) {
+		var cfg *config.Config
+		var err error
+		loaded := make(chan struct{})
+		go func() {
+			defer close(loaded)
+			cfg, err = load()
+		}()
+		select {
+		case <-loaded:
+			return cfg, err
+		case <-ctx.Done():
+			return nil, errInterrupted
+		}
+	}
 }
 
 // check implements --config.check: it writes the result to stdout and returns the exit code.

@@ -312,14 +312,25 @@ func (e exposition) checkDurations(t *testing.T, limit time.Duration) {
 
 // buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu     sync.Mutex
+	b      bytes.Buffer
+	closed bool
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return 0, io.ErrClosedPipe
+	}
 	return b.b.Write(p)
+}
+
+// close makes later writes fail.
+func (b *buffer) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
 }
 
 func (b *buffer) reset() {

@@ -27,6 +27,10 @@ func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	cfg, projects, err := e.prepare()
+	if errors.Is(err, errInterrupted) {
+		e.logger.Warn("Interrupted while loading the configuration")
+		return err
+	}
 	e.metrics.ConfigLoaded(err == nil)
 	if err != nil {
 		problems, ok := errors.AsType[config.Errors](err)

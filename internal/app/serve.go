@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -20,6 +22,7 @@ const shutdownGrace = 8 * time.Second
 
 // serve serves HTTP until ctx ends, reloads on hangup, and returns the exit code.
 func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end before the exporter
 	handler, err := e.server.Handler()
 	if err != nil {
 		e.logger.Error("Creating the landing page failed", "err", err)

@@ -306,21 +306,56 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	}
 }
 
-// TestSecondSignalWhileLoadingExitsAtOnce uses a configuration file that never ends.
-func TestSecondSignalWhileLoadingExitsAtOnce(t *testing.T) {
-	for _, args := range [][]string{{"--once"}, {"--config.check"}, {"--web.listen-address=127.0.0.1:0"}} {
+// TestSignalWhileLoadingEndsTheProcess uses a configuration file that never ends.
+func TestSignalWhileLoadingEndsTheProcess(t *testing.T) {
+	for _, test := range []struct {
+		arg  string
+		code int
+	}{{"--once", 1}, {"--config.check", 1}, {"--web.listen-address=127.0.0.1:0", 0}} {
 		file := newPipe(t)
-		c := startChild(t, append(args, "--config.file="+file.path)...)
+		c := startChild(t, test.arg, "--config.file="+file.path)
 		file.waitForReader(t, c)
-		c.signal(t, syscall.SIGINT)
-		for !c.hasEnded() { // both signals may arrive as one
-			c.signal(t, syscall.SIGTERM)
-			time.Sleep(time.Millisecond)
-		}
-		if code := c.state.ExitCode(); code != 130 && code != 143 {
-			t.Errorf("%v: got %s, want exit status 143", args, c.state)
+		c.signal(t, syscall.SIGTERM)
+		c.waitForExit(t, test.code)
+		if c.stdout.String()+c.log.String() == "" {
+			t.Errorf("%s: no message", test.arg)
 		}
 	}
+}
+
+func TestSIGTERMDuringAReloadThatBlocks(t *testing.T) {
+	cloud := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	path := cloud.file(t, cloud.projects...)
+	c := serveChild(t, path)
+	file := newPipe(t)
+	if err := os.Rename(file.path, path); err != nil {
+		t.Fatal(err)
+	}
+	file.path = path
+	c.signal(t, syscall.SIGHUP)
+	file.waitForReader(t, c)
+	if c.scrape(t, 10*time.Second).countUp([]string{"c1"}) != 1 {
+		t.Error("the cluster is down")
+	}
+	c.signal(t, syscall.SIGTERM)
+	c.waitForExit(t, 0)
+}
+
+// TestTheReaderOfTheLogGoesAway: writing to a pipe without a reader ends a Go program, unless it ignores SIGPIPE.
+func TestTheReaderOfTheLogGoesAway(t *testing.T) {
+	cloud := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	c := serveChild(t, cloud.file(t, cloud.projects...))
+	c.log.close()
+	for range 5 { // each writes log lines
+		if c.scrape(t, 10*time.Second).countUp([]string{"c1"}) != 1 {
+			t.Error("the cluster is down")
+		}
+		c.hangUp(t)
+		time.Sleep(20 * time.Millisecond)
+	}
+	c.checkRuns(t)
+	c.signal(t, syscall.SIGTERM)
+	c.waitForExit(t, 0)
 }
 
 func TestShutdownCancelsScrapesAfterTheGrace(t *testing.T) {
