@@ -14,13 +14,13 @@ import (
 	"syscall"
 
 	"css_vpcep_exporter/config"
+	_ "css_vpcep_exporter/internal/hangup" // SIGHUP never ends the process; run reloads
 )
 
 const name = "css_vpcep_exporter"
 
 // Main runs the program with the arguments of the process and returns its exit code.
 func Main() int {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // so that it never ends the process; run reloads
 	ctx := untilSignal()
 	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)

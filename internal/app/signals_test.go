@@ -177,6 +177,24 @@ func TestSIGHUPWhileLoadingReloadsLater(t *testing.T) {
 	c.waitForExit(t, 0)
 }
 
+// TestSIGHUPIsCaughtBeforeOtherPackagesAreInitialized reads the order from the trace of Go's runtime.
+func TestSIGHUPIsCaughtBeforeOtherPackagesAreInitialized(t *testing.T) {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "--version") //nolint:gosec // this test binary
+	cmd.Env = []string{runMain + "=1", "GODEBUG=inittrace=1"}
+	trace, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, found := strings.Cut(string(trace), "init css_vpcep_exporter/internal/hangup ")
+	if !found || strings.Contains(before, "init net") || strings.Contains(before, "init github.com/prometheus") {
+		t.Errorf("SIGHUP is caught late:\n%s", trace)
+	}
+}
+
 func TestSIGHUPDoesNotEndACheck(t *testing.T) {
 	cloud := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
 	file := newPipe(t)
