@@ -140,7 +140,9 @@ httpGet:
   port: http
   scheme: {{ upper $root.Values.web.scheme }}
 {{- end }}
-{{ toYaml (index . 2) }}
+{{- with index . 2 }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* unique fails if something is given twice; the argument is a list of the key of the values, a noun, and the names. */}}
