@@ -10,5 +10,5 @@ fi
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
 if { [ "$1" = configure ] && [ -n "${2:-}" ]; } || [ "$1" = 2 ]; then
-  systemctl try-restart css_vpcep_exporter.service
+  systemctl try-restart css_vpcep_exporter.service || true # an invalid configuration does not fail the upgrade
 fi
