@@ -17,8 +17,8 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// launchTLS starts the program with a certificate of its own and returns its address.
-func launchTLS(t *testing.T) (p *program, address string) {
+// webTLS returns a file for --web.config.file with a certificate.
+func webTLS(t *testing.T) string {
 	t.Helper()
 	certificate, block := selfSigned(t, 1)
 	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
@@ -30,8 +30,14 @@ func launchTLS(t *testing.T) (p *program, address string) {
 	writeFile(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 	web := filepath.Join(dir, "web.yml")
 	writeFile(t, web, "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+	return web
+}
+
+// launchTLS starts the program with a certificate of its own and returns its address.
+func launchTLS(t *testing.T) (p *program, address string) {
+	t.Helper()
 	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
-	p = launch(t, environment(nil), "--config.file="+c.file(t, c.projects...), "--web.config.file="+web)
+	p = launch(t, environment(nil), "--config.file="+c.file(t, c.projects...), "--web.config.file="+webTLS(t))
 	p.eventually(t, "TLS is on", func() bool { return strings.Contains(p.log.String(), `msg="TLS is enabled."`) })
 	return p, strings.TrimPrefix(p.url, "http://")
 }

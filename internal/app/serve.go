@@ -49,8 +49,8 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 	} else {
 		err = e.shutDown(ctx, srv)
 	}
+	_ = srv.Close() // before cancelling, which would make scrapes respond that clusters are down
 	cancelRequests()
-	_ = srv.Close()
 	stopRefreshing()
 	<-refreshed
 	if err != nil {

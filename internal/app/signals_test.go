@@ -4,7 +4,9 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -62,9 +64,9 @@ func startChild(t *testing.T, args ...string) *child {
 }
 
 // serveChild starts the program with this configuration file and waits until it listens.
-func serveChild(t *testing.T, path string) *child {
+func serveChild(t *testing.T, path string, args ...string) *child {
 	t.Helper()
-	c := startChild(t, "--config.file="+path, "--web.listen-address=127.0.0.1:0")
+	c := startChild(t, append(args, "--config.file="+path, "--web.listen-address=127.0.0.1:0")...)
 	c.waitUntilListening(t)
 	return c
 }
@@ -385,6 +387,51 @@ func TestShutdownCancelsScrapesAfterTheGrace(t *testing.T) {
 		t.Errorf("got no line with %s:\n%s", want, c.log)
 	}
 	cloud.checkSecrets(t, "the log", c.log.String())
+}
+
+// TestShutdownShowsNoClusterDown cuts off scrapes: a cluster whose request was cancelled has not failed.
+func TestShutdownShowsNoClusterDown(t *testing.T) {
+	slow(t)
+	cloud := newCloud(t, simulator.Options{}, project{clusters: []string{"slow"}})
+	cloud.FailReads("slow", simulator.Fault{Latency: patience})
+	c := serveChild(t, cloud.file(t, cloud.projects...), "--web.config.file="+webTLS(t))
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a certificate of this test
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	get := func(path string) string {
+		address := "https" + strings.TrimPrefix(c.url, "http") + path
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "60")
+		req.Header.Set("Accept-Encoding", "identity")
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body) // of a connection that breaks
+		return string(body)
+	}
+	responses := make(chan string, 50)
+	for range cap(responses) {
+		go func() { responses <- get("/metrics") }()
+	}
+	inFlight := fmt.Sprintf("\npromhttp_metric_handler_requests_in_flight %d\n", cap(responses)+1)
+	c.eventually(t, "all requests are in flight", func() bool {
+		return strings.Contains(get("/metrics?collect[]=exporter"), inFlight)
+	})
+	c.signal(t, syscall.SIGTERM)
+	c.waitForExit(t, 0)
+	for range cap(responses) {
+		if body := <-responses; strings.Contains(body, "css_vpcep_up{") {
+			t.Errorf("a scrape that was cut off got a response:\n%s", body)
+			return
+		}
+	}
 }
 
 // TestSignalDuringStartUpExitsCleanly runs the program as if SIGTERM had come before anything else.
