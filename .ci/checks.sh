@@ -141,7 +141,7 @@ start_server() {
   shift
   trap '[[ -z $server ]] || kill_tree "$server"' EXIT
   : >"$log"
-  timeout 120 "$@" >>"$log" 2>&1 &
+  timeout --foreground 120 "$@" >>"$log" 2>&1 & # without it, timeout signals twice: the process and its group
   server=$!
 }
 
