@@ -23,6 +23,10 @@ func (e *exporter) listenOnLoopback() {
 }
 
 func (e *exporter) announceDemo() {
+	if *e.flags.web.WebSystemdSocket {
+		e.logger.Info("Serving a simulated cloud") // on the addresses that systemd has chosen
+		return
+	}
 	for _, address := range *e.flags.web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "0" {

@@ -68,3 +68,16 @@ func TestDemoShowsEveryKindOfProblem(t *testing.T) {
 		}
 	}
 }
+
+func TestDemoOnASystemdSocketNamesNoAddress(t *testing.T) {
+	var log buffer
+	f := &flags{}
+	if _, err := newCommandLine(f).Parse([]string{"--demo", "--web.systemd-socket"}); err != nil {
+		t.Fatal(err)
+	}
+	e := &exporter{flags: f, logger: newLogger(&log, "info", "logfmt")}
+	e.announceDemo()
+	if strings.Contains(log.String(), "10247") || !strings.Contains(log.String(), "Serving a simulated cloud") {
+		t.Errorf("got %q, want no address", log.String())
+	}
+}
