@@ -123,7 +123,7 @@ func interruptible(ctx context.Context, load func() (*config.Config, error)) fun
 	}
 }
 
-// check implements --config.check: it writes the result to stdout and returns the exit code.
+// check implements --config.check and returns the exit code.
 func check(f *flags, load func() (*config.Config, error), stdout io.Writer) int {
 	cfg, err := load()
 	if err != nil {

@@ -41,7 +41,6 @@ func (e *exporter) announceDemo() {
 	}
 }
 
-// demo is the simulated cloud of --demo.
 type demo struct {
 	cloud  *simulator.Simulator
 	server *simulator.Server
@@ -69,7 +68,7 @@ func startDemo(ctx context.Context) (*demo, error) {
 	}}, nil
 }
 
-// config returns a configuration without the first project's ID, so that the ID is looked up.
+// config omits the first project's ID, so that it is looked up.
 func (d *demo) config() (*config.Config, error) {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {

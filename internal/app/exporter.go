@@ -40,7 +40,6 @@ type exporter struct {
 	lastKey  int
 }
 
-// newExporter returns an exporter without projects.
 func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing: load balancers and the
-// kubelet check every few seconds whether the port is open. So it does with too many others: a port scanner's.
+// handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing, as load balancers and the
+// kubelet do every few seconds, and if there are too many, as from a port scanner.
 type handshakeLog struct {
 	slog.Handler
 	warnings *rate.Limiter
@@ -27,7 +27,6 @@ func newHandshakeLog(h slog.Handler) *handshakeLog {
 	return &handshakeLog{Handler: h, warnings: rate.NewLimiter(rate.Every(time.Minute), 10)}
 }
 
-// track is the ConnState hook of the server.
 func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*tls.Conn)
 	switch {

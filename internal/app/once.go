@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// once implements --once: it writes the metrics css_vpcep_* to stdout and returns the exit code.
+// once implements --once and returns the exit code.
 func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
 	ctx, cancel := context.WithTimeout(interrupt, e.flags.server.Timeout)
 	defer cancel()

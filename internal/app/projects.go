@@ -97,7 +97,6 @@ func scope(p *config.Project) string {
 	return strings.Join([]string{p.Endpoint, p.Region, p.ProjectID}, " ")
 }
 
-// observe returns a function that counts and logs a project's requests.
 func (e *exporter) observe(project string) func(cloud.Exchange) {
 	logger := e.logger.With("project", project)
 	return func(x cloud.Exchange) {

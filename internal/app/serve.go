@@ -59,7 +59,6 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 	return 0
 }
 
-// newHTTPServer returns a server whose requests are cancelled with ctx.
 func (e *exporter) newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
 	handshakes := newHandshakeLog(e.logger.Handler())
 	return &http.Server{

@@ -56,7 +56,7 @@ type keyProject struct {
 type trust struct {
 	acceptedAt time.Time
 	try        *permit   // in flight; may be nil
-	triesSince time.Time // when the first try without a verdict was sent
+	triesSince time.Time // of the first try without a verdict
 
 	rejections  int
 	pause       time.Duration
@@ -100,7 +100,6 @@ func (k *Keys) acquire(ctx context.Context, operation, project string, c Credent
 	}
 }
 
-// paused returns an error with ReasonAuth during a pause.
 func (k *Keys) paused(operation, project string, c Credentials) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -198,7 +197,6 @@ func (t *trust) nextChange(now time.Time) time.Duration {
 	return tryPatience
 }
 
-// markSent records that the request has a connection.
 func (p *permit) markSent() {
 	p.keys.mu.Lock()
 	defer p.keys.mu.Unlock()

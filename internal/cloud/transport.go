@@ -33,7 +33,7 @@ func NewTransport(tlsConfig *tls.Config, proxy func(*http.Request) (*url.URL, er
 		Proxy:                  proxy,
 		OnProxyConnectResponse: network.CheckConnect,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        tlsConfig.Clone(), // it is changed
+		TLSClientConfig:        tlsConfig.Clone(),
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		MaxIdleConnsPerHost:    math.MaxInt32, // scrape.concurrency bounds them
@@ -80,7 +80,6 @@ func (c *Client) watchConnections(start time.Time, status int, timedOut bool) {
 	}
 }
 
-// progress is how far a request has got on its way to a response.
 type progress struct{ handshaking, connected atomic.Bool }
 
 func (p *progress) stage() network.Stage {

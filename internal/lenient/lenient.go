@@ -16,7 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-const maxElements = 100_000 // of a list: tiny ones take many times their size in memory
+const maxElements = 100_000 // tiny ones take many times their size in memory
 
 // Optional is a value that may be missing.
 type Optional[T any] struct {
@@ -133,7 +133,7 @@ func mistyped(d *Decoder) error { return Scalar(func([]byte) bool { return false
 
 // Text decodes a string, truncated to clean.MaxLength bytes, or a number: IDs and versions have been both.
 func Text(to *string) Value {
-	var last string // strings repeat in lists
+	var last string
 	return Scalar(func(content []byte) bool {
 		if last != string(content) {
 			last = clean.Text(string(content), clean.MaxLength)

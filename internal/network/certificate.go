@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxName  = 80 // bytes
+	maxName  = 80
 	maxNames = 3
 )
 

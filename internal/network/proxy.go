@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// What to do about an answer of a proxy.
+// Hints.
 const (
 	HintProxyLogin = "the proxy wants another user and password: set them in " + proxySettings +
 		", with % as %25, # as %23 and @ as %40"
@@ -40,7 +40,7 @@ func (r *refusal) explain() Fault {
 		return Fault{HintProxyLogin, true}
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return Fault{Hint: hintProxyFails}
-	case http.StatusInternalServerError: // tinyproxy's
+	case http.StatusInternalServerError:
 		return Fault{hintProxyFails, true}
 	case http.StatusForbidden:
 		return Fault{hintProxyForbids, true}
