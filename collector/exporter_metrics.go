@@ -3,13 +3,18 @@
 package collector
 
 import (
+	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+const subsystem = "exporter"
 
 // ExporterMetrics holds the metrics of the exporter itself.
 type ExporterMetrics struct {
@@ -27,7 +32,6 @@ type ExporterMetrics struct {
 
 // NewExporterMetrics registers the metrics.
 func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
-	const subsystem = "exporter"
 	m := &ExporterMetrics{
 		apiRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "api_requests_total",
@@ -61,13 +65,20 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	for _, reason := range cloud.Reasons() { // increase() needs an initial 0
 		m.failures.WithLabelValues(string(reason))
 	}
-	for _, field := range []string{
-		"created_at", "maxSession", "permissions", "total_count", "update_at", "vpcepUpdateSwitch",
-	} {
+	for _, field := range css.Fields() {
 		m.unparsables.WithLabelValues(field)
 	}
 	registerer.MustRegister(m.apiRequests, m.apiDuration, m.failures, m.unparsables, m.reloadOK, m.reloadSuccess)
 	return m
+}
+
+// ExpectRequests creates the counters of requests that a project will send, because increase() needs a 0.
+func (m *ExporterMetrics) ExpectRequests(region string, operations ...string) {
+	for _, operation := range operations {
+		for _, status := range []int{http.StatusOK, http.StatusTooManyRequests} {
+			m.apiRequests.WithLabelValues(region, operation, strconv.Itoa(status))
+		}
+	}
 }
 
 // Observe records an API request.
@@ -99,7 +110,18 @@ func (m *ExporterMetrics) countFailure(reason cloud.Reason) {
 	m.failures.WithLabelValues(string(reason)).Inc()
 }
 
-func (m *ExporterMetrics) countUnparsable(byField map[string]int) {
+// NewDemoMetric returns the metric that tells simulated data from real.
+func NewDemoMetric() prometheus.Collector {
+	demo := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "demo",
+		Help: "Always 1; present only with --demo, if all clusters are simulated.",
+	})
+	demo.Set(1)
+	return demo
+}
+
+// CountUnparsable counts values that could not be parsed.
+func (m *ExporterMetrics) CountUnparsable(byField map[string]int) {
 	for field, count := range byField {
 		m.unparsables.WithLabelValues(field).Add(float64(count))
 	}

@@ -88,7 +88,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 			to.client.Inherit(old.client)
 		}
 	}
-	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id)
+	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id, e.metrics.CountUnparsable)
 	return nil
 }
 

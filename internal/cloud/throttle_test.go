@@ -182,7 +182,8 @@ func TestThrottledDiscoveryAndLookUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttled := ""
 		a, c := newThrottlingCloud(t, "300", func(target string) bool { return target == throttled })
-		discover := css.NewClient(c.Client, c.endpoint, iam.NewProject(c.Client, c.endpoint, simtest.Region, ""))
+		discover := css.NewClient(c.Client, c.endpoint, iam.NewProject(c.Client, c.endpoint, simtest.Region, ""),
+			func(map[string]int) {})
 		for _, target := range []string{"projects", "clusters"} {
 			throttled = target
 			before := a.requested(target)

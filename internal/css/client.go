@@ -26,13 +26,15 @@ type Client struct {
 	cloud    *cloud.Client
 	endpoint string
 	project  Project
+	count    func(unparsable map[string]int)
 	buffers  sync.Pool // of *bytes.Buffer
 }
 
-// NewClient returns a Client. The endpoint is a scheme and a host.
-func NewClient(client *cloud.Client, endpoint string, project Project) *Client {
+// NewClient returns a Client. The endpoint is a scheme and a host. After each response, count is called with the number of
+// values that could not be parsed, by field; calls may be concurrent.
+func NewClient(client *cloud.Client, endpoint string, project Project, count func(unparsable map[string]int)) *Client {
 	return &Client{
-		cloud: client, endpoint: endpoint, project: project,
+		cloud: client, endpoint: endpoint, project: project, count: count,
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 }
@@ -45,6 +47,16 @@ func (c *Client) ProjectID(ctx context.Context) (string, error) { return c.proje
 
 // KnownProjectID returns the project's ID, or "" if it is not known yet.
 func (c *Client) KnownProjectID() string { return c.project.KnownID() }
+
+// Fields returns the fields of the API whose values may be unparsable, sorted.
+func Fields() []string {
+	return []string{
+		"clusters", "created_at", "datastore", "domain_id", "enterpriseProjectId", "id", "key", "maxSession", "name",
+		"permission", "permission_type", "permissions", "specificationName", "status", "tags", "totalSize", "total_count",
+		"type", "update_at", "value", "version", "vpcId", "vpcServiceName", "vpcepDnsName", "vpcepIp", "vpcepIpv6Address",
+		"vpcepUpdateSwitch",
+	}
+}
 
 func (c *Client) call(ctx context.Context, r cloud.Request) (cloud.Response, error) {
 	id, err := c.project.ID(ctx)

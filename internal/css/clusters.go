@@ -42,7 +42,8 @@ var ErrIncomplete = errors.New("the cluster list is incomplete")
 // IncompleteHint explains ErrIncomplete to a person.
 const IncompleteHint = "clusters may be missing; those found before are kept until three lists in a row lack them"
 
-const opClusters = "clusters"
+// OpClusters is the operation of Clusters.
+const OpClusters = "clusters"
 
 // Clusters reads all pages of the cluster list (GET /v1.0/{project_id}/clusters). The offset is sent under both of
 // its names and counts from 1. Clusters may come with ErrIncomplete; other errors are of the type *cloud.Error.
@@ -64,34 +65,36 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 			query.Set("start", strconv.Itoa(received+1))
 			query.Set("offset", strconv.Itoa(received+1))
 		}
-		response, last, err := c.clusterPage(ctx, query, end)
+		response, last, err := c.readClusters(ctx, query, end)
 		switch {
 		case err != nil && last && received > 0 && ctx.Err() == nil && cloud.ReasonOf(err) == cloud.ReasonTimeout:
 			return incomplete(fmt.Sprintf("; it took longer than %s", maxListTime))
 		case err != nil:
 			return nil, err
 		}
-		page, reported, err := parseClusters(response.Body)
+		page, err := parseClusters(response.Body)
 		if err != nil {
-			return nil, decodeError(opClusters, err)
+			return nil, decodeError(OpClusters, err)
 		}
-		if reported.Set {
-			total = reported
+		c.count(page.unparsable)
+		if page.total.Set {
+			total = page.total
 		}
 		fresh := 0
-		for i := range page {
-			if page[i].ID == "" {
+		for i := range page.clusters {
+			id := page.clusters[i].ID
+			if id == "" {
 				unidentified = "; some have no ID"
 				continue
 			}
-			if _, known := seen[page[i].ID]; known {
+			if _, known := seen[id]; known {
 				continue
 			}
-			seen[page[i].ID] = struct{}{}
-			clusters = append(clusters, page[i])
+			seen[id] = struct{}{}
+			clusters = append(clusters, page.clusters[i])
 			fresh++
 		}
-		received += len(page)
+		received += len(page.clusters)
 		size += len(response.Body)
 		switch {
 		case total.Set && float64(len(clusters)) >= total.Value:
@@ -106,18 +109,25 @@ func (c *Client) Clusters(ctx context.Context) ([]Cluster, error) {
 	}
 }
 
-// clusterPage requests a page. It reports whether less time was left than for other pages.
-func (c *Client) clusterPage(ctx context.Context, query url.Values, end time.Time) (cloud.Response, bool, error) {
+// readClusters requests a page. It reports whether less time was left than for other pages.
+func (c *Client) readClusters(ctx context.Context, query url.Values, end time.Time) (cloud.Response, bool, error) {
 	ctx, cancel := cloud.Background(ctx)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	bounded, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	response, err := c.call(bounded, cloud.Request{Operation: opClusters, Path: []string{"clusters"}, Query: query})
+	response, err := c.call(bounded, cloud.Request{Operation: OpClusters, Path: []string{"clusters"}, Query: query})
 	return response, end.Before(deadline), err
 }
 
-func parseClusters(body []byte) (clusters []Cluster, total lenient.Optional[float64], err error) {
+type clusterPage struct {
+	clusters   []Cluster
+	total      lenient.Optional[float64]
+	unparsable map[string]int
+}
+
+func parseClusters(body []byte) (*clusterPage, error) {
+	var page clusterPage
 	var c Cluster
 	var key, value string
 	tag := lenient.Object{"key": lenient.Text(&key), "value": lenient.Text(&value)}
@@ -146,19 +156,23 @@ func parseClusters(body []byte) (clusters []Cluster, total lenient.Optional[floa
 	list := lenient.List(func(d *lenient.Decoder) error {
 		c = Cluster{}
 		err := cluster.Decode(d)
-		clusters = append(clusters, c)
+		page.clusters = append(page.clusters, c)
 		return err
 	})
-	_, err = lenient.Decode(body, lenient.Object{
-		"totalSize": lenient.Optionally(&total, lenient.ParseCount),
+	var err error
+	page.unparsable, err = lenient.Decode(body, lenient.Object{
+		"totalSize": lenient.Optionally(&page.total, lenient.ParseCount),
 		"clusters": func(d *lenient.Decoder) error {
 			kind := d.PeekKind()
-			listed, clusters = kind == jsontext.KindBeginArray || kind == jsontext.KindNull, nil
+			listed, page.clusters = kind == jsontext.KindBeginArray || kind == jsontext.KindNull, nil
 			return list(d)
 		},
 	})
-	if err == nil && !listed {
-		err = errors.New("the body has no list of clusters")
+	switch {
+	case err != nil:
+		return nil, err
+	case !listed:
+		return nil, errors.New("the body has no list of clusters")
 	}
-	return clusters, total, err
+	return &page, nil
 }

@@ -106,8 +106,10 @@ func (c *Connection) identity() string {
 
 // Permission is an entry of the allowlist.
 type Permission struct {
-	Text string // "iam:domain::<account id>", "iam:domain::*", "*", "organizations:orgPath::<path>"
-	Type string // "domainId", "orgPath"; may be empty
+	ID        string // may be empty
+	CreatedAt lenient.Optional[time.Time]
+	Text      string // "iam:domain::<account id>", "iam:domain::*", "*", "organizations:orgPath::<path>"
+	Type      string // "domainId", "orgPath"; may be empty
 }
 
 const allDomains = "*"
@@ -118,8 +120,10 @@ func (p Permission) Domain() (id string, ok bool) {
 	if text == allDomains {
 		return allDomains, true
 	}
-	id, ok = strings.CutPrefix(text, "iam:domain::")
-	return id, ok && id != ""
+	if id, ok = strings.CutPrefix(text, "iam:domain::"); ok && id != "" {
+		return id, true
+	}
+	return "", false
 }
 
 // Wildcard reports whether every account is allowed.
@@ -194,12 +198,14 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 
 		hash := sha256.Sum256(response.Body)
 		if pages == 1 && last != nil && last.hash == hash {
+			c.count(last.Unparsable)
 			return last, nil
 		}
 		page, err := parseConnections(response.Body)
 		if err != nil {
 			return nil, decodeError(OpConnections, err)
 		}
+		c.count(page.Unparsable)
 		if list == nil {
 			list, seen = &ConnectionList{Enabled: true}, make(map[string]struct{})
 		}
@@ -284,7 +290,12 @@ func parseConnections(body []byte) (*ConnectionList, error) {
 		return err
 	})
 	var p Permission
-	permission := lenient.Object{"permission": lenient.Text(&p.Text), "permission_type": lenient.Text(&p.Type)}
+	permission := lenient.Object{
+		"id":              lenient.Text(&p.ID),
+		"permission":      lenient.Text(&p.Text),
+		"permission_type": lenient.Text(&p.Type),
+		"created_at":      lenient.Optionally(&p.CreatedAt, lenient.ParseTime),
+	}
 	permissions := lenient.List(func(d *lenient.Decoder) error { // of any shape
 		p = Permission{}
 		err := permission.Decode(d)

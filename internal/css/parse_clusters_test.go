@@ -48,15 +48,15 @@ func TestParseClusters(t *testing.T) {
 			[]Cluster{{ID: "a\ufffd\ufffd", Name: strings.Repeat("x", 1024)}}, lenient.Optional[float64]{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			page, total, err := parseClusters([]byte(test.body))
+			page, err := parseClusters([]byte(test.body))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, page); diff != "" {
+			if diff := cmp.Diff(test.want, page.clusters); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			if total != test.total {
-				t.Errorf("got total %v, want %v", total, test.total)
+			if page.total != test.total {
+				t.Errorf("got total %v, want %v", page.total, test.total)
 			}
 		})
 	}
@@ -64,7 +64,7 @@ func TestParseClusters(t *testing.T) {
 		"", "{}", "[]", "null", "<html>", `{"totalSize":3}`, `{"clusters":{}}`, `{"clusters":"x"}`, `{"clusters":7}`,
 		`{"clusters":[{"id":"a"}`, `{"clusters":[]} x`, `{"errCode":"CSS.0001"}`,
 	} {
-		if page, _, err := parseClusters([]byte(body)); err == nil {
+		if page, err := parseClusters([]byte(body)); err == nil {
 			t.Errorf("%q: got %v, want an error", body, page)
 		}
 	}

@@ -57,7 +57,10 @@ func TestParseDocumentedAnswer(t *testing.T) {
 		},
 		ServiceName:  "cn-north-4.css-op-no-delete.cf072729-b076-49db-83d3-020dc9f589bd",
 		UpdateSwitch: lenient.Some(false),
-		Permissions:  lenient.Some([]Permission{{Text: "iam:domain::" + domain, Type: "domainId"}}),
+		Permissions: lenient.Some([]Permission{{
+			ID: "432a6429-f377-4168-8b24-feb5885af08c", CreatedAt: utc(2023, 10, 12, 7, 33, 11, 0),
+			Text: "iam:domain::" + domain, Type: "domainId",
+		}}),
 	})
 	if got := MustParse(t, SeedBody).Connections[0].CreatedAt.Value.Unix(); got != 1718098584 {
 		t.Errorf("created at %d, want 1718098584", got)
@@ -264,6 +267,13 @@ func TestParseListFields(t *testing.T) {
 				{Text: "organizations:orgPath::o/r/*", Type: "orgPath"},
 			})}, nil,
 		},
+		{
+			"permissions", `[{"id":"i","created_at":"2023-10-12T07:33:11Z"},{"id":7,"created_at":null},{"created_at":""},
+				{"id":null,"created_at":"soon"}]`,
+			ConnectionList{Permissions: lenient.Some([]Permission{
+				{ID: "i", CreatedAt: utc(2023, 10, 12, 7, 33, 11, 0)}, {ID: "7"}, {}, {},
+			})}, map[string]int{"created_at": 1},
+		},
 		{ // an entry stays an entry
 			"permissions", `[null,"*",7,[],{},{"permission":null},{"permission":{}},{"permission":"*","permission_type":1}]`,
 			ConnectionList{Permissions: lenient.Some([]Permission{{}, {}, {}, {}, {}, {}, {}, {Text: "*", Type: "1"}})},
@@ -420,15 +430,15 @@ func TestParsingIsBounded(t *testing.T) {
 			return err
 		},
 		"clusters": func() error {
-			_, _, err := parseClusters(fill(`{"clusters":[`, `0`, `]}`))
+			_, err := parseClusters(fill(`{"clusters":[`, `0`, `]}`))
 			return err
 		},
 		"tags": func() error {
-			_, _, err := parseClusters(fill(`{"clusters":[{"id":"a","tags":[`, `{}`, `]}]}`))
+			_, err := parseClusters(fill(`{"clusters":[{"id":"a","tags":[`, `{}`, `]}]}`))
 			return err
 		},
 		"tags of many clusters": func() error {
-			_, _, err := parseClusters(fill(`{"clusters":[`, `{"tags":[`+strings.Repeat("{},", 90_000)+`{}]}`, `]}`))
+			_, err := parseClusters(fill(`{"clusters":[`, `{"tags":[`+strings.Repeat("{},", 90_000)+`{}]}`, `]}`))
 			return err
 		},
 		"skipped": func() error {

@@ -14,7 +14,8 @@ import (
 	"css_vpcep_exporter/internal/lenient"
 )
 
-const opProjects = "projects"
+// OpProjects is the operation of Project.ID.
+const OpProjects = "projects"
 
 // Project is a project whose ID is known or looked up. It is safe for concurrent use.
 type Project struct {
@@ -75,7 +76,7 @@ func (p *Project) ID(ctx context.Context) (string, error) {
 	case p.lookup <- struct{}{}:
 		defer func() { <-p.lookup }()
 	case <-ctx.Done():
-		return "", cloud.NewTimeoutError(opProjects, "the lookup of the project ID", ctx.Err())
+		return "", cloud.NewTimeoutError(OpProjects, "the lookup of the project ID", ctx.Err())
 	}
 	if id := p.lookedUp(); id != "" {
 		return id, nil
@@ -109,7 +110,7 @@ func (p *Project) lookUp(ctx context.Context) (string, error) {
 	defer cancel()
 	response, err := p.client.Call(ctx, cloud.Request{
 		Service:   service{},
-		Operation: opProjects,
+		Operation: OpProjects,
 		Endpoint:  p.endpoint,
 		Path:      []string{"v3", "projects"},
 		Query:     url.Values{"name": {p.name}},
@@ -119,12 +120,12 @@ func (p *Project) lookUp(ctx context.Context) (string, error) {
 	}
 	ids, err := parseProjects(response.Body, p.name)
 	if err != nil {
-		e := cloud.NewDecodeError(opProjects, err.Error())
+		e := cloud.NewDecodeError(OpProjects, err.Error())
 		return "", e.WithHint(service{}.Hint(e))
 	}
 	if len(ids) != 1 {
 		message := fmt.Sprintf("IAM knows %d projects named %q, not one", len(ids), p.name)
-		return "", cloud.NewDecodeError(opProjects, message).WithHint("set project_id")
+		return "", cloud.NewDecodeError(OpProjects, message).WithHint("set project_id")
 	}
 	return ids[0], nil
 }

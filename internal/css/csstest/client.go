@@ -20,6 +20,7 @@ type Options struct {
 	Endpoint    string
 	IAMEndpoint string
 	ProjectID   string
+	Unparsable  func(byField map[string]int)
 }
 
 // NewClient returns a client of the API at url without retries. It is closed when the test ends.
@@ -43,7 +44,7 @@ func newClient(url string, changes []func(*Options)) *css.Client {
 			Region: simtest.Region, UserAgent: "test/1", Keys: cloud.NewKeys(), Retry: cloud.Retry{Tries: 1},
 			Credentials: credentials.NewFiles(key, cloud.Credentials{}),
 		},
-		Endpoint: url, IAMEndpoint: url, ProjectID: simtest.ProjectID,
+		Endpoint: url, IAMEndpoint: url, ProjectID: simtest.ProjectID, Unparsable: func(map[string]int) {},
 	}
 	for _, change := range changes {
 		change(&o)
@@ -55,5 +56,6 @@ func newClient(url string, changes []func(*Options)) *css.Client {
 		o.Scope = strings.Join([]string{o.Endpoint, o.Region, o.ProjectID}, " ")
 	}
 	client := cloud.NewClient(o.Options)
-	return css.NewClient(client, o.Endpoint, iam.NewProject(client, o.IAMEndpoint, o.Region, o.ProjectID))
+	project := iam.NewProject(client, o.IAMEndpoint, o.Region, o.ProjectID)
+	return css.NewClient(client, o.Endpoint, project, o.Unparsable)
 }
