@@ -130,6 +130,15 @@ func ReasonOf(err error) Reason {
 	return ReasonTransport
 }
 
+// CodeOf returns the error code of the API, such as "CSS.0015", or "".
+func CodeOf(err error) string {
+	e, _ := errors.AsType[*Error](err)
+	if e == nil {
+		return ""
+	}
+	return e.Code
+}
+
 // NewTimeoutError returns the error of a deadline that passed while waiting.
 func NewTimeoutError(operation, waitedFor string, cause error) *Error {
 	return &Error{Reason: ReasonTimeout, Operation: operation, Message: "timed out waiting for " + waitedFor, Err: cause}

@@ -3,14 +3,16 @@
 package discovery
 
 import (
+	"css_vpcep_exporter/internal/cloud"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type metrics struct{ up, clusters, lastSuccess *prometheus.Desc }
+type metrics struct{ up, clusters, lastSuccess, failure *prometheus.Desc }
 
 func newMetrics() metrics {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("css_vpcep_discovery_"+name, help, []string{"region", "project_id"}, nil)
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("css_vpcep_discovery_"+name, help, append([]string{"region", "project_id"}, labels...), nil)
 	}
 	return metrics{
 		up: desc("up",
@@ -19,6 +21,9 @@ func newMetrics() metrics {
 			"Number of discovered clusters that match the filters."),
 		lastSuccess: desc("last_success_timestamp_seconds",
 			"Unix time at which the project's cluster list was last read completely."),
+		failure: desc("failure_info",
+			"Why the last refresh of the project's cluster list failed: reason, and error code of the API; always 1.",
+			"project", "reason", "code"),
 	}
 }
 
@@ -27,6 +32,7 @@ func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	ch <- f.metrics.up
 	ch <- f.metrics.clusters
 	ch <- f.metrics.lastSuccess
+	ch <- f.metrics.failure
 }
 
 // Collect implements prometheus.Collector. Projects with the same ID share series, which show the worst state.
@@ -34,6 +40,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	type key struct{ region, projectID string }
 	type state struct{ up, clusters, lastSuccess float64 }
 	states := make(map[key]*state)
+	m := f.metrics
 	for _, p := range f.States() {
 		if p.Project.Search == nil || !p.Tried {
 			continue
@@ -46,6 +53,10 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 			now.lastSuccess = float64(p.LastSuccess.UnixMilli()) / 1e3
 		}
 		k := key{p.Project.Region, p.Project.Client.KnownProjectID()}
+		if p.Err != nil {
+			ch <- prometheus.MustNewConstMetric(m.failure, prometheus.GaugeValue, 1,
+				k.region, k.projectID, p.Project.Name, reasonOf(p.Err), cloud.CodeOf(p.Err))
+		}
 		if s := states[k]; s != nil {
 			now.up = min(s.up, now.up)
 			now.clusters += s.clusters
@@ -53,7 +64,6 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		}
 		states[k] = &now
 	}
-	m := f.metrics
 	for k, s := range states {
 		ch <- prometheus.MustNewConstMetric(m.up, prometheus.GaugeValue, s.up, k.region, k.projectID)
 		if s.lastSuccess == 0 { // the number of clusters is unknown, not zero
