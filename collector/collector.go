@@ -14,10 +14,11 @@ import (
 
 const namespace = "css_vpcep"
 
-// Options configure the per-connection metrics.
+// Options configure the metrics of each connection and each permission.
 type Options struct {
 	Connections    bool
-	MaxConnections int // a cluster with more connections has none
+	Permissions    bool
+	MaxConnections int // a cluster with more connections, or permissions, has none of those
 }
 
 // Collector is the prometheus.Collector of one scrape.

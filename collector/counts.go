@@ -25,21 +25,21 @@ func wildcard(permissions []css.Permission) bool {
 	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
 }
 
-// Unlisted counts the accepted connections whose account no permission names. It returns false if that is unknown: the
+// Unlisted returns the accepted connections whose account no permission names. It returns false if that is unknown: the
 // meaning of an empty allowlist is undocumented.
-func Unlisted(list *css.ConnectionList) (count int, ok bool) {
+func Unlisted(list *css.ConnectionList) (unlisted []*css.Connection, ok bool) {
 	permissions := list.Permissions.Value
 	switch {
 	case len(permissions) == 0:
-		return 0, false
+		return nil, false
 	case wildcard(permissions):
-		return 0, true
+		return nil, true
 	}
 	listed := make(map[string]struct{}, len(permissions))
 	for _, p := range permissions {
 		id, ok := p.Domain()
 		if !ok {
-			return 0, false
+			return nil, false
 		}
 		listed[id] = struct{}{}
 	}
@@ -49,11 +49,11 @@ func Unlisted(list *css.ConnectionList) (count int, ok bool) {
 			continue
 		}
 		if c.DomainID == "" {
-			return 0, false
+			return nil, false
 		}
 		if _, named := listed[c.DomainID]; !named {
-			count++
+			unlisted = append(unlisted, c)
 		}
 	}
-	return count, true
+	return unlisted, true
 }

@@ -38,7 +38,7 @@ func TestGoldenExpositions(t *testing.T) {
 			}
 			got := exposition(t, newCollector(
 				[]Outcome{{Target: newTarget(), List: list, ReadAt: readAt, Duration: 1500 * time.Millisecond}},
-				Options{Connections: true, MaxConnections: 2000},
+				Options{Connections: true, Permissions: true, MaxConnections: 2000},
 			))
 			if name != "seed" {
 				got = withoutComments(got)

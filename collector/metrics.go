@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,17 @@ func scrapeMetrics() []metric {
 			name:      "up",
 			help:      "Whether the cluster's connections were read successfully (1) or not (0).",
 			perScrape: func(o *Outcome) []sample { return []sample{{value: boolean(o.Err == nil)}} },
+		},
+		{
+			name:   "failure_info",
+			help:   "Why the cluster could not be read: reason, and error code of the API; always 1.",
+			labels: []string{"reason", "code"},
+			perScrape: func(o *Outcome) []sample {
+				if o.Err == nil {
+					return nil
+				}
+				return []sample{{1, []string{string(cloud.ReasonOf(o.Err)), cloud.CodeOf(o.Err)}}}
+			},
 		},
 		{
 			name: "scrape_duration_seconds", help: "Time that this scrape spent on the cluster.",
@@ -131,7 +143,7 @@ func listMetrics() []metric {
 		},
 		{
 			name:    "connections_limited",
-			help:    "Whether per-connection series are omitted because of max_connections (1) or not (0).",
+			help:    "Whether series of each connection or permission are omitted because of max_connections (1) or not (0).",
 			perList: perCluster(func(v *view) (float64, bool) { return boolean(v.limited), true }),
 		},
 	}
@@ -158,6 +170,23 @@ func connectionMetrics() []metric {
 				for _, c := range v.connections {
 					if c.Status != "" {
 						samples = append(samples, sample{1, []string{c.id, string(c.Status)}})
+					}
+				}
+				return samples
+			},
+		},
+		{
+			name: "connection_unlisted", help: "An accepted connection whose account no permission names; always 1.",
+			labels: []string{"connection_id", "domain_id"},
+			perList: func(v *view) []sample {
+				unlisted := make(map[*css.Connection]bool, len(v.unlisted))
+				for _, c := range v.unlisted {
+					unlisted[c] = true
+				}
+				var samples []sample
+				for _, c := range v.connections {
+					if unlisted[c.Connection] {
+						samples = append(samples, sample{1, []string{c.id, c.DomainID}})
 					}
 				}
 				return samples
@@ -199,9 +228,33 @@ func permissionMetrics() []metric {
 			name: "unlisted_connections",
 			help: "Number of accepted connections whose account no permission names; absent if unknown.",
 			perList: perCluster(func(v *view) (float64, bool) {
-				count, ok := Unlisted(v.shown)
-				return float64(count), ok
+				return float64(len(v.unlisted)), v.judged
 			}),
+		},
+		{
+			name: "permission_info", help: "Information about the permission; always 1.",
+			labels: []string{"permission_id", "permission_type", "permission", "domain_id"},
+			perList: func(v *view) []sample {
+				samples := make([]sample, len(v.permissions))
+				for i, p := range v.permissions {
+					domain, _ := p.Domain()
+					samples[i] = sample{1, []string{p.ID, p.Type, p.Text, domain}}
+				}
+				return samples
+			},
+		},
+		{
+			name: "permission_created_timestamp_seconds", help: "Unix time at which the permission was created.",
+			labels: []string{"permission_id"},
+			perList: func(v *view) []sample {
+				var samples []sample
+				for _, p := range v.permissions {
+					if p.ID != "" && p.CreatedAt.Set {
+						samples = append(samples, sample{unix(p.CreatedAt.Value), []string{p.ID}})
+					}
+				}
+				return samples
+			},
 		},
 	}
 }

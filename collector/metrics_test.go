@@ -52,15 +52,17 @@ func threeConnections() *css.ConnectionList {
 }
 
 func serverError() error {
-	return &cloud.Error{Reason: cloud.ReasonServer, Operation: "connections", Status: 500}
+	return &cloud.Error{Reason: cloud.ReasonServer, Operation: "connections", Status: 500, Code: "CSS.0001"}
 }
 
 func TestFailedClusterHasFewMetrics(t *testing.T) {
 	checkMetrics(t,
 		Outcome{Target: newTarget(), Err: serverError(), Duration: time.Second},
 		Options{Connections: true, MaxConnections: 3},
-		[]string{"cluster_info", "scrape_duration_seconds", "up"},
+		[]string{"cluster_info", "failure_info", "scrape_duration_seconds", "up"},
 		"css_vpcep_up{C} 0", "css_vpcep_scrape_duration_seconds{C} 1",
+		`css_vpcep_failure_info{cluster_id="c1",cluster_name="search",code="CSS.0001",project_id="p1",reason="server",`+
+			`region="cn-north-4"} 1`,
 	)
 }
 
@@ -69,7 +71,7 @@ func TestFailedClusterShowsLastList(t *testing.T) {
 		Outcome{Target: newTarget(), Err: serverError(), List: threeConnections(), ReadAt: readAt},
 		Options{},
 		[]string{
-			"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+			"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled", "failure_info",
 			"last_success_timestamp_seconds", "scrape_duration_seconds", "up",
 		},
 		"css_vpcep_up{C} 0", "css_vpcep_last_success_timestamp_seconds{C} 1.767323045678e+09",
@@ -107,6 +109,92 @@ func TestMaxConnectionsOmitsConnections(t *testing.T) {
 		},
 		`css_vpcep_connections{C,status="accepted"} 3`, "css_vpcep_connections_limited{C} 1",
 	)
+}
+
+func newPermission(id, text string) css.Permission {
+	return css.Permission{ID: id, Text: text, Type: "domainId"}
+}
+
+// TestPermissions checks that permissions with the same ID, or without one the same text, are shown once.
+func TestPermissions(t *testing.T) {
+	first := newPermission("p1", "iam:domain::alice")
+	first.CreatedAt = lenient.Some(readAt)
+	undated := newPermission("", "iam:domain::*")
+	undated.CreatedAt = lenient.Some(readAt)
+	list := &css.ConnectionList{Enabled: true, Permissions: lenient.Some([]css.Permission{
+		first, newPermission("p2", "organizations:orgPath::o/r/*"), newPermission("p1", "iam:domain::bob"),
+		undated, newPermission("", "iam:domain::*"), newPermission("", "*"), newPermission("", ""),
+	})}
+	o := Outcome{Target: newTarget(), List: list, ReadAt: readAt}
+	const labels = `cluster_id="c1",cluster_name="search",`
+	names := []string{
+		"cluster_info", "connections", "connections_limited", "connections_truncated", "enabled",
+		"last_success_timestamp_seconds", "permission_created_timestamp_seconds", "permission_info", "permissions",
+		"permissions_wildcard", "scrape_duration_seconds", "unlisted_connections", "up",
+	}
+	checkMetrics(t, o, Options{Permissions: true, MaxConnections: 7}, names,
+		"css_vpcep_permissions{C} 7",
+		"css_vpcep_connections_limited{C} 0",
+		"# TYPE css_vpcep_permission_info gauge\n"+
+			`css_vpcep_permission_info{`+labels+`domain_id="",permission="organizations:orgPath::o/r/*",permission_id="p2",`+
+			`permission_type="domainId",project_id="p1",region="cn-north-4"} 1`+"\n"+
+			`css_vpcep_permission_info{`+labels+`domain_id="*",permission="*",permission_id="",permission_type="domainId",`+
+			`project_id="p1",region="cn-north-4"} 1`+"\n"+
+			`css_vpcep_permission_info{`+labels+`domain_id="*",permission="iam:domain::*",permission_id="",`+
+			`permission_type="domainId",project_id="p1",region="cn-north-4"} 1`+"\n"+
+			`css_vpcep_permission_info{`+labels+`domain_id="alice",permission="iam:domain::alice",permission_id="p1",`+
+			`permission_type="domainId",project_id="p1",region="cn-north-4"} 1`,
+		"# TYPE css_vpcep_permission_created_timestamp_seconds gauge\n"+
+			`css_vpcep_permission_created_timestamp_seconds{`+labels+`permission_id="p1",project_id="p1",`+
+			`region="cn-north-4"} 1.767323045678e+09`,
+	)
+	without := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, "permission_") })
+	checkMetrics(t, o, Options{Permissions: true, MaxConnections: 6}, without,
+		"css_vpcep_permissions{C} 7", "css_vpcep_connections_limited{C} 1")
+	checkMetrics(t, o, Options{MaxConnections: 5}, without, "css_vpcep_connections_limited{C} 0")
+}
+
+// TestLimitIsThatOfEachKind checks that many permissions do not hide connections, and the other way round.
+func TestLimitIsThatOfEachKind(t *testing.T) {
+	list := threeConnections()
+	list.Permissions = lenient.Some([]css.Permission{newPermission("p1", "iam:domain::alice")})
+	o := Outcome{Target: newTarget(), List: list, ReadAt: readAt}
+	options := Options{Connections: true, Permissions: true, MaxConnections: 2}
+	check := func(series, hidden string) {
+		t.Helper()
+		text := exposition(t, newCollector([]Outcome{o}, options))
+		if !strings.Contains(text, "\n"+series+"{") || strings.Contains(text, "\n"+hidden+"{") {
+			t.Errorf("got\n%s\nwant %s without %s", text, series, hidden)
+		}
+	}
+	check("css_vpcep_permission_info", "css_vpcep_connection_info")
+	list.Connections = list.Connections[:1]
+	list.Permissions.Value = append(list.Permissions.Value, newPermission("p2", "*"), newPermission("p3", "*"))
+	check("css_vpcep_connection_info", "css_vpcep_permission_info")
+}
+
+func TestUnlistedConnections(t *testing.T) {
+	connection := func(id, domain string, status css.Status) css.Connection {
+		return css.Connection{ID: id, DomainID: domain, Status: status}
+	}
+	list := &css.ConnectionList{
+		Enabled: true,
+		Connections: []css.Connection{
+			connection("stranger", "mallory", css.StatusAccepted), connection("named", "alice", css.StatusAccepted),
+			connection("rejected", "mallory", css.StatusRejected), connection("", "mallory", css.StatusAccepted),
+		},
+		Permissions: lenient.Some([]css.Permission{newPermission("p1", "iam:domain::alice")}),
+	}
+	o := Outcome{Target: newTarget(), List: list, ReadAt: readAt}
+	text := exposition(t, newCollector([]Outcome{o}, Options{Connections: true, MaxConnections: 4}))
+	const series = `css_vpcep_connection_unlisted{cluster_id="c1",cluster_name="search",connection_id="stranger",` +
+		`domain_id="mallory",project_id="p1",region="cn-north-4"} 1` + "\n"
+	const count = `css_vpcep_unlisted_connections{cluster_id="c1",cluster_name="search",project_id="p1",region="cn-north-4"} 2` +
+		"\n"
+	if !strings.Contains(text, series) || strings.Count(text, "css_vpcep_connection_unlisted{") != 1 ||
+		!strings.Contains(text, count) {
+		t.Errorf("got\n%s\nwant %s and %s", text, series, count)
+	}
 }
 
 // TestClusterInfoHasAllLabels checks that every cluster has the labels of all, with an empty value if necessary.
@@ -157,6 +245,10 @@ func TestUnusualValuesAreExposed(t *testing.T) {
 		}
 	}
 	list.ServiceName = texts[3]
+	for _, text := range texts {
+		permission := css.Permission{ID: text, Text: text, Type: text}
+		list.Permissions.Value = append(list.Permissions.Value, permission)
+	}
 	var outcomes []Outcome
 	for i, text := range texts {
 		target := newTarget()
@@ -165,7 +257,7 @@ func TestUnusualValuesAreExposed(t *testing.T) {
 		target.Labels = map[string]string{"aa": text, "project_of": text, "zz": text}
 		outcomes = append(outcomes, Outcome{Target: target, List: list, ReadAt: readAt})
 	}
-	c := newCollector(outcomes, Options{Connections: true, MaxConnections: 1000})
+	c := newCollector(outcomes, Options{Connections: true, Permissions: true, MaxConnections: 1000})
 	exposition(t, c)
 	for _, m := range metricsByName(c)["css_vpcep_connection_max_sessions"] {
 		var i int

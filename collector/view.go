@@ -45,7 +45,10 @@ type view struct {
 	source
 	shown       *css.ConnectionList // nil if the VPC endpoint service is off
 	connections []connection
+	permissions []css.Permission
 	limited     bool
+	unlisted    []*css.Connection
+	judged      bool // unlisted is known
 }
 
 func newView(s *source) *view {
@@ -54,9 +57,20 @@ func newView(s *source) *view {
 		return v
 	}
 	v.shown = s.list
-	v.limited = s.options.Connections && len(s.list.Connections) > s.options.MaxConnections
-	if s.options.Connections && !v.limited {
-		v.connections = distinct(s.list.Connections)
+	v.unlisted, v.judged = Unlisted(v.shown)
+	if s.options.Connections {
+		if len(s.list.Connections) > s.options.MaxConnections {
+			v.limited = true
+		} else {
+			v.connections = distinct(s.list.Connections)
+		}
+	}
+	if s.options.Permissions {
+		if len(s.list.Permissions.Value) > s.options.MaxConnections {
+			v.limited = true
+		} else {
+			v.permissions = distinctPermissions(s.list.Permissions.Value)
+		}
 	}
 	return v
 }
@@ -76,4 +90,23 @@ func distinct(connections []css.Connection) []connection {
 	}
 	slices.SortStableFunc(sorted, func(a, b connection) int { return cmp.Compare(a.id, b.id) })
 	return slices.CompactFunc(sorted, func(a, b connection) bool { return a.id == b.id })
+}
+
+// distinctPermissions merges permissions with the same ID, or without one, the same text and type. It drops those with
+// neither ID nor text.
+func distinctPermissions(permissions []css.Permission) []css.Permission {
+	var distinct []css.Permission
+	seen := make(map[css.Permission]struct{}, len(permissions))
+	for _, p := range permissions {
+		p.ID, p.Text, p.Type = labelValue(p.ID), labelValue(p.Text), labelValue(p.Type)
+		key := css.Permission{ID: p.ID}
+		if p.ID == "" {
+			key = css.Permission{Text: p.Text, Type: p.Type}
+		}
+		if _, known := seen[key]; !known && (p.ID != "" || p.Text != "") {
+			seen[key] = struct{}{}
+			distinct = append(distinct, p)
+		}
+	}
+	return distinct
 }

@@ -33,6 +33,9 @@ func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
 		t.Fatalf("got status %d, want 200: %s", status, metrics)
 	}
 	documented := findSorted("(?m)^\\| `(css_vpcep_\\w+)`", string(readme))
+	documented = slices.DeleteFunc(documented, func(name string) bool {
+		return name == "css_vpcep_discovery_failure_info" // the demo's discovery does not fail
+	})
 	exposed := findSorted(`(?m)^# TYPE (css_vpcep_\w+) `, metrics)
 	if diff := cmp.Diff(documented, exposed); diff != "" {
 		t.Errorf("metrics of README.md (-) and of the demo (+):\n%s", diff)
@@ -53,6 +56,10 @@ func TestDemoShowsEveryKindOfProblem(t *testing.T) {
 		`css_vpcep_connections_limited\{.*\} 1`,
 		`css_vpcep_permissions_wildcard\{.*\} 1`,
 		`css_vpcep_unlisted_connections\{.*\} [1-9]`,
+		`css_vpcep_connection_unlisted\{.*\} 1`,
+		`css_vpcep_failure_info\{.*reason="denied".*\} 1`,
+		`css_vpcep_permission_info\{.*domain_id="\*".*\} 1`,
+		`css_vpcep_exporter_demo 1`,
 		`css_vpcep_update_switch\{.*\} 1`,
 		`css_vpcep_update_switch\{.*\} 0`,
 		`css_vpcep_exporter_unparsable_values_total\{field="maxSession"\} [1-9]`,

@@ -63,6 +63,9 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 		versioncollector.NewCollector("css_vpcep_exporter"),
 		e.fleet,
 	)
+	if f.demo {
+		registry.MustRegister(collector.NewDemoMetric())
+	}
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
 	options := f.server
 	options.Version, options.ConfigState = buildVersion(), e.metrics.ConfigState

@@ -30,6 +30,7 @@ type flags struct {
 	once        bool
 	demo        bool
 	connections bool
+	permissions bool
 	logLevel    string
 	logFormat   string
 	web         *web.FlagConfig
@@ -70,6 +71,8 @@ func newCommandLine(f *flags) *kingpin.Application {
 		Default("500ms").DurationVar(&f.server.TimeoutOffset)
 	app.Flag("collector.connections", "Expose per-connection metrics.").
 		Default("true").BoolVar(&f.connections)
+	app.Flag("collector.permissions", "Expose metrics of each permission, the entries of the allowlist.").
+		Default("true").BoolVar(&f.permissions)
 	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
 		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").

@@ -10,6 +10,7 @@ import (
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
 )
@@ -52,7 +53,11 @@ func (e *exporter) reload() error {
 		MinInterval:  cfg.Scrape.MinInterval,
 		MaxStaleness: cfg.Scrape.MaxStaleness,
 	})
-	e.server.Configure(collector.Options{Connections: e.flags.connections, MaxConnections: cfg.Scrape.MaxConnections})
+	e.server.Configure(collector.Options{
+		Connections:    e.flags.connections,
+		Permissions:    e.flags.permissions,
+		MaxConnections: cfg.Scrape.MaxConnections,
+	})
 	e.fleet.Apply(fleet)
 	for _, old := range e.projects {
 		if !slices.ContainsFunc(projects, func(p loadedProject) bool { return p.project.Client == old.project.Client }) {
@@ -60,8 +65,22 @@ func (e *exporter) reload() error {
 		}
 	}
 	e.projects = projects
+	e.expectRequests(cfg.Projects)
 	e.logger.Info("Configuration loaded", "projects", len(projects))
 	return nil
+}
+
+func (e *exporter) expectRequests(projects []config.Project) {
+	for _, p := range projects {
+		operations := []string{css.OpConnections}
+		if p.Discovery != nil {
+			operations = append(operations, css.OpClusters)
+		}
+		if p.ProjectID == "" {
+			operations = append(operations, iam.OpProjects)
+		}
+		e.metrics.ExpectRequests(p.Region, operations...)
+	}
 }
 
 func (e *exporter) prepare() (*config.Config, []loadedProject, error) {

@@ -176,7 +176,7 @@ func TestFailingClustersDoNotAffectOthers(t *testing.T) {
 			t.Errorf("missing: %s", want)
 		}
 	}
-	for cluster, want := range map[string]int{"nonsense": 3, "missing": 3, "off": 5} {
+	for cluster, want := range map[string]int{"nonsense": 4, "missing": 4, "off": 5} {
 		if lines := linesOf(cluster, body); len(lines) != want {
 			t.Errorf("%s: got %d series, want %d:\n%s", cluster, len(lines), want, strings.Join(lines, "\n"))
 		}

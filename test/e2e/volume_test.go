@@ -40,6 +40,10 @@ func countClusterSeries(c simulator.Cluster) map[string]int {
 	addIf(c.Permissions != nil, "permissions")
 	addIf(c.Permissions != nil, "permissions_wildcard")
 	addIf(len(c.Permissions) > 0, "unlisted_connections")
+	for _, permission := range c.Permissions {
+		addIf(true, "permission_info")
+		addIf(permission.CreatedAt != "", "permission_created_timestamp_seconds")
+	}
 	for _, connection := range c.Connections {
 		addIf(true, "connection_info")
 		addIf(true, "connection_status")

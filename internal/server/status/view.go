@@ -189,8 +189,8 @@ func (c *clusterStatus) addList(list *css.ConnectionList) {
 		c.Reported = new(list.Reported.Value)
 	}
 	c.Truncated = new(list.Truncated())
-	if count, ok := collector.Unlisted(list); ok {
-		c.Unlisted = new(count)
+	if unlisted, ok := collector.Unlisted(list); ok {
+		c.Unlisted = new(len(unlisted))
 	}
 	c.Connections = collector.CountByStatus(list.Connections)
 	for _, status := range css.Statuses() {
