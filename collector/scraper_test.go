@@ -108,6 +108,7 @@ func TestTimeoutCancelsRead(t *testing.T) {
 			t.Errorf("got reasons %s, want %s", got, want)
 		}
 		scraper.Wait()
+		synctest.Wait() // the cloud notices a moment later
 		if cancelled, inFlight := simulated.Cancelled(), simulated.InFlight(); cancelled != 1 || inFlight != 0 {
 			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
 		}
@@ -308,6 +309,7 @@ func TestScrapeMayBeStoppedEarly(t *testing.T) {
 			break
 		}
 		scraper.Wait()
+		synctest.Wait() // the cloud notices a moment later
 		if cancelled, inFlight := simulated.Cancelled(), simulated.InFlight(); cancelled != 1 || inFlight != 0 {
 			t.Errorf("got %d cancelled requests and %d in flight, want 1 and 0", cancelled, inFlight)
 		}
