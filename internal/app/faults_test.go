@@ -209,7 +209,7 @@ func sortedParts(summary string) string {
 func isDown(s series) bool {
 	up, ok := s["up"]
 	names := slices.Sorted(maps.Keys(s))
-	return ok && up == 0 && slices.Equal(names, []string{"cluster_info", "scrape_duration_seconds", "up"})
+	return ok && up == 0 && slices.Equal(names, []string{"cluster_info", "failure_info", "scrape_duration_seconds", "up"})
 }
 
 func linesWith(text, part string) string {
