@@ -12,13 +12,16 @@ import (
 func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
-		status := connections[i].Status
-		if status == "" {
-			status = css.StatusUnknown
-		}
-		counts[status]++
+		counts[statusOf(&connections[i])]++
 	}
 	return counts
+}
+
+func statusOf(c *css.Connection) css.Status {
+	if c.Status == "" {
+		return css.StatusUnknown
+	}
+	return c.Status
 }
 
 func wildcard(permissions []css.Permission) bool {

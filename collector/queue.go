@@ -113,6 +113,7 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 
 func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	r.list, r.err, r.ended = list, err, time.Now()
+	var changes []Change
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
 		// A read that sent no request is not a try.
@@ -122,12 +123,15 @@ func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 		if c.read == r {
 			c.read = nil
 			if err == nil {
-				c.List, c.ReadAt, c.projectID = list, r.ended, r.target.Reader.KnownProjectID()
+				changes = c.replaceList(list, r.ended, r.target.Reader.KnownProjectID())
 			}
 		}
 	}
 	s.mu.Unlock()
 
+	if len(changes) > 0 {
+		logChanges(s.loggerOf(&r.target), changes)
+	}
 	close(r.done)
 	r.cancel()
 }

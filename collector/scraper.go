@@ -65,6 +65,7 @@ type State struct {
 
 type clusterState struct {
 	State
+	history
 	read      *inflight
 	projectID string
 	triedAt   time.Time
@@ -115,6 +116,17 @@ func (s *Scraper) State(projectKey, clusterID string) State {
 	return State{}
 }
 
+// Changes returns the last changes of a cluster, oldest first, and when its first complete list was read. The slice must
+// not be modified.
+func (s *Scraper) Changes(projectKey, clusterID string) (changes []Change, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clusters[clusterKey{projectKey, clusterID}]; c != nil {
+		return c.changes, c.since
+	}
+	return nil, time.Time{}
+}
+
 // Wait blocks until no read is in flight.
 func (s *Scraper) Wait() { s.reads.Wait() }
 
@@ -134,6 +146,11 @@ func retain[V any](clusters map[clusterKey]V, targets []Target) {
 }
 
 func keyOf(t Target) clusterKey { return clusterKey{t.Key, t.Cluster.ID} }
+
+func (s *Scraper) loggerOf(t *Target) *slog.Logger {
+	return s.logger.With("project", t.Project, "region", t.Region,
+		"cluster_id", t.Cluster.ID, "cluster_name", t.Cluster.Name)
+}
 
 func (s *Scraper) await(ctx context.Context, start time.Time, r *inflight, t Target) Outcome {
 	select {
@@ -176,8 +193,7 @@ func (s *Scraper) recordOutcome(ctx context.Context, o *Outcome) {
 	if c == nil {
 		c = &clusterState{}
 	}
-	logger := s.logger.With("project", o.Target.Project, "region", o.Target.Region,
-		"cluster_id", o.Target.Cluster.ID, "cluster_name", o.Target.Cluster.Name)
+	logger := s.loggerOf(&o.Target)
 	if o.Err == nil {
 		if c.Err != nil {
 			c.Err = nil
