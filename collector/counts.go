@@ -28,33 +28,49 @@ func wildcard(permissions []css.Permission) bool {
 	return slices.ContainsFunc(permissions, css.Permission.Wildcard)
 }
 
-// Unlisted returns the accepted connections whose account no permission names. It returns false if that is unknown: the
-// meaning of an empty allowlist is undocumented.
-func Unlisted(list *css.ConnectionList) (unlisted []*css.Connection, ok bool) {
-	permissions := list.Permissions.Value
-	switch {
-	case len(permissions) == 0:
-		return nil, false
-	case wildcard(permissions):
-		return nil, true
-	}
-	listed := make(map[string]struct{}, len(permissions))
+// Allowlist is what the permissions of a cluster say about accounts.
+type Allowlist struct {
+	accounts map[string]struct{}
+	wildcard bool
+	complete bool // every permission names an account
+}
+
+// NewAllowlist returns an Allowlist.
+func NewAllowlist(permissions []css.Permission) Allowlist {
+	a := Allowlist{accounts: make(map[string]struct{}, len(permissions)), wildcard: wildcard(permissions)}
+	a.complete = len(permissions) > 0 // the meaning of an empty allowlist is undocumented
 	for _, p := range permissions {
 		id, ok := p.Domain()
-		if !ok {
-			return nil, false
-		}
-		listed[id] = struct{}{}
+		a.accounts[id] = struct{}{}
+		a.complete = a.complete && ok
+	}
+	delete(a.accounts, "")
+	return a
+}
+
+// Allows reports whether a permission allows an account to connect, and whether that is known.
+func (a Allowlist) Allows(domainID string) (allowed, known bool) {
+	_, allowed = a.accounts[domainID]
+	allowed = allowed || a.wildcard
+	return allowed, allowed || a.complete && domainID != ""
+}
+
+// Unlisted returns the accepted connections whose account no permission names. It returns false if that is unknown.
+func Unlisted(list *css.ConnectionList) (unlisted []*css.Connection, ok bool) {
+	allowlist := NewAllowlist(list.Permissions.Value)
+	if !allowlist.wildcard && !allowlist.complete {
+		return nil, false
 	}
 	for i := range list.Connections {
 		c := &list.Connections[i]
 		if c.Status != css.StatusAccepted {
 			continue
 		}
-		if c.DomainID == "" {
+		allowed, known := allowlist.Allows(c.DomainID)
+		if !known {
 			return nil, false
 		}
-		if _, named := listed[c.DomainID]; !named {
+		if !allowed {
 			unlisted = append(unlisted, c)
 		}
 	}

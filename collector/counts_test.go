@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"testing"
+
+	"css_vpcep_exporter/internal/css"
+)
+
+func TestAllowlistJudgesEachAccount(t *testing.T) {
+	const a, b, path = "iam:domain::a", "iam:domain::b", "organizations:orgPath::o/*"
+	type judgement struct{ allowed, known bool }
+	yes, no, unknown := judgement{true, true}, judgement{false, true}, judgement{}
+	for _, tc := range []struct {
+		permissions []string
+		account     string
+		want        judgement
+	}{
+		{nil, "a", unknown},
+		{[]string{a}, "a", yes},
+		{[]string{a, b}, "b", yes},
+		{[]string{a}, "b", no},
+		{[]string{a}, "", unknown},
+		{[]string{path, a}, "a", yes},
+		{[]string{a, path}, "b", unknown},
+		{[]string{path}, "", unknown},
+		{[]string{"", "iam:domain::"}, "", unknown},
+		{[]string{path, "*"}, "b", yes},
+		{[]string{"iam:domain::*"}, "", yes},
+	} {
+		var permissions []css.Permission
+		for _, text := range tc.permissions {
+			permissions = append(permissions, css.Permission{Text: text})
+		}
+		allowed, known := NewAllowlist(permissions).Allows(tc.account)
+		if got := (judgement{allowed, known}); got != tc.want {
+			t.Errorf("%q, account %q: got %+v, want %+v", tc.permissions, tc.account, got, tc.want)
+		}
+	}
+}
