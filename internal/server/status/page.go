@@ -5,9 +5,8 @@ package status
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed" // for status.html
+	_ "embed" // for status.html and style.css
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -26,20 +25,19 @@ const clustersPerPage = 500
 //go:embed status.html
 var statusHTML string
 
+//go:embed style.css
+var styleCSS string
+
 type renderer struct {
 	template *template.Template
 	policy   string // Content-Security-Policy
 }
 
 func newRenderer() (*renderer, error) {
-	_, style, _ := strings.Cut(statusHTML, "<style>")
-	style, _, found := strings.Cut(style, "</style>")
-	if !found {
-		return nil, errors.New("status.html has no style")
-	}
-	hash := sha256.Sum256([]byte(style))
+	hash := sha256.Sum256([]byte(styleCSS))
 	t, err := template.New("status").Funcs(template.FuncMap{
 		"text": escapeUnprintable, "counts": nonzeroCounts, "sentence": sentence,
+		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // embedded
 	}).Parse(statusHTML)
 	return &renderer{
 		template: t,
