@@ -96,7 +96,8 @@ func TestChangesBetweenLists(t *testing.T) {
 		}},
 		"connections": {
 			lists: []func(*simulator.Cluster){
-				having(nil, "w accepted", "x accepted", "y pendingAcceptance"), having(nil, "x rejected", "y accepted", "z creating"),
+				having(nil, "w accepted", "x accepted", "y pendingAcceptance"),
+				having(nil, "x rejected", "y accepted", "z creating"),
 			},
 			want: []string{
 				"connection_status_changed x accepted>rejected", "connection_status_changed y pendingAcceptance>accepted",
@@ -120,13 +121,16 @@ func TestChangesBetweenLists(t *testing.T) {
 			lists: []func(*simulator.Cluster){having([]string{"a"}), having(nil), having([]string{"b"})},
 			want:  []string{"permission_removed iam:domain::a", "permission_added iam:domain::b"},
 		},
-		"permissions absent":       {lists: []func(*simulator.Cluster){having([]string{"a"}), having(nil)}},
-		"permissions at last":      {lists: []func(*simulator.Cluster){having(nil), having([]string{"a"})}},
-		"truncated":                {lists: []func(*simulator.Cluster){having(nil, "x accepted"), truncating(having(nil, "y accepted"))}},
+		"permissions absent":  {lists: []func(*simulator.Cluster){having([]string{"a"}), having(nil)}},
+		"permissions at last": {lists: []func(*simulator.Cluster){having(nil), having([]string{"a"})}},
+		"truncated": {lists: []func(*simulator.Cluster){
+			having(nil, "x accepted"), truncating(having(nil, "y accepted")),
+		}},
 		"truncated from the start": {lists: []func(*simulator.Cluster){truncating(having(nil)), having(nil, "x accepted")}},
 		"truncated for a while": {
 			lists: []func(*simulator.Cluster){
-				having(nil, "x accepted", "y accepted"), truncating(having(nil, "x rejected")), having(nil, "x rejected", "y accepted"),
+				having(nil, "x accepted", "y accepted"), truncating(having(nil, "x rejected")),
+				having(nil, "x rejected", "y accepted"),
 			},
 			want: []string{"connection_status_changed x accepted>rejected"},
 		},
@@ -221,7 +225,9 @@ func TestLastChangesAreKept(t *testing.T) {
 
 	w.read(t, having(nil, append(many[1:], "new creating")...))
 	got := lines(w.changes())
-	want := []string{"connection_appeared c1199 >accepted", "connection_appeared new >creating", "connection_disappeared c0000 accepted>"}
+	want := []string{
+		"connection_appeared c1199 >accepted", "connection_appeared new >creating", "connection_disappeared c0000 accepted>",
+	}
 	if diff := cmp.Diff(want, got[47:]); len(got) != 50 || diff != "" {
 		t.Errorf("got %d changes, want 50; -want +got\n%s", len(got), diff)
 	}

@@ -88,3 +88,18 @@ func TestDemoOnASystemdSocketNamesNoAddress(t *testing.T) {
 		t.Errorf("got %q, want no address", log.String())
 	}
 }
+
+func TestStatusOfTheDemoSaysSo(t *testing.T) {
+	p := start(t, "--demo")
+	p.get(t, "/metrics")
+	_, page := p.get(t, "/status")
+	_, text := p.get(t, "/status?format=json")
+	for _, want := range []string{"Nothing on this page is real.", "<dt>Version</dt><dd>devel</dd>", "<dt>Go</dt><dd>go1."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	if !regexp.MustCompile(`^\{"version":"devel",("revision":"[^"]+",)?"go_version":"go1[^"]*","demo":true,`).MatchString(text) {
+		t.Errorf("got JSON %.200s, want it to start with the version and demo", text)
+	}
+}

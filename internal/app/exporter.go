@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -68,7 +69,7 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	}
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
 	options := f.server
-	options.Version, options.ConfigState = buildVersion(), e.metrics.ConfigState
+	options.Build, options.Demo, options.ConfigState = build(), f.demo, e.metrics.ConfigState
 	if f.lifecycle {
 		options.Reload = e.reload
 	}
@@ -76,12 +77,13 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 	return e
 }
 
-// buildVersion returns the version for the landing page. A plain go build sets none.
-func buildVersion() string {
-	if version.Version == "" {
-		return "devel"
+// build identifies the program for people. A plain go build sets no version.
+func build() server.Build {
+	b := server.Build{Version: cmp.Or(version.Version, "devel"), Revision: version.GetRevision(), GoVersion: version.GoVersion}
+	if b.Revision == "unknown" {
+		b.Revision = ""
 	}
-	return version.Info()
+	return b
 }
 
 func (e *exporter) close() {

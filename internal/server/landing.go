@@ -19,7 +19,7 @@ func (s *Server) newLandingPage() (http.Handler, error) {
 		RoutePrefix: ".",
 		Name:        "CSS VPC Endpoint Exporter",
 		Description: "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters",
-		Version:     s.options.Version,
+		Version:     s.options.Build.Version,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
 			{Address: s.options.TelemetryPath, Text: "Metrics", Description: "Metrics of every cluster, read on request"},

@@ -27,12 +27,16 @@ const (
 
 const notReady = "css_vpcep_exporter is not ready: not every project has been refreshed yet."
 
+// Build identifies the program.
+type Build = status.Build
+
 // Options configures a Server.
 type Options struct {
 	TelemetryPath string
 	Timeout       time.Duration // without a timeout header
 	TimeoutOffset time.Duration
-	Version       string
+	Build         Build
+	Demo          bool                                    // the cloud is simulated
 	Reload        func() error                            // nil disables /-/reload
 	ConfigState   func() (ok bool, lastSuccess time.Time) // of reloads; may be nil
 }
@@ -74,7 +78,8 @@ func (s *Server) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	statusPage, err := status.NewHandler(status.Options{
-		TelemetryPath: s.options.TelemetryPath, Version: s.options.Version, ConfigState: s.options.ConfigState,
+		TelemetryPath: s.options.TelemetryPath, Build: s.options.Build, Demo: s.options.Demo,
+		ConfigState: s.options.ConfigState,
 	}, s.fleet, s.scraper, s.logger)
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func (r *rig) start(search *discovery.Search, listed []string) {
 	r.fleet = discovery.NewFleet([]discovery.Project{project}, logger)
 	r.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 4}, metrics, logger)
 	r.server = New(Options{
-		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Version: "test",
+		TelemetryPath: "/metrics", Timeout: 10 * time.Second, TimeoutOffset: 500 * time.Millisecond, Build: Build{Version: "test"},
 		ConfigState: func() (bool, time.Time) { return true, time.Time{} },
 	}, r.fleet, r.scraper, registry, logger)
 	r.server.Configure(collector.Options{Connections: true, MaxConnections: 10})

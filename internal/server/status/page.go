@@ -3,13 +3,13 @@
 package status
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
-	_ "embed" // for status.html and style.css
+	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
-	"net/url"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -20,221 +20,199 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-const clustersPerPage = 500
+const (
+	rowsPerPage    = 500
+	openProjects   = 3  // projects without problems that are shown without a click
+	changesAtFirst = 10 // the others need a click
+)
 
-//go:embed status.html
-var statusHTML string
+//go:embed *.html
+var templates embed.FS
 
 //go:embed style.css
 var styleCSS string
 
 type renderer struct {
-	template *template.Template
-	policy   string // Content-Security-Policy
+	template      *template.Template
+	policy        string // Content-Security-Policy
+	telemetryPath string
 }
 
-func newRenderer() (*renderer, error) {
+func newRenderer(telemetryPath string) (*renderer, error) {
 	hash := sha256.Sum256([]byte(styleCSS))
 	t, err := template.New("status").Funcs(template.FuncMap{
-		"text": escapeUnprintable, "counts": nonzeroCounts, "sentence": sentence,
+		"text": escapeUnprintable, "counts": nonzeroCounts, "sentence": sentence, "number": number,
 		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // embedded
-	}).Parse(statusHTML)
+	}).ParseFS(templates, "*.html")
 	return &renderer{
-		template: t,
+		template: t, telemetryPath: telemetryPath,
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; " +
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	}, err
 }
 
-type pageData struct {
+// common is the data of both pages.
+type common struct {
 	*view
-	Title, Summary string
-	Tone           string // of Summary: bad, warn, good or idle
-	TelemetryPath  string
+	Title          string
 	Telemetry      string // relative, to work behind a path prefix
-	Unread         bool   // there are clusters, but none has been read
-	Sorts, Shows   []link
-	JSON, Self     string
+	Self, JSON     string
+	Cluster        string // parameters of the form
+	Project        string
+	Text           string
+	Clear          string // address without filters, if there are any
 	Page, Pages    int
-	Matching       int
+	Matching       int // rows on all pages
 	Previous, Next string
 }
 
-type link struct {
-	Text, Address string
-	Current       bool
-}
-
-// render renders page p.page, or the last page if there are fewer.
-func (r *renderer) render(v *view, p parameters, telemetryPath string) (*bytes.Buffer, error) {
-	matching := len(v.Clusters)
-	pages := max((matching+clustersPerPage-1)/clustersPerPage, 1)
+// newCommon returns the data for page p.page of the rows, or the last page if there are fewer, and which rows it shows.
+func (r *renderer) newCommon(v *view, p parameters, rows int) (c common, first, end int) {
+	pages := max((rows+rowsPerPage-1)/rowsPerPage, 1)
 	p.page = min(p.page, pages)
-	first := (p.page - 1) * clustersPerPage
-	shown := *v
-	shown.Clusters = v.Clusters[first:min(first+clustersPerPage, matching)]
-
-	data := pageData{
-		view: &shown, TelemetryPath: telemetryPath, Telemetry: "./" + strings.TrimPrefix(telemetryPath, "/"),
-		Unread: v.Totals.Clusters > 0 && v.Totals.Unread() == v.Totals.Clusters,
-		Self:   p.address(), JSON: p.with(func(p *parameters) { p.format, p.page = formatJSON, 1 }),
-		Matching: matching, Page: p.page, Pages: pages,
-	}
-	data.Title, data.Summary, data.Tone = summarize(v)
-	for _, by := range []struct{ value, text string }{{sortTrouble, "Trouble first"}, {sortName, "By name"}} {
-		data.Sorts = append(data.Sorts, link{
-			by.text, p.with(func(p *parameters) { p.sort, p.page = by.value, 1 }), p.sort == by.value,
-		})
-	}
-	for _, what := range []struct{ value, text string }{{showAll, "All"}, {showFailing, "Failing only"}} {
-		data.Shows = append(data.Shows, link{
-			what.text, p.with(func(p *parameters) { p.show, p.page = what.value, 1 }), p.show == what.value,
-		})
+	c = common{
+		view: v, Telemetry: "./" + strings.TrimPrefix(r.telemetryPath, "/"), Self: p.address(),
+		JSON:    p.with(func(p *parameters) { p.format, p.page = formatJSON, 1 }),
+		Cluster: p.cluster, Project: p.project, Text: p.text, Page: p.page, Pages: pages, Matching: rows,
 	}
 	if p.page > 1 {
-		data.Previous = p.with(func(p *parameters) { p.page-- })
+		c.Previous = p.with(func(p *parameters) { p.page-- })
 	}
 	if p.page < pages {
-		data.Next = p.with(func(p *parameters) { p.page++ })
+		c.Next = p.with(func(p *parameters) { p.page++ })
 	}
-	body := new(bytes.Buffer)
-	return body, r.template.Execute(body, data)
+	first = (p.page - 1) * rowsPerPage
+	return c, first, min(first+rowsPerPage, rows)
 }
 
-// with returns the address of the page with changed parameters.
-func (p parameters) with(change func(*parameters)) string {
-	change(&p)
+type option struct {
+	Value, Text string
+	Current     bool
+}
+
+// list renders a page of clusters.
+func (r *renderer) list(to io.Writer, v *view, p parameters) error {
+	c, first, end := r.newCommon(v, p, len(v.Clusters))
+	data := struct {
+		common
+		Findings         []finding
+		Groups           []projectGroup
+		Shown            []clusterStatus
+		Shows, Sorts     []option
+		ProjectsToChoose []option
+	}{common: c, Findings: v.findings(p), Shown: v.Clusters[first:end]}
+	data.Title = data.Findings[0].Text
+	if p.show != showAll || p.project != "" || p.text != "" {
+		data.Clear = "." + Path
+	}
+	data.Groups = groupProjects(v.Projects)
+	data.Shows = append(data.Shows, option{showAll, fmt.Sprintf("all (%d)", v.Totals.Clusters), p.show == showAll},
+		option{showAttention, fmt.Sprintf("needs attention (%d)", v.Totals.Attention), p.show == showAttention})
+	all := kinds()
+	for _, what := range worstFirst() {
+		if n, chosen := v.Totals.States[what], p.show == string(what); n > 0 || chosen {
+			data.Shows = append(data.Shows, option{string(what), fmt.Sprintf("%s (%d)", all[what].label, n), chosen})
+		}
+	}
+	for _, by := range []option{{Value: sortTrouble, Text: "trouble first"}, {Value: sortName, Text: "by name"}} {
+		by.Current = p.sort == by.Value
+		data.Sorts = append(data.Sorts, by)
+	}
+	if len(v.projectNames) > 1 {
+		data.ProjectsToChoose = append(data.ProjectsToChoose, option{Text: "all"})
+		for _, name := range v.projectNames {
+			data.ProjectsToChoose = append(data.ProjectsToChoose, option{name, escapeUnprintable(name), p.project == name})
+		}
+	}
+	return r.template.ExecuteTemplate(to, "list.html", data)
+}
+
+type projectGroup struct {
+	Title    string
+	Open     bool
+	Projects []projectStatus
+}
+
+// groupProjects separates failing projects from the others, so that many healthy ones do not hide the clusters.
+func groupProjects(projects []projectStatus) []projectGroup {
+	var bad, others []projectStatus
+	for _, p := range projects {
+		if p.State == failing {
+			bad = append(bad, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	var groups []projectGroup
+	if n := len(bad); n > 0 {
+		groups = append(groups, projectGroup{plural(n, "failing project", "failing projects"), true, bad})
+	}
+	if n := len(others); n > 0 {
+		title := plural(n, "project without problems", "projects without problems")
+		groups = append(groups, projectGroup{title, n <= openProjects, others})
+	}
+	return groups
+}
+
+type change struct {
+	changeStatus
+	When timestamp
+}
+
+// Title describes the change.
+func (c change) Title() string {
+	text := strings.ReplaceAll(string(c.Kind), "_", " ")
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// clusters renders the details of the clusters of an ID, usually one.
+func (r *renderer) clusters(to io.Writer, v *view, p parameters) error {
+	most := 0
+	for i := range v.Clusters {
+		most = max(most, len(v.Clusters[i].Details.Connections))
+	}
+	c, first, end := r.newCommon(v, p, most)
+	type section struct {
+		*clusterStatus
+		Shown           []connectionStatus
+		Recent, Earlier []change
+	}
+	data := struct {
+		common
+		Sections []section
+	}{common: c}
+	data.Title = v.Clusters[0].Findings()[0].Text + ", " + cmp.Or(v.Clusters[0].Name, v.Clusters[0].ID)
+	if p.text != "" {
+		data.Clear = p.with(func(p *parameters) { p.text, p.page = "", 1 })
+	}
+	for i := range v.Clusters {
+		s := section{clusterStatus: &v.Clusters[i]}
+		d := s.Details
+		s.Shown = d.Connections[min(first, len(d.Connections)):min(end, len(d.Connections))]
+		for i, c := range d.Changes {
+			if row := (change{c, v.When(c.Time)}); i < changesAtFirst {
+				s.Recent = append(s.Recent, row)
+			} else {
+				s.Earlier = append(s.Earlier, row)
+			}
+		}
+		data.Sections = append(data.Sections, s)
+	}
+	return r.template.ExecuteTemplate(to, "cluster.html", data)
+}
+
+// Page returns the address of the cluster's page.
+func (c *clusterStatus) Page() string {
+	p := parameters{sort: sortTrouble, show: showAll, format: formatHTML, cluster: c.ID, project: c.Project, page: 1}
 	return p.address()
 }
 
-// address returns a relative link to the page.
-func (p parameters) address() string {
-	values := url.Values{}
-	if p.sort != sortTrouble {
-		values.Set("sort", p.sort)
-	}
-	if p.show != showAll {
-		values.Set("show", p.show)
-	}
-	if p.format != formatHTML {
-		values.Set("format", p.format)
-	}
-	if p.page > 1 {
-		values.Set("page", strconv.Itoa(p.page))
-	}
-	return strings.TrimSuffix("."+Path+"?"+values.Encode(), "?")
-}
-
-// summarize returns the title and the summary of the page.
-func summarize(v *view) (title, summary, tone string) {
-	short, long := problems(v)
-	tone = "warn"
-	if v.Totals.FailingProjects+v.Totals.Failing() > 0 {
-		tone = "bad"
-	}
-	if len(short) == 0 {
-		tone = "idle"
-	}
-	switch {
-	case !v.Ready && v.Totals.Clusters == 0:
-		long = append(long, "Discovery has not finished yet.")
-	case v.Totals.Clusters == 0:
-		long = append(long, "No clusters found.")
-	case v.Totals.Unread() == v.Totals.Clusters:
-		long = append(long, "No cluster has been read yet.")
-	}
-	switch {
-	case len(long) == 0:
-		return "no problems", "No problems in the clusters that were read.", "good"
-	case len(short) == 0:
-		short = []string{strings.TrimSuffix(strings.ToLower(long[0]), ".")}
-	}
-	return strings.Join(short, ", "), strings.Join(long, " "), tone
-}
-
-func problems(v *view) (short, long []string) {
-	if n := v.Totals.FailingProjects; n > 0 {
-		short = append(short, plural(n, "failing project", "failing projects"))
-		long = append(long, plural(n, "project cannot be read.", "projects cannot be read."))
-	}
-	for _, kind := range []struct {
-		state     condition
-		one, many string
-	}{
-		{failing, "cluster cannot be read.", "clusters cannot be read."},
-		{rejected, "cluster has rejected or failed connections.", "clusters have rejected or failed connections."},
-		{truncated, "connection list is truncated.", "connection lists are truncated."},
-		{pending, "cluster has connections pending acceptance.", "clusters have connections pending acceptance."},
-		{
-			unlisted, "cluster has accepted connections of accounts not in its allowlist.",
-			"clusters have accepted connections of accounts not in their allowlists.",
-		},
-	} {
-		if n := v.Totals.States[kind.state]; n > 0 {
-			short = append(short, fmt.Sprintf("%d %s", n, kind.state))
-			long = append(long, plural(n, kind.one, kind.many))
-		}
-	}
-	if v.Config != nil && !v.Config.OK {
-		short = append(short, "reload failed")
-		long = append(long, "The last configuration reload failed; the previous configuration remains in use.")
-	}
-	return short, long
-}
-
-func plural(count int, one, many string) string {
-	if count == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(count) + " " + many
-}
-
+// Badge returns the label of the project's state.
 func (p projectStatus) Badge() string {
 	if p.State == unread {
 		return "not refreshed yet"
 	}
 	return string(p.State)
-}
-
-func (c clusterStatus) Badges() []string {
-	switch c.State {
-	case rejected:
-		var badges []string
-		for _, status := range []css.Status{css.StatusRejected, css.StatusFailed} {
-			if n := c.Connections[status]; n > 0 {
-				badges = append(badges, fmt.Sprintf("%d %s", n, status))
-			}
-		}
-		return badges
-	case pending:
-		return []string{strconv.Itoa(c.Connections[css.StatusPendingAcceptance]) + " pending"}
-	case unlisted:
-		return []string{strconv.Itoa(*c.Unlisted) + " unlisted"}
-	case off:
-		return []string{"service off"}
-	case unread:
-		return []string{"not read yet"}
-	}
-	return []string{string(c.State)}
-}
-
-// Note explains the state and how to fix it.
-func (c clusterStatus) Note() string {
-	switch c.State {
-	case rejected:
-		return "Accept the rejected or failed connections, or ask their owners to delete the endpoints."
-	case truncated:
-		return "The API lists fewer connections than it reports. The counts cover the listed ones only."
-	case pending:
-		return "Accept or reject the pending connections."
-	case unlisted:
-		return "Accepted connections belong to accounts not in the allowlist. Add the accounts, or reject the connections."
-	case off:
-		return "The cluster's VPC endpoint service is switched off."
-	case unread:
-		return "No scrape has read this cluster yet. This is normal if another exporter scrapes it."
-	}
-	return ""
 }
 
 type count struct {
@@ -246,27 +224,43 @@ type count struct {
 func nonzeroCounts(byStatus map[css.Status]int) []count {
 	var counts []count
 	for _, status := range css.Statuses() {
-		tone := "good"
-		switch status {
-		case css.StatusPendingAcceptance:
-			tone = "warn"
-		case css.StatusRejected, css.StatusFailed:
-			tone = "bad"
-		}
 		if n := byStatus[status]; n > 0 {
-			counts = append(counts, count{n, status, tone})
+			counts = append(counts, count{n, status, statusTone(status)})
 		}
 	}
 	return counts
 }
 
-func (t *totals) Failing() int { return t.States[failing] }
+func statusTone(status css.Status) string {
+	switch status {
+	case css.StatusRejected, css.StatusFailed:
+		return "bad"
+	case css.StatusPendingAcceptance:
+		return "warn"
+	case css.StatusAccepted:
+		return "good"
+	}
+	return "idle"
+}
 
-func (t *totals) Unread() int { return t.States[unread] }
+// Tone returns the tone of the connection's status.
+func (c *connectionStatus) Tone() string { return statusTone(c.Status) }
 
-func (t *totals) Rejected() int { return t.Connections[css.StatusRejected] }
+// Listed says whether the owner is in the allowlist.
+func (c *connectionStatus) Listed() string {
+	switch {
+	case c.Allowed == nil:
+		return "unknown"
+	case *c.Allowed:
+		return "yes"
+	}
+	return "no"
+}
 
-func (c clusterStatus) Listing() string {
+// Unlisted reports whether the connection is accepted although its owner is not in the allowlist.
+func (c *connectionStatus) Unlisted() bool { return c.unlisted() }
+
+func (c *clusterStatus) Listing() string {
 	sum := 0
 	for _, n := range c.Connections {
 		sum += n
@@ -275,29 +269,53 @@ func (c clusterStatus) Listing() string {
 	if c.Reported != nil { // the API may send a fraction
 		text += ", " + strconv.FormatFloat(*c.Reported, 'f', -1, 64) + " reported"
 	}
-	if c.Truncated != nil && *c.Truncated {
-		text += ", truncated"
-	}
-	if c.Unlisted != nil && *c.Unlisted > 0 {
-		text += fmt.Sprintf(", %d accepted but not in the allowlist", *c.Unlisted)
+	if c.Permissions != nil {
+		text += ", " + plural(*c.Permissions, "permission", "permissions")
 	}
 	return text
 }
 
-func (c condition) Tone() string {
-	switch c {
-	case failing, rejected:
-		return "bad"
-	case truncated, pending, unlisted:
-		return "warn"
-	case ok:
-		return "good"
+// ChangesNote says what the recent changes cover.
+func (c *clusterStatus) ChangesNote() string {
+	switch {
+	case c.Truncated != nil && *c.Truncated:
+		return "Changes are not recorded while the list is truncated."
+	case c.Details.ChangesSince.IsZero():
+		return "No complete list has been read since the exporter started."
+	case len(c.Details.Changes) == 0:
+		return "None since the exporter started."
 	}
-	return "idle"
+	return "The last 50 at most, since the exporter started."
+}
+
+// AllowlistNote explains an allowlist that cannot be judged.
+func (c *clusterStatus) AllowlistNote() string {
+	switch {
+	case c.Permissions == nil:
+		return "The API has sent no allowlist."
+	case *c.Permissions == 0:
+		return "The allowlist is empty. The vendor's pages contradict each other about what that means."
+	case *c.Wildcard:
+		return "A permission is a wildcard: every account may connect."
+	case c.Unlisted == nil:
+		return "The accounts of some connections cannot be judged: not every permission and connection names an account."
+	}
+	return ""
+}
+
+// number groups digits by thousands.
+func number(n float64) string {
+	digits := strconv.FormatFloat(n, 'f', -1, 64)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }
 
 func ago(age time.Duration) string {
 	switch {
+	case age < -time.Minute:
+		return "in the future"
 	case age < time.Second:
 		return "just now"
 	case age < time.Minute:

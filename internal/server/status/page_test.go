@@ -3,6 +3,7 @@
 package status
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/xml"
@@ -10,12 +11,15 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
+	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/css"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,12 +32,16 @@ func firstPage() parameters {
 // rendered returns the page of a view, after checking that it is well-formed and that its policy allows only its style.
 func rendered(t *testing.T, v *view, p parameters) string {
 	t.Helper()
-	r, err := newRenderer()
+	r, err := newRenderer("/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := r.render(v, p, "/metrics")
-	if err != nil {
+	var body bytes.Buffer
+	render := r.list
+	if p.cluster != "" {
+		render = r.clusters
+	}
+	if err := render(&body, v, p); err != nil {
 		t.Fatal(err)
 	}
 	text := body.String()
@@ -41,7 +49,7 @@ func rendered(t *testing.T, v *view, p parameters) string {
 	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(text)
 	hash := sha256.Sum256([]byte(style[1]))
 	want := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	if r.policy != want {
 		t.Errorf("got policy %s, want %s", r.policy, want)
 	}
@@ -52,7 +60,7 @@ func rendered(t *testing.T, v *view, p parameters) string {
 func checkWellFormed(t *testing.T, page string) {
 	t.Helper()
 	ids, labels := make(map[string]bool), []string(nil)
-	d := xml.NewDecoder(strings.NewReader(page))
+	d := xml.NewDecoder(strings.NewReader(withoutFormValues(page)))
 	d.Entity = xml.HTMLEntity
 	for {
 		token, err := d.Token()
@@ -67,7 +75,7 @@ func checkWellFormed(t *testing.T, page string) {
 			continue
 		}
 		switch element.Name.Local {
-		case "script", "img", "link", "iframe", "form", "object":
+		case "script", "img", "link", "iframe", "object":
 			t.Errorf("forbidden element <%s>", element.Name.Local)
 		case "th":
 			if !strings.Contains(fmt.Sprint(element.Attr), "scope") {
@@ -83,9 +91,11 @@ func checkWellFormed(t *testing.T, page string) {
 				ids[a.Value] = true
 			case name == "aria-labelledby":
 				labels = append(labels, a.Value)
+			case name == "method" && a.Value != "get":
+				t.Errorf("got a form with the method %s, want get", a.Value)
 			case name == "style", strings.HasPrefix(name, "on"):
 				t.Errorf("forbidden attribute <%s %s>", element.Name.Local, name)
-			case name == "href" && !strings.HasPrefix(a.Value, "./"):
+			case (name == "href" || name == "action") && !strings.HasPrefix(a.Value, "./"):
 				t.Errorf("got a link to %s, want a relative one", a.Value)
 			}
 		}
@@ -97,10 +107,17 @@ func checkWellFormed(t *testing.T, page string) {
 	}
 }
 
+// withoutFormValues removes the names that a form sends. A browser does not show them, and they are not escaped beyond
+// what HTML needs.
+func withoutFormValues(page string) string {
+	return regexp.MustCompile(`(<(?:option|input type="hidden" name="\w+")) value="[^"]*"`).ReplaceAllString(page, "$1")
+}
+
 // textOf returns the text of the page without tags.
 func textOf(page string) string {
 	_, page, _ = strings.Cut(page, "<body>")
-	page = regexp.MustCompile(`<(/?)(td|th|tr|p|div|li|h1|h2|dt|dd|br|nav)[^>]*>`).ReplaceAllString(page, " ")
+	const blocks = "td|th|tr|p|div|li|h1|h2|dt|dd|br|nav|select|option|label|span|summary|footer"
+	page = regexp.MustCompile(`<(/?)(`+blocks+`)[^>]*>`).ReplaceAllString(page, " ")
 	return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, "")), " ")
 }
 
@@ -113,8 +130,19 @@ func hostile() []string {
 	}
 }
 
+// hostileList returns a list whose texts are all the same.
+func hostileList(text string) *css.ConnectionList {
+	l := permitting(list(css.StatusAccepted), text)
+	l.ServiceName = text
+	l.Permissions.Value[0].ID, l.Permissions.Value[0].Type = text, text
+	l.Connections[0] = css.Connection{
+		ID: text, Status: css.StatusAccepted, DomainID: text, IP: text, IPv6: text, DNSName: text, SpecificationName: text,
+	}
+	return l
+}
+
 func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
-	var plainTags []string
+	var plainTags [2][]string
 	for i, text := range append([]string{"plain"}, hostile()...) {
 		newFailure := func() *failure {
 			return &failure{
@@ -123,21 +151,33 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 			}
 		}
 		v := newView(nil, nil, nil, noon())
-		v.Version, v.Ready = text, true
+		v.Build, v.Ready = Build{Version: text, Revision: text, GoVersion: text}, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: newFailure()}}
-		v.Clusters = []clusterStatus{{
+		v.projectNames = []string{text, "other"}
+		c := clusterStatus{
 			Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text,
-			State: failing, Error: newFailure(),
-		}}
-		page := rendered(t, v, firstPage())
-		if tags := regexp.MustCompile(`<[a-z/!][^ >]*`).FindAllString(page, -1); i == 0 {
-			plainTags = tags
-		} else if diff := cmp.Diff(plainTags, tags); diff != "" {
-			t.Errorf("%.40q: tags: -want +got\n%s", text, diff)
+			Conditions: []condition{failing}, Error: newFailure(), list: hostileList(text),
 		}
-		for _, r := range page {
-			if !unicode.IsPrint(r) && r != '\n' {
-				t.Errorf("%.40q: got unprintable %U", text, r)
+		c.addList(c.list)
+		c.Details = newDetails(c.list, "")
+		c.Details.Changes = []changeStatus{{
+			Kind: collector.PermissionAdded, ConnectionID: text, DomainID: text, IP: text, Permission: text,
+		}}
+		v.Clusters = []clusterStatus{c}
+		p := firstPage()
+		p.text, p.project = searchText(text), text
+		ofCluster := p
+		ofCluster.cluster = text
+		for j, page := range []string{rendered(t, v, p), rendered(t, v, ofCluster)} {
+			if tags := regexp.MustCompile(`<[a-z/!][^ >]*`).FindAllString(page, -1); i == 0 {
+				plainTags[j] = tags
+			} else if diff := cmp.Diff(plainTags[j], tags); diff != "" {
+				t.Errorf("%.40q: tags: -want +got\n%s", text, diff)
+			}
+			for _, r := range withoutFormValues(page) {
+				if !unicode.IsPrint(r) && r != '\n' {
+					t.Errorf("%.40q: got unprintable %U", text, r)
+				}
 			}
 		}
 	}
@@ -160,7 +200,8 @@ func TestEscapeUnprintable(t *testing.T) {
 
 func TestAgo(t *testing.T) {
 	for age, want := range map[time.Duration]string{
-		-time.Hour:               "just now",
+		-time.Hour:               "in the future",
+		-time.Minute:             "just now",
 		999 * time.Millisecond:   "just now",
 		time.Second:              "1 s ago",
 		59999 * time.Millisecond: "59 s ago",
@@ -177,57 +218,67 @@ func TestAgo(t *testing.T) {
 	}
 }
 
-func TestSummary(t *testing.T) {
+func TestFindings(t *testing.T) {
 	type states = map[condition]int
 	for _, tc := range []struct {
-		totals               totals
-		ready                bool
-		config               *configStatus
-		tone, title, summary string
+		totals totals
+		ready  bool
+		config *configStatus
+		want   string
 	}{
-		{
-			totals{}, false, nil,
-			"idle", "discovery has not finished yet", "Discovery has not finished yet.",
-		},
-		{
-			totals{}, true, nil,
-			"idle", "no clusters found", "No clusters found.",
-		},
-		{
-			totals{Projects: 1, FailingProjects: 1}, true, nil,
-			"bad", "1 failing project", "1 project cannot be read. No clusters found.",
-		},
-		{
-			totals{Clusters: 2, States: states{unread: 2}}, true, nil,
-			"idle", "no cluster has been read yet", "No cluster has been read yet.",
-		},
+		{totals{}, false, nil, "idle: Discovery has not finished yet"},
+		{totals{}, true, nil, "idle: No clusters found"},
+		{totals{Projects: 1, FailingProjects: 1}, true, nil, "bad: 1 project cannot be read, idle: No clusters found"},
+		{totals{Clusters: 2, States: states{unread: 2}}, true, nil, "idle: No cluster has been read yet"},
 		{
 			totals{Clusters: 3, States: states{unread: 1, ok: 1, off: 1}}, true, &configStatus{OK: true},
-			"good", "no problems", "No problems in the clusters that were read.",
+			"good: No problems in the clusters that were read, idle: 1 cluster has its VPC endpoint service switched off, " +
+				"idle: 1 cluster has not been read yet",
 		},
 		{
 			totals{Clusters: 1, States: states{ok: 1}}, true, &configStatus{},
-			"warn", "reload failed",
-			"The last configuration reload failed; the previous configuration remains in use.",
+			"warn: The last configuration reload failed",
 		},
 		{
-			totals{Clusters: 1, States: states{rejected: 1}}, true, nil,
-			"warn", "1 rejected", "1 cluster has rejected or failed connections.",
+			totals{Clusters: 1, States: states{failing: 1, rejected: 1, pending: 1, unlisted: 1}}, true, nil,
+			"bad: 1 cluster cannot be read, " +
+				"bad: 1 cluster has accepted connections of accounts that are not in the allowlist, " +
+				"bad: 1 cluster has rejected connections, warn: 1 cluster has connections pending acceptance",
 		},
 		{
 			totals{FailingProjects: 2, Clusters: 12, States: states{
-				failing: 2, rejected: 2, truncated: 2, pending: 2, unlisted: 2, ok: 2,
+				failing: 2, failed: 3, unlisted: 2, rejected: 4, truncated: 2, pending: 2, stale: 2, ok: 2, open: 2,
 			}}, true, nil,
-			"bad", "2 failing projects, 2 failing, 2 rejected, 2 truncated, 2 pending, 2 unlisted",
-			"2 projects cannot be read. 2 clusters cannot be read. " +
-				"2 clusters have rejected or failed connections. 2 connection lists are truncated. " +
-				"2 clusters have connections pending acceptance. " +
-				"2 clusters have accepted connections of accounts not in their allowlists.",
+			"bad: 2 projects cannot be read, bad: 2 clusters cannot be read, bad: 3 clusters have failed connections, " +
+				"bad: 2 clusters have accepted connections of accounts that are not in the allowlist, " +
+				"bad: 4 clusters have rejected connections, warn: 2 connection lists are truncated, " +
+				"warn: 2 clusters have connections pending acceptance, " +
+				"warn: 2 clusters were last read more than 15 minutes ago, idle: 2 clusters let every account connect",
 		},
 	} {
-		title, summary, tone := summarize(&view{Totals: tc.totals, Ready: tc.ready, Config: tc.config})
-		if title != tc.title || summary != tc.summary || tone != tc.tone {
-			t.Errorf("got  %s, %s: %s\nwant %s, %s: %s", tone, title, summary, tc.tone, tc.title, tc.summary)
+		v := &view{Totals: tc.totals, Ready: tc.ready, Config: tc.config}
+		var got []string
+		for _, f := range v.findings(firstPage()) {
+			got = append(got, f.Tone+": "+f.Text)
+		}
+		if got := strings.Join(got, ", "); got != tc.want {
+			t.Errorf("\n got %s\nwant %s", got, tc.want)
+		}
+	}
+}
+
+func TestFindingsLinkToTheirClusters(t *testing.T) {
+	v := newView(nil, nil, nil, noon())
+	v.Totals.Clusters, v.Totals.States[failing], v.Totals.States[rejected] = 2, 1, 1
+	p := firstPage()
+	p.sort, p.project, p.text, p.page = sortName, "production", "search", 3
+	page := rendered(t, v, p)
+	for _, want := range []string{
+		`<a href="./status?show=failing&amp;sort=name">1 cluster cannot be read</a>`,
+		`<a href="./status?show=rejected&amp;sort=name">1 cluster has rejected connections</a>`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("missing: %s", want)
 		}
 	}
 }
@@ -235,12 +286,13 @@ func TestSummary(t *testing.T) {
 func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
 	v := newView(nil, nil, nil, noon())
 	for i := range 1001 {
-		v.Clusters = append(v.Clusters, clusterStatus{ID: fmt.Sprintf("id%04d", i), State: unread})
+		id := fmt.Sprintf("id%04d", i)
+		v.Clusters = append(v.Clusters, clusterStatus{ID: id, Name: "search", Conditions: []condition{unread}})
 	}
 	rows := regexp.MustCompile(`<code class="copy">(id\d+)</code>`)
 	links := regexp.MustCompile(`<a href="([^"]*)"(?: rel="\w+")?>(Previous|Next) page</a>`)
-	current := regexp.MustCompile(`<a href="[^"]*" aria-current="true">([^<]*)</a>`)
-	const kept = "show=failing&amp;sort=name"
+	current := regexp.MustCompile(`<option value="([^"]*)" selected="selected">`)
+	const kept = "q=search&amp;show=failing&amp;sort=name"
 	const toFirst, toSecond, toThird = "./status?" + kept, "./status?page=2&amp;" + kept, "./status?page=3&amp;" + kept
 	for _, tc := range []struct {
 		page        int
@@ -248,12 +300,14 @@ func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
 		rows        int
 		links, bar  string
 	}{
-		{1, "id0000", "id0499", 500, "[" + toSecond + " Next]", "Page 1 of 3, 1001 clusters"},
-		{2, "id0500", "id0999", 500, "[" + toFirst + " Previous] [" + toThird + " Next]", "Page 2 of 3, 1001 clusters"},
-		{3, "id1000", "id1000", 1, "[" + toSecond + " Previous]", "Page 3 of 3, 1001 clusters"},
-		{1 << 62, "id1000", "id1000", 1, "[" + toSecond + " Previous]", "Page 3 of 3, 1001 clusters"},
+		{1, "id0000", "id0499", 500, "[" + toSecond + " Next]", "Page 1 of 3"},
+		{2, "id0500", "id0999", 500, "[" + toFirst + " Previous] [" + toThird + " Next]", "Page 2 of 3"},
+		{3, "id1000", "id1000", 1, "[" + toSecond + " Previous]", "Page 3 of 3"},
+		{1 << 62, "id1000", "id1000", 1, "[" + toSecond + " Previous]", "Page 3 of 3"},
 	} {
-		page := rendered(t, v, parameters{sort: sortName, show: showFailing, format: formatHTML, page: tc.page})
+		page := rendered(t, v, parameters{
+			sort: sortName, show: string(failing), format: formatHTML, text: "search", page: tc.page,
+		})
 		shown := rows.FindAllStringSubmatch(page, -1)
 		if len(shown) != tc.rows || shown[0][1] != tc.first || shown[len(shown)-1][1] != tc.last {
 			t.Errorf("page %d: got %d clusters from %s, want %d from %s to %s",
@@ -267,8 +321,8 @@ func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
 			t.Errorf("page %d: got links %s, want %s and %q", tc.page, got, tc.links, tc.bar)
 		}
 		chosen := current.FindAllStringSubmatch(page, -1)
-		if len(chosen) != 2 || chosen[0][1] != "By name" || chosen[1][1] != "Failing only" {
-			t.Errorf("page %d: got current links %q, want By name and Failing only", tc.page, chosen)
+		if len(chosen) != 2 || chosen[0][1] != "failing" || chosen[1][1] != "name" {
+			t.Errorf("page %d: got %q selected, want failing and name", tc.page, chosen)
 		}
 	}
 }
@@ -281,10 +335,10 @@ func TestSinglePageHasNoLinksToOtherPages(t *testing.T) {
 	}
 }
 
-func TestTopOfThePage(t *testing.T) {
+func TestTopAndBottomOfThePage(t *testing.T) {
 	allUnread := func() *view {
 		v := newView(nil, nil, nil, noon())
-		v.Ready, v.Version = true, "1.2.3"
+		v.Ready, v.Build = true, Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"}
 		v.Totals.Clusters, v.Totals.States[unread] = 1, 1
 		return v
 	}
@@ -294,29 +348,60 @@ func TestTopOfThePage(t *testing.T) {
 	reloadFailed.Config = &configStatus{LastSuccess: noon().Add(-time.Hour)}
 	neverLoaded := allUnread()
 	neverLoaded.Config = &configStatus{}
+	demo := allUnread()
+	demo.Demo = true
 	starting := newView(nil, nil, nil, noon())
 	withoutClusters := newView(nil, nil, nil, noon())
 	withoutClusters.Ready = true
+	const top = "CSS VPC endpoints Refresh JSON Metrics Start page "
 	for _, tc := range []struct {
 		view *view
 		want string
 	}{
 		{
-			allUnread(), "CSS VPC endpoints Reload JSON Metrics Start page No cluster has been read yet. " +
-				"Configure Prometheus to scrape /metrics. " +
-				"This page shows the results of scrapes and sends no request to the API. " +
-				"Projects 0 Clusters 1 Failing clusters 0 Not read yet 1 Exporter ready " +
-				"Page generated 2026-11-23T12:00:00Z Version 1.2.3",
+			allUnread(), top + "No cluster has been read yet Configure Prometheus to scrape this exporter. " +
+				"This page shows the results of scrapes and sends no request to the API. Projects 0 Clusters 1",
 		},
-		{starting, "Discovery has not finished yet. Reload this page in a few seconds. "},
+		{allUnread(), "Exporter ready Version 1.2.3 Revision abc Go go1.26 Page generated 2026-11-23T12:00:00Z"},
+		{demo, "Demo: these projects and clusters are simulated. Nothing on this page is real. " + top},
+		{starting, "Discovery has not finished yet Refresh this page in a few seconds. "},
 		{starting, "Exporter not ready"},
-		{withoutClusters, "No clusters found. Check clusters and discovery in the configuration file."},
-		{reloaded, "Configuration loaded 1 h ago 2026-11-23T11:00:00Z Page generated"},
-		{reloadFailed, "Configuration last reload failed loaded 1 h ago 2026-11-23T11:00:00Z Page generated"},
-		{neverLoaded, "Configuration last reload failed Page generated"},
+		{withoutClusters, "No clusters found Check clusters and discovery in the configuration file."},
+		{reloaded, "Configuration loaded 1 h ago 2026-11-23T11:00:00Z Exporter"},
+		{reloadFailed, "Configuration last reload failed loaded 1 h ago 2026-11-23T11:00:00Z Exporter"},
+		{neverLoaded, "Configuration last reload failed Exporter"},
 	} {
-		if got := textOf(rendered(t, tc.view, firstPage())); !strings.Contains(got, tc.want) {
+		got := textOf(rendered(t, tc.view, firstPage()))
+		if !strings.Contains(got, tc.want) {
 			t.Errorf("want %s\ngot  %s", tc.want, got)
+		}
+		if !tc.view.Demo && strings.Contains(got, "simulated") {
+			t.Errorf("got the banner of the demo in %s", got)
+		}
+	}
+}
+
+func TestManyHealthyProjectsNeedAClick(t *testing.T) {
+	v := newView(nil, nil, nil, noon())
+	v.Projects = []projectStatus{{Name: "lost", State: failing}, {Name: "a", State: ok}, {Name: "b", State: unread}}
+	for _, tc := range []struct {
+		more int
+		want []string
+	}{
+		{1, []string{`<details open="open"> 1 failing project`, `<details open="open"> 3 projects without problems`}},
+		{2, []string{`<details open="open"> 1 failing project`, `<details> 4 projects without problems`}},
+	} {
+		shown := *v
+		for range tc.more {
+			shown.Projects = append(slices.Clip(shown.Projects), projectStatus{Name: "c", State: ok})
+		}
+		page := rendered(t, &shown, firstPage())
+		var got []string
+		for _, m := range regexp.MustCompile(`(<details[^>]*>)\n<summary><h2>([^<]*)`).FindAllStringSubmatch(page, -1) {
+			got = append(got, m[1]+" "+m[2])
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
 		}
 	}
 }

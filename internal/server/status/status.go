@@ -4,6 +4,7 @@
 package status
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/clean"
@@ -25,18 +27,26 @@ const Path = "/status"
 
 // Values of the parameters. The first of each is the default.
 const (
-	sortTrouble = "trouble"
-	sortName    = "name"
-	showAll     = "all"
-	showFailing = "failing"
-	formatHTML  = "html"
-	formatJSON  = "json"
+	sortTrouble   = "trouble"
+	sortName      = "name"
+	showAll       = "all"
+	showAttention = "attention" // or a condition
+	formatHTML    = "html"
+	formatJSON    = "json"
 )
+
+// Build identifies the program.
+type Build struct {
+	Version   string `json:"version"`
+	Revision  string `json:"revision,omitempty"`
+	GoVersion string `json:"go_version,omitempty"`
+}
 
 // Options configures a Handler.
 type Options struct {
 	TelemetryPath string
-	Version       string
+	Build         Build
+	Demo          bool                                    // the cloud is simulated
 	ConfigState   func() (ok bool, lastSuccess time.Time) // may be nil
 }
 
@@ -50,6 +60,7 @@ type Fleet interface {
 // Scraper is implemented by *collector.Scraper.
 type Scraper interface {
 	State(projectKey, clusterID string) collector.State
+	Changes(projectKey, clusterID string) (changes []collector.Change, since time.Time)
 }
 
 // Handler serves the page and its JSON form.
@@ -63,16 +74,11 @@ type Handler struct {
 
 // NewHandler returns a Handler.
 func NewHandler(options Options, fleet Fleet, scraper Scraper, logger *slog.Logger) (*Handler, error) {
-	r, err := newRenderer()
+	r, err := newRenderer(options.TelemetryPath)
 	if err != nil {
 		return nil, err
 	}
 	return &Handler{options: options, fleet: fleet, scraper: scraper, logger: logger, renderer: r}, nil
-}
-
-type parameters struct {
-	sort, show, format string
-	page               int
 }
 
 // ServeHTTP responds with the page.
@@ -82,18 +88,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := h.currentView(time.Now())
-	v.filterAndSort(p)
-
+	v, err := h.currentView(p, time.Now())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if p.format == formatJSON {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v) // fails only after a disconnect
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			h.logger.Debug("Writing the status failed", "err", err)
+		}
 		return
 	}
-	body, err := h.renderer.render(v, p, h.options.TelemetryPath)
-	if err != nil {
+	render := h.renderer.list
+	if p.cluster != "" {
+		render = h.renderer.clusters
+	}
+	body := new(bytes.Buffer)
+	if err := render(body, v, p); err != nil {
 		h.logger.Error("Status page failed", "err", err)
 		http.Error(w, "Failed to render the status page; see the exporter's log.", http.StatusInternalServerError)
 		return
@@ -103,15 +117,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = body.WriteTo(w)
 }
 
-// currentView returns the view of all projects and clusters.
-func (h *Handler) currentView(now time.Time) *view {
-	targets := h.fleet.Known().Targets
-	states := make([]collector.State, len(targets))
-	for i := range targets {
-		states[i] = h.scraper.State(targets[i].Project.Key, targets[i].Cluster.ID)
+// currentView returns the view that the parameters select. It fails if they select an unknown cluster or project.
+func (h *Handler) currentView(p parameters, now time.Time) (*view, error) {
+	known, projects := h.fleet.Known(), h.fleet.States()
+	if p.cluster != "" {
+		targets := known.Find(p.cluster, p.project)
+		if len(targets) == 0 {
+			return nil, h.unknown(p)
+		}
+		projects = slices.DeleteFunc(projects, func(s discovery.State) bool {
+			return !slices.ContainsFunc(targets, func(t *discovery.Target) bool { return t.Project.Name == s.Project.Name })
+		})
+		v := h.newView(projects, targets, now)
+		h.addDetails(v.Clusters, targets, p.text)
+		return v, nil
 	}
-	v := newView(h.fleet.States(), targets, states, now)
-	v.Version, v.Ready = h.options.Version, h.fleet.Ready()
+	named := func(s discovery.State) bool { return s.Project.Name == p.project }
+	if p.project != "" && !slices.ContainsFunc(projects, named) {
+		return nil, h.unknown(p)
+	}
+	targets := make([]*discovery.Target, len(known.Targets))
+	for i := range known.Targets {
+		targets[i] = &known.Targets[i]
+	}
+	v := h.newView(projects, targets, now)
+	v.filterAndSort(p)
+	return v, nil
+}
+
+func (h *Handler) newView(projects []discovery.State, targets []*discovery.Target, now time.Time) *view {
+	states := make([]collector.State, len(targets))
+	for i, t := range targets {
+		states[i] = h.scraper.State(t.Project.Key, t.Cluster.ID)
+	}
+	v := newView(projects, targets, states, now)
+	v.Build, v.Demo, v.Ready = h.options.Build, h.options.Demo, h.fleet.Ready()
 	if h.options.ConfigState != nil {
 		succeeded, lastSuccess := h.options.ConfigState()
 		v.Config = &configStatus{OK: succeeded, LastSuccess: utc(lastSuccess)}
@@ -119,12 +159,38 @@ func (h *Handler) currentView(now time.Time) *view {
 	return v
 }
 
+func (h *Handler) unknown(p parameters) error {
+	text := "unknown project " + clean.Quote(p.project)
+	if p.cluster != "" {
+		text = "unknown cluster " + clean.Quote(p.cluster)
+		if p.project != "" {
+			text += " in project " + clean.Quote(p.project)
+		}
+	}
+	if !h.fleet.Ready() {
+		return errors.New(text + "; discovery has not finished yet: try again in a few seconds")
+	}
+	return errors.New(text + "; " + Path + " shows the known ones")
+}
+
+type parameters struct {
+	sort, show, format     string
+	cluster, project, text string
+	page                   int
+}
+
 // parseParameters rejects unknown values, so that a typing error is noticed.
 func parseParameters(values url.Values) (parameters, error) {
-	p := parameters{page: 1}
+	p := parameters{
+		cluster: values.Get("cluster"), project: values.Get("project"), text: searchText(values.Get("q")), page: 1,
+	}
+	shows := []string{showAll, showAttention}
+	for _, what := range worstFirst() {
+		shows = append(shows, string(what))
+	}
 	var errs [4]error
 	p.sort, errs[0] = choice(values, "sort", sortTrouble, sortName)
-	p.show, errs[1] = choice(values, "show", showAll, showFailing)
+	p.show, errs[1] = choice(values, "show", shows...)
 	p.format, errs[2] = choice(values, "format", formatHTML, formatJSON)
 	if text := values.Get("page"); text != "" {
 		page, err := strconv.Atoi(text)
@@ -136,6 +202,17 @@ func parseParameters(values url.Values) (parameters, error) {
 	return p, errors.Join(errs[:]...)
 }
 
+// searchText drops what cannot be typed, and truncates the rest.
+func searchText(text string) string {
+	const maxBytes = 200
+	return strings.TrimSpace(clean.Text(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text), maxBytes))
+}
+
 // choice returns the value of a parameter, by default the first valid one.
 func choice(values url.Values, name string, valid ...string) (string, error) {
 	value := values.Get(name)
@@ -145,5 +222,27 @@ func choice(values url.Values, name string, valid ...string) (string, error) {
 	case slices.Contains(valid, value):
 		return value, nil
 	}
-	return "", fmt.Errorf("invalid %s %s; it must be %s", name, clean.Quote(value), strings.Join(valid, " or "))
+	last := len(valid) - 1
+	all := strings.Join(valid[:last], ", ") + " or " + valid[last]
+	return "", fmt.Errorf("invalid %s %s; it must be %s", name, clean.Quote(value), all)
+}
+
+// with returns the address of the page with changed parameters.
+func (p parameters) with(change func(*parameters)) string {
+	change(&p)
+	return p.address()
+}
+
+// address returns a relative link to the page.
+func (p parameters) address() string {
+	values := url.Values{}
+	for name, value := range map[string]struct{ is, byDefault string }{
+		"cluster": {is: p.cluster}, "project": {is: p.project}, "q": {is: p.text}, "sort": {p.sort, sortTrouble},
+		"show": {p.show, showAll}, "format": {p.format, formatHTML}, "page": {strconv.Itoa(p.page), "1"},
+	} {
+		if value.is != value.byDefault {
+			values.Set(name, value.is)
+		}
+	}
+	return strings.TrimSuffix("."+Path+"?"+values.Encode(), "?")
 }

@@ -67,7 +67,7 @@ func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) 
 	t.Cleanup(r.scraper.Wait)
 	var err error
 	r.handler, err = NewHandler(Options{
-		TelemetryPath: "/metrics", Version: "test",
+		TelemetryPath: "/metrics", Build: Build{Version: "test"},
 		ConfigState: func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) },
 	}, r.fleet, r.scraper, logger)
 	if err != nil {
@@ -82,8 +82,8 @@ func (r *rig) scrape(ctx context.Context, ids ...string) {
 	for _, t := range r.fleet.Known().Targets {
 		if len(ids) == 0 || slices.Contains(ids, t.Cluster.ID) {
 			targets = append(targets, collector.Target{
-				Project: t.Project.Name, Region: t.Project.Region, ProjectID: simtest.ProjectID,
-				Cluster: t.Cluster, Reader: t.Project.Client,
+				Key: t.Project.Key, Project: t.Project.Name, Region: t.Project.Region, Cluster: t.Cluster,
+				Reader: t.Project.Client,
 			})
 		}
 	}
@@ -197,8 +197,9 @@ func TestInvalidParameters(t *testing.T) {
 	r := newRig(t, nil, discovery.Listed{ID: "healthy"})
 	const invalidSort = `invalid sort "x"; it must be trouble or name`
 	for query, want := range map[string]string{
-		"sort=age":                  `invalid sort "age"; it must be trouble or name`,
-		"show=ok":                   `invalid show "ok"; it must be all or failing`,
+		"sort=age": `invalid sort "age"; it must be trouble or name`,
+		"show=broken": `invalid show "broken"; it must be all, attention, failing, failed, unlisted, rejected, truncated, ` +
+			`pending, stale, off, unread, ok or open`,
 		"format=xml":                `invalid format "xml"; it must be html or json`,
 		"page=0":                    `invalid page "0"; it must be a positive number`,
 		"page=-1":                   `invalid page "-1"; it must be a positive number`,
@@ -216,10 +217,16 @@ func TestInvalidParameters(t *testing.T) {
 
 func TestValidParameters(t *testing.T) {
 	for query, want := range map[string]parameters{
-		"":                            {sortTrouble, showAll, formatHTML, 1},
-		"sort=&show=&format=&page=":   {sortTrouble, showAll, formatHTML, 1},
-		"sort=name&show=failing":      {sortName, showFailing, formatHTML, 1},
-		"format=json&page=3&other=ok": {sortTrouble, showAll, formatJSON, 3},
+		"":                                      {sort: sortTrouble, show: showAll, format: formatHTML, page: 1},
+		"sort=&show=&format=&page=&project=&q=": {sort: sortTrouble, show: showAll, format: formatHTML, page: 1},
+		"sort=name&show=failing":                {sort: sortName, show: "failing", format: formatHTML, page: 1},
+		"format=json&page=3&other=ok":           {sort: sortTrouble, show: showAll, format: formatJSON, page: 3},
+		"cluster=c&project=p&q=+a%00+b%0A": {
+			sort: sortTrouble, show: showAll, format: formatHTML, page: 1, cluster: "c", project: "p", text: "a b",
+		},
+		"q=" + strings.Repeat("z", 9_000): {
+			sort: sortTrouble, show: showAll, format: formatHTML, page: 1, text: strings.Repeat("z", 200),
+		},
 	} {
 		values, err := url.ParseQuery(query)
 		if err != nil {
@@ -239,10 +246,10 @@ func TestHostileNamesAreEscapedOnThePageOnly(t *testing.T) {
 	r := newRig(t, nil, listed...)
 	page := r.html(t, "")
 	for _, want := range []string{
-		"<b><bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi></b>",
-		"<b><bdi>abc&lt;U&#43;202E&gt;def&lt;U&#43;2066&gt;&lt;U&#43;200B&gt;</bdi></b>",
-		"<b><bdi>" + strings.Repeat("x", 300) + "…</bdi></b>",
-		`href="./probe?target=id0&amp;project=production"`,
+		"<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi></a></b>",
+		"<bdi>abc&lt;U&#43;202E&gt;def&lt;U&#43;2066&gt;&lt;U&#43;200B&gt;</bdi></a></b>",
+		"<bdi>" + strings.Repeat("x", 300) + "…</bdi></a></b>",
+		`href="./status?cluster=id0&amp;project=production"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("missing: %s", want)
@@ -265,10 +272,10 @@ func TestHostileNamesAreEscapedOnThePageOnly(t *testing.T) {
 func BenchmarkStatus(b *testing.B) {
 	client := csstest.NewClient(b, "")
 	project := &discovery.Project{Name: "production", Region: "cn-north-4", Client: client}
-	var targets []discovery.Target
+	var targets []*discovery.Target
 	var states []collector.State
 	for i := range 10_000 {
-		targets = append(targets, discovery.Target{Project: project, Cluster: css.Cluster{
+		targets = append(targets, &discovery.Target{Project: project, Cluster: css.Cluster{
 			ID:     fmt.Sprintf("5c77b71c-5b35-4f50-8984-%012d", i),
 			Name:   fmt.Sprint("search-", (i*7919)%10_000),
 			Engine: "elasticsearch",
@@ -287,18 +294,14 @@ func BenchmarkStatus(b *testing.B) {
 		}
 		states = append(states, state)
 	}
-	r, err := newRenderer()
+	r, err := newRenderer("/metrics")
 	if err != nil {
 		b.Fatal(err)
 	}
 	p := parameters{sort: sortTrouble, show: showAll, format: formatHTML, page: 1}
 	for format, write := range map[string]func(v *view, to *bytes.Buffer) error{
 		formatJSON: func(v *view, to *bytes.Buffer) error { return json.NewEncoder(to).Encode(v) },
-		formatHTML: func(v *view, to *bytes.Buffer) error {
-			body, err := r.render(v, p, "/metrics")
-			*to = *body
-			return err
-		},
+		formatHTML: func(v *view, to *bytes.Buffer) error { return r.list(to, v, p) },
 	} {
 		b.Run(format, func(b *testing.B) {
 			var out bytes.Buffer

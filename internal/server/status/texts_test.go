@@ -14,19 +14,19 @@ import (
 // checkCluster checks the text of a cluster's row.
 func checkCluster(t *testing.T, c clusterStatus, want string) {
 	t.Helper()
+	c.Conditions = c.conditions()
 	v := newView(nil, nil, nil, noon())
 	v.Clusters = []clusterStatus{c}
 	if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, "Last successful read "+want) {
-		t.Errorf("%s:\nwant %s\ngot  %s", c.State, want, got)
+		t.Errorf("%s:\nwant %s\ngot  %s", c.Conditions, want, got)
 	}
 }
 
 func TestTextOfUnreadCluster(t *testing.T) {
 	checkCluster(t, clusterStatus{
 		ID: "id", Name: "search", Project: "production", Region: "cn-north-4", Engine: "opensearch",
-		EngineVersion: "2.19.0", State: unread,
-	}, "not read yet search id production, cn-north-4, opensearch 2.19.0 No scrape has read this cluster yet. "+
-		"This is normal if another exporter scrapes it. never Read now: id")
+		EngineVersion: "2.19.0",
+	}, "not read yet search id production, cn-north-4, opensearch 2.19.0 never")
 }
 
 // checkReadCluster checks the texts of a cluster that was read 12 seconds ago: its badges and its connections.
@@ -37,7 +37,10 @@ func checkReadCluster(t *testing.T, c clusterStatus, badges, connections string)
 	if c.Connections != nil && c.Truncated == nil {
 		c.Truncated = new(false)
 	}
-	checkCluster(t, c, badges+" id production, cn-north-4 "+connections+" 12 s ago 2026-11-23T11:59:48Z Read now: id")
+	if connections != "" {
+		connections += " "
+	}
+	checkCluster(t, c, badges+" id production, cn-north-4 "+connections+"12 s ago 2026-11-23T11:59:48Z")
 }
 
 func TestTextsOfReadClusters(t *testing.T) {
@@ -47,40 +50,35 @@ func TestTextsOfReadClusters(t *testing.T) {
 		badges, connections string
 	}{
 		{
-			clusterStatus{
-				State: ok, Connections: counts{css.StatusAccepted: 3, css.StatusCreating: 1}, Reported: new(4.0),
-			},
+			clusterStatus{Connections: counts{css.StatusAccepted: 3, css.StatusCreating: 1}, Reported: new(4.0)},
 			"ok", "3 accepted 1 creating 4 listed, 4 reported",
 		},
+		{clusterStatus{Connections: counts{css.StatusAccepted: 0}, Unlisted: new(0)}, "ok", "0 listed"},
+		{clusterStatus{}, "service off", ""},
 		{
-			clusterStatus{State: ok, Connections: counts{css.StatusAccepted: 0}, Unlisted: new(0)},
-			"ok", "0 listed",
+			clusterStatus{Connections: counts{css.StatusRejected: 2, css.StatusFailed: 1}},
+			"1 failed 2 rejected", "2 rejected 1 failed 3 listed",
 		},
 		{
-			clusterStatus{State: off},
-			"service off", "The cluster&#39;s VPC endpoint service is switched off.",
+			clusterStatus{Connections: counts{css.StatusAccepted: 8}, Reported: new(33.0), Truncated: new(true)},
+			"truncated", "8 accepted 8 listed, 33 reported",
 		},
 		{
-			clusterStatus{State: rejected, Connections: counts{css.StatusRejected: 2, css.StatusFailed: 1}},
-			"2 rejected1 failed", "2 rejected 1 failed 3 listed " +
-				"Accept the rejected or failed connections, or ask their owners to delete the endpoints.",
+			clusterStatus{Connections: counts{css.StatusPendingAcceptance: 1}},
+			"1 pending", "1 pendingAcceptance 1 listed",
 		},
 		{
 			clusterStatus{
-				State: truncated, Connections: counts{css.StatusAccepted: 8}, Reported: new(33.0), Truncated: new(true),
+				Connections: counts{css.StatusAccepted: 2, css.StatusRejected: 1}, Unlisted: new(1), Permissions: new(1),
+				Wildcard: new(false),
 			},
-			"truncated", "8 accepted 8 listed, 33 reported, truncated " +
-				"The API lists fewer connections than it reports. The counts cover the listed ones only.",
+			"1 unlisted 1 rejected", "2 accepted 1 rejected 3 listed, 1 permission",
 		},
 		{
-			clusterStatus{State: pending, Connections: counts{css.StatusPendingAcceptance: 1}},
-			"1 pending", "1 pendingAcceptance 1 listed Accept or reject the pending connections.",
+			clusterStatus{Connections: counts{css.StatusAccepted: 2}, Permissions: new(2), Wildcard: new(true)},
+			"ok open allowlist", "2 accepted 2 listed, 2 permissions",
 		},
-		{
-			clusterStatus{State: unlisted, Connections: counts{css.StatusAccepted: 2}, Unlisted: new(1)},
-			"1 unlisted", "2 accepted 2 listed, 1 accepted but not in the allowlist " +
-				"Accepted connections belong to accounts not in the allowlist. Add the accounts, or reject the connections.",
-		},
+		{clusterStatus{Connections: counts{css.StatusAccepted: 0}, Age: new(int64(901))}, "stale", "0 listed"},
 	} {
 		checkReadCluster(t, tc.cluster, tc.badges, tc.connections)
 	}
@@ -88,13 +86,13 @@ func TestTextsOfReadClusters(t *testing.T) {
 
 func TestTextOfFailingCluster(t *testing.T) {
 	checkReadCluster(t, clusterStatus{
-		State: failing, Connections: map[css.Status]int{css.StatusAccepted: 2}, Error: &failure{
+		Connections: map[css.Status]int{css.StatusAccepted: 2, css.StatusRejected: 1}, Error: &failure{
 			Reason: cloud.ReasonDenied, HTTPStatus: 403, Code: "CSS.0015", RequestID: "r1", Message: "No.",
 			Hint: "ask for it", Since: noon().Add(-3 * time.Hour), Last: noon(),
 		},
-	}, "failing", "denied HTTP 403 CSS.0015 No. Request ID r1 What to do: Ask for it. "+
+	}, "unreadable 1 rejected", "denied HTTP 403 CSS.0015 No. Request ID r1 What to do: Ask for it. "+
 		"First failed 3 h ago 2026-11-23T09:00:00Z, last failed just now 2026-11-23T12:00:00Z "+
-		"From the last successful read: 2 accepted 2 listed")
+		"From the last successful read: 2 accepted 1 rejected 3 listed")
 }
 
 func TestTextsOfProjects(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"css_vpcep_exporter/collector"
@@ -15,38 +16,19 @@ import (
 	"css_vpcep_exporter/internal/discovery"
 )
 
-// condition is the state of a cluster or project: the worst that applies.
-type condition string
-
-const (
-	failing   condition = "failing"   // the last scrape of a cluster, or refresh of a project, failed
-	rejected  condition = "rejected"  // rejected or failed connections
-	truncated condition = "truncated" // fewer connections are listed than reported
-	pending   condition = "pending"   // connections pending acceptance
-	unlisted  condition = "unlisted"  // accepted connections of accounts not in the allowlist
-	off       condition = "off"       // the service is off
-	unread    condition = "unread"    // not read yet
-	ok        condition = "ok"
-)
-
-// rank orders conditions from worst to best.
-func (c condition) rank() int {
-	if c == unlisted { // ranks as pending
-		c = pending
-	}
-	return slices.Index([]condition{failing, rejected, truncated, pending, off, unread, ok}, c)
-}
-
 // view is the content of the page. Programs read it as JSON. Unknown values are omitted, totals ignore the filter,
 // and the counts of a failing cluster are those of its last successful read.
 type view struct {
-	Version  string          `json:"version"`
+	Build
+	Demo     bool            `json:"demo,omitempty"`
 	Ready    bool            `json:"ready"`
 	Time     time.Time       `json:"time"`
 	Config   *configStatus   `json:"config,omitempty"`
 	Totals   totals          `json:"totals"`
 	Projects []projectStatus `json:"projects"`
 	Clusters []clusterStatus `json:"clusters"`
+
+	projectNames []string // before filtering
 }
 
 type configStatus struct {
@@ -58,7 +40,8 @@ type totals struct {
 	Projects        int                `json:"projects"`
 	FailingProjects int                `json:"failing_projects"`
 	Clusters        int                `json:"clusters"`
-	States          map[condition]int  `json:"states"`
+	Attention       int                `json:"clusters_needing_attention"`
+	States          map[condition]int  `json:"states"` // a cluster counts under each of its conditions
 	Connections     map[css.Status]int `json:"connections,omitempty"`
 }
 
@@ -86,15 +69,21 @@ type clusterStatus struct {
 	Name          string             `json:"name,omitempty"`
 	Engine        string             `json:"engine,omitempty"`
 	EngineVersion string             `json:"engine_version,omitempty"`
-	State         condition          `json:"state"`
+	State         condition          `json:"state"`  // the worst
+	Conditions    []condition        `json:"states"` // all
 	Enabled       *bool              `json:"enabled,omitempty"`
 	Reported      *float64           `json:"reported_connections,omitempty"`
 	Connections   map[css.Status]int `json:"connections,omitempty"`
 	Truncated     *bool              `json:"truncated,omitempty"`
 	Unlisted      *int               `json:"unlisted_connections,omitempty"`
+	Permissions   *int               `json:"permissions,omitempty"`
+	Wildcard      *bool              `json:"permissions_wildcard,omitempty"`
 	LastSuccess   time.Time          `json:"last_success,omitzero"`
 	Age           *int64             `json:"age_seconds,omitempty"`
 	Error         *failure           `json:"error,omitempty"`
+	Details       *details           `json:"details,omitempty"` // only with the parameter cluster
+
+	list *css.ConnectionList // may be nil
 }
 
 type failure struct {
@@ -110,7 +99,7 @@ type failure struct {
 
 // newView returns a view; states[i] is the state of targets[i].
 func newView(
-	projects []discovery.State, targets []discovery.Target, states []collector.State, now time.Time,
+	projects []discovery.State, targets []*discovery.Target, states []collector.State, now time.Time,
 ) *view {
 	v := &view{
 		Time:     utc(now),
@@ -118,8 +107,8 @@ func newView(
 		Clusters: make([]clusterStatus, 0, len(targets)),
 		Totals:   totals{Projects: len(projects), Clusters: len(targets), States: make(map[condition]int)},
 	}
-	for _, c := range []condition{failing, rejected, truncated, pending, unlisted, off, unread, ok} {
-		v.Totals.States[c] = 0
+	for _, what := range worstFirst() {
+		v.Totals.States[what] = 0
 	}
 	for i := range projects {
 		p := newProjectStatus(&projects[i], now)
@@ -127,10 +116,17 @@ func newView(
 			v.Totals.FailingProjects++
 		}
 		v.Projects = append(v.Projects, p)
+		v.projectNames = append(v.projectNames, p.Name)
 	}
+	slices.Sort(v.projectNames)
 	for i := range targets {
-		c := newClusterStatus(&targets[i], &states[i], now)
-		v.Totals.States[c.State]++
+		c := newClusterStatus(targets[i], &states[i], now)
+		for _, what := range c.Conditions {
+			v.Totals.States[what]++
+		}
+		if c.needsAttention() {
+			v.Totals.Attention++
+		}
 		for status, count := range c.Connections {
 			if v.Totals.Connections == nil {
 				v.Totals.Connections = make(map[css.Status]int)
@@ -169,6 +165,7 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 	c := clusterStatus{
 		Project: t.Project.Name, Region: t.Project.Region, ProjectID: t.Project.Client.KnownProjectID(),
 		ID: t.Cluster.ID, Name: t.Cluster.Name, Engine: t.Cluster.Engine, EngineVersion: t.Cluster.EngineVersion,
+		list: s.List,
 	}
 	if s.Err != nil {
 		c.Error = newFailure(s.Err)
@@ -180,7 +177,8 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 			c.addList(list)
 		}
 	}
-	c.State = c.condition()
+	c.Conditions = c.conditions()
+	c.State = c.Conditions[0]
 	return c
 }
 
@@ -192,30 +190,14 @@ func (c *clusterStatus) addList(list *css.ConnectionList) {
 	if unlisted, ok := collector.Unlisted(list); ok {
 		c.Unlisted = new(len(unlisted))
 	}
+	if list.Permissions.Set {
+		c.Permissions = new(len(list.Permissions.Value))
+		c.Wildcard = new(slices.ContainsFunc(list.Permissions.Value, css.Permission.Wildcard))
+	}
 	c.Connections = collector.CountByStatus(list.Connections)
 	for _, status := range css.Statuses() {
 		c.Connections[status] += 0
 	}
-}
-
-func (c *clusterStatus) condition() condition {
-	switch {
-	case c.Error != nil:
-		return failing
-	case c.Enabled == nil:
-		return unread
-	case !*c.Enabled:
-		return off
-	case c.Connections[css.StatusRejected] > 0, c.Connections[css.StatusFailed] > 0:
-		return rejected
-	case *c.Truncated:
-		return truncated
-	case c.Connections[css.StatusPendingAcceptance] > 0:
-		return pending
-	case c.Unlisted != nil && *c.Unlisted > 0:
-		return unlisted
-	}
-	return ok
 }
 
 func newFailure(err error) *failure {
@@ -234,10 +216,8 @@ func newFailure(err error) *failure {
 }
 
 func (v *view) filterAndSort(p parameters) {
-	if p.show == showFailing {
-		v.Projects = slices.DeleteFunc(v.Projects, func(p projectStatus) bool { return p.State != failing })
-		v.Clusters = slices.DeleteFunc(v.Clusters, func(c clusterStatus) bool { return c.State != failing })
-	}
+	v.Projects = slices.DeleteFunc(v.Projects, func(s projectStatus) bool { return !p.matchesProject(&s) })
+	v.Clusters = slices.DeleteFunc(v.Clusters, func(c clusterStatus) bool { return !p.matchesCluster(&c) })
 	byName := p.sort == sortName
 	slices.SortFunc(v.Projects, func(a, b projectStatus) int {
 		if byName {
@@ -252,6 +232,40 @@ func (v *view) filterAndSort(p parameters) {
 		return cmp.Or(cmp.Compare(a.State.rank(), b.State.rank()),
 			cmp.Compare(a.Project, b.Project), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+func (p *parameters) matchesProject(s *projectStatus) bool {
+	return (p.project == "" || s.Name == p.project) && (p.show == showAll || s.State == failing) &&
+		contains(p.text, s.Name, s.Region, s.ID)
+}
+
+func (p *parameters) matchesCluster(c *clusterStatus) bool {
+	switch {
+	case p.project != "" && c.Project != p.project:
+		return false
+	case p.show == showAttention && !c.needsAttention(),
+		p.show != showAll && p.show != showAttention && !c.is(condition(p.show)):
+		return false
+	case contains(p.text, c.ID, c.Name, c.Project, c.ProjectID, c.Region, c.Engine):
+		return true
+	case c.Error != nil && contains(p.text, string(c.Error.Reason), c.Error.Code, c.Error.RequestID):
+		return true
+	case c.list == nil:
+		return false
+	}
+	connection := func(c css.Connection) bool { return connectionContains(&c, p.text) }
+	permission := func(entry css.Permission) bool { return contains(p.text, entry.Text) }
+	return slices.ContainsFunc(c.list.Connections, connection) || slices.ContainsFunc(c.list.Permissions.Value, permission)
+}
+
+func connectionContains(c *css.Connection, text string) bool {
+	return contains(text, c.ID, c.DomainID, c.IP, c.IPv6, c.DNSName)
+}
+
+// contains reports whether one of the fields contains the text, ignoring case.
+func contains(text string, fields ...string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(fields, func(field string) bool { return strings.Contains(strings.ToLower(field), text) })
 }
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

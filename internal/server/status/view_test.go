@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -50,8 +51,8 @@ func permitting(l *css.ConnectionList, permissions ...string) *css.ConnectionLis
 	return l
 }
 
-func TestConditionIsTheWorstThatApplies(t *testing.T) {
-	const accepted, waiting = css.StatusAccepted, css.StatusPendingAcceptance
+func TestConditionsAreAllThatApply(t *testing.T) {
+	const accepted, waiting, refused = css.StatusAccepted, css.StatusPendingAcceptance, css.StatusRejected
 	unlistedOwner := func(statuses ...css.Status) *css.ConnectionList {
 		return permitting(list(statuses...), "iam:domain::b")
 	}
@@ -59,29 +60,49 @@ func TestConditionIsTheWorstThatApplies(t *testing.T) {
 	incomplete.Incomplete = true
 	for name, tc := range map[string]struct {
 		state collector.State
-		want  condition
+		want  []condition
 	}{
-		"unread":               {collector.State{}, unread},
-		"accepted":             {collector.State{List: reporting(1, list(accepted))}, ok},
-		"empty":                {collector.State{List: reporting(0, list())}, ok},
-		"in transition":        {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, ok},
-		"listed":               {collector.State{List: permitting(list(accepted), "iam:domain::a")}, ok},
-		"off":                  {collector.State{List: &css.ConnectionList{}}, off},
-		"unlisted":             {collector.State{List: unlistedOwner(accepted)}, unlisted},
-		"pending, unlisted":    {collector.State{List: unlistedOwner(accepted, waiting)}, pending},
-		"truncated, pending":   {collector.State{List: reporting(3, list(accepted, waiting))}, truncated},
-		"incomplete":           {collector.State{List: incomplete}, truncated},
-		"rejected, truncated":  {collector.State{List: reporting(3, list(css.StatusRejected))}, rejected},
-		"failed":               {collector.State{List: list(css.StatusFailed)}, rejected},
-		"failing":              {collector.State{Err: &cloud.Error{}}, failing},
-		"failing, was ok":      {collector.State{Err: &cloud.Error{}, List: list(accepted)}, failing},
-		"failing, was off":     {collector.State{Err: &cloud.Error{}, List: &css.ConnectionList{}}, failing},
-		"failing, other error": {collector.State{Err: context.DeadlineExceeded}, failing},
-		"failing and rejected": {collector.State{Err: &cloud.Error{}, List: list(css.StatusRejected)}, failing},
+		"unread":               {collector.State{}, []condition{unread}},
+		"accepted":             {collector.State{List: reporting(1, list(accepted))}, []condition{ok}},
+		"empty":                {collector.State{List: reporting(0, list())}, []condition{ok}},
+		"in transition":        {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, []condition{ok}},
+		"listed":               {collector.State{List: permitting(list(accepted), "iam:domain::a")}, []condition{ok}},
+		"open":                 {collector.State{List: permitting(list(accepted), "iam:domain::*")}, []condition{ok, open}},
+		"open, rejected":       {collector.State{List: permitting(list(refused), "*")}, []condition{rejected, open}},
+		"off":                  {collector.State{List: &css.ConnectionList{}}, []condition{off}},
+		"unlisted":             {collector.State{List: unlistedOwner(accepted)}, []condition{unlisted}},
+		"unlisted and pending": {collector.State{List: unlistedOwner(accepted, waiting)}, []condition{unlisted, pending}},
+		"truncated, pending":   {collector.State{List: reporting(3, list(waiting))}, []condition{truncated, pending}},
+		"incomplete":           {collector.State{List: incomplete}, []condition{truncated}},
+		"rejected, truncated":  {collector.State{List: reporting(3, list(refused))}, []condition{rejected, truncated}},
+		"failed":               {collector.State{List: list(css.StatusFailed)}, []condition{failed}},
+		"nearly all": {
+			collector.State{Err: &cloud.Error{}, List: reporting(9, permitting(
+				list(accepted, waiting, refused, css.StatusFailed), "iam:domain::b"))},
+			[]condition{failing, failed, unlisted, rejected, truncated, pending},
+		},
+		"failing":         {collector.State{Err: &cloud.Error{}}, []condition{failing}},
+		"failing, was ok": {collector.State{Err: &cloud.Error{}, List: list(accepted)}, []condition{failing}},
+		"failing, was off": {
+			collector.State{Err: &cloud.Error{}, List: &css.ConnectionList{}}, []condition{failing, off},
+		},
+		"failing, other error": {collector.State{Err: context.DeadlineExceeded}, []condition{failing}},
 	} {
-		target := discovery.Target{Project: &discovery.Project{Client: csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = "" })}}
-		if c := newClusterStatus(&target, &tc.state, noon()); c.State != tc.want {
-			t.Errorf("%s: got %s, want %s", name, c.State, tc.want)
+		target := discovery.Target{Project: newProject(t, "", "", nil)}
+		tc.state.ReadAt = noon().Add(-15 * time.Minute)
+		c := newClusterStatus(&target, &tc.state, noon())
+		if diff := cmp.Diff(tc.want, c.Conditions); diff != "" || c.State != tc.want[0] {
+			t.Errorf("%s: got state %s; conditions: -want +got\n%s", name, c.State, diff)
+		}
+		if attention := c.needsAttention(); attention != (tc.want[0].rank() <= pending.rank()) {
+			t.Errorf("%s: got attention %t", name, attention)
+		}
+		if tc.state.List == nil {
+			continue
+		}
+		tc.state.ReadAt = noon().Add(-15*time.Minute - time.Second)
+		if c := newClusterStatus(&target, &tc.state, noon()); !c.is(stale) || c.is(ok) || !c.needsAttention() {
+			t.Errorf("%s: got conditions %s of an old list, want them to include stale", name, c.Conditions)
 		}
 	}
 }
@@ -152,8 +173,7 @@ func metricCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 		}
 	}
 	for _, other := range []string{
-		"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "permissions",
-		"permissions_wildcard", "connections_limited",
+		"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "connections_limited",
 	} {
 		delete(counts, other)
 	}
@@ -178,6 +198,9 @@ func viewCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 	if c.Unlisted != nil {
 		counts["unlisted_connections"] = float64(*c.Unlisted)
 	}
+	if c.Permissions != nil {
+		counts["permissions"], counts["permissions_wildcard"] = float64(*c.Permissions), boolValue(*c.Wildcard)
+	}
 	return counts
 }
 
@@ -190,7 +213,8 @@ func boolValue(b bool) float64 {
 
 func newProject(t *testing.T, name, id string, search *discovery.Search) *discovery.Project {
 	t.Helper()
-	return &discovery.Project{Name: name, Region: "r-" + name, Client: csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = id }), Search: search}
+	client := csstest.NewClient(t, "", func(o *csstest.Options) { o.ProjectID = id })
+	return &discovery.Project{Name: name, Region: "r-" + name, Client: client, Search: search}
 }
 
 // exampleView returns a view with a project and a cluster in most conditions.
@@ -211,7 +235,7 @@ func exampleView(t *testing.T) *view {
 		},
 		{Project: newProject(t, "fresh", "p5", search)},
 	}
-	targets := []discovery.Target{
+	targets := []*discovery.Target{
 		{Project: listed, Cluster: css.Cluster{ID: "new"}},
 		{Project: production, Cluster: css.Cluster{
 			ID: "healthy", Name: "z", Engine: "opensearch", EngineVersion: "2.19.0",
@@ -233,8 +257,8 @@ func exampleView(t *testing.T) *view {
 		},
 	}
 	v := newView(projects, targets, states, noon())
-	v.Version = "test"
-	v.filterAndSort(parameters{sort: sortTrouble, show: showAll})
+	v.Build = Build{Version: "1.2.3"}
+	v.filterAndSort(firstPage())
 	return v
 }
 
@@ -264,8 +288,10 @@ func TestJSONOfTotals(t *testing.T) {
   "projects": 5,
   "failing_projects": 2,
   "clusters": 4,
+  "clusters_needing_attention": 1,
   "states": {
-   "failing": 1, "off": 1, "ok": 1, "pending": 0, "rejected": 0, "truncated": 0, "unlisted": 0, "unread": 1
+   "failing": 1, "failed": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1, "truncated": 0,
+   "unlisted": 0, "unread": 1
   },
   "connections": {
    "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
@@ -295,7 +321,7 @@ func TestJSONOfProjects(t *testing.T) {
 func TestJSONOfClusters(t *testing.T) {
 	checkJSON(t, exampleView(t), "clusters", `[
   {"project": "production", "region": "r-production", "project_id": "p1", "id": "throttled", "state": "failing",
-   "enabled": true, "connections": {
+   "states": ["failing", "rejected", "stale"], "enabled": true, "connections": {
     "accepted": 0, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
    },
    "truncated": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
@@ -303,14 +329,15 @@ func TestJSONOfClusters(t *testing.T) {
     "hint": "lower requests_per_second, scrape less often, or set scrape.min_interval",
     "since": "2026-11-23T11:30:00Z", "last": "2026-11-23T11:59:59.999Z"}},
   {"project": "production", "region": "r-production", "project_id": "p1", "id": "off", "state": "off",
-   "enabled": false, "last_success": "2026-11-23T12:00:00Z", "age_seconds": 0},
-  {"project": "listed", "region": "r-listed", "project_id": "p3", "id": "new", "state": "unread"},
+   "states": ["off"], "enabled": false, "last_success": "2026-11-23T12:00:00Z", "age_seconds": 0},
+  {"project": "listed", "region": "r-listed", "project_id": "p3", "id": "new", "state": "unread", "states": ["unread"]},
   {"project": "production", "region": "r-production", "project_id": "p1", "id": "healthy", "name": "z",
-   "engine": "opensearch", "engine_version": "2.19.0", "state": "ok", "enabled": true,
+   "engine": "opensearch", "engine_version": "2.19.0", "state": "ok", "states": ["ok", "open"], "enabled": true,
    "reported_connections": 2, "connections": {
     "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 0, "unknown": 0
    },
-   "truncated": false, "unlisted_connections": 0, "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
+   "truncated": false, "unlisted_connections": 0, "permissions": 1, "permissions_wildcard": true,
+   "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
  ]`)
 }
 
@@ -318,8 +345,9 @@ func TestJSONOfVersionAndTime(t *testing.T) {
 	v := exampleView(t)
 	v.Totals, v.Projects, v.Clusters = totals{}, nil, nil
 	text, err := json.Marshal(v)
-	const want = `{"version":"test","ready":false,"time":"2026-11-23T12:00:00Z",` +
-		`"totals":{"projects":0,"failing_projects":0,"clusters":0,"states":null},"projects":null,"clusters":null}`
+	const want = `{"version":"1.2.3","ready":false,"time":"2026-11-23T12:00:00Z",` +
+		`"totals":{"projects":0,"failing_projects":0,"clusters":0,"clusters_needing_attention":0,"states":null},` +
+		`"projects":null,"clusters":null}`
 	if err != nil || string(text) != want {
 		t.Errorf("got %s, %v; want %s", text, err, want)
 	}
@@ -350,39 +378,65 @@ func TestFailureOfAPIErrorsAndOthers(t *testing.T) {
 
 func TestFilterAndSort(t *testing.T) {
 	newExample := func() *view {
-		return &view{
+		v := &view{
 			Projects: []projectStatus{
 				{Name: "c", State: failing}, {Name: "b", State: ok}, {Name: "d", State: unread}, {Name: "a", State: failing},
 			},
-			Clusters: []clusterStatus{
-				{Project: "p", Name: "a", ID: "1", State: ok}, {Project: "p", Name: "b", ID: "2", State: unread},
-				{Project: "p", Name: "c", ID: "3", State: off}, {Project: "p", Name: "e", ID: "4", State: pending},
-				{Project: "p", Name: "d", ID: "5", State: unlisted}, {Project: "p", Name: "f", ID: "6", State: truncated},
-				{Project: "p", Name: "a", ID: "7", State: rejected}, {Project: "q", Name: "a", ID: "8", State: failing},
-				{Project: "p", Name: "z", ID: "9", State: failing}, {Project: "p", Name: "a", ID: "0", State: rejected},
-			},
 		}
+		for i, c := range []clusterStatus{
+			{Project: "c", Name: "a", State: ok}, {Project: "c", Name: "b", State: unread},
+			{Project: "c", Name: "c", State: off}, {Project: "c", Name: "e", State: pending},
+			{Project: "c", Name: "d", State: unlisted, Conditions: []condition{pending, open}},
+			{Project: "c", Name: "f", State: truncated}, {Project: "c", Name: "a", State: rejected},
+			{Project: "d", Name: "a", State: failing, Error: &failure{Code: "CSS.0015"}},
+			{Project: "c", Name: "z", State: failing},
+			{Project: "c", Name: "a", State: rejected, list: permitting(list(css.StatusRejected), "iam:domain::owner-9")},
+		} {
+			c.ID, c.Conditions = fmt.Sprint("id-", i), append([]condition{c.State}, c.Conditions...)
+			v.Clusters = append(v.Clusters, c)
+		}
+		return v
 	}
 	for _, tc := range []struct {
-		parameters         parameters
+		query              string
 		projects, clusters string
 	}{
-		{parameters{sort: sortTrouble, show: showAll}, "acdb", "9807654321"}, // 5 and 4 have the same rank
-		{parameters{sort: sortName, show: showAll}, "abcd", "0178235469"},
-		{parameters{sort: sortTrouble, show: showFailing}, "ac", "98"},
-		{parameters{sort: sortName, show: showFailing}, "ac", "89"},
+		{"", "acdb", "8746953210"},
+		{"sort=name", "abcd", "0697124358"},
+		{"show=failing", "ac", "87"},
+		{"show=failing&sort=name", "ac", "78"},
+		{"show=attention", "ac", "8746953"},
+		{"show=pending", "ac", "43"},
+		{"show=open", "ac", "4"},
+		{"show=stale", "ac", ""},
+		{"project=d", "d", "7"},
+		{"project=c&show=failing", "c", "8"},
+		{"q=ID-7", "", "7"},
+		{"q=css.0015", "", "7"},
+		{"q=OWNER-9", "", "9"},
+		{"q=c0", "", "9"},
+		{"q=nowhere", "", ""},
+		{"q=+d%E2%80%AE+", "d", "8746953210"},
 	} {
+		values, err := url.ParseQuery(tc.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parseParameters(values)
+		if err != nil {
+			t.Fatal(err)
+		}
 		v := newExample()
-		v.filterAndSort(tc.parameters)
+		v.filterAndSort(p)
 		projects, clusters := "", ""
 		for _, p := range v.Projects {
 			projects += p.Name
 		}
 		for i := range v.Clusters {
-			clusters += v.Clusters[i].ID
+			clusters += strings.TrimPrefix(v.Clusters[i].ID, "id-")
 		}
 		if projects != tc.projects || clusters != tc.clusters {
-			t.Errorf("%+v: got %s %s, want %s %s", tc.parameters, projects, clusters, tc.projects, tc.clusters)
+			t.Errorf("%s: got %s %s, want %s %s", tc.query, projects, clusters, tc.projects, tc.clusters)
 		}
 	}
 }
