@@ -14,8 +14,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"css_vpcep_exporter/internal/simulator"
+	"css_vpcep_exporter/internal/simulator/simtest"
 )
 
 const envScreenshots = "CSS_VPCEP_SCREENSHOTS"
@@ -26,22 +31,88 @@ type appearance struct {
 	dark          bool
 }
 
+// appearances returns the ways in which pages of these heights are looked at.
+func appearances(name string, deskHeight, phoneHeight int) []appearance {
+	return []appearance{
+		{name + "desk", 1280, deskHeight, false}, {name + "desk-dark", 1280, deskHeight, true},
+		{name + "phone", 360, phoneHeight, false}, {name + "phone-dark", 360, phoneHeight, true},
+	}
+}
+
 func TestStatusPage(t *testing.T) {
-	demo := startServer(t, "demo", buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	program := buildExporter(t)
+	demo := startServer(t, "demo", program, "--demo", "--web.listen-address=127.0.0.1:0")
+	address := "http://" + demo.address
 	client := newClient(t)
 	for range 2 { // one cluster always fails, another one for a while
-		if status, body := get(t, client, "http://"+demo.address+"/metrics"); status != http.StatusOK {
+		if status, body := get(t, client, address+"/metrics"); status != http.StatusOK {
 			t.Fatalf("/metrics: got status %d, want 200: %s", status, body)
 		}
 	}
-	for _, a := range []appearance{
-		{"desk", 1280, 1300, false}, {"desk-dark", 1280, 1300, true},
-		{"phone", 360, 3200, false}, {"phone-dark", 360, 3200, true},
-	} {
-		t.Run(a.name, func(t *testing.T) {
-			checkStatusPage(t, screenshot(t, "http://"+demo.address+"/status", a), a)
+	checkScreenshots(t, address+"/status", appearances("", 1300, 3800))
+	checkScreenshots(t, address+"/status?cluster=search-prod", appearances("cluster-", 1700, 3800))
+
+	large := startLargeFleet(t, program)
+	checkScreenshots(t, large+"/status", appearances("large-", 3000, 6000))
+	checkScreenshots(t, large+"/status?cluster="+hostileCluster, appearances("hostile-", 4000, 9000))
+	for _, page := range []string{"/status", "/status?cluster=" + hostileCluster} {
+		for _, tag := range []string{"<script", "<img"} {
+			if strings.Contains(dumpDOM(t, large+page), tag) {
+				t.Errorf("%s: the API's text has made the browser see %s", page, tag)
+			}
+		}
+	}
+}
+
+func checkScreenshots(t *testing.T, url string, appearances []appearance) {
+	t.Helper()
+	for _, a := range appearances {
+		t.Run(a.name, func(t *testing.T) { checkStatusPage(t, screenshot(t, url, a), a) })
+	}
+}
+
+const hostileCluster = "hostile"
+
+// startLargeFleet starts an exporter of a thousand clusters, reads them, and returns its address. One cluster has texts
+// that are too long, look like HTML, or change the direction of writing.
+func startLargeFleet(t *testing.T, program string) (address string) {
+	t.Helper()
+	c := newCloud(t, 1000, 5)
+	const html = `"><img src=x onerror=alert(1)><script>alert(1)</script>`
+	long, bidi := strings.Repeat("x", 1024), "a\u202eb\u2066c\u200b\x1b[31m"
+	cluster := simulator.Cluster{
+		ID: hostileCluster, Name: html, Status: "200", Engine: bidi, Version: long, ServiceName: simulator.Text(html),
+	}
+	for i, text := range []string{long, bidi, html, strings.Repeat("\u05d0 ", 500)} {
+		for _, status := range []string{"accepted", "rejected"} {
+			cluster.Connections = append(cluster.Connections, simulator.Connection{
+				ID: fmt.Sprint(i, status, text), Status: status, DomainID: text, IP: text, IPv6: simulator.Text(text),
+				DNSName: simulator.Text(text), Specification: text, MaxSession: simulator.Text("9007199254740991"),
+				CreatedAt: simulator.Text("9999-12-31T23:59:59Z"),
+			})
+		}
+		cluster.Permissions = append(cluster.Permissions, simulator.Permission{ID: text, Permission: text, Type: text})
+	}
+	c.AddCluster(simtest.ProjectID, cluster)
+	for i, p := range c.Projects() {
+		c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: c.Clusters(p.ID)[i].ID}, simulator.Fault{
+			Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`,
 		})
 	}
+	exporter := c.startExporter(t, program, 0, exporterOptions{})
+	address = "http://" + exporter.address
+	client := newClient(t)
+	read := func() {
+		if status, body := get(t, client, address+"/metrics"); status != http.StatusOK {
+			t.Fatalf("/metrics: got status %d, want 200: %s", status, body)
+		}
+	}
+	read()
+	cluster.Connections = cluster.Connections[1:]
+	cluster.Permissions = cluster.Permissions[1:]
+	c.AddCluster(simtest.ProjectID, cluster)
+	read()
+	return address
 }
 
 func checkStatusPage(t *testing.T, page image.Image, want appearance) {
@@ -71,7 +142,6 @@ func checkStatusPage(t *testing.T, page image.Image, want appearance) {
 	}
 }
 
-// screenshot runs a browser that can connect only to 127.0.0.1.
 func screenshot(t *testing.T, url string, a appearance) image.Image {
 	t.Helper()
 	dir := os.Getenv(envScreenshots)
@@ -83,21 +153,8 @@ func screenshot(t *testing.T, url string, a appearance) image.Image {
 	if a.dark {
 		colorScheme = 0
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, lookPath(t, "chromium"), //nolint:gosec // found in PATH
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-		"--user-data-dir="+t.TempDir(), fmt.Sprintf("--window-size=%d,%d", a.width, a.height),
-		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", colorScheme), "--virtual-time-budget=10000",
-		"--screenshot="+path, url)
-	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("chromium: %s\n%s", err, out)
-	}
+	out := browse(t, url, fmt.Sprintf("--window-size=%d,%d", a.width, a.height),
+		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", colorScheme), "--screenshot="+path)
 	f, err := os.Open(filepath.Clean(path)) //nolint:gosec // the test's file
 	if err != nil {
 		t.Fatalf("%s\n%s", err, out)
@@ -108,6 +165,37 @@ func screenshot(t *testing.T, url string, a appearance) image.Image {
 		t.Fatal(err)
 	}
 	return picture
+}
+
+// dumpDOM returns what a browser understands of a page, as HTML.
+func dumpDOM(t *testing.T, url string) string {
+	t.Helper()
+	dom := browse(t, url, "--dump-dom")
+	if !strings.Contains(dom, "</html>") {
+		t.Fatalf("%s: got no page: %s", url, dom)
+	}
+	return dom
+}
+
+// browse runs a browser that can connect only to 127.0.0.1, and returns its output.
+func browse(t *testing.T, url string, flags ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	args := slices.Concat([]string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--user-data-dir=" + t.TempDir(), "--virtual-time-budget=10000",
+	}, flags, []string{url})
+	cmd := exec.CommandContext(ctx, lookPath(t, "chromium"), args...) //nolint:gosec // found in PATH
+	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("chromium: %s\n%s", err, out)
+	}
+	return string(out)
 }
 
 func rgb(c color.Color) (r, g, b int) {
