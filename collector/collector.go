@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 
+	"css_vpcep_exporter/internal/css"
+
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
@@ -19,6 +21,12 @@ type Options struct {
 	Connections    bool
 	Permissions    bool
 	MaxConnections int // a cluster with more connections, or permissions, has none of those
+}
+
+// Limits reports whether series of a list are omitted because of MaxConnections.
+func (o Options) Limits(list *css.ConnectionList) bool {
+	return o.Connections && len(list.Connections) > o.MaxConnections ||
+		o.Permissions && len(list.Permissions.Value) > o.MaxConnections
 }
 
 // Collector is the prometheus.Collector of one scrape.

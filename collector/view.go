@@ -58,19 +58,12 @@ func newView(s *source) *view {
 	}
 	v.shown = s.list
 	v.unlisted, v.judged = Unlisted(v.shown)
-	if s.options.Connections {
-		if len(s.list.Connections) > s.options.MaxConnections {
-			v.limited = true
-		} else {
-			v.connections = distinct(s.list.Connections)
-		}
+	v.limited = s.options.Limits(s.list)
+	if s.options.Connections && len(s.list.Connections) <= s.options.MaxConnections {
+		v.connections = distinct(s.list.Connections)
 	}
-	if s.options.Permissions {
-		if len(s.list.Permissions.Value) > s.options.MaxConnections {
-			v.limited = true
-		} else {
-			v.permissions = distinctPermissions(s.list.Permissions.Value)
-		}
+	if s.options.Permissions && len(s.list.Permissions.Value) <= s.options.MaxConnections {
+		v.permissions = distinctPermissions(s.list.Permissions.Value)
 	}
 	return v
 }

@@ -79,7 +79,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	}
 	statusPage, err := status.NewHandler(status.Options{
 		TelemetryPath: s.options.TelemetryPath, Build: s.options.Build, Demo: s.options.Demo,
-		ConfigState: s.options.ConfigState,
+		Metrics: func() collector.Options { return *s.metrics.Load() }, ConfigState: s.options.ConfigState,
 	}, s.fleet, s.scraper, s.logger)
 	if err != nil {
 		return nil, err

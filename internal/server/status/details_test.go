@@ -230,7 +230,7 @@ func TestManyConnectionsAndChangesAreFolded(t *testing.T) {
 	}
 	target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
 	state := collector.State{List: list(statuses...), ReadAt: noon()}
-	v := newView(nil, []*discovery.Target{&target}, []collector.State{state}, noon())
+	v := newView(nil, []*discovery.Target{&target}, []collector.State{state}, collector.Options{}, noon())
 	d := newDetails(state.List, "")
 	for i := range 12 {
 		d.Changes = append(d.Changes, changeStatus{
@@ -273,7 +273,8 @@ func TestNotesOfChangesAndAllowlists(t *testing.T) {
 		},
 	} {
 		target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
-		v := newView(nil, []*discovery.Target{&target}, []collector.State{{List: tc.list, ReadAt: noon()}}, noon())
+		states := []collector.State{{List: tc.list, ReadAt: noon()}}
+		v := newView(nil, []*discovery.Target{&target}, states, collector.Options{}, noon())
 		v.Clusters[0].Details = newDetails(tc.list, "")
 		if tc.list != nil && !tc.list.Truncated() {
 			v.Clusters[0].Details.ChangesSince = noon()

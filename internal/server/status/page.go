@@ -96,7 +96,7 @@ func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 	data := struct {
 		common
 		Findings         []finding
-		Groups           []projectGroup
+		Failing, Healthy *projectGroup
 		Shown            []clusterStatus
 		Shows, Sorts     []option
 		ProjectsToChoose []option
@@ -105,7 +105,7 @@ func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 	if p.show != showAll || p.project != "" || p.text != "" {
 		data.Clear = "." + Path
 	}
-	data.Groups = groupProjects(v.Projects)
+	data.Failing, data.Healthy = groupProjects(v)
 	data.Shows = append(data.Shows, option{showAll, fmt.Sprintf("all (%d)", v.Totals.Clusters), p.show == showAll},
 		option{showAttention, fmt.Sprintf("needs attention (%d)", v.Totals.Attention), p.show == showAttention})
 	all := kinds()
@@ -128,30 +128,36 @@ func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 }
 
 type projectGroup struct {
+	*view
 	Title    string
 	Open     bool
 	Projects []projectStatus
 }
 
-// groupProjects separates failing projects from the others, so that many healthy ones do not hide the clusters.
-func groupProjects(projects []projectStatus) []projectGroup {
-	var bad, others []projectStatus
-	for _, p := range projects {
+// groupProjects separates failing projects from the others. Empty groups are nil.
+func groupProjects(v *view) (bad, others *projectGroup) {
+	add := func(to **projectGroup, p projectStatus) {
+		if *to == nil {
+			*to = &projectGroup{view: v}
+		}
+		(*to).Projects = append((*to).Projects, p)
+	}
+	for _, p := range v.Projects {
 		if p.State == failing {
-			bad = append(bad, p)
+			add(&bad, p)
 		} else {
-			others = append(others, p)
+			add(&others, p)
 		}
 	}
-	var groups []projectGroup
-	if n := len(bad); n > 0 {
-		groups = append(groups, projectGroup{plural(n, "failing project", "failing projects"), true, bad})
+	if bad != nil {
+		bad.Title, bad.Open = plural(len(bad.Projects), "failing project", "failing projects"), true
 	}
-	if n := len(others); n > 0 {
-		title := plural(n, "project without problems", "projects without problems")
-		groups = append(groups, projectGroup{title, n <= openProjects, others})
+	if others != nil {
+		n := len(others.Projects)
+		others.Title = plural(n, "project without problems", "projects without problems")
+		others.Open = n <= openProjects
 	}
-	return groups
+	return bad, others
 }
 
 type change struct {

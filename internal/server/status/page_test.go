@@ -150,7 +150,7 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 				Since: noon(), Last: noon(),
 			}
 		}
-		v := newView(nil, nil, nil, noon())
+		v := emptyView()
 		v.Build, v.Ready = Build{Version: text, Revision: text, GoVersion: text}, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: newFailure()}}
 		v.projectNames = []string{text, "other"}
@@ -268,7 +268,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestFindingsLinkToTheirClusters(t *testing.T) {
-	v := newView(nil, nil, nil, noon())
+	v := emptyView()
 	v.Totals.Clusters, v.Totals.States[failing], v.Totals.States[rejected] = 2, 1, 1
 	p := firstPage()
 	p.sort, p.project, p.text, p.page = sortName, "production", "search", 3
@@ -284,7 +284,7 @@ func TestFindingsLinkToTheirClusters(t *testing.T) {
 }
 
 func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
-	v := newView(nil, nil, nil, noon())
+	v := emptyView()
 	for i := range 1001 {
 		id := fmt.Sprintf("id%04d", i)
 		v.Clusters = append(v.Clusters, clusterStatus{ID: id, Name: "search", Conditions: []condition{unread}})
@@ -330,14 +330,14 @@ func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
 func TestSinglePageHasNoLinksToOtherPages(t *testing.T) {
 	p := firstPage()
 	p.page = 7
-	if page := rendered(t, newView(nil, nil, nil, noon()), p); strings.Contains(page, `aria-label="Pages"`) {
+	if page := rendered(t, emptyView(), p); strings.Contains(page, `aria-label="Pages"`) {
 		t.Errorf("got links to other pages in:\n%s", page)
 	}
 }
 
 func TestTopAndBottomOfThePage(t *testing.T) {
 	allUnread := func() *view {
-		v := newView(nil, nil, nil, noon())
+		v := emptyView()
 		v.Ready, v.Build = true, Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"}
 		v.Totals.Clusters, v.Totals.States[unread] = 1, 1
 		return v
@@ -350,8 +350,8 @@ func TestTopAndBottomOfThePage(t *testing.T) {
 	neverLoaded.Config = &configStatus{}
 	demo := allUnread()
 	demo.Demo = true
-	starting := newView(nil, nil, nil, noon())
-	withoutClusters := newView(nil, nil, nil, noon())
+	starting := emptyView()
+	withoutClusters := emptyView()
 	withoutClusters.Ready = true
 	const top = "CSS VPC endpoints Refresh JSON Metrics Start page "
 	for _, tc := range []struct {
@@ -382,7 +382,7 @@ func TestTopAndBottomOfThePage(t *testing.T) {
 }
 
 func TestManyHealthyProjectsNeedAClick(t *testing.T) {
-	v := newView(nil, nil, nil, noon())
+	v := emptyView()
 	v.Projects = []projectStatus{{Name: "lost", State: failing}, {Name: "a", State: ok}, {Name: "b", State: unread}}
 	for _, tc := range []struct {
 		more int
@@ -402,6 +402,10 @@ func TestManyHealthyProjectsNeedAClick(t *testing.T) {
 		}
 		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
+		}
+		before, after, _ := strings.Cut(page, `id="clusters"`)
+		if !strings.Contains(before, "failing project<") || !strings.Contains(after, "projects without problems<") {
+			t.Error("the clusters are not between the failing projects and the others")
 		}
 	}
 }

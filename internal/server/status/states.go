@@ -24,14 +24,15 @@ const (
 	off       condition = "off"       // the service is off
 	unread    condition = "unread"    // not read yet
 	ok        condition = "ok"
-	open      condition = "open" // a permission is a wildcard
+	open      condition = "open"    // a permission is a wildcard
+	limited   condition = "limited" // series of single connections or permissions are omitted
 )
 
 const staleAfter = 15 * time.Minute // like the alert CSSVPCEPDataStale
 
 // worstFirst returns the conditions of clusters. Those up to stale need attention.
-func worstFirst() [11]condition {
-	return [11]condition{failing, failed, unlisted, rejected, truncated, pending, stale, off, unread, ok, open}
+func worstFirst() [12]condition {
+	return [12]condition{failing, failed, unlisted, rejected, truncated, pending, stale, off, unread, ok, open, limited}
 }
 
 func (c condition) rank() int {
@@ -97,6 +98,12 @@ func kinds() map[condition]kind {
 			tone: "idle", label: "open allowlist", one: "cluster lets every account connect",
 			many: "clusters let every account connect", here: "Every account may connect", advice: "A permission is a wildcard.",
 		},
+		limited: {
+			tone: "idle", label: "series omitted", one: "cluster has more connections or permissions than max_connections",
+			many:   "clusters have more connections or permissions than max_connections",
+			here:   "More connections or permissions than max_connections",
+			advice: "The metrics do not show single ones. The page of the cluster shows all.",
+		},
 	}
 }
 
@@ -128,6 +135,8 @@ func (c *clusterStatus) applies(what condition) bool {
 		return c.Enabled == nil && c.Error == nil
 	case open:
 		return c.Wildcard != nil && *c.Wildcard
+	case limited:
+		return c.Limited != nil && *c.Limited
 	}
 	return c.number(what) > 0
 }

@@ -46,7 +46,8 @@ type Build struct {
 type Options struct {
 	TelemetryPath string
 	Build         Build
-	Demo          bool                                    // the cloud is simulated
+	Demo          bool // the cloud is simulated
+	Metrics       func() collector.Options
 	ConfigState   func() (ok bool, lastSuccess time.Time) // may be nil
 }
 
@@ -150,7 +151,7 @@ func (h *Handler) newView(projects []discovery.State, targets []*discovery.Targe
 	for i, t := range targets {
 		states[i] = h.scraper.State(t.Project.Key, t.Cluster.ID)
 	}
-	v := newView(projects, targets, states, now)
+	v := newView(projects, targets, states, h.options.Metrics(), now)
 	v.Build, v.Demo, v.Ready = h.options.Build, h.options.Demo, h.fleet.Ready()
 	if h.options.ConfigState != nil {
 		succeeded, lastSuccess := h.options.ConfigState()

@@ -68,6 +68,7 @@ func newRig(t *testing.T, search *discovery.Search, listed ...discovery.Listed) 
 	var err error
 	r.handler, err = NewHandler(Options{
 		TelemetryPath: "/metrics", Build: Build{Version: "test"},
+		Metrics:     func() collector.Options { return collector.Options{} },
 		ConfigState: func() (bool, time.Time) { return true, noon().In(time.FixedZone("", 3600)) },
 	}, r.fleet, r.scraper, logger)
 	if err != nil {
@@ -199,7 +200,7 @@ func TestInvalidParameters(t *testing.T) {
 	for query, want := range map[string]string{
 		"sort=age": `invalid sort "age"; it must be trouble or name`,
 		"show=broken": `invalid show "broken"; it must be all, attention, failing, failed, unlisted, rejected, truncated, ` +
-			`pending, stale, off, unread, ok or open`,
+			`pending, stale, off, unread, ok, open or limited`,
 		"format=xml":                `invalid format "xml"; it must be html or json`,
 		"page=0":                    `invalid page "0"; it must be a positive number`,
 		"page=-1":                   `invalid page "-1"; it must be a positive number`,
@@ -308,7 +309,7 @@ func BenchmarkStatus(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				out.Reset()
-				v := newView(nil, targets, states, noon())
+				v := newView(nil, targets, states, collector.Options{}, noon())
 				v.filterAndSort(p)
 				if err := write(v, &out); err != nil {
 					b.Fatal(err)

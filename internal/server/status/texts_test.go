@@ -15,7 +15,7 @@ import (
 func checkCluster(t *testing.T, c clusterStatus, want string) {
 	t.Helper()
 	c.Conditions = c.conditions()
-	v := newView(nil, nil, nil, noon())
+	v := emptyView()
 	v.Clusters = []clusterStatus{c}
 	if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, "Last successful read "+want) {
 		t.Errorf("%s:\nwant %s\ngot  %s", c.Conditions, want, got)
@@ -78,6 +78,10 @@ func TestTextsOfReadClusters(t *testing.T) {
 			clusterStatus{Connections: counts{css.StatusAccepted: 2}, Permissions: new(2), Wildcard: new(true)},
 			"ok open allowlist", "2 accepted 2 listed, 2 permissions",
 		},
+		{
+			clusterStatus{Connections: counts{css.StatusAccepted: 2}, Limited: new(true)},
+			"ok series omitted", "2 accepted 2 listed",
+		},
 		{clusterStatus{Connections: counts{css.StatusAccepted: 0}, Age: new(int64(901))}, "stale", "0 listed"},
 	} {
 		checkReadCluster(t, tc.cluster, tc.badges, tc.connections)
@@ -118,7 +122,7 @@ func TestTextsOfProjects(t *testing.T) {
 				"Last success 2 min ago 2026-11-23T11:58:00Z",
 		},
 	} {
-		v := newView(nil, nil, nil, noon())
+		v := emptyView()
 		v.Projects = []projectStatus{tc.project}
 		if got := textOf(rendered(t, v, firstPage())); !strings.Contains(got, tc.want) {
 			t.Errorf("%s:\nwant %s\ngot  %s", tc.project.State, tc.want, got)

@@ -78,6 +78,7 @@ type clusterStatus struct {
 	Unlisted      *int               `json:"unlisted_connections,omitempty"`
 	Permissions   *int               `json:"permissions,omitempty"`
 	Wildcard      *bool              `json:"permissions_wildcard,omitempty"`
+	Limited       *bool              `json:"connections_limited,omitempty"`
 	LastSuccess   time.Time          `json:"last_success,omitzero"`
 	Age           *int64             `json:"age_seconds,omitempty"`
 	Error         *failure           `json:"error,omitempty"`
@@ -99,7 +100,8 @@ type failure struct {
 
 // newView returns a view; states[i] is the state of targets[i].
 func newView(
-	projects []discovery.State, targets []*discovery.Target, states []collector.State, now time.Time,
+	projects []discovery.State, targets []*discovery.Target, states []collector.State, metrics collector.Options,
+	now time.Time,
 ) *view {
 	v := &view{
 		Time:     utc(now),
@@ -120,7 +122,7 @@ func newView(
 	}
 	slices.Sort(v.projectNames)
 	for i := range targets {
-		c := newClusterStatus(targets[i], &states[i], now)
+		c := newClusterStatus(targets[i], &states[i], metrics, now)
 		for _, what := range c.Conditions {
 			v.Totals.States[what]++
 		}
@@ -161,7 +163,9 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 	return p
 }
 
-func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) clusterStatus {
+func newClusterStatus(
+	t *discovery.Target, s *collector.State, metrics collector.Options, now time.Time,
+) clusterStatus {
 	c := clusterStatus{
 		Project: t.Project.Name, Region: t.Project.Region, ProjectID: t.Project.Client.KnownProjectID(),
 		ID: t.Cluster.ID, Name: t.Cluster.Name, Engine: t.Cluster.Engine, EngineVersion: t.Cluster.EngineVersion,
@@ -175,6 +179,7 @@ func newClusterStatus(t *discovery.Target, s *collector.State, now time.Time) cl
 		c.LastSuccess, c.Age, c.Enabled = utc(s.ReadAt), seconds(now.Sub(s.ReadAt)), new(list.Enabled)
 		if list.Enabled {
 			c.addList(list)
+			c.Limited = new(metrics.Limits(list))
 		}
 	}
 	c.Conditions = c.conditions()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ import (
 
 // noon returns the time of the views in these tests.
 func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+func emptyView() *view { return newView(nil, nil, nil, collector.Options{}, noon()) }
 
 // list returns a list of connections with these statuses, owned by account "a".
 func list(statuses ...css.Status) *css.ConnectionList {
@@ -90,7 +93,7 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 	} {
 		target := discovery.Target{Project: newProject(t, "", "", nil)}
 		tc.state.ReadAt = noon().Add(-15 * time.Minute)
-		c := newClusterStatus(&target, &tc.state, noon())
+		c := newClusterStatus(&target, &tc.state, collector.Options{}, noon())
 		if diff := cmp.Diff(tc.want, c.Conditions); diff != "" || c.State != tc.want[0] {
 			t.Errorf("%s: got state %s; conditions: -want +got\n%s", name, c.State, diff)
 		}
@@ -101,7 +104,8 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 			continue
 		}
 		tc.state.ReadAt = noon().Add(-15*time.Minute - time.Second)
-		if c := newClusterStatus(&target, &tc.state, noon()); !c.is(stale) || c.is(ok) || !c.needsAttention() {
+		c = newClusterStatus(&target, &tc.state, collector.Options{}, noon())
+		if !c.is(stale) || c.is(ok) || !c.needsAttention() {
 			t.Errorf("%s: got conditions %s of an old list, want them to include stale", name, c.Conditions)
 		}
 	}
@@ -155,7 +159,7 @@ func metricCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 	defer scraper.Wait()
 	targets := []collector.Target{{Reader: reader{l}}}
 	registry.MustRegister(
-		collector.New(t.Context(), scraper, collector.NewSeries(), targets, nil, collector.Options{}))
+		collector.New(t.Context(), scraper, collector.NewSeries(), targets, nil, limitedOptions()))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -173,18 +177,25 @@ func metricCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 		}
 	}
 	for _, other := range []string{
-		"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds", "connections_limited",
+		"up", "scrape_duration_seconds", "cluster_info", "last_success_timestamp_seconds",
 	} {
 		delete(counts, other)
 	}
+	maps.DeleteFunc(counts, func(name string, _ float64) bool {
+		return strings.HasPrefix(name, "connection_") || strings.HasPrefix(name, "permission_")
+	})
 	return counts
+}
+
+func limitedOptions() collector.Options {
+	return collector.Options{Connections: true, Permissions: true, MaxConnections: 1}
 }
 
 // viewCounts returns the values of the page by the name and status of their metric.
 func viewCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 	t.Helper()
 	target := discovery.Target{Project: newProject(t, "", "", nil)}
-	c := newClusterStatus(&target, &collector.State{List: l}, noon())
+	c := newClusterStatus(&target, &collector.State{List: l}, limitedOptions(), noon())
 	counts := map[string]float64{"enabled": boolValue(*c.Enabled)}
 	for status, n := range c.Connections {
 		counts["connections "+string(status)] = float64(n)
@@ -197,6 +208,9 @@ func viewCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 	}
 	if c.Unlisted != nil {
 		counts["unlisted_connections"] = float64(*c.Unlisted)
+	}
+	if c.Limited != nil {
+		counts["connections_limited"] = boolValue(*c.Limited)
 	}
 	if c.Permissions != nil {
 		counts["permissions"], counts["permissions_wildcard"] = float64(*c.Permissions), boolValue(*c.Wildcard)
@@ -256,7 +270,7 @@ func exampleView(t *testing.T) *view {
 			Failing: noon().Add(-30 * time.Minute).In(time.FixedZone("", 3600)), FailedAt: noon().Add(-time.Millisecond / 4),
 		},
 	}
-	v := newView(projects, targets, states, noon())
+	v := newView(projects, targets, states, collector.Options{}, noon())
 	v.Build = Build{Version: "1.2.3"}
 	v.filterAndSort(firstPage())
 	return v
@@ -290,8 +304,8 @@ func TestJSONOfTotals(t *testing.T) {
   "clusters": 4,
   "clusters_needing_attention": 1,
   "states": {
-   "failing": 1, "failed": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1, "truncated": 0,
-   "unlisted": 0, "unread": 1
+   "failing": 1, "failed": 0, "limited": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1,
+   "truncated": 0, "unlisted": 0, "unread": 1
   },
   "connections": {
    "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
@@ -324,7 +338,7 @@ func TestJSONOfClusters(t *testing.T) {
    "states": ["failing", "rejected", "stale"], "enabled": true, "connections": {
     "accepted": 0, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
    },
-   "truncated": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
+   "truncated": false, "connections_limited": false, "last_success": "2026-11-23T11:00:00Z", "age_seconds": 3600,
    "error": {"reason": "throttled", "http_status": 429, "message": "too many",
     "hint": "lower requests_per_second, scrape less often, or set scrape.min_interval",
     "since": "2026-11-23T11:30:00Z", "last": "2026-11-23T11:59:59.999Z"}},
@@ -337,7 +351,7 @@ func TestJSONOfClusters(t *testing.T) {
     "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 0, "unknown": 0
    },
    "truncated": false, "unlisted_connections": 0, "permissions": 1, "permissions_wildcard": true,
-   "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
+   "connections_limited": false, "last_success": "2026-11-23T12:00:01Z", "age_seconds": 0}
  ]`)
 }
 
@@ -354,7 +368,7 @@ func TestJSONOfVersionAndTime(t *testing.T) {
 }
 
 func TestJSONOfAnEmptyViewHasEmptyLists(t *testing.T) {
-	text, err := json.Marshal(newView(nil, nil, nil, noon()))
+	text, err := json.Marshal(emptyView())
 	if err != nil || !strings.Contains(string(text), `"projects":[],"clusters":[]}`) {
 		t.Errorf("got %s, %v; want empty lists", text, err)
 	}
