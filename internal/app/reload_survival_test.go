@@ -4,6 +4,7 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -350,5 +351,46 @@ func TestReloadShowsNoListOfAnotherProject(t *testing.T) {
 	})
 	if got, ok := s.scrape(t, 10*time.Second).clusters["a1"]["connections accepted"]; ok {
 		t.Errorf("got %v accepted connections of the former project", got)
+	}
+}
+
+func TestReloadKeepsChangesAndARestartDoesNot(t *testing.T) {
+	s := startSurviving(t, "", project{settings: "discovery: {}"})
+	s.cloud.addCluster("p1", "a1", func(c *simulator.Cluster) {
+		c.Connections = []simulator.Connection{{ID: "connection of a1", Status: "rejected", DomainID: "o1", IP: "10.0.0.1"}}
+	})
+	s.scrape(t, 10*time.Second)
+	s.change(t, func(p *project) { p.auth = otherKey })
+	s.scrape(t, 10*time.Second)
+	changes := func(p *program) string {
+		t.Helper()
+		_, body := p.get(t, "/status?cluster=a1&format=json")
+		var status struct {
+			Clusters []struct {
+				Details struct{ Changes []map[string]any }
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &status); err != nil || len(status.Clusters) != 1 {
+			t.Fatalf("got %d clusters, %v: %s", len(status.Clusters), err, body)
+		}
+		text := ""
+		for _, c := range status.Clusters[0].Details.Changes {
+			text += fmt.Sprint(c["change"], " ", c["connection_id"], " ", c["from"], " ", c["to"], "\n")
+		}
+		return text
+	}
+	const want = "connection_status_changed connection of a1 accepted rejected\n"
+	if got := changes(s.program); got != want {
+		t.Errorf("after the reload: got changes %q, want %q", got, want)
+	}
+	const line = `msg="Connection status changed" project=cn-north-4 region=cn-north-4 cluster_id=a1 ` +
+		`cluster_name="name of a1" connection_id="connection of a1" domain_id=o1 ip=10.0.0.1 from=accepted to=rejected`
+	if n := strings.Count(s.log.String(), line); n != 1 {
+		t.Errorf("got %d lines %s, want 1:\n%s", n, line, s.log)
+	}
+	restarted := start(t, "--config.file="+s.path)
+	restarted.scrape(t, 10*time.Second)
+	if got := changes(restarted); got != "" || strings.Contains(restarted.log.String(), "Connection ") {
+		t.Errorf("after the restart: got changes %q, want none, and none in the log:\n%s", got, restarted.log)
 	}
 }
