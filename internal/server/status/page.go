@@ -241,7 +241,7 @@ func statusTone(status css.Status) string {
 	switch status {
 	case css.StatusRejected, css.StatusFailed:
 		return "bad"
-	case css.StatusPendingAcceptance:
+	case css.StatusPendingAcceptance, css.StatusUnknown:
 		return "warn"
 	case css.StatusAccepted:
 		return "good"

@@ -20,6 +20,7 @@ const (
 	rejected  condition = "rejected"  // rejected connections
 	truncated condition = "truncated" // fewer connections are listed than reported
 	pending   condition = "pending"   // connections pending acceptance
+	unknown   condition = "unknown"   // connections with an undocumented status
 	stale     condition = "stale"     // the list was read long ago
 	off       condition = "off"       // the service is off
 	unread    condition = "unread"    // not read yet
@@ -31,8 +32,10 @@ const (
 const staleAfter = 15 * time.Minute // like the alert CSSVPCEPDataStale
 
 // worstFirst returns the conditions of clusters. Those up to stale need attention.
-func worstFirst() [12]condition {
-	return [12]condition{failing, failed, unlisted, rejected, truncated, pending, stale, off, unread, ok, open, limited}
+func worstFirst() [13]condition {
+	return [13]condition{
+		failing, failed, unlisted, rejected, truncated, pending, unknown, stale, off, unread, ok, open, limited,
+	}
 }
 
 func (c condition) rank() int {
@@ -66,12 +69,12 @@ func kinds() map[condition]kind {
 			here: "This cluster cannot be read", advice: "Each row says why, and what to do.",
 		},
 		failed: aboutConnections("bad", "failed", "failed connection", "failed connections",
-			"Ask the owners of the connections to delete their endpoints and to create them again."),
+			"Ask the owners to delete the endpoints and to create them again. Accepting failed connections does not help."),
 		unlisted: aboutConnections("bad", "unlisted", "accepted connection of an account that is not in the allowlist",
 			"accepted connections of accounts that are not in the allowlist",
 			"If an account should have access, add it to the allowlist. Otherwise reject its connections."),
 		rejected: aboutConnections("bad", "rejected", "rejected connection", "rejected connections",
-			"Accept the connections that are wanted. Ask the owners of the others to delete their endpoints."),
+			"Accept the connections of accounts that should have access. Ask the owners of the others to delete the endpoints."),
 		truncated: {
 			tone: "warn", label: "truncated", one: "connection list is truncated", many: "connection lists are truncated",
 			here:   "The connection list is truncated",
@@ -79,6 +82,8 @@ func kinds() map[condition]kind {
 		},
 		pending: aboutConnections("warn", "pending", "connection pending acceptance", "connections pending acceptance",
 			"Accept the connections that are expected, and reject the others."),
+		unknown: aboutConnections("warn", "of unknown status", "connection with an unknown status",
+			"connections with an unknown status", "The API may have changed. Look for a newer version of the exporter."),
 		stale: {
 			tone: "warn", label: "stale", one: "cluster was last read more than 15 minutes ago",
 			many: "clusters were last read more than 15 minutes ago", here: "Last read more than 15 minutes ago",
@@ -154,6 +159,8 @@ func (c *clusterStatus) number(what condition) int {
 		return c.Connections[css.StatusRejected]
 	case pending:
 		return c.Connections[css.StatusPendingAcceptance]
+	case unknown:
+		return c.Connections[css.StatusUnknown]
 	}
 	return 0
 }

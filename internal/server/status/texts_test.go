@@ -68,6 +68,9 @@ func TestTextsOfReadClusters(t *testing.T) {
 			"1 pending", "1 pendingAcceptance 1 listed",
 		},
 		{
+			clusterStatus{Connections: counts{css.StatusUnknown: 2}}, "2 of unknown status", "2 unknown 2 listed",
+		},
+		{
 			clusterStatus{
 				Connections: counts{css.StatusAccepted: 2, css.StatusRejected: 1}, Unlisted: new(1), Permissions: new(1),
 				Wildcard: new(false),

@@ -68,7 +68,8 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 		"unread":               {collector.State{}, []condition{unread}},
 		"accepted":             {collector.State{List: reporting(1, list(accepted))}, []condition{ok}},
 		"empty":                {collector.State{List: reporting(0, list())}, []condition{ok}},
-		"in transition":        {collector.State{List: list(css.StatusCreating, css.StatusDeleting, "")}, []condition{ok}},
+		"in transition":        {collector.State{List: list(css.StatusCreating, css.StatusDeleting)}, []condition{ok}},
+		"no status":            {collector.State{List: list(accepted, "")}, []condition{unknown}},
 		"listed":               {collector.State{List: permitting(list(accepted), "iam:domain::a")}, []condition{ok}},
 		"open":                 {collector.State{List: permitting(list(accepted), "iam:domain::*")}, []condition{ok, open}},
 		"open, rejected":       {collector.State{List: permitting(list(refused), "*")}, []condition{rejected, open}},
@@ -97,7 +98,7 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 		if diff := cmp.Diff(tc.want, c.Conditions); diff != "" || c.State != tc.want[0] {
 			t.Errorf("%s: got state %s; conditions: -want +got\n%s", name, c.State, diff)
 		}
-		if attention := c.needsAttention(); attention != (tc.want[0].rank() <= pending.rank()) {
+		if attention := c.needsAttention(); attention != (tc.want[0].rank() <= unknown.rank()) {
 			t.Errorf("%s: got attention %t", name, attention)
 		}
 		if tc.state.List == nil {
@@ -305,7 +306,7 @@ func TestJSONOfTotals(t *testing.T) {
   "clusters_needing_attention": 1,
   "states": {
    "failing": 1, "failed": 0, "limited": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1,
-   "truncated": 0, "unlisted": 0, "unread": 1
+   "truncated": 0, "unknown": 0, "unlisted": 0, "unread": 1
   },
   "connections": {
    "accepted": 2, "creating": 0, "deleting": 0, "failed": 0, "pendingAcceptance": 0, "rejected": 1, "unknown": 0
