@@ -41,14 +41,25 @@ type Change struct {
 	Permission   string
 }
 
-// baseline is what the next list is compared with: complete lists only, because a connection that is missing in a
-// truncated one may still exist.
-type baseline struct {
-	connections []css.Connection
-	permissions *[]css.Permission // of the last list that had them; nil before that
+// Comparable reports whether changes of a list are recorded. A connection that is missing in a truncated list may still
+// exist, and so may one of a list in which a connection has no ID.
+func Comparable(list *css.ConnectionList) bool {
+	return list.Enabled && !list.Truncated() &&
+		!slices.ContainsFunc(list.Connections, func(c css.Connection) bool { return c.ID == "" }) &&
+		!slices.ContainsFunc(list.Permissions.Value, func(p css.Permission) bool { return textOf(p) == "" })
 }
 
-// compare returns how a list differs from the one before, and the next baseline. b is nil before the first list.
+// textOf identifies a permission. IDs do not matter: an entry that was removed and added again between two reads allows
+// the same as before.
+func textOf(p css.Permission) string { return strings.TrimSpace(p.Text) }
+
+// baseline is what the next list is compared with.
+type baseline struct {
+	connections []css.Connection
+	permissions []css.Permission // of the last list that had them, even if there were none; nil before that
+}
+
+// compare returns how a list differs from the one before, and the next baseline. b is nil before the first one.
 func (b *baseline) compare(before, after *css.ConnectionList, at time.Time) ([]Change, *baseline) {
 	var changes []Change
 	if before != nil && before.Enabled != after.Enabled {
@@ -58,13 +69,10 @@ func (b *baseline) compare(before, after *css.ConnectionList, at time.Time) ([]C
 		}
 		changes = append(changes, Change{At: at, Kind: kind})
 	}
-	if !after.Enabled || after.Truncated() {
+	if !Comparable(after) {
 		return changes, b
 	}
-	next := &baseline{connections: after.Connections}
-	if after.Permissions.Set {
-		next.permissions = &after.Permissions.Value
-	}
+	next := &baseline{connections: after.Connections, permissions: after.Permissions.Value}
 	if b == nil {
 		return changes, next
 	}
@@ -73,8 +81,8 @@ func (b *baseline) compare(before, after *css.ConnectionList, at time.Time) ([]C
 	case next.permissions == nil:
 		next.permissions = b.permissions
 	case b.permissions != nil:
-		changes = append(changes, missing(*b.permissions, *next.permissions, PermissionRemoved, at)...)
-		changes = append(changes, missing(*next.permissions, *b.permissions, PermissionAdded, at)...)
+		changes = append(changes, missing(b.permissions, next.permissions, PermissionRemoved, at)...)
+		changes = append(changes, missing(next.permissions, b.permissions, PermissionAdded, at)...)
 	}
 	return changes, next
 }
@@ -90,13 +98,11 @@ func connectionChanges(before, after []css.Connection, at time.Time) []Change {
 	for i := range before {
 		left[before[i].ID] = &before[i]
 	}
-	delete(left, "") // cannot be recognized again
 	for i := range after {
 		c := &after[i]
 		old := left[c.ID]
 		delete(left, c.ID)
 		switch {
-		case c.ID == "":
 		case old == nil:
 			add(ConnectionAppeared, c, "", statusOf(c))
 		case statusOf(old) != statusOf(c):
@@ -111,30 +117,28 @@ func connectionChanges(before, after []css.Connection, at time.Time) []Change {
 	return changes
 }
 
-// missing returns a change for each text of a that is not in b. IDs do not matter: an entry that was removed and added
-// again between two reads allows the same as before.
+// missing returns a change for each permission of a that is not in b.
 func missing(a, b []css.Permission, kind ChangeKind, at time.Time) []Change {
 	known := make(map[string]struct{}, len(b))
 	for _, p := range b {
-		known[strings.TrimSpace(p.Text)] = struct{}{}
+		known[textOf(p)] = struct{}{}
 	}
 	var changes []Change
 	for _, p := range a {
-		text := strings.TrimSpace(p.Text)
-		if _, found := known[text]; found || text == "" {
-			continue
+		text := textOf(p)
+		if _, found := known[text]; !found {
+			known[text] = struct{}{} // may be repeated
+			changes = append(changes, Change{At: at, Kind: kind, Permission: text})
 		}
-		known[text] = struct{}{}
-		changes = append(changes, Change{At: at, Kind: kind, Permission: text})
 	}
 	return changes
 }
 
 // history is what is known about the changes of a cluster.
 type history struct {
-	baseline *baseline // nil before the first complete list
+	baseline *baseline // nil before the first comparable list
 	changes  []Change  // the last ones, oldest first
-	since    time.Time // first complete list
+	since    time.Time // first comparable list
 }
 
 // replaceList stores a list that was read, and returns how it differs from the one before.

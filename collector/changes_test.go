@@ -113,9 +113,31 @@ func TestChangesBetweenLists(t *testing.T) {
 			want:  []string{"connection_disappeared x accepted>"},
 		},
 		"no ID": {lists: []func(*simulator.Cluster){having(nil, " accepted"), having(nil, " rejected")}},
+		"IDs missing for a while": {
+			lists: []func(*simulator.Cluster){
+				having(nil, "x accepted", "y accepted"), having(nil, " accepted"), having(nil, "y rejected"),
+			},
+			want: []string{"connection_status_changed y accepted>rejected", "connection_disappeared x accepted>"},
+		},
+		"IDs missing": {lists: []func(*simulator.Cluster){having(nil, "x accepted"), having(nil, " accepted")}},
+		"permission without text": {lists: []func(*simulator.Cluster){
+			having([]string{"a"}), func(c *simulator.Cluster) { c.Permissions = []simulator.Permission{{ID: "p-a"}} },
+		}},
+		"repeated permission": {
+			lists: []func(*simulator.Cluster){having([]string{"a"}), having([]string{"a", "b", "a", "b"})},
+			want:  []string{"permission_added iam:domain::b"},
+		},
 		"permissions": {
 			lists: []func(*simulator.Cluster){having([]string{"a", "b"}), having([]string{"b", "*"})},
 			want:  []string{"permission_removed iam:domain::a", "permission_added iam:domain::*"},
+		},
+		"first permission": {
+			lists: []func(*simulator.Cluster){having([]string{}), having([]string{"a"})},
+			want:  []string{"permission_added iam:domain::a"},
+		},
+		"last permission": {
+			lists: []func(*simulator.Cluster){having([]string{"a"}), having([]string{})},
+			want:  []string{"permission_removed iam:domain::a"},
 		},
 		"permissions absent for a while": {
 			lists: []func(*simulator.Cluster){having([]string{"a"}), having(nil), having([]string{"b"})},

@@ -116,7 +116,7 @@ func (s *Scraper) State(projectKey, clusterID string) State {
 	return State{}
 }
 
-// Changes returns the last changes of a cluster, oldest first, and when its first complete list was read. The slice
+// Changes returns the last changes of a cluster, oldest first, and when its first comparable list was read. The slice
 // must not be modified.
 func (s *Scraper) Changes(projectKey, clusterID string) (changes []Change, since time.Time) {
 	s.mu.Lock()

@@ -35,7 +35,7 @@ func example(c *simulator.Cluster) {
 		},
 		{ID: "c2", Status: "accepted", MaxSession: simulator.Text("1000000"), DomainID: "a2"},
 		{ID: "c3", Status: "rejected", DomainID: "a2", IP: "192.168.0.3"},
-		{Status: "frozen"},
+		{ID: "c4", Status: "frozen"},
 	}
 	c.Permissions = []simulator.Permission{
 		{ID: "p1", Permission: "iam:domain::a1", Type: "domainId", CreatedAt: simulator.Text("2026-11-20T12:00:00Z")},
@@ -70,7 +70,7 @@ func TestClusterPageShowsListsAndChangesWithoutAPIRequests(t *testing.T) {
   "service_name": "service-1", "update_switch": false, "changes_since": "2026-11-23T12:00:00Z",
   "connections": [
    {"id": "c3", "status": "deleting", "domain_id": "a2", "ip": "192.168.0.3"},
-   {"id": "", "status": "unknown"},
+   {"id": "c4", "status": "unknown"},
    {"id": "c1", "status": "accepted", "domain_id": "a1", "in_allowlist": true, "ip": "192.168.0.1",
     "ipv6": "2001:db8::1", "dns_name": "c1.internal", "specification_name": "default", "max_sessions": 3000,
     "created": "2026-11-22T12:00:00Z", "updated": "2026-11-23T11:00:00Z"},
@@ -94,9 +94,9 @@ func TestClusterPageShowsListsAndChangesWithoutAPIRequests(t *testing.T) {
 			"Recent changes When Change Connection or permission " +
 				"1 min ago 2026-11-23T12:01:00Z Permission added organizations:orgPath::o/* " +
 				"1 min ago 2026-11-23T12:01:00Z Connection status changed rejected → deleting c3 Owner a2 at 192.168.0.3 " +
-				"The last 50 at most, since the exporter started. First complete list: 2 min ago 2026-11-23T12:00:00Z",
+				"The last 50 at most, since the exporter started. First list: 2 min ago 2026-11-23T12:00:00Z",
 			"deleting c3 192.168.0.3 a2 In the allowlist: unknown unknown – – ",
-			"unknown no ID unknown In the allowlist: unknown unknown – – ",
+			"unknown c4 unknown In the allowlist: unknown unknown – – ",
 			"accepted c1 192.168.0.1 2001:db8::1 c1.internal a1 In the allowlist: yes 3,000 default " +
 				"1 h ago 2026-11-23T11:00:00Z 24 h ago 2026-11-22T12:00:00Z",
 			"accepted c2 a2 In the allowlist: unknown 1,000,000 – – ",
@@ -258,15 +258,19 @@ func TestManyConnectionsAndChangesAreFolded(t *testing.T) {
 }
 
 func TestNotesOfChangesAndAllowlists(t *testing.T) {
-	truncatedList := reporting(9, permitting(list(css.StatusAccepted)))
+	const notRecorded = "Changes are not recorded while the list is truncated, or something in it has no ID."
+	truncatedList, withoutID := reporting(9, permitting(list(css.StatusAccepted))), list(css.StatusAccepted)
+	withoutID.Connections[0].ID = ""
 	for name, tc := range map[string]struct {
 		list               *css.ConnectionList
 		changes, allowlist string
 	}{
 		"unread": {
-			nil, "No complete list has been read since the exporter started.", "Nothing is known about the allowlist.",
+			nil, "No list has been read since the exporter started.", "Nothing is known about the allowlist.",
 		},
-		"truncated": {truncatedList, "Changes are not recorded while the list is truncated.", "The allowlist is empty."},
+		"truncated": {truncatedList, notRecorded, "The allowlist is empty."},
+		"no ID":     {withoutID, notRecorded, "accepted no ID a In the allowlist: unknown"},
+		"off":       {&css.ConnectionList{}, "No list has been read since the exporter started.", "Nothing is known"},
 		"no list":   {list(css.StatusAccepted), "None since the exporter started.", "The API has sent no allowlist."},
 		"open": {
 			permitting(list(css.StatusAccepted), "*"), "None since the exporter started.", "every account may connect.",
@@ -276,7 +280,7 @@ func TestNotesOfChangesAndAllowlists(t *testing.T) {
 		states := []collector.State{{List: tc.list, ReadAt: noon()}}
 		v := newView(nil, []*discovery.Target{&target}, states, collector.Options{}, noon())
 		v.Clusters[0].Details = newDetails(tc.list, "")
-		if tc.list != nil && !tc.list.Truncated() {
+		if tc.list != nil && collector.Comparable(tc.list) {
 			v.Clusters[0].Details.ChangesSince = noon()
 		}
 		p := firstPage()

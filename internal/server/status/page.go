@@ -16,6 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/css"
 )
@@ -284,10 +285,10 @@ func (c *clusterStatus) Listing() string {
 // ChangesNote says what the recent changes cover.
 func (c *clusterStatus) ChangesNote() string {
 	switch {
-	case c.Truncated != nil && *c.Truncated:
-		return "Changes are not recorded while the list is truncated."
+	case c.Connections != nil && !collector.Comparable(c.list):
+		return "Changes are not recorded while the list is truncated, or something in it has no ID."
 	case c.Details.ChangesSince.IsZero():
-		return "No complete list has been read since the exporter started."
+		return "No list has been read since the exporter started."
 	case len(c.Details.Changes) == 0:
 		return "None since the exporter started."
 	}
