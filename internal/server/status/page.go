@@ -111,7 +111,7 @@ func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 		option{showAttention, fmt.Sprintf("needs attention (%d)", v.Totals.Attention), p.show == showAttention})
 	all := kinds()
 	for _, what := range worstFirst() {
-		if n, chosen := v.Totals.States[what], p.show == string(what); n > 0 || chosen {
+		if n, chosen := v.Totals.States[what], p.show == string(what); n > 0 || chosen || what == failing {
 			data.Shows = append(data.Shows, option{string(what), fmt.Sprintf("%s (%d)", all[what].label, n), chosen})
 		}
 	}

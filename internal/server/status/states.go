@@ -107,7 +107,7 @@ func kinds() map[condition]kind {
 			tone: "idle", label: "series omitted", one: "cluster has more connections or permissions than max_connections",
 			many:   "clusters have more connections or permissions than max_connections",
 			here:   "More connections or permissions than max_connections",
-			advice: "The metrics do not show single ones. The page of the cluster shows all.",
+			advice: "The metrics do not show each of them. The page of the cluster does.",
 		},
 	}
 }
