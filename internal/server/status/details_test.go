@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/collector"
+	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/discovery"
@@ -179,12 +180,58 @@ func TestClusterOfTwoProjectsIsShownForEach(t *testing.T) {
 		if got := strings.Join(got, ", "); got != want {
 			t.Errorf("%s: got %s, want %s", query, got, want)
 		}
+		if len(v.Projects) != len(v.Clusters) {
+			t.Errorf("%s: got %d projects, want those of the %d clusters", query, len(v.Projects), len(v.Clusters))
+		}
 	}
 	page := html.UnescapeString(r.html(t, ""))
 	for _, project := range []string{"p1", "p2"} {
 		link := "./status?" + url.Values{"cluster": {"healthy"}, "project": {"name of " + project}}.Encode()
 		if !strings.Contains(page, `href="`+link+`"`) {
 			t.Errorf("the list has no link to %s", link)
+		}
+	}
+}
+
+func TestFindingsOfAClusterPage(t *testing.T) {
+	many := permitting(list(css.StatusAccepted, css.StatusAccepted, css.StatusFailed), "iam:domain::b")
+	const unlisted = "2 accepted connections of accounts that are not in the allowlist If an account should have access, " +
+		"add it to the allowlist. Otherwise reject its connections. "
+	const failed = "1 failed connection Ask the owners to delete the endpoints and to create them again. " +
+		"Accepting failed connections does not help. "
+	err := &cloud.Error{Reason: cloud.ReasonServer, Status: 503}
+	for name, tc := range map[string]struct {
+		state       collector.State
+		title, want string
+	}{
+		"unread": {
+			collector.State{}, "This cluster has not been read yet, search – ",
+			"This cluster has not been read yet This is normal if another exporter is responsible. Recent changes",
+		},
+		"ok": {collector.State{List: list(css.StatusAccepted)}, "No problems, search – ", "No problems To accept"},
+		"two": {
+			collector.State{List: many}, "1 failed connection, search – ", failed + unlisted + "To accept or reject",
+		},
+		"never read": {
+			collector.State{Err: err}, "This cluster cannot be read, search – ",
+			"This cluster cannot be read server HTTP 503",
+		},
+		"read before": {
+			collector.State{Err: err, List: many}, "This cluster cannot be read, search – ",
+			"This cluster cannot be read What this page shows is from the last successful read. " + failed + unlisted + "server",
+		},
+	} {
+		target := discovery.Target{
+			Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id", Name: "search"},
+		}
+		tc.state.ReadAt = noon()
+		v := newView(nil, []*discovery.Target{&target}, []collector.State{tc.state}, collector.Options{}, noon())
+		v.Clusters[0].Details = newDetails(tc.state.List, "")
+		p := firstPage()
+		p.cluster = "id"
+		page := rendered(t, v, p)
+		if !strings.Contains(page, "<title>"+tc.title) || !strings.Contains(textOf(page), tc.want) {
+			t.Errorf("%s: want title %s and text %s in:\n%s", name, tc.title, tc.want, textOf(page))
 		}
 	}
 }

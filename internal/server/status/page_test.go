@@ -20,6 +20,7 @@ import (
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/discovery"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -323,6 +324,40 @@ func TestLinksToOtherPagesKeepTheOrderAndTheFilter(t *testing.T) {
 		chosen := current.FindAllStringSubmatch(page, -1)
 		if len(chosen) != 2 || chosen[0][1] != "failing" || chosen[1][1] != "name" {
 			t.Errorf("page %d: got %q selected, want failing and name", tc.page, chosen)
+		}
+	}
+}
+
+func TestLinksAndOptionsOfFilteredPages(t *testing.T) {
+	r := newRig(t, nil, discovery.Listed{ID: "healthy"})
+	for query, want := range map[string][]string{
+		"": {
+			`<a href="./status">Refresh</a>`, `<a href="./status?format=json">JSON</a>`,
+			`<option value="failing">unreadable (0)</option>`, `<option value="attention">needs attention (0)</option>`, `<option value="unread">not read yet (1)</option>`,
+		},
+		"show=rejected&sort=name": {
+			`<a href="./status?show=rejected&amp;sort=name">Refresh</a>`, `<a href="./status">Clear</a>`,
+			"0 of 1 clusters match.",
+			`<option value="rejected" selected="selected">rejected (0)</option>`, "No cluster matches.",
+		},
+		"project=production": {`<a href="./status">Clear</a>`, "1 of 1 clusters match."},
+		"q=heal":             {`<a href="./status">Clear</a>`, "1 of 1 clusters match.", `name="q" value="heal"`},
+		"cluster=healthy&project=production&q=x&page=2": {
+			`<a href="./status">All clusters</a>`,
+			`<a href="./status?cluster=healthy&amp;format=json&amp;project=production&amp;q=x">JSON</a>`,
+			`<a href="./status?cluster=healthy&amp;project=production">Clear</a>`, `name="q" value="x"`,
+			`<input type="hidden" name="cluster" value="healthy"/>`, `<input type="hidden" name="project" value="production"/>`,
+			"No connection matches.", `<a href="./probe?target=healthy&amp;project=production">Probe</a>`,
+		},
+	} {
+		page := r.html(t, query)
+		for _, want := range want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: missing: %s", query, want)
+			}
+		}
+		if filtered := query != ""; strings.Contains(page, ">Clear<") != filtered {
+			t.Errorf("%s: got a link to clear filters: %t, want %t", query, !filtered, filtered)
 		}
 	}
 }
