@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/css/csstest"
 	"css_vpcep_exporter/internal/simulator"
 
@@ -43,12 +44,12 @@ func (w *watcher) read(t *testing.T, cluster func(*simulator.Cluster)) []string 
 	return lines(w.changes()[before:])
 }
 
-func (w *watcher) changes() []Change {
+func (w *watcher) changes() []css.Change {
 	changes, _ := w.scraper.Changes("production", "c1")
 	return changes
 }
 
-func lines(changes []Change) []string {
+func lines(changes []css.Change) []string {
 	texts := []string{}
 	for _, c := range changes {
 		text := fmt.Sprint(c.Kind, " ", c.ConnectionID, c.Permission, " ", c.From, ">", c.To)

@@ -12,16 +12,9 @@ import (
 func CountByStatus(connections []css.Connection) map[css.Status]int {
 	counts := make(map[css.Status]int)
 	for i := range connections {
-		counts[statusOf(&connections[i])]++
+		counts[connections[i].KnownStatus()]++
 	}
 	return counts
-}
-
-func statusOf(c *css.Connection) css.Status {
-	if c.Status == "" {
-		return css.StatusUnknown
-	}
-	return c.Status
 }
 
 func wildcard(permissions []css.Permission) bool {

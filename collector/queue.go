@@ -113,7 +113,7 @@ func (s *Scraper) run(q queued, slots *semaphore.Weighted, slotTime time.Duratio
 
 func (s *Scraper) finish(r *inflight, list *css.ConnectionList, err error) {
 	r.list, r.err, r.ended = list, err, time.Now()
-	var changes []Change
+	var changes []css.Change
 	s.mu.Lock()
 	if c := s.clusters[keyOf(r.target)]; c != nil {
 		// A read that sent no request is not a try.

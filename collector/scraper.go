@@ -118,7 +118,7 @@ func (s *Scraper) State(projectKey, clusterID string) State {
 
 // Changes returns the last changes of a cluster, oldest first, and when its first comparable list was read. The slice
 // must not be modified.
-func (s *Scraper) Changes(projectKey, clusterID string) (changes []Change, since time.Time) {
+func (s *Scraper) Changes(projectKey, clusterID string) (changes []css.Change, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.clusters[clusterKey{projectKey, clusterID}]; c != nil {

@@ -4,6 +4,7 @@ package css
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -95,6 +96,9 @@ type Connection struct {
 	IPv6              string
 	DNSName           string
 }
+
+// KnownStatus returns the status, or unknown without one.
+func (c *Connection) KnownStatus() Status { return cmp.Or(c.Status, StatusUnknown) }
 
 // identity returns the ID or, without one, all fields.
 func (c *Connection) identity() string {

@@ -45,14 +45,14 @@ type permissionStatus struct {
 }
 
 type changeStatus struct {
-	Time         time.Time            `json:"time"`
-	Kind         collector.ChangeKind `json:"change"`
-	ConnectionID string               `json:"connection_id,omitempty"`
-	DomainID     string               `json:"domain_id,omitempty"`
-	IP           string               `json:"ip,omitempty"`
-	From         css.Status           `json:"from,omitempty"`
-	To           css.Status           `json:"to,omitempty"`
-	Permission   string               `json:"permission,omitempty"`
+	Time         time.Time      `json:"time"`
+	Kind         css.ChangeKind `json:"change"`
+	ConnectionID string         `json:"connection_id,omitempty"`
+	DomainID     string         `json:"domain_id,omitempty"`
+	IP           string         `json:"ip,omitempty"`
+	From         css.Status     `json:"from,omitempty"`
+	To           css.Status     `json:"to,omitempty"`
+	Permission   string         `json:"permission,omitempty"`
 }
 
 // addDetails adds the details of each cluster; clusters[i] is that of targets[i].
@@ -89,7 +89,7 @@ func newDetails(list *css.ConnectionList, text string) *details {
 			continue
 		}
 		s := connectionStatus{
-			ID: c.ID, Status: cmp.Or(c.Status, css.StatusUnknown), DomainID: c.DomainID, IP: c.IP, IPv6: c.IPv6,
+			ID: c.ID, Status: c.KnownStatus(), DomainID: c.DomainID, IP: c.IP, IPv6: c.IPv6,
 			DNSName: c.DNSName, Specification: c.SpecificationName,
 			Created: ofAPI(c.CreatedAt.Value), Updated: ofAPI(c.UpdatedAt.Value),
 		}

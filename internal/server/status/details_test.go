@@ -281,7 +281,7 @@ func TestManyConnectionsAndChangesAreFolded(t *testing.T) {
 	d := newDetails(state.List, "")
 	for i := range 12 {
 		d.Changes = append(d.Changes, changeStatus{
-			Time: noon(), Kind: collector.PermissionAdded, Permission: fmt.Sprint("n", i),
+			Time: noon(), Kind: css.PermissionAdded, Permission: fmt.Sprint("n", i),
 		})
 	}
 	v.Clusters[0].Details = d
@@ -327,7 +327,7 @@ func TestNotesOfChangesAndAllowlists(t *testing.T) {
 		states := []collector.State{{List: tc.list, ReadAt: noon()}}
 		v := newView(nil, []*discovery.Target{&target}, states, collector.Options{}, noon())
 		v.Clusters[0].Details = newDetails(tc.list, "")
-		if tc.list != nil && collector.Comparable(tc.list) {
+		if tc.list != nil && tc.list.Comparable() {
 			v.Clusters[0].Details.ChangesSince = noon()
 		}
 		p := firstPage()

@@ -16,7 +16,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/css"
 )
@@ -285,7 +284,7 @@ func (c *clusterStatus) Listing() string {
 // ChangesNote says what the recent changes cover.
 func (c *clusterStatus) ChangesNote() string {
 	switch {
-	case c.Connections != nil && !collector.Comparable(c.list):
+	case c.Connections != nil && !c.list.Comparable():
 		return "Changes are not recorded while the list is truncated, or something in it has no ID."
 	case c.Details.ChangesSince.IsZero():
 		return "No list has been read since the exporter started."

@@ -17,7 +17,6 @@ import (
 	"time"
 	"unicode"
 
-	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
@@ -162,7 +161,7 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 		c.addList(c.list)
 		c.Details = newDetails(c.list, "")
 		c.Details.Changes = []changeStatus{{
-			Kind: collector.PermissionAdded, ConnectionID: text, DomainID: text, IP: text, Permission: text,
+			Kind: css.PermissionAdded, ConnectionID: text, DomainID: text, IP: text, Permission: text,
 		}}
 		v.Clusters = []clusterStatus{c}
 		p := firstPage()

@@ -19,6 +19,7 @@ import (
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 )
 
@@ -61,7 +62,7 @@ type Fleet interface {
 // Scraper is implemented by *collector.Scraper.
 type Scraper interface {
 	State(projectKey, clusterID string) collector.State
-	Changes(projectKey, clusterID string) (changes []collector.Change, since time.Time)
+	Changes(projectKey, clusterID string) (changes []css.Change, since time.Time)
 }
 
 // Handler serves the page and its JSON form.
