@@ -49,10 +49,10 @@ inhibited() {
   fi
 }
 
-cluster_alerts=(CSSVPCEPConnectionRejected CSSVPCEPConnectionFailed CSSVPCEPConnectionPending CSSVPCEPNoAcceptedConnections
-  CSSVPCEPUnlistedConnection CSSVPCEPWhitelistOpen CSSVPCEPServiceDisabled CSSVPCEPConnectionsTruncated CSSVPCEPDataStale)
-exporter_alerts=(CSSVPCEPDiscoveryFailing CSSVPCEPCredentialsRejected CSSVPCEPThrottled CSSVPCEPConfigReloadFailed
-  CSSVPCEPMetricsAbsent)
+cluster_alerts=(CSSVPCEPConnectionRejected CSSVPCEPConnectionStillRejected CSSVPCEPConnectionFailed
+  CSSVPCEPConnectionPending CSSVPCEPNoAcceptedConnections CSSVPCEPUnlistedConnection CSSVPCEPWhitelistOpen
+  CSSVPCEPPermissionAdded CSSVPCEPServiceDisabled CSSVPCEPConnectionsTruncated CSSVPCEPDataStale)
+exporter_alerts=(CSSVPCEPThrottled CSSVPCEPAPIChanged CSSVPCEPConfigReloadFailed CSSVPCEPMetricsAbsent)
 
 # Two clusters with all their alerts. c1, which cannot be read, has been renamed in the meantime.
 for alert in "${cluster_alerts[@]}"; do
@@ -66,12 +66,38 @@ fire CSSVPCEPScrapeFailing severity=warning region=r1 project_id=p1 cluster_id=c
 fire SomethingElse severity=warning region=r1 project_id=p1 cluster_id=c1
 inhibited "${cluster_alerts[@]/%//c1}"
 
+# A cluster that has lost all connections has lost most of them too. c3 has lost only most of them.
+fire CSSVPCEPConnectionsLost severity=warning region=r1 project_id=p1 cluster_id=c2 cluster_name=two
+fire CSSVPCEPConnectionsLost severity=warning region=r1 project_id=p1 cluster_id=c3 cluster_name=three
+c1_and_lost=("${cluster_alerts[@]/%//c1}" CSSVPCEPConnectionsLost/c2)
+inhibited "${c1_and_lost[@]}"
+
+# If most clusters of a project cannot be read, its clusters' and its list's failures are inhibited, but no alert on the
+# connections of its other clusters, and nothing of another project.
+for project in p1 p2; do
+  fire CSSVPCEPDiscoveryFailing severity=warning region=r1 project_id=$project
+  fire CSSVPCEPClustersVanished severity=warning region=r1 project_id=$project
+done
+fire CSSVPCEPScrapeFailing severity=warning region=r1 project_id=p2 cluster_id=c4 cluster_name=four
+fire CSSVPCEPProjectUnreadable severity=critical region=r1 project_id=p1
+inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing
+
+# If that is because of the credentials, it is inhibited too.
+fire CSSVPCEPCredentialsRejected severity=critical region=r1 project_id=p1
+fire CSSVPCEPCredentialsRejected severity=critical region=r1 project_id=p2
+inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
+  CSSVPCEPProjectUnreadable
+
 # If only some targets of a job are down, no further alert is inhibited.
 fire CSSVPCEPExporterDown severity=warning job=one
-inhibited "${cluster_alerts[@]/%//c1}"
+inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
+  CSSVPCEPProjectUnreadable
 
 # If all targets of a job are down, all other alerts are inhibited.
 fire CSSVPCEPExporterDown severity=critical job=two
-inhibited "${cluster_alerts[@]/%//c1}" "${cluster_alerts[@]/%//c2}" "${exporter_alerts[@]}" CSSVPCEPScrapeFailing/c1
+inhibited "${cluster_alerts[@]/%//c1}" "${cluster_alerts[@]/%//c2}" "${exporter_alerts[@]}" \
+  CSSVPCEPConnectionsLost/c{2,3} CSSVPCEPScrapeFailing/c{1,4} CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
+  CSSVPCEPClustersVanished CSSVPCEPClustersVanished CSSVPCEPCredentialsRejected CSSVPCEPCredentialsRejected \
+  CSSVPCEPProjectUnreadable
 
 ((failed == 0)) && echo 'exactly the expected alerts are inhibited'
