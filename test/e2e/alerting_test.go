@@ -132,7 +132,7 @@ func startAlertingServer(t *testing.T, replica string, exporter, alertmanager *p
 		t.Fatal(err)
 	}
 	files := pair.clientFiles()
-	delay := regexp.MustCompile(`(?m)^(\s+for: ).*$`)
+	delay := regexp.MustCompile(`(?m)^(\s+(?:keep_firing_)?for: ).*$`)
 	files["alerts.yml"] = delay.ReplaceAllString(string(rules), "${1}"+alertInterval.String())
 	job := replace(t, scrapeSections(t)["1"], "localhost:10247", exporter.address,
 		"scrape_interval: 1m", "scrape_interval: "+alertInterval.String(),
@@ -160,8 +160,8 @@ func startAlertmanager(t *testing.T, webhook string) *process {
 		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
 }
 
-// connection returns the ID of the connection that setStatus changes.
-func (c *alertChain) connection() string { return c.cluster.Connections[1].ID }
+// connection returns the connection that setStatus changes.
+func (c *alertChain) connection() simulator.Connection { return c.cluster.Connections[1] }
 
 func (c *alertChain) setStatus(t *testing.T, status string) {
 	t.Helper()
@@ -170,24 +170,41 @@ func (c *alertChain) setStatus(t *testing.T, status string) {
 	}
 }
 
-func (c *alertChain) findAlert(status string) (found alert, ok bool) {
-	return c.receiver.find("/chat", status, map[string]string{
+// rejection returns the labels of the alert about the connection that setStatus changes.
+func (c *alertChain) rejection() map[string]string {
+	return map[string]string{
 		"alertname": "CSSVPCEPConnectionRejected", "severity": "warning", "region": c.project.Region,
 		"project_id": c.project.ID, "cluster_id": c.cluster.ID, "cluster_name": c.cluster.Name,
-		"connection_id": c.connection(),
-	})
+		"connection_id": c.connection().ID,
+	}
 }
 
-func (c *alertChain) waitForAlert(t *testing.T, status string) (found alert) {
+func (r *receiver) waitFor(t *testing.T, path, status string, labels map[string]string) (found alert) {
 	t.Helper()
-	eventually(t, "the receiver got an alert: "+status, func() string {
+	eventually(t, fmt.Sprint("the receiver got the alert ", status, labels), func() string {
 		var ok bool
-		if found, ok = c.findAlert(status); !ok {
-			return c.receiver.String()
+		if found, ok = r.find(path, status, labels); !ok {
+			return r.String()
 		}
 		return ""
 	})
 	return found
+}
+
+// checkDescription fails unless the description has the texts and ends with the first step.
+func (a alert) checkDescription(t *testing.T, texts ...string) {
+	t.Helper()
+	description := a.Annotations["description"]
+	t.Log(description)
+	facts, firstStep, found := strings.Cut(description, " First: ")
+	if !found || !strings.HasSuffix(firstStep, ".") {
+		t.Errorf("description %q has no first step", description)
+	}
+	for _, text := range texts {
+		if !strings.Contains(facts, text) {
+			t.Errorf("description %q does not contain %q", facts, text)
+		}
+	}
 }
 
 func TestAlertsReachReceiver(t *testing.T) {
@@ -198,28 +215,46 @@ func TestAlertsReachReceiver(t *testing.T) {
 	}
 	t.Run("AcceptedConnectionResolves", func(t *testing.T) {
 		c.setStatus(t, "accepted")
-		c.waitForAlert(t, "resolved")
+		c.receiver.waitFor(t, "/chat", "resolved", c.rejection())
 	})
+	t.Run("FailingClusterSaysWhy", func(t *testing.T) {
+		fired := c.receiver.waitFor(t, "/chat", "firing", map[string]string{
+			"alertname": "CSSVPCEPScrapeFailing", "project_id": c.project.ID, "cluster_name": "sandbox",
+		})
+		fired.checkDescription(t, "project "+c.project.Name+" ("+c.project.ID+")", "Reason: denied, code CSS.0015.")
+	})
+	t.Run("UnlistedConnectionNamesOwner", func(t *testing.T) { testUnlistedConnectionNamesOwner(t, c) })
 	t.Run("SecondServerCostsNoRequests", func(t *testing.T) { testSecondServerCostsNoRequests(t, c) })
 }
 
 func testRejectedConnectionFires(t *testing.T, c *alertChain) {
-	if _, ok := c.findAlert("firing"); ok {
+	if _, ok := c.receiver.find("/chat", "firing", c.rejection()); ok {
 		t.Error("the alert fires before the connection is rejected")
 	}
 	c.setStatus(t, "rejected")
-	fired := c.waitForAlert(t, "firing")
-	for _, text := range []string{c.cluster.Name, c.connection()} {
-		if description := fired.Annotations["description"]; !strings.Contains(description, text) {
-			t.Errorf("description %q does not contain %q", description, text)
-		}
-	}
-	runbook := fired.Annotations["runbook_url"]
-	if _, err := os.Stat(filepath.Join("..", "..", runbook)); runbook == "" || err != nil {
-		t.Errorf("runbook %q does not exist: %v", runbook, err)
+	fired := c.receiver.waitFor(t, "/chat", "firing", c.rejection())
+	fired.checkDescription(t, c.cluster.Name, c.connection().ID, "account "+c.connection().DomainID,
+		"address "+c.connection().IP, "project "+c.project.Name+" ("+c.project.ID+")")
+	if runbook, ok := fired.Annotations["runbook_url"]; ok {
+		t.Errorf("got runbook_url %q without a base address, want none", runbook)
 	}
 	if _, ok := fired.Labels["replica"]; ok {
 		t.Errorf("the alert has the label replica, so the two servers send different alerts: %v", fired.Labels)
+	}
+}
+
+// testUnlistedConnectionNamesOwner uses the cluster of the demo with an accepted connection whose owner is not listed.
+func testUnlistedConnectionNamesOwner(t *testing.T, c *alertChain) {
+	project := c.cloud.Projects()[0]
+	for _, path := range []string{"/chat", "/security"} {
+		fired := c.receiver.waitFor(t, path, "firing", map[string]string{
+			"alertname": "CSSVPCEPUnlistedConnection", "project_id": project.ID, "cluster_name": "search-prod",
+		})
+		owner := c.servers[0].query(t, `css_vpcep_connection_unlisted{cluster_name="search-prod"}`)
+		if len(owner) != 1 {
+			t.Fatalf("got %d unlisted connections, want 1", len(owner))
+		}
+		fired.checkDescription(t, "names: 1 of account "+owner[0].Labels["domain_id"], "project "+project.Name)
 	}
 }
 

@@ -41,15 +41,20 @@ func emptyQueries() map[string]string {
 // emptyRules returns why rules have no result in the demo. alerts_test.yml tests that each alert can fire.
 func emptyRules() map[string]string {
 	return map[string]string{
-		"CSSVPCEPNoAcceptedConnections": "no cluster of the demo loses all connections, and the demo has just started",
-		"CSSVPCEPServiceDisabled":       "the demo disables no service",
-		"CSSVPCEPDataStale":             "the demo has no max_staleness",
-		"CSSVPCEPDiscoveryFailing":      "discovery succeeds in the demo",
-		"CSSVPCEPCredentialsRejected":   "the demo accepts its keys",
-		"CSSVPCEPThrottled":             "the demo throttles no requests",
-		"CSSVPCEPConfigReloadFailed":    "the demo has no configuration file",
-		"CSSVPCEPExporterDown":          "the demo is up",
-		"CSSVPCEPMetricsAbsent":         "the metrics exist",
+		"CSSVPCEPConnectionStillRejected": "the demo has just started",
+		"CSSVPCEPNoAcceptedConnections":   "no cluster of the demo loses all connections",
+		"CSSVPCEPConnectionsLost":         "no cluster of the demo loses most connections",
+		"CSSVPCEPServiceDisabled":         "the demo disables no service",
+		"CSSVPCEPPermissionAdded":         "the demo's allowlists do not change",
+		"CSSVPCEPProjectUnreadable":       "most clusters of the demo can be read",
+		"CSSVPCEPDataStale":               "the demo has no max_staleness",
+		"CSSVPCEPDiscoveryFailing":        "discovery succeeds in the demo",
+		"CSSVPCEPClustersVanished":        "discovery finds all clusters of the demo",
+		"CSSVPCEPCredentialsRejected":     "the demo accepts its keys",
+		"CSSVPCEPThrottled":               "the demo throttles no requests",
+		"CSSVPCEPConfigReloadFailed":      "the demo has no configuration file",
+		"CSSVPCEPExporterDown":            "the demo is up",
+		"CSSVPCEPMetricsAbsent":           "the metrics exist",
 	}
 }
 
