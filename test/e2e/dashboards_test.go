@@ -41,6 +41,8 @@ func emptyQueries() map[string]string {
 // emptyRules returns why rules have no result in the demo. alerts_test.yml tests that each alert can fire.
 func emptyRules() map[string]string {
 	return map[string]string{
+		"connection:css_vpcep_connection_status:rejected1d": "the demo has just started",
+
 		"CSSVPCEPConnectionStillRejected": "the demo has just started",
 		"CSSVPCEPNoAcceptedConnections":   "no cluster of the demo loses all connections",
 		"CSSVPCEPConnectionsLost":         "no cluster of the demo loses most connections",
