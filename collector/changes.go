@@ -11,11 +11,10 @@ import (
 )
 
 const (
-	maxChanges       = 50   // kept for each cluster
-	maxLoggedChanges = 1000 // of a list
+	maxChanges       = 50
+	maxLoggedChanges = 1000
 )
 
-// history is what is known about the changes of a cluster.
 type history struct {
 	baseline *css.Baseline // nil before the first comparable list
 	changes  []css.Change  // the last ones, oldest first

@@ -57,7 +57,7 @@ type common struct {
 	Title          string
 	Telemetry      string // relative, to work behind a path prefix
 	Self, JSON     string
-	Cluster        string // parameters of the form
+	Cluster        string
 	Project        string
 	Text           string
 	Clear          string // address without filters, if there are any
@@ -90,7 +90,6 @@ type option struct {
 	Current     bool
 }
 
-// list renders a page of clusters.
 func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 	c, first, end := r.newCommon(v, p, len(v.Clusters))
 	data := struct {
@@ -165,13 +164,12 @@ type change struct {
 	When timestamp
 }
 
-// Title describes the change.
 func (c change) Title() string {
 	text := strings.ReplaceAll(string(c.Kind), "_", " ")
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// clusters renders the details of the clusters of an ID, usually one.
+// clusters renders the clusters of an ID, usually one.
 func (r *renderer) clusters(to io.Writer, v *view, p parameters) error {
 	most := 0
 	for i := range v.Clusters {
@@ -213,7 +211,6 @@ func (c *clusterStatus) Page() string {
 	return p.address()
 }
 
-// Badge returns the label of the project's state.
 func (p projectStatus) Badge() string {
 	if p.State == unread {
 		return "not refreshed yet"
@@ -249,7 +246,6 @@ func statusTone(status css.Status) string {
 	return "idle"
 }
 
-// Tone returns the tone of the connection's status.
 func (c *connectionStatus) Tone() string { return statusTone(c.Status) }
 
 // Listed says whether the owner is in the allowlist.

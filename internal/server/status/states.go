@@ -14,16 +14,16 @@ import (
 type condition string
 
 const (
-	failing   condition = "failing"   // the last scrape of a cluster, or refresh of a project, failed
-	failed    condition = "failed"    // failed connections
-	unlisted  condition = "unlisted"  // accepted connections of accounts not in the allowlist
-	rejected  condition = "rejected"  // rejected connections
+	failing   condition = "failing" // the last scrape of a cluster, or refresh of a project, failed
+	failed    condition = "failed"
+	unlisted  condition = "unlisted" // accepted connections of accounts not in the allowlist
+	rejected  condition = "rejected"
 	truncated condition = "truncated" // fewer connections are listed than reported
-	pending   condition = "pending"   // connections pending acceptance
-	unknown   condition = "unknown"   // connections with an undocumented status
-	stale     condition = "stale"     // the list was read long ago
-	off       condition = "off"       // the service is off
-	unread    condition = "unread"    // not read yet
+	pending   condition = "pending"
+	unknown   condition = "unknown" // connections with an undocumented status
+	stale     condition = "stale"   // the list was read long ago
+	off       condition = "off"
+	unread    condition = "unread"
 	ok        condition = "ok"
 	open      condition = "open"    // a permission is a wildcard
 	limited   condition = "limited" // series of single connections or permissions are omitted
@@ -49,7 +49,7 @@ func (c condition) needsAttention() bool { return c.rank() <= stale.rank() }
 type kind struct {
 	tone, label string
 	one, many   string // after a number of clusters
-	here        string // on the page of a cluster
+	here        string // on a cluster's page
 	connection  string // instead, if it is about connections: after the number 1
 	connections string // after other numbers
 	advice      string
@@ -112,7 +112,7 @@ func kinds() map[condition]kind {
 	}
 }
 
-// Tone returns the tone of a condition: bad, warn, good or idle.
+// Tone returns bad, warn, good or idle.
 func (c condition) Tone() string { return kinds()[c].tone }
 
 // conditions returns everything that is true of the cluster, worst first.
@@ -146,7 +146,6 @@ func (c *clusterStatus) applies(what condition) bool {
 	return c.number(what) > 0
 }
 
-// number returns how many connections a condition is about.
 func (c *clusterStatus) number(what condition) int {
 	switch what {
 	case failed:
@@ -171,10 +170,8 @@ func (c *clusterStatus) needsAttention() bool {
 	return slices.ContainsFunc(c.Conditions, condition.needsAttention)
 }
 
-// finding is a line at the top of a page.
 type finding struct{ Text, Advice, Tone, Address string }
 
-// Badges returns a short text for each condition of the cluster.
 func (c *clusterStatus) Badges() []finding {
 	all := kinds()
 	var badges []finding
