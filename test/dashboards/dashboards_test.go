@@ -40,12 +40,13 @@ type dashboard struct {
 	Templating struct {
 		List []variable `json:"list"`
 	} `json:"templating"`
-	Panels []panel `json:"panels"`
+	Panels []panel `json:"panels"` // collapsed rows have panels of their own
 }
 
 type link struct {
-	Title string `json:"title"`
-	URL   string `json:"url"`
+	Title       string `json:"title"`
+	URL         string `json:"url"`
+	TargetBlank bool   `json:"targetBlank"`
 }
 
 type datasource struct {
@@ -73,6 +74,9 @@ type variable struct {
 	Refresh    int             `json:"refresh"`
 	IncludeAll bool            `json:"includeAll"`
 	AllValue   string          `json:"allValue"`
+	Current    struct {
+		Value any `json:"value"`
+	} `json:"current"`
 }
 
 type panel struct {
@@ -86,6 +90,8 @@ type panel struct {
 	Options         options          `json:"options"`
 	Queries         []panelQuery     `json:"targets"`
 	Transformations []transformation `json:"transformations"`
+	Collapsed       bool             `json:"collapsed"`
+	Panels          []panel          `json:"panels"`
 }
 
 type grid struct{ X, Y, W, H int }
@@ -175,10 +181,19 @@ func loadDashboards(t *testing.T) map[string]dashboard {
 	return dashboards
 }
 
+// allPanels includes the panels of collapsed rows.
+func (d dashboard) allPanels() []panel {
+	var panels []panel
+	for _, p := range d.Panels {
+		panels = append(append(panels, p), p.Panels...)
+	}
+	return panels
+}
+
 // queries returns all expressions by location.
 func (d dashboard) queries() map[string]string {
 	queries := make(map[string]string)
-	for _, p := range d.Panels {
+	for _, p := range d.allPanels() {
 		for _, q := range p.Queries {
 			queries[fmt.Sprintf("panel %s %d %s", p.Title, p.ID, q.RefID)] = q.Expr
 		}
@@ -208,9 +223,14 @@ func (v variable) expr() string {
 	return call[2]
 }
 
-func (d dashboard) hasVariable(name string) bool {
-	return slices.ContainsFunc(d.Templating.List, func(v variable) bool { return v.Name == name })
+func (d dashboard) variable(name string) variable {
+	if i := slices.IndexFunc(d.Templating.List, func(v variable) bool { return v.Name == name }); i >= 0 {
+		return d.Templating.List[i]
+	}
+	return variable{}
 }
+
+func (d dashboard) hasVariable(name string) bool { return d.variable(name).Name != "" }
 
 func TestMetadata(t *testing.T) {
 	for uid, d := range loadDashboards(t) {
@@ -238,13 +258,16 @@ func TestVariables(t *testing.T) {
 					t.Errorf("variable %q is duplicate or has no label", v.Name)
 				}
 				names[v.Name] = true
-				if i == 0 {
+				switch {
+				case i == 0:
 					checkDatasourceVariable(t, v)
-				} else {
+				case v.Name == "exporter":
+					checkTextVariable(t, v)
+				default:
 					checkQueryVariable(t, v)
 				}
 			}
-			for _, name := range []string{"job", "region", "project", "cluster"} {
+			for _, name := range []string{"job", "region", "project", "cluster", "exporter"} {
 				if !names[name] {
 					t.Errorf("no variable %s", name)
 				}
@@ -257,6 +280,15 @@ func checkDatasourceVariable(t *testing.T, v variable) {
 	t.Helper()
 	if v.Name != "datasource" || v.Type != "datasource" || string(v.Query) != `"prometheus"` || v.Label != "Data source" {
 		t.Errorf("the first variable is not the data source: %+v", v)
+	}
+}
+
+func checkTextVariable(t *testing.T, v variable) {
+	t.Helper()
+	var text string
+	if err := json.Unmarshal(v.Query, &text); err != nil || v.Type != "textbox" || text == "" || v.Current.Value != text {
+		t.Errorf("variable %s: type %q, query %s, current value %q, %v; want a text box with this value",
+			v.Name, v.Type, v.Query, v.Current.Value, err)
 	}
 }
 
@@ -297,7 +329,7 @@ func TestAnnotations(t *testing.T) {
 func TestPanelsHaveUniqueIDsAndDoNotOverlap(t *testing.T) {
 	for uid, d := range loadDashboards(t) {
 		ids := make(map[int]bool)
-		for i, p := range d.Panels {
+		for _, p := range d.allPanels() {
 			if p.ID <= 0 || ids[p.ID] {
 				t.Errorf("%s: %s: id %d is not positive or duplicate", uid, p.Title, p.ID)
 			}
@@ -305,10 +337,23 @@ func TestPanelsHaveUniqueIDsAndDoNotOverlap(t *testing.T) {
 			if g := p.GridPos; g.X < 0 || g.Y < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > gridWidth {
 				t.Errorf("%s: %s: invalid position %+v", uid, p.Title, g)
 			}
-			for _, other := range d.Panels[:i] {
-				if p.GridPos.overlaps(other.GridPos) {
-					t.Errorf("%s: %s and %s overlap", uid, p.Title, other.Title)
-				}
+		}
+		checkOverlaps(t, uid, d.Panels)
+		for _, row := range d.Panels {
+			if row.Type == "row" && row.Collapsed != (len(row.Panels) > 0) {
+				t.Errorf("%s: row %s: collapsed is %t, but it contains %d panels", uid, row.Title, row.Collapsed, len(row.Panels))
+			}
+			checkOverlaps(t, uid, row.Panels) // Grafana moves what is below when it expands the row
+		}
+	}
+}
+
+func checkOverlaps(t *testing.T, uid string, panels []panel) {
+	t.Helper()
+	for i, p := range panels {
+		for _, other := range panels[:i] {
+			if p.GridPos.overlaps(other.GridPos) {
+				t.Errorf("%s: %s and %s overlap", uid, p.Title, other.Title)
 			}
 		}
 	}
@@ -317,7 +362,7 @@ func TestPanelsHaveUniqueIDsAndDoNotOverlap(t *testing.T) {
 func TestPanels(t *testing.T) {
 	for uid, d := range loadDashboards(t) {
 		t.Run(uid, func(t *testing.T) {
-			for _, p := range d.Panels {
+			for _, p := range d.allPanels() {
 				if p.Title == "" {
 					t.Errorf("panel %d has no title", p.ID)
 				}
@@ -342,7 +387,7 @@ func checkPanel(t *testing.T, p panel) {
 	if p.Datasource != promDatasource() {
 		t.Errorf("%s: got data source %v, want %v", p.Title, p.Datasource, promDatasource())
 	}
-	known := []string{"short", "none", "s", "bytes", "percentunit", "reqps", "cpm", "dateTimeFromNow", "dateTimeAsIso"}
+	known := []string{"short", "none", "locale", "s", "bytes", "percentunit", "reqps", "cpm", "dateTimeFromNow", "dateTimeAsIso"}
 	for _, unit := range append(overrideValues[string](p, "unit"), p.FieldConfig.Defaults.Unit) {
 		if !slices.Contains(known, unit) {
 			t.Errorf("%s: unknown unit %q; add it to this test", p.Title, unit)
@@ -472,26 +517,48 @@ func (p panel) links() []link {
 	return links
 }
 
-func TestLinksBetweenDashboards(t *testing.T) {
+func TestLinks(t *testing.T) {
 	dashboards := loadDashboards(t)
 	for uid, d := range dashboards {
-		count := 0
-		for _, l := range d.Links {
-			count++
-			checkLink(t, dashboards, d, l, nil)
+		toDashboards, toStatus := 0, 0
+		check := func(p panel, l link) {
+			if strings.HasPrefix(l.URL, "${exporter:raw}") {
+				toStatus++
+				checkStatusLink(t, d, l, visibleColumns(p))
+				return
+			}
+			toDashboards++
+			checkLink(t, dashboards, d, l, visibleColumns(p))
 		}
-		for _, p := range d.Panels {
+		for _, l := range d.Links {
+			check(panel{}, l)
+		}
+		for _, p := range d.allPanels() {
 			for _, l := range p.links() {
-				count++
-				checkLink(t, dashboards, d, l, visibleColumns(p))
-				if !strings.HasSuffix(l.URL, "${__url_time_range}") {
+				check(p, l)
+				if strings.HasPrefix(l.URL, "/d/") && !strings.HasSuffix(l.URL, "${__url_time_range}") {
 					t.Errorf("%s, %s: the link %s does not keep the time range", uid, p.Title, l.URL)
 				}
 			}
 		}
-		if count == 0 {
-			t.Errorf("%s has no link", uid)
+		if toDashboards == 0 || toStatus == 0 {
+			t.Errorf("%s: got %d links to dashboards and %d to the status page, want both", uid, toDashboards, toStatus)
 		}
+	}
+}
+
+// checkStatusLink checks a link to the exporter's status page or, in a table with cluster_id, to a cluster's.
+func checkStatusLink(t *testing.T, from dashboard, l link, columns map[string]bool) {
+	t.Helper()
+	want := []string{"${exporter:raw}/status"}
+	if columns["cluster_id"] {
+		want[0] += "?cluster=${__data.fields.cluster_id}"
+	}
+	if clusters := from.variable("cluster"); !clusters.IncludeAll {
+		want = append(want, "${exporter:raw}/status?cluster=${cluster:percentencode}")
+	}
+	if l.Title == "" || !l.TargetBlank || !slices.Contains(want, l.URL) {
+		t.Errorf("%s: got link %+v, want a title, a new window, and one of %v", from.UID, l, want)
 	}
 }
 

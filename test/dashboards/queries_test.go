@@ -18,7 +18,7 @@ func TestVariablesAreUsedAndDefined(t *testing.T) {
 	reference := regexp.MustCompile(`\$\{?(\w+)`)
 	builtIn := []string{"__rate_interval", "__range"}
 	for uid, d := range loadDashboards(t) {
-		used := map[string]bool{"datasource": true}
+		used := map[string]bool{"datasource": true, "exporter": true} // the latter in links
 		for location, expr := range d.queries() {
 			for _, found := range reference.FindAllStringSubmatch(expr, -1) {
 				name := found[1]
@@ -75,6 +75,8 @@ func wantMatchers(d dashboard, location string, s selector) []string {
 		return nil
 	case strings.HasPrefix(location, "variable "): // limited only by the variables before it
 		return job
+	case strings.HasPrefix(metric, "ALERTS"): // some alerts are not about a cluster
+		return []string{`job=~"$job|"`, `region=~"$region|"`, `project_id=~"$project|"`, `cluster_id=~"$cluster|"`}
 	case strings.Contains(metric, ":"): // recorded without a job
 		return slices.Concat(project, cluster)
 	case hasAnyPrefix(metric, "css_vpcep_exporter_", "process_", "go_"):
@@ -196,10 +198,14 @@ func documentedLabels(t *testing.T) map[string][]string {
 	}
 	cluster := []string{"region", "project_id", "cluster_id", "cluster_name"}
 	scraped := []string{"job", "instance"}
+	alertLabels := slices.Concat(cluster, []string{"alertname", "severity", "job", "connection_id"})
 	labelsOf := map[string][]string{
 		// The target labels with /probe: docs/scaling.md.
 		"up":                      slices.Concat(scraped, cluster, []string{"project"}),
 		"scrape_duration_seconds": scraped,
+		// Prometheus, for alerts.
+		"ALERTS":           append(slices.Clone(alertLabels), "alertstate"),
+		"ALERTS_FOR_STATE": alertLabels,
 		// The Go client library.
 		"process_start_time_seconds":    scraped,
 		"process_cpu_seconds_total":     scraped,

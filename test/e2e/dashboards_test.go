@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,12 +28,13 @@ import (
 // emptyQueries returns why queries have no result in the demo, by panelQuery.name.
 func emptyQueries() map[string]string {
 	return map[string]string{
-		"css-vpcep-overview/Clusters that fail/B":   "the cluster that always fails has never been read",
-		"css-vpcep-overview/Clusters to look at/F":  "the demo has no max_staleness",
-		"css-vpcep-overview/Configuration refused/": "the demo has no configuration file",
-		"css-vpcep-cluster/Configuration refused/":  "the demo has no configuration file",
-		"css-vpcep-overview/Newly rejected/":        "it needs data of a minute, and the demo has just started",
-		"css-vpcep-cluster/Newly rejected/":         "it needs data of a minute, and the demo has just started",
+		"css-vpcep-overview/Clusters that cannot be read/B":     "the cluster that always fails has never been read",
+		"css-vpcep-overview/Clusters to check/F":                "the demo has no max_staleness",
+		"css-vpcep-overview/Discovery of clusters by project/E": "discovery succeeds in the demo",
+		"css-vpcep-overview/Invalid configuration/":             "the demo has no configuration file",
+		"css-vpcep-cluster/Invalid configuration/":              "the demo has no configuration file",
+		"css-vpcep-overview/Newly rejected/":                    "it needs data of a minute, and the demo has just started",
+		"css-vpcep-cluster/Newly rejected/":                     "it needs data of a minute, and the demo has just started",
 	}
 }
 
@@ -100,6 +100,7 @@ type dashboardPanel struct {
 			Index   map[string]int  `json:"indexByName"`
 		} `json:"options"`
 	} `json:"transformations"`
+	Panels []dashboardPanel `json:"panels"` // of a collapsed row
 }
 
 type panelQuery struct {
@@ -139,6 +140,9 @@ func readDashboards(t *testing.T) []dashboard {
 		if err := json.Unmarshal(content, &d); err != nil {
 			t.Fatalf("%s: %s", file, err)
 		}
+		for _, row := range d.Panels {
+			d.Panels = append(d.Panels, row.Panels...)
+		}
 		dashboards = append(dashboards, d)
 	}
 	return dashboards
@@ -149,7 +153,7 @@ func TestDashboards(t *testing.T) {
 	dashboards := readDashboards(t)
 	checkEmptyQueriesExist(t, dashboards)
 	demo := startServer(t, "demo", buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
-	prom := startPrometheus(t, demoConfig(t, demo), nil)
+	prom := startPrometheus(t, demoConfig(t, demo), rulesWithoutDelays(t))
 	clusters := demoClusters(t, prom, demo)
 	prom.waitForProbes(t, len(clusters), 3)
 	reloadDemo(t, prom, demo)
@@ -212,25 +216,27 @@ func reloadDemo(t *testing.T, prom *prometheus, demo *process) {
 	})
 }
 
-func demoConfig(t *testing.T, demo *process) string {
+// rulesWithoutDelays returns the rules of deploy/prometheus by file name. Their alerts fire at once.
+func rulesWithoutDelays(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("../../deploy/prometheus/*.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := "global: {evaluation_interval: 1s}\nrule_files:\n"
-	for _, file := range files {
-		if name := filepath.Base(file); name == "scrape.yml" || name == "demo.yml" || strings.HasSuffix(name, "_test.yml") {
-			continue
-		}
-		path, err := filepath.Abs(file)
+	dir, delay := os.DirFS("../../deploy/prometheus"), regexp.MustCompile(`(?m)^(\s+for: ).*$`)
+	files := make(map[string]string)
+	for _, name := range []string{"alerts.yml", "rules.yml"} {
+		content, err := fs.ReadFile(dir, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		config += "  - " + path + "\n"
+		files[name] = delay.ReplaceAllString(string(content), "${1}0s")
 	}
+	return files
+}
+
+func demoConfig(t *testing.T, demo *process) string {
+	t.Helper()
 	sections, scrapeInterval := scrapeSections(t), "scrape_interval: "+interval.String()
-	return config + scrapeConfigs(
+	// The history is out of order.
+	return "global: {evaluation_interval: 1s}\nrule_files: [alerts.yml, rules.yml]\n" +
+		"storage: {tsdb: {out_of_order_time_window: 8d}}\n" + scrapeConfigs(
 		replace(t, sections["1"], "localhost:10247", demo.address,
 			"scrape_interval: 1m", scrapeInterval, "scrape_timeout: 30s", "scrape_timeout: "+interval.String()),
 		balancedJob(t, demo.address),
@@ -239,7 +245,29 @@ func demoConfig(t *testing.T, demo *process) string {
 			strconv.Quote(demo.address)),
 		fmt.Sprintf("  - job_name: cloudeye\n    %s\n    scrape_timeout: 1s\n    static_configs: [{targets: [%q]}]\n",
 			scrapeInterval, serveSessions(t, demo)),
+		fmt.Sprintf("  - job_name: history\n    %s\n    scrape_timeout: 1s\n    honor_labels: true\n"+
+			"    static_configs: [{targets: [%q]}]\n", scrapeInterval, serveHistory(t, demo)),
 	)
+}
+
+// serveHistory serves the present counts of the demo as those of a day and a week ago, for both jobs with clusters.
+func serveHistory(t *testing.T, demo *process) (address string) {
+	t.Helper()
+	_, body := get(t, newClient(t), "http://"+demo.address+"/metrics")
+	counts := regexp.MustCompile(`(?m)^css_vpcep_connections{(.+)$`).FindAllStringSubmatch(body, -1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		for _, days := range []int{1, 7} {
+			at := time.Now().AddDate(0, 0, -days).UnixMilli()
+			for _, count := range counts {
+				for _, job := range []string{"css_vpcep", "css_vpcep_probe"} {
+					_, _ = fmt.Fprintf(w, "css_vpcep_connections{job=%q,%s %d\n", job, count[1], at)
+				}
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
 
 // serveSessions stands in for cloudeye-exporter, which the rules about sessions need.
@@ -382,12 +410,18 @@ func testTableColumnsMatchLabels(t *testing.T, prom *prometheus, d dashboard) {
 	if all, ok := prom.selectAll(t, d, preset); ok {
 		selections = []map[string]string{all}
 	}
+	by, mayBeEmpty := regexp.MustCompile(`\bby \(([^)]+)\)`), emptyQueries()
 	for _, p := range d.Panels {
 		if p.Type != "table" {
 			continue
 		}
 		columns := map[string]bool{"Time": true}
 		for _, q := range p.Targets {
+			if mayBeEmpty[d.UID+"/"+p.Title+"/"+q.RefID] != "" {
+				for label := range strings.SplitSeq(by.FindStringSubmatch(q.Expr)[1], ", ") {
+					columns[label] = true
+				}
+			}
 			if len(p.Targets) == 1 {
 				columns["Value"] = true
 			} else {
