@@ -21,6 +21,7 @@ BENCH    ?= .
 COUNT    ?= 6
 BASE     ?= HEAD~1
 COMPARE  ?=
+UI       ?=
 
 # Version information, with fallbacks for a tree without git or tags.
 VERSION    ?= $(or $(shell cat VERSION 2>/dev/null),$(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),devel)
@@ -65,6 +66,12 @@ soak: ## Scrape a faulty fleet for SOAK (5m) and check for leaks
 .PHONY: e2e
 e2e: $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)/prometheus ## Run end-to-end tests with real Prometheus servers (needs Debian's prometheus, prometheus-alertmanager and chromium)
 	CSS_VPCEP_PROMETHEUS_DIRS=$(<D) go test -tags e2e -count=1 ./test/e2e
+
+.PHONY: pictures
+pictures: ## Take README.md's screenshots of the demo (needs chromium, pngquant, and in UI the directory of a Prometheus 3 release)
+	CSS_VPCEP_PROMETHEUS_DIRS='$(UI)' CSS_VPCEP_SCREENSHOTS=$(CURDIR)/docs/images \
+		go test -tags e2e -count=1 -run '^TestPictures$$' ./test/e2e
+	pngquant --force --ext .png --strip --speed 1 64 docs/images/*.png
 
 .PHONY: conformance
 conformance: ## Compare the vendor's SDKs, the simulator and the exporter (needs python3, a JDK and mvn)

@@ -11,5 +11,5 @@
 //     for TestPrometheusVersions.
 //   - CSS_VPCEP_UPDATE=1 makes that test write the table in docs/conformance-prometheus.md.
 //   - CSS_VPCEP_FIGURES=1 enables TestScalingFigures, which measures the figures in docs/scaling.md.
-//   - CSS_VPCEP_SCREENSHOTS is a directory for screenshots.
+//   - CSS_VPCEP_SCREENSHOTS is a directory for screenshots, and enables TestPictures, which takes those of README.md.
 package e2e

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Generous limits, which only stop a test that hangs.
 const (
-	processLimit = 5 * time.Minute  // of a child process
+	processLimit = 8 * time.Minute  // of a child process
 	exitLimit    = 15 * time.Second // after SIGTERM
 	waitLimit    = time.Minute      // for a condition
 )
