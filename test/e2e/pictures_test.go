@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,16 +81,24 @@ setTimeout(() => [...document.querySelectorAll("button[aria-expanded]")]
   .find(button => button.textContent.startsWith(%q)).click(), 3000);
 </script>`, alert)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: prom.address})
+	directory := regexp.MustCompile(`"file":"[^"]*/`) // of the test
 	proxy.ModifyResponse = func(resp *http.Response) error {
-		if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
-			return nil
-		}
-		html, err := io.ReadAll(resp.Body)
+		body, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		html = append(html, opened...)
-		resp.Header.Set("Content-Length", strconv.Itoa(len(html)))
-		resp.Body = io.NopCloser(bytes.NewReader(html))
+		switch contentType := resp.Header.Get("Content-Type"); {
+		case strings.HasPrefix(contentType, "text/html"):
+			body = append(body, opened...)
+		case strings.HasPrefix(contentType, "application/json"):
+			body = directory.ReplaceAll(body, []byte(`"file":"`))
+		}
+		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		resp.Body = io.NopCloser(bytes.NewReader(body))
 		return err
+	}
+	direct := proxy.Director //nolint:staticcheck // of NewSingleHostReverseProxy
+	proxy.Director = func(r *http.Request) { //nolint:staticcheck
+		direct(r)
+		r.Header.Del("Accept-Encoding") // the transport decompresses
 	}
 	server := httptest.NewServer(proxy)
 	t.Cleanup(server.Close)

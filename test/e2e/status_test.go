@@ -185,7 +185,8 @@ func browse(t *testing.T, url string, flags ...string) string {
 	args := slices.Concat([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--run-all-compositor-stages-before-draw", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+		"--run-all-compositor-stages-before-draw",
 		"--user-data-dir=" + t.TempDir(), "--virtual-time-budget=10000",
 	}, flags, []string{url})
 	cmd := exec.CommandContext(ctx, lookPath(t, "chromium"), args...) //nolint:gosec // found in PATH
