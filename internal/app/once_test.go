@@ -68,6 +68,7 @@ func TestOnceWritesWhatTheTextfileCollectorAccepts(t *testing.T) {
 
 // TestOnceReadsOtherProjectsWhileAListHangs also reports that the list could not be read.
 func TestOnceReadsOtherProjectsWhileAListHangs(t *testing.T) {
+	slow(t)
 	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}},
 		project{id: "p2", name: "hanging", clusters: []string{"c2"}, settings: "discovery: {}"})
 	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: "p2"}, simulator.Fault{Hang: true})

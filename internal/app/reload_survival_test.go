@@ -160,6 +160,7 @@ func TestReloadKeepsMinInterval(t *testing.T) {
 // TestReloadKeepsTheLookedUpProjectID checks the labels while IAM fails: a series with another project_id would
 // resolve alerts.
 func TestReloadKeepsTheLookedUpProjectID(t *testing.T) {
+	slow(t)
 	s := startSurviving(t, "", project{lookUpID: true, settings: "discovery: {}"})
 	s.fail(simulator.Projects, simulator.Clusters)
 	s.change(t, func(p *project) { p.rate, p.settings = 500, "discovery: {labels_from_tags: [team]}" })
@@ -196,6 +197,7 @@ func TestReloadKeepsTheLookedUpProjectID(t *testing.T) {
 
 // TestReloadDropsClustersOfAnotherAccount: the credentials of another account have another project in the region.
 func TestReloadDropsClustersOfAnotherAccount(t *testing.T) {
+	slow(t)
 	s := startSurviving(t, "{max_staleness: 1h}", project{lookUpID: true, settings: "discovery: {refresh_interval: 1s}"})
 	s.cloud.AddProject(simulator.Project{ID: "p2", Region: simtest.Region, Keys: []simulator.Key{
 		{Access: "AK-of-another-account", Secret: simtest.SecretKey},
@@ -282,6 +284,7 @@ func TestReadsInFlightCompleteDuringAReload(t *testing.T) {
 
 // TestRestartDuringAFailureOfTheClusterList checks that no target is dropped until the list was read.
 func TestRestartDuringAFailureOfTheClusterList(t *testing.T) {
+	slow(t)
 	for name, fault := range map[string]simulator.Fault{
 		"failing":    {Status: 500},
 		"denied":     {Status: 403, Body: `{"errCode":"CSS.0051"}`},

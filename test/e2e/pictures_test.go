@@ -80,7 +80,10 @@ localStorage.setItem("settings.showAnnotations", "true");
 setTimeout(() => [...document.querySelectorAll("button[aria-expanded]")]
   .find(button => button.textContent.startsWith(%q)).click(), 3000);
 </script>`, alert)
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: prom.address})
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: prom.address})
+		r.Out.Header.Del("Accept-Encoding") // the transport decompresses
+	}}
 	directory := regexp.MustCompile(`"file":"[^"]*/`) // of the test
 	proxy.ModifyResponse = func(resp *http.Response) error {
 		body, err := io.ReadAll(resp.Body)
@@ -94,11 +97,6 @@ setTimeout(() => [...document.querySelectorAll("button[aria-expanded]")]
 		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		return err
-	}
-	direct := proxy.Director //nolint:staticcheck // of NewSingleHostReverseProxy
-	proxy.Director = func(r *http.Request) { //nolint:staticcheck
-		direct(r)
-		r.Header.Del("Accept-Encoding") // the transport decompresses
 	}
 	server := httptest.NewServer(proxy)
 	t.Cleanup(server.Close)
