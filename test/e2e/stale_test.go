@@ -112,7 +112,7 @@ func checkSeriesEnd(t *testing.T, prom *prometheus, job, up string, d deletion) 
 		t.Errorf("got the cluster in %d scrapes after it was deleted, want at most 4", n)
 	}
 
-	const unreadable = 3 // up, scrape_duration_seconds, cluster_info
+	const unreadable = 4 // up, scrape_duration_seconds, cluster_info, failure_info
 	final := d.series
 	if samples[last].value == 0 { // scraped between deletion and refresh
 		final = unreadable
