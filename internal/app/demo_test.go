@@ -23,7 +23,7 @@ func findSorted(pattern, text string) (groups []string) {
 }
 
 func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,13 +32,13 @@ func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("got status %d, want 200: %s", status, metrics)
 	}
-	documented := findSorted("(?m)^\\| `(css_vpcep_\\w+)`", string(readme))
+	documented := findSorted("(?m)^\\| `(css_vpcep_\\w+)`", string(page))
 	documented = slices.DeleteFunc(documented, func(name string) bool {
 		return name == "css_vpcep_discovery_failure_info" // the demo's discovery does not fail
 	})
 	exposed := findSorted(`(?m)^# TYPE (css_vpcep_\w+) `, metrics)
 	if diff := cmp.Diff(documented, exposed); diff != "" {
-		t.Errorf("metrics of README.md (-) and of the demo (+):\n%s", diff)
+		t.Errorf("metrics of docs/metrics.md (-) and of the demo (+):\n%s", diff)
 	}
 }
 

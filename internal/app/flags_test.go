@@ -147,12 +147,12 @@ func TestConnectionSeriesCanBeTurnedOff(t *testing.T) {
 	}
 }
 
-func TestReadmeListsEveryFlag(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+func TestTheDocumentListsEveryFlag(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := findSorted("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)", string(readme))
+	got := findSorted("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)", string(page))
 	var want []string
 	for _, flag := range newCommandLine(&flags{}).Model().Flags {
 		if !flag.Hidden {
@@ -161,6 +161,6 @@ func TestReadmeListsEveryFlag(t *testing.T) {
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("flags of the program (-) and of README.md (+):\n%s", diff)
+		t.Errorf("flags of the program (-) and of docs/configuration.md (+):\n%s", diff)
 	}
 }

@@ -189,10 +189,10 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
-// documentedLabels returns the labels of the metrics in README.md and of metrics of other programs.
+// documentedLabels returns the labels of the metrics in docs/metrics.md and of metrics of other programs.
 func documentedLabels(t *testing.T) map[string][]string {
 	t.Helper()
-	content, err := os.ReadFile("../../README.md")
+	content, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func documentedLabels(t *testing.T) map[string][]string {
 		}
 	}
 	if !slices.Contains(labelsOf["css_vpcep_connections"], "status") || len(labelsOf) < 35 {
-		t.Fatalf("the table of metrics in README.md cannot be read: %v", labelsOf)
+		t.Fatalf("the table of metrics in docs/metrics.md cannot be read: %v", labelsOf)
 	}
 	return labelsOf
 }
@@ -242,20 +242,11 @@ func documentedLabels(t *testing.T) map[string][]string {
 // rule is an alerting or recording rule.
 type rule struct{ Alert, Record, Expr string }
 
-// loadRules returns all rules of deploy/prometheus by location.
+// loadRules returns all rules of deploy/prometheus and of the examples in the documents, by location.
 func loadRules(t *testing.T) map[string]rule {
 	t.Helper()
-	folder := os.DirFS("../../deploy/prometheus")
-	files, err := fs.Glob(folder, "*.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	rules := make(map[string]rule)
-	for _, file := range files {
-		content, err := fs.ReadFile(folder, file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	add := func(file string, content []byte) {
 		var ruleFile struct{ Groups []struct{ Rules []rule } }
 		if err := yaml.Unmarshal(content, &ruleFile); err != nil {
 			t.Fatalf("%s: %s", file, err)
@@ -263,6 +254,27 @@ func loadRules(t *testing.T) map[string]rule {
 		for _, group := range ruleFile.Groups {
 			for i, r := range group.Rules {
 				rules[fmt.Sprintf("%s: %s%s %d", file, r.Alert, r.Record, i)] = r
+			}
+		}
+	}
+	example := regexp.MustCompile("(?s)<!-- check: rules -->\n```yaml\n(.*?)```")
+	root := os.DirFS("../..")
+	for _, pattern := range []string{"deploy/prometheus/*.yml", "README.md", "docs/*.md"} {
+		files, err := fs.Glob(root, pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := fs.ReadFile(root, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(file, ".yml") {
+				add(file, content)
+				continue
+			}
+			for _, block := range example.FindAllSubmatch(content, -1) {
+				add(file, block[1])
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// countClusterSeries returns the number of series by metric, as in README.md.
+// countClusterSeries returns the number of series by metric, as in docs/metrics.md.
 func countClusterSeries(c simulator.Cluster) map[string]int {
 	counts := map[string]int{
 		"css_vpcep_up": 1, "css_vpcep_scrape_duration_seconds": 1, "css_vpcep_last_success_timestamp_seconds": 1,

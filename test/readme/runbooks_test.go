@@ -107,10 +107,10 @@ func checkSections(t *testing.T, page string) {
 	if !slices.Equal(sections, want) {
 		t.Errorf("%s: got sections %v, want %v", page, sections, want)
 	}
-	readme := readFile(t, "../../README.md")
+	documented := readFile(t, "../../docs/metrics.md")
 	for _, metric := range regexp.MustCompile(`css_vpcep_[a-z0-9_]+`).FindAllString(content, -1) {
-		if metric != "css_vpcep_exporter" && !strings.Contains(readme, "\n| `"+metric+"` |") {
-			t.Errorf("%s: README.md does not list %s", page, metric)
+		if metric != "css_vpcep_exporter" && !strings.Contains(documented, "\n| `"+metric+"` |") {
+			t.Errorf("%s: docs/metrics.md does not list %s", page, metric)
 		}
 	}
 	for _, link := range regexp.MustCompile(`\]\(([^)#]+\.(?:md|yml))[^)]*\)`).FindAllStringSubmatch(content, -1) {
