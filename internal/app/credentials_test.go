@@ -174,8 +174,8 @@ func TestCredentialSources(t *testing.T) {
 	}{
 		"the environment first":   {"", true, true, true, true, "ACCESS-KEY-environment", 0, ""},
 		"then the profile":        {"", false, true, true, true, "ACCESS-KEY-profile", 0, ""},
-		"then the agency":         {"", false, false, true, true, "agency", 0, ""},
-		"then the pod's identity": {"", false, false, false, true, "pod", 0, ""},
+		"then the pod's identity": {"", false, false, true, true, "pod", 0, ""},
+		"then the agency":         {"", false, false, true, false, "agency", 0, ""},
 		"no source": {
 			"", false, false, false, false, "none", 1,
 			"no credentials: the environment has no HUAWEICLOUD_SDK_AK with HUAWEICLOUD_SDK_SK; profile file ",

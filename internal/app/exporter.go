@@ -49,8 +49,8 @@ func newExporter(f *flags, load func() (*config.Config, error), env config.Envir
 		flags: f,
 		load:  load,
 		chain: credentials.NewChain(
-			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section), agency,
-			credentials.NewPodIdentity(env)),
+			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section),
+			credentials.NewPodIdentity(env), agency),
 		agency:  agency,
 		proxy:   network.Environment(env).Proxy(),
 		logger:  logger,
