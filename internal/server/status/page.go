@@ -348,16 +348,9 @@ func sentence(hint string) string {
 // escapeUnprintable truncates untrusted text and replaces invisible characters by their code points.
 func escapeUnprintable(s string) string {
 	const maxBytes = 300 // more than the longest hint
-	var b strings.Builder
-	for _, r := range clean.Text(s, maxBytes) {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "<%U>", r)
-		}
-	}
+	escaped := clean.Escape(clean.Text(s, maxBytes))
 	if len(s) > maxBytes {
-		b.WriteString("…")
+		escaped += "…"
 	}
-	return b.String()
+	return escaped
 }
