@@ -51,21 +51,20 @@ func (a Allowlist) Allows(domainID string) (allowed, known bool) {
 // Unlisted returns the accepted connections whose account no permission names. It returns false if that is unknown.
 func Unlisted(list *css.ConnectionList) (unlisted []*css.Connection, ok bool) {
 	allowlist := NewAllowlist(list.Permissions.Value)
-	if !allowlist.wildcard && !allowlist.complete {
+	ok = allowlist.wildcard || allowlist.complete
+	if !ok {
 		return nil, false
 	}
 	for i := range list.Connections {
 		c := &list.Connections[i]
-		if c.Status != css.StatusAccepted {
-			continue
-		}
 		allowed, known := allowlist.Allows(c.DomainID)
-		if !known {
-			return nil, false
-		}
-		if !allowed {
+		switch {
+		case c.Status != css.StatusAccepted:
+		case !known:
+			ok = false
+		case !allowed:
 			unlisted = append(unlisted, c)
 		}
 	}
-	return unlisted, true
+	return unlisted, ok || len(unlisted) > 0
 }

@@ -39,3 +39,19 @@ func TestAllowlistJudgesEachAccount(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionWithoutAccountHidesNoOther checks that a single odd connection does not hide that another is unlisted.
+func TestConnectionWithoutAccountHidesNoOther(t *testing.T) {
+	list := &css.ConnectionList{Connections: []css.Connection{
+		{ID: "1", Status: css.StatusAccepted}, {ID: "2", Status: css.StatusAccepted, DomainID: "stranger"},
+		{ID: "3", Status: css.StatusAccepted, DomainID: "a"},
+	}}
+	list.Permissions.Value = []css.Permission{{Text: "iam:domain::a"}}
+	if unlisted, ok := Unlisted(list); !ok || len(unlisted) != 1 || unlisted[0].ID != "2" {
+		t.Errorf("got %v, %v, want connection 2", unlisted, ok)
+	}
+	list.Connections[1].DomainID = "a"
+	if unlisted, ok := Unlisted(list); ok {
+		t.Errorf("got %v, want unknown: the account of connection 1 may be any", unlisted)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/server"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -83,13 +84,22 @@ func newCommandLine(f *flags) *kingpin.Application {
 }
 
 func newLogger(w io.Writer, level, format string) *slog.Logger {
-	writer := log.NewLogfmtLogger(log.NewSyncWriter(w))
+	w = log.NewSyncWriter(printableLines{w})
+	writer := log.NewLogfmtLogger(w)
 	if format == "json" {
-		writer = log.NewJSONLogger(log.NewSyncWriter(w))
+		writer = log.NewJSONLogger(w)
 	}
 	var threshold slog.Level
 	_ = threshold.UnmarshalText([]byte(level)) // the flag is an enum
 	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
+}
+
+// printableLines escapes text of the API and the file, so that it cannot control a terminal.
+type printableLines struct{ io.Writer }
+
+func (w printableLines) Write(line []byte) (int, error) {
+	_, err := io.WriteString(w.Writer, clean.Escape(strings.TrimSuffix(string(line), "\n"))+"\n")
+	return len(line), err
 }
 
 func (f *flags) validate() error {

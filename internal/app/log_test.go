@@ -3,6 +3,7 @@
 package app
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,4 +30,19 @@ func TestDebugLogsEachRequest(t *testing.T) {
 		}
 	}
 	c.checkSecrets(t, "the log", p.log.String())
+}
+
+// TestLogLinesArePrintable checks that text of the API or the file neither reverses nor colours a line on a terminal.
+func TestLogLinesArePrintable(t *testing.T) {
+	for format, want := range map[string]string{
+		"logfmt": `msg="Permission added" cluster_name=搜索<U+202E>é<U+009B>31m permission="a\nb<U+2028>\u001b<U+200B>"` + "\n",
+		"json":   `"cluster_name":"搜索<U+202E>é<U+009B>31m","level":"info","msg":"Permission added","permission":"a\nb\u2028\u001b<U+200B>",`,
+	} {
+		var log bytes.Buffer
+		newLogger(&log, "info", format).With("cluster_name", "搜索\u202eé\u009b31m").
+			Info("Permission added", "permission", "a\nb\u2028\x1b\u200b")
+		if got := log.String(); !strings.Contains(got, want) || strings.Count(got, "\n") != 1 {
+			t.Errorf("%s: got %q, want a line with %q", format, got, want)
+		}
+	}
 }

@@ -66,7 +66,11 @@ func TestExampleOfTheAPIDocumentation(t *testing.T) {
 func TestCountersExistFromTheStart(t *testing.T) {
 	c := newCloud(t, simulator.Options{},
 		project{clusters: []string{"c1"}},
-		project{id: "p2", lookUpID: true, region: "ap-southeast-3", settings: "discovery: {}"})
+		project{id: "p2", lookUpID: true, region: "ap-southeast-3", settings: "discovery: {}"},
+		project{
+			id: "p3", region: "eu-west-101", clusters: []string{"c3"},
+			auth: "{user: {name: watcher, domain: account, password: secret-3}}",
+		})
 	p := c.start(t)
 	status, metrics := p.get(t, "/metrics?collect[]=exporter")
 	if status != http.StatusOK {
@@ -77,11 +81,15 @@ func TestCountersExistFromTheStart(t *testing.T) {
 		`code="200",operation="clusters",region="ap-southeast-3"`,
 		`code="200",operation="connections",region="ap-southeast-3"`,
 		`code="200",operation="connections",region="cn-north-4"`,
+		`code="200",operation="connections",region="eu-west-101"`,
 		`code="200",operation="projects",region="ap-southeast-3"`,
+		`code="200",operation="token",region="eu-west-101"`,
 		`code="429",operation="clusters",region="ap-southeast-3"`,
 		`code="429",operation="connections",region="ap-southeast-3"`,
 		`code="429",operation="connections",region="cn-north-4"`,
+		`code="429",operation="connections",region="eu-west-101"`,
 		`code="429",operation="projects",region="ap-southeast-3"`,
+		`code="429",operation="token",region="eu-west-101"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("counters of requests (-want +got)\n%s", diff)

@@ -10,6 +10,7 @@ import (
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
@@ -78,6 +79,9 @@ func (e *exporter) expectRequests(projects []config.Project) {
 		}
 		if p.ProjectID == "" {
 			operations = append(operations, iam.OpProjects)
+		}
+		if p.Credentials.User != nil {
+			operations = append(operations, credentials.OpToken)
 		}
 		e.metrics.ExpectRequests(p.Region, operations...)
 	}

@@ -4,6 +4,7 @@
 package clean
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -39,6 +40,19 @@ func Text(s string, limit int) string {
 
 // Quote truncates and quotes s for messages.
 func Quote(s string) string { return strconv.Quote(Text(s, 200)) }
+
+// Escape replaces characters that are invisible, or that change how others are shown, by their code points: <U+202E>.
+func Escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "<%U>", r)
+		}
+	}
+	return b.String()
+}
 
 // IsPrintable reports whether s is printable ASCII, as the value of a header must be.
 func IsPrintable(s string) bool {

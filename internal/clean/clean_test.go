@@ -44,3 +44,13 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+func TestEscape(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "søk 搜索 \u05d0": "søk 搜索 \u05d0", "a\u202eb\u200b\n\x1b": "a<U+202E>b<U+200B><U+000A><U+001B>", "\xff": "\ufffd",
+	} {
+		if got := clean.Escape(in); got != want {
+			t.Errorf("Escape(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -246,7 +246,7 @@ func (c *Client) exchange(
 		err = NewTimeoutError(r.Operation, what, ctx.Err()).WithHint(hint)
 	case response.Status == http.StatusTooManyRequests:
 		var wait time.Duration
-		wait, err.suspicious = c.throttle.recordThrottled(r, start, err.retryAfter)
+		wait, err.suspicious = c.throttle.recordThrottled(r, start, err)
 		err.retryAfter = &wait
 	default:
 		if accepted, _ := verdict(response.Status, err); accepted {

@@ -22,7 +22,7 @@ type throttle struct {
 	targets   map[throttled]*backOff
 	row       map[throttled]struct{}
 	suspected time.Time // when row reached maxThrottled
-	project   time.Time // end of the back-off
+	project   backOff
 }
 
 type throttled struct{ operation, target string }
@@ -30,6 +30,7 @@ type throttled struct{ operation, target string }
 type backOff struct {
 	until time.Time
 	wait  time.Duration // without Retry-After
+	cause *Error
 }
 
 func newThrottle() *throttle {
@@ -40,16 +41,16 @@ func newThrottle() *throttle {
 func (t *throttle) check(r *Request) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	until := t.project
-	if b := t.targets[throttled{r.Operation, r.Target}]; b != nil && b.until.After(until) {
-		until = b.until
+	longest := t.project
+	if b := t.targets[throttled{r.Operation, r.Target}]; b != nil && b.until.After(longest.until) {
+		longest = *b
 	}
-	if !time.Now().Before(until) {
+	if !time.Now().Before(longest.until) {
 		return nil
 	}
 	return &Error{
-		Reason: ReasonThrottled, Operation: r.Operation,
-		Message: "backing off until " + until.UTC().Format(time.RFC3339) + " after HTTP 429",
+		Reason: ReasonThrottled, Operation: r.Operation, Code: longest.cause.Code, RequestID: longest.cause.RequestID,
+		Message: "backing off until " + longest.until.UTC().Format(time.RFC3339) + " after HTTP 429",
 	}
 }
 
@@ -63,7 +64,7 @@ func (t *throttle) recordSuccess(r *Request) {
 // recordThrottled records a 429 with its Retry-After, if any. It returns the back-off, and whether the project's next
 // request should be a single try.
 func (t *throttle) recordThrottled(
-	r *Request, start time.Time, after *time.Duration,
+	r *Request, start time.Time, cause *Error,
 ) (wait time.Duration, suspected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,13 +75,13 @@ func (t *throttle) recordThrottled(
 		b = &backOff{}
 		t.targets[target] = b
 	}
-	if after != nil {
+	if after := cause.retryAfter; after != nil {
 		wait = min(max(*after, shortestRetryAfter), longestRetryAfter)
 	} else {
 		b.wait = min(max(2*b.wait, shortestRetryAfter), longestBackOff)
 		wait = b.wait
 	}
-	b.until = now.Add(wait)
+	b.until, b.cause = now.Add(wait), cause
 	before := len(t.row)
 	t.row[target] = struct{}{}
 	switch {
@@ -88,8 +89,8 @@ func (t *throttle) recordThrottled(
 		return wait, false
 	case before < maxThrottled:
 		t.suspected = now
-	case start.After(t.suspected) && b.until.After(t.project):
-		t.project = b.until
+	case start.After(t.suspected) && b.until.After(t.project.until):
+		t.project = *b
 	}
 	return wait, true
 }

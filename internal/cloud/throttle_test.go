@@ -202,3 +202,19 @@ func TestThrottledDiscoveryAndLookUp(t *testing.T) {
 		}
 	})
 }
+
+// TestBackOffKeepsTheCode checks that a failure without a request has the code of the 429, for a cluster and a project.
+func TestBackOffKeepsTheCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, c := newThrottlingCloud(t, "300", func(string) bool { return true })
+		equal(t, "first", readOne(t, c), cloud.ReasonThrottled)
+		_, cluster := c.read(t.Context(), clusterID(0))
+		equal(t, "code of the cluster", cloud.CodeOf(cluster), "APIGW.0308")
+		equal(t, "requests", a.requested(""), 1)
+
+		readAll(t.Context(), c, 100, 9*time.Second)
+		requests := a.requested("")
+		equal(t, "code of the project", cloud.CodeOf(c.listClusters(t.Context())), "APIGW.0308")
+		equal(t, "further requests", a.requested("")-requests, 0)
+	})
+}

@@ -15,10 +15,10 @@ import (
 	"css_vpcep_exporter/internal/lenient"
 )
 
-const (
-	opToken            = "token"
-	headerSubjectToken = "X-Subject-Token"
-)
+// OpToken is the operation of logins.
+const OpToken = "token"
+
+const headerSubjectToken = "X-Subject-Token"
 
 // Login is an IAM user in a project.
 type Login struct {
@@ -66,7 +66,7 @@ func (t *tokenIssuer) issue(ctx context.Context) (issued, error) {
 	defer cancel()
 	response, err := t.client.Call(ctx, cloud.Request{
 		Service:   tokenService{},
-		Operation: opToken,
+		Operation: OpToken,
 		Endpoint:  t.login.Endpoint,
 		Path:      []string{"v3", "auth", "tokens"},
 		Query:     url.Values{"nocatalog": {"true"}},
@@ -77,7 +77,7 @@ func (t *tokenIssuer) issue(ctx context.Context) (issued, error) {
 	}
 	token := response.Header.Get(headerSubjectToken)
 	if token == "" || !clean.IsPrintable(token) {
-		e := cloud.NewDecodeError(opToken, "the response holds no "+headerSubjectToken)
+		e := cloud.NewDecodeError(OpToken, "the response holds no "+headerSubjectToken)
 		return issued{}, e.WithHint(tokenService{}.Hint(e))
 	}
 	return issued{cloud.Credentials{AuthToken: token}, tokenExpiry(response.Body)}, nil

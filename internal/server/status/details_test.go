@@ -304,6 +304,29 @@ func TestManyConnectionsAndChangesAreFolded(t *testing.T) {
 	}
 }
 
+func TestManyPermissionsHaveSeveralPages(t *testing.T) {
+	l := permitting(list(css.StatusAccepted))
+	for i := range 1100 {
+		l.Permissions.Value = append(l.Permissions.Value, css.Permission{Text: fmt.Sprint("iam:domain::a", i)})
+	}
+	target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
+	v := newView(nil, []*discovery.Target{&target}, []collector.State{{List: l, ReadAt: noon()}}, collector.Options{}, noon())
+	v.Clusters[0].Details = newDetails(l, "")
+	p := firstPage()
+	p.cluster = "id"
+	for page, want := range map[int]int{1: 500, 2: 500, 3: 100} {
+		p.page = page
+		got := rendered(t, v, p)
+		if rows := strings.Count(got, "<code>iam:domain::a"); rows != want {
+			t.Errorf("page %d: got %d permissions, want %d", page, rows, want)
+		}
+		if strings.Contains(got, "The API lists no connections.") ||
+			strings.Contains(got, "All connections are on earlier pages.") != (page > 1) {
+			t.Errorf("page %d: the connection is on the first page:\n%s", page, got)
+		}
+	}
+}
+
 func TestNotesOfChangesAndAllowlists(t *testing.T) {
 	const notRecorded = "Changes are not recorded while the list is truncated, or something in it has no ID."
 	truncatedList, withoutID := reporting(9, permitting(list(css.StatusAccepted))), list(css.StatusAccepted)

@@ -173,12 +173,14 @@ func (c change) Title() string {
 func (r *renderer) clusters(to io.Writer, v *view, p parameters) error {
 	most := 0
 	for i := range v.Clusters {
-		most = max(most, len(v.Clusters[i].Details.Connections))
+		d := v.Clusters[i].Details
+		most = max(most, len(d.Connections), len(d.Permissions))
 	}
 	c, first, end := r.newCommon(v, p, most)
 	type section struct {
 		*clusterStatus
 		Shown           []connectionStatus
+		Permitted       []permissionStatus
 		Recent, Earlier []change
 	}
 	data := struct {
@@ -193,6 +195,7 @@ func (r *renderer) clusters(to io.Writer, v *view, p parameters) error {
 		s := section{clusterStatus: &v.Clusters[i]}
 		d := s.Details
 		s.Shown = d.Connections[min(first, len(d.Connections)):min(end, len(d.Connections))]
+		s.Permitted = d.Permissions[min(first, len(d.Permissions)):min(end, len(d.Permissions))]
 		for i, c := range d.Changes {
 			if row := (change{c, v.When(c.Time)}); i < changesAtFirst {
 				s.Recent = append(s.Recent, row)
@@ -348,16 +351,9 @@ func sentence(hint string) string {
 // escapeUnprintable truncates untrusted text and replaces invisible characters by their code points.
 func escapeUnprintable(s string) string {
 	const maxBytes = 300 // more than the longest hint
-	var b strings.Builder
-	for _, r := range clean.Text(s, maxBytes) {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "<%U>", r)
-		}
-	}
+	escaped := clean.Escape(clean.Text(s, maxBytes))
 	if len(s) > maxBytes {
-		b.WriteString("…")
+		escaped += "…"
 	}
-	return b.String()
+	return escaped
 }
