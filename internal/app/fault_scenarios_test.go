@@ -127,7 +127,6 @@ func redirectScenarios(elsewhere string) []scenario {
 
 func statusScenarios() []scenario {
 	soon := http.Header{"Retry-After": {"0"}}
-	later := http.Header{"Retry-After": {"60"}}
 	tomorrow := http.Header{"Retry-After": {time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat)}}
 	past := http.Header{"Retry-After": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
 	const html = "<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -142,9 +141,6 @@ func statusScenarios() []scenario {
 		shows("504-past", whole, simulator.Fault{Status: 504, For: 2, Header: past}).requests(3, 3),
 		fails("429", "throttled",
 			simulator.Fault{Status: 429, Body: `{"error_code":"APIGW.0308","error_msg":"throttled"}`}).requests(2, 4),
-		fails("429-later", "throttled", simulator.Fault{Status: 429, Header: later}),
-		fails("429-tomorrow", "throttled", simulator.Fault{Status: 429, Header: tomorrow}),
-		shows("429-once", whole, simulator.Fault{Status: 429, For: 1, Header: soon}).requests(2, 2),
 		fails("400", "invalid",
 			simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0001","externalMessage":"Incorrect parameters."}`}),
 		shows("400-off", "off", simulator.Fault{
@@ -166,6 +162,18 @@ func statusScenarios() []scenario {
 		}),
 		fails("missing", "denied"),
 		shows("switched-off", "off").withCluster(func(c *simulator.Cluster) { c.ServiceOff = true }),
+	}
+}
+
+// throttledScenarios are run one by one, because a project waits when three of its clusters in a row are throttled.
+func throttledScenarios() []scenario {
+	soon := http.Header{"Retry-After": {"0"}}
+	later := http.Header{"Retry-After": {"60"}}
+	tomorrow := http.Header{"Retry-After": {time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat)}}
+	return []scenario{
+		fails("429-later", "throttled", simulator.Fault{Status: 429, Header: later}),
+		fails("429-tomorrow", "throttled", simulator.Fault{Status: 429, Header: tomorrow}),
+		shows("429-once", whole, simulator.Fault{Status: 429, For: 1, Header: soon}).requests(2, 2),
 	}
 }
 

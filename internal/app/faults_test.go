@@ -34,6 +34,15 @@ func TestFaultyClustersFailAlone(t *testing.T) {
 	}
 }
 
+func TestThrottledClusterFailsAlone(t *testing.T) {
+	for _, s := range throttledScenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			runScenarios(t, 2500*time.Millisecond, []scenario{s})
+		})
+	}
+}
+
 // TestOversizedResponsesAreNotReadToTheirEnd scrapes the large scenarios at once.
 func TestOversizedResponsesAreNotReadToTheirEnd(t *testing.T) {
 	runScenarios(t, 20*time.Second, largeScenarios())
