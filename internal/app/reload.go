@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"time"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
@@ -22,27 +23,53 @@ type loadedProject struct {
 	project  discovery.Project
 }
 
+// settleTime is the time between the two checks that must find the same content before it is loaded.
+const settleTime = time.Second
+
 // reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same region, project
 // ID and endpoint as before keep their clusters and lists; those with the same settings keep their clients, too.
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	cfg, projects, err := e.prepare()
+	e.failure = "" // is logged again
+	return e.apply(e.file.read())
+}
+
+// checkFile reloads the configuration file if its content has changed since the last attempt, or if that failed. It
+// returns when to call it again.
+func (e *exporter) checkFile() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	file := e.file.read()
+	switch id := file.id(); {
+	case id == e.tried && e.failure == "":
+		e.changed = ""
+	case id != e.changed:
+		e.changed = id
+		return settleTime
+	default:
+		_ = e.apply(file) // logged, and exposed as a metric
+	}
+	return e.flags.autoReload
+}
+
+// apply logs an error unless the last attempt had the same.
+func (e *exporter) apply(file snapshot) error {
+	cfg, projects, err := e.prepare(file)
 	if errors.Is(err, errInterrupted) {
 		e.logger.Warn("Interrupted while loading the configuration")
 		return err
 	}
 	e.metrics.ConfigLoaded(err == nil)
+	e.tried = file.id()
 	if err != nil {
-		problems, ok := errors.AsType[config.Errors](err)
-		if !ok {
-			e.logger.Error("Invalid configuration", "err", err)
+		if err.Error() != e.failure {
+			e.logInvalid(err)
 		}
-		for _, p := range problems {
-			e.logger.Error("Invalid configuration", "err", p)
-		}
+		e.failure = err.Error()
 		return err
 	}
+	e.failure = ""
 
 	var fleet []discovery.Project
 	for _, p := range projects {
@@ -70,6 +97,16 @@ func (e *exporter) reload() error {
 	return nil
 }
 
+func (e *exporter) logInvalid(err error) {
+	problems, ok := errors.AsType[config.Errors](err)
+	if !ok {
+		e.logger.Error("Invalid configuration", "err", err)
+	}
+	for _, p := range problems {
+		e.logger.Error("Invalid configuration", "err", p)
+	}
+}
+
 func (e *exporter) expectRequests(projects []config.Project) {
 	for _, p := range projects {
 		operations := []string{css.OpConnections}
@@ -83,8 +120,8 @@ func (e *exporter) expectRequests(projects []config.Project) {
 	}
 }
 
-func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
-	cfg, err := e.load()
+func (e *exporter) prepare(file snapshot) (*config.Config, []loadedProject, error) {
+	cfg, err := e.file.parse(file)
 	if err != nil {
 		return nil, nil, err
 	}
