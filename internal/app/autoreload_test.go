@@ -212,6 +212,20 @@ func TestAutoReloadIgnoresHalfWrittenFiles(t *testing.T) {
 	}
 }
 
+// TestAutoReloadForgetsAChangeThatWasUndone shows the same part of a file to two checks, and the old file between them.
+func TestAutoReloadForgetsAChangeThatWasUndone(t *testing.T) {
+	watch(t, func(t *testing.T, w *watched) {
+		for range 3 {
+			writeFile(t, w.path, watchedConfig("b"))
+			w.passUntilRead()
+			writeFile(t, w.path, watchedConfig("a"))
+			w.passUntilRead()
+		}
+		w.checkTwice()
+		w.checkLoaded(t, "undone", "a")
+	})
+}
+
 // TestAutoReloadFollowsSymbolicLinks swaps directories as the kubelet does for a ConfigMap.
 func TestAutoReloadFollowsSymbolicLinks(t *testing.T) {
 	watch(t, func(t *testing.T, w *watched) {
