@@ -41,7 +41,7 @@ type exporter struct {
 	lastKey  int
 	tried    string // snapshot.id of the last attempt to load
 	failure  string // error of that attempt; empty: success
-	changed  string // snapshot.id of the last check, if it must be confirmed
+	changed  string // snapshot.id of the last check, if the next one must confirm it
 }
 
 func newExporter(f *flags, file source, env config.Environment, logger *slog.Logger) *exporter {

@@ -23,7 +23,8 @@ type loadedProject struct {
 	project  discovery.Project
 }
 
-// settleTime is the time between the two checks that must find the same content before it is loaded.
+// settleTime is the time between the two checks that must find the same content before it is loaded: an editor or a copy
+// may write a file in several steps.
 const settleTime = time.Second
 
 // reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same region, project
@@ -31,7 +32,7 @@ const settleTime = time.Second
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.failure = "" // is logged again
+	e.failure = "" // whoever asks for a reload sees the same errors again
 	return e.apply(e.file.read())
 }
 
@@ -53,7 +54,7 @@ func (e *exporter) checkFile() time.Duration {
 	return e.flags.autoReload
 }
 
-// apply logs an error unless the last attempt had the same.
+// apply puts a valid configuration into use. It logs an error unless the last attempt failed with the same one.
 func (e *exporter) apply(file snapshot) error {
 	cfg, projects, err := e.prepare(file)
 	if errors.Is(err, errInterrupted) {
@@ -144,16 +145,17 @@ func (e *exporter) prepare(file snapshot) (*config.Config, []loadedProject, erro
 
 // match returns which old project, if any, each project continues. The best matches go first.
 func match(old []loadedProject, projects []config.Project) []*loadedProject {
+	sameName := func(p *config.Project, old *loadedProject) bool { return p.Name == old.settings.Name }
+	sameScope := func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) }
+	sameLookedUpID := func(p *config.Project, old *loadedProject) bool {
+		return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
+			(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && sameName(p, old))
+	}
 	matched, taken := make([]*loadedProject, len(projects)), make([]bool, len(old))
 	for _, continues := range []func(p *config.Project, old *loadedProject) bool{
-		func(p *config.Project, old *loadedProject) bool {
-			return scope(p) == scope(&old.settings) && p.Name == old.settings.Name
-		},
-		func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) },
-		func(p *config.Project, old *loadedProject) bool {
-			return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
-				(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && p.Name == old.settings.Name)
-		},
+		func(p *config.Project, old *loadedProject) bool { return sameScope(p, old) && sameName(p, old) },
+		sameScope,
+		sameLookedUpID,
 	} {
 		for i := range projects {
 			for j := range old {

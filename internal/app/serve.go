@@ -36,11 +36,11 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	srv := e.newHTTPServer(requests, handler)
-	background, stopRefreshing := context.WithCancel(ctx)
+	refreshing, stopRefreshing := context.WithCancel(ctx)
 	refreshed, served := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(refreshed)
-		e.fleet.Run(background)
+		e.fleet.Run(refreshing)
 	}()
 	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
 
