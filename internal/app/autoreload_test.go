@@ -184,20 +184,28 @@ func TestAutoReloadIgnoresAnUnchangedFile(t *testing.T) {
 // TestAutoReloadIgnoresHalfWrittenFiles writes in steps of less than a second, at different times before a check.
 func TestAutoReloadIgnoresHalfWrittenFiles(t *testing.T) {
 	full := watchedConfig("b", "c", "d")
-	for name, parts := range map[string][]string{
-		"truncated first": {"", full},
-		"invalid part":    {full[:len(full)-3], full},
-		"valid part":      {watchedConfig("b"), full},
-		"slow copy":       {"", "projects:\n", watchedConfig("b"), full[:200], watchedConfig("b", "c"), full},
+	for name, test := range map[string]struct {
+		parts []string
+		step  time.Duration
+	}{
+		"truncated first": {[]string{"", full}, 900 * time.Millisecond},
+		"invalid part":    {[]string{full[:len(full)-3], full}, 900 * time.Millisecond},
+		"valid part":      {[]string{watchedConfig("b"), full}, 900 * time.Millisecond},
+		"slow copy": {
+			[]string{"", "projects:\n", watchedConfig("b"), full[:200], watchedConfig("b", "c"), full}, 900 * time.Millisecond,
+		},
+		"truncated once a second": {
+			[]string{"", watchedConfig("b"), "", watchedConfig("c"), "", full}, 500 * time.Millisecond,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			watch(t, func(t *testing.T, w *watched) {
 				for _, before := range []time.Duration{0, 10, 150, 500, 990} {
 					w.passUntilRead()
 					w.pass(w.interval - min(before*time.Millisecond, w.interval))
-					for _, part := range parts {
+					for _, part := range test.parts {
 						writeFile(t, w.path, part)
-						w.pass(900 * time.Millisecond)
+						w.pass(test.step)
 					}
 					w.loads++
 					w.checkTwice()
@@ -362,10 +370,10 @@ func TestAutoReloadAndSIGHUP(t *testing.T) {
 
 		writeFile(t, w.path, watchedConfig("c"))
 		w.passUntilRead()
-		hangUp() // between the two reads
+		hangUp() // after a check has found the change
 		w.loads++
 		w.checkTwice()
-		w.checkLoaded(t, "SIGHUP between the two reads", "c")
+		w.checkLoaded(t, "SIGHUP before the change is loaded", "c")
 
 		writeFile(t, w.path, "projects: 1\n")
 		hangUp()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"time"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
@@ -36,12 +37,13 @@ type exporter struct {
 	scraper *collector.Scraper
 	server  *server.Server
 
-	mu       sync.Mutex // held while the configuration is read and applied
-	projects []loadedProject
-	lastKey  int
-	tried    string // snapshot.id of the last attempt to load
-	failure  string // error of that attempt; empty: success
-	changed  string // snapshot.id of the last check, if the next one must confirm it
+	mu        sync.Mutex // held while the configuration is read and applied
+	projects  []loadedProject
+	lastKey   int
+	tried     string    // snapshot.id of the last attempt to load
+	failure   string    // error of that attempt; empty: success
+	changed   string    // snapshot.id of the last check, if it was not that of the last attempt
+	changedAt time.Time // since when checks have found that
 }
 
 func newExporter(f *flags, file source, env config.Environment, logger *slog.Logger) *exporter {

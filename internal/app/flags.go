@@ -59,8 +59,8 @@ func newCommandLine(f *flags) *kingpin.Application {
 		"With --config.check: do not check the content of other files (secrets, certificates), which may be absent.").
 		BoolVar(&f.syntaxOnly)
 	app.Flag("config.auto-reload-interval", "Reload the configuration file when its content has changed, checked at this "+
-		"interval. Changed content is loaded if it is still the same one second later, so that no half-written file "+
-		"is used. 0s turns this off.").
+		"interval. Changed content is loaded once it has been the same for one second, so that no half-written file is "+
+		"used. 0s turns this off.").
 		Default("0s").DurationVar(&f.autoReload)
 	app.Flag("once",
 		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").

@@ -23,9 +23,12 @@ type loadedProject struct {
 	project  discovery.Project
 }
 
-// settleTime is the time between the two checks that must find the same content before it is loaded: an editor or a copy
-// may write a file in several steps.
-const settleTime = time.Second
+// Changed content is loaded once it has been the same for settleTime, because an editor or a copy may write a file in
+// several steps. Until then it is read every settlePoll.
+const (
+	settleTime = time.Second
+	settlePoll = 100 * time.Millisecond
+)
 
 // reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same region, project
 // ID and endpoint as before keep their clusters and lists; those with the same settings keep their clients, too.
@@ -46,8 +49,10 @@ func (e *exporter) checkFile() time.Duration {
 	case id == e.tried && e.failure == "":
 		e.changed = ""
 	case id != e.changed:
-		e.changed = id
-		return settleTime
+		e.changed, e.changedAt = id, time.Now()
+		return settlePoll
+	case time.Since(e.changedAt) < settleTime:
+		return settlePoll
 	default:
 		_ = e.apply(file) // logged, and exposed as a metric
 	}
