@@ -101,28 +101,28 @@ func (env Environment) get(key string) string {
 	return s
 }
 
-// Load reads and validates the file at path. Its error is an Errors.
-func Load(path string, env Environment) (*Config, error) { return load(path, env, false) }
-
-// LoadSyntax is like Load, but ignores the content of other files, such as secrets, which may be absent.
-func LoadSyntax(path string, env Environment) (*Config, error) { return load(path, env, true) }
-
-func load(path string, env Environment, syntaxOnly bool) (*Config, error) {
+// Read returns the content of the file at path, for Parse or ParseSyntax. Its error is an Errors, as theirs are.
+func Read(path string) ([]byte, error) {
+	var content []byte
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		content, err = io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	}
 	if err != nil {
 		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
-	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
-	}
-	return parseFile(path, content, env, syntaxOnly)
+	return content, nil
 }
 
-// Parse validates content like Load. Relative paths start at the directory of name.
+// Parse validates the content of a file. Relative paths start at the directory of name.
 func Parse(name string, content []byte, env Environment) (*Config, error) {
 	return parseFile(name, content, env, false)
+}
+
+// ParseSyntax is like Parse, but ignores the content of other files, such as secrets, which may be absent.
+func ParseSyntax(name string, content []byte, env Environment) (*Config, error) {
+	return parseFile(name, content, env, true)
 }
 
 func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*Config, error) {

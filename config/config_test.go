@@ -48,9 +48,17 @@ func checkMistakes(t *testing.T, err error, want ...string) {
 	}
 }
 
+func load(path string, env Environment) (*Config, error) {
+	content, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, content, env)
+}
+
 func loadValid(t *testing.T, name string, env vars) *Config {
 	t.Helper()
-	c, err := Load(filepath.Join("testdata", "good", name), env.lookup)
+	c, err := load(filepath.Join("testdata", "good", name), env.lookup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,12 +297,12 @@ func TestParseUnusualFiles(t *testing.T) {
 }
 
 func TestLoadMissingFile(t *testing.T) {
-	_, err := Load("testdata/none.yml", nil)
+	_, err := load("testdata/none.yml", nil)
 	checkMistakes(t, err, "testdata/none.yml: cannot read the file: no such file or directory")
 }
 
 func TestLoadDirectory(t *testing.T) {
-	_, err := Load("testdata", nil)
+	_, err := load("testdata", nil)
 	checkMistakes(t, err, "testdata: cannot read the file: is a directory")
 }
 
@@ -303,7 +311,7 @@ func TestLoadLargeFile(t *testing.T) {
 	if err := os.WriteFile(large, make([]byte, maxFileSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(large, nil)
+	_, err := load(large, nil)
 	checkMistakes(t, err, large+": the file is larger than 10 MiB; split it, and run one exporter for each part")
 }
 

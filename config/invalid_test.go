@@ -41,7 +41,7 @@ func TestInvalidFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := Load(file, environment(t, string(content)).lookup)
+			c, err := load(file, environment(t, string(content)).lookup)
 			if c != nil {
 				t.Errorf("got %+v beside the error, want no configuration", c)
 			}

@@ -9,14 +9,10 @@ import (
 	"testing"
 )
 
-// loadSyntax writes a file into a directory without others and loads its syntax.
-func loadSyntax(t *testing.T, content string, env vars) (*Config, error) {
+// parseSyntax parses the syntax of a file in a directory without others.
+func parseSyntax(t *testing.T, content string, env vars) (*Config, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "x.yml")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return LoadSyntax(path, env.lookup)
+	return ParseSyntax(filepath.Join(t.TempDir(), "x.yml"), []byte(content), env.lookup)
 }
 
 // TestSyntaxWithoutOtherFiles shows that a valid configuration passes where none of its other files exist.
@@ -53,7 +49,7 @@ func TestSyntaxWithoutOtherFiles(t *testing.T) {
 			if test.env == nil {
 				test.env = vars{"HUAWEICLOUD_SDK_CREDENTIALS_FILE": "/nonexistent"}
 			}
-			if _, err := loadSyntax(t, test.content, test.env); err != nil {
+			if _, err := parseSyntax(t, test.content, test.env); err != nil {
 				t.Error(err)
 			}
 		})
@@ -79,7 +75,7 @@ func TestSyntaxReportsAllElse(t *testing.T) {
 		region + "name: b\n  - {region: my-cloud-1, endpoint: 'https://css.example.com', credentials: {token_file: a}}": "4: " +
 			"projects[1].iam_endpoint: missing; set it or project_id",
 	} {
-		_, err := loadSyntax(t, content, vars{})
+		_, err := parseSyntax(t, content, vars{})
 		if err == nil || !strings.Contains(messages(t, err), want) {
 			t.Errorf("%s: got %v, want %q", content, err, want)
 		}
@@ -91,7 +87,7 @@ func TestSyntaxReportsAllElse(t *testing.T) {
 		{"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/"}, //nolint:gosec // made up
 		{"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": "x"},
 	} {
-		if _, err := loadSyntax(t, region+"name: a", env); err == nil {
+		if _, err := parseSyntax(t, region+"name: a", env); err == nil {
 			t.Errorf("%v: got no mistake", env)
 		}
 	}

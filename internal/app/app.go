@@ -70,13 +70,9 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	}
 	logger := newLogger(stderr, f.logLevel, f.logFormat)
 
-	load := func() (*config.Config, error) { return config.Load(f.configFile, env) }
-	if f.syntaxOnly {
-		load = func() (*config.Config, error) { return config.LoadSyntax(f.configFile, env) }
-	}
-	load = interruptible(ctx, load)
+	file := newSource(ctx, &f, env)
 	if f.configCheck {
-		return check(&f, load, stdout)
+		return check(&f, file, stdout)
 	}
 	if f.demo {
 		cloud, err := startDemo(ctx)
@@ -85,10 +81,10 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 			return 1
 		}
 		defer cloud.stop()
-		load = cloud.config
+		file = cloud.source()
 	}
 
-	e := newExporter(&f, load, env, logger)
+	e := newExporter(&f, file, env, logger)
 	defer e.close()
 	if err := e.reload(); err != nil { // logged by reload
 		if errors.Is(err, errInterrupted) && !f.once {
@@ -102,30 +98,9 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	return e.serve(ctx, hangup)
 }
 
-var errInterrupted = errors.New("interrupted while loading the configuration")
-
-// interruptible returns load, but gives up when ctx ends: a pipe or a network file system may block forever.
-func interruptible(ctx context.Context, load func() (*config.Config, error)) func() (*config.Config, error) {
-	return func() (*config.Config, error) {
-		var cfg *config.Config
-		var err error
-		loaded := make(chan struct{})
-		go func() {
-			defer close(loaded)
-			cfg, err = load()
-		}()
-		select {
-		case <-loaded:
-			return cfg, err
-		case <-ctx.Done():
-			return nil, errInterrupted
-		}
-	}
-}
-
 // check implements --config.check and returns the exit code.
-func check(f *flags, load func() (*config.Config, error), stdout io.Writer) int {
-	cfg, err := load()
+func check(f *flags, file source, stdout io.Writer) int {
+	cfg, err := file.parse(file.read())
 	if err != nil {
 		fmt.Fprintln(stdout, err)
 		return 1

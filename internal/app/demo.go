@@ -68,8 +68,15 @@ func startDemo(ctx context.Context) (*demo, error) {
 	}}, nil
 }
 
+func (d *demo) source() source {
+	return source{
+		read:  func() snapshot { return snapshot{} },
+		parse: func(snapshot) (*config.Config, error) { return d.config(), nil },
+	}
+}
+
 // config omits the first project's ID, so that it is looked up.
-func (d *demo) config() (*config.Config, error) {
+func (d *demo) config() *config.Config {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {
 		project := config.Project{
@@ -86,5 +93,5 @@ func (d *demo) config() (*config.Config, error) {
 		}
 		cfg.Projects = append(cfg.Projects, project)
 	}
-	return cfg, nil
+	return cfg
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"time"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
@@ -25,7 +26,7 @@ import (
 // exporter connects the packages of the program.
 type exporter struct {
 	flags   *flags
-	load    func() (*config.Config, error)
+	file    source
 	chain   cloud.CredentialSource           // for projects without credentials in the file
 	agency  cloud.CredentialSource           // of the ECS instance
 	proxy   func(*url.URL) (*url.URL, error) // the environment's
@@ -36,18 +37,22 @@ type exporter struct {
 	scraper *collector.Scraper
 	server  *server.Server
 
-	mu       sync.Mutex // held during reloads
-	projects []loadedProject
-	lastKey  int
+	mu        sync.Mutex // held while the configuration is read and applied
+	projects  []loadedProject
+	lastKey   int
+	tried     string    // snapshot.id of the last attempt to load
+	failure   string    // error of that attempt; empty: success
+	changed   string    // snapshot.id of the last check, if it was not that of the last attempt
+	changedAt time.Time // since when checks have found that
 }
 
-func newExporter(f *flags, load func() (*config.Config, error), env config.Environment, logger *slog.Logger) *exporter {
+func newExporter(f *flags, file source, env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)
 	agency := credentials.NewECSAgency(config.MetadataAddress(env))
 	e := &exporter{
 		flags: f,
-		load:  load,
+		file:  file,
 		chain: credentials.NewChain(
 			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section),
 			credentials.NewPodIdentity(env), agency),

@@ -4,6 +4,7 @@ package app
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,15 +42,64 @@ func TestInvalidTelemetryPaths(t *testing.T) {
 	}
 }
 
-func TestInvalidTimeouts(t *testing.T) {
+func TestInvalidDurations(t *testing.T) {
+	const interval = "--config.auto-reload-interval="
 	for want, change := range map[string]func(*flags){
-		"--scrape.timeout=0s: it must be more than 0s":         func(f *flags) { f.server.Timeout = 0 },
-		"--scrape.timeout-offset=-1s: it must not be negative": func(f *flags) { f.server.TimeoutOffset = -time.Second },
+		interval + "-1s: it must not be negative; 0s turns it off":  func(f *flags) { f.autoReload = -time.Second },
+		interval + "9ms: it must be at least 10ms; 0s turns it off": func(f *flags) { f.autoReload = 9 * time.Millisecond },
+		"--scrape.timeout=0s: it must be more than 0s":              func(f *flags) { f.server.Timeout = 0 },
+		"--scrape.timeout-offset=-1s: it must not be negative":      func(f *flags) { f.server.TimeoutOffset = -time.Second },
 	} {
 		f := validFlags()
 		change(f)
 		if err := f.validate(); err == nil || err.Error() != want {
 			t.Errorf("got error %v, want %s", err, want)
 		}
+	}
+}
+
+func TestFileIsWatchedOnlyWhileServing(t *testing.T) {
+	for name, test := range map[string]struct {
+		flags flags
+		want  bool
+	}{
+		"off":            {flags{}, false},
+		"on":             {flags{autoReload: time.Second}, true},
+		"--once":         {flags{autoReload: time.Second, once: true}, false},
+		"--demo":         {flags{autoReload: time.Second, demo: true}, false},
+		"--config.check": {flags{autoReload: time.Second, configCheck: true}, false},
+	} {
+		if got := test.flags.watchesFile(); got != test.want {
+			t.Errorf("%s: got %t, want %t", name, got, test.want)
+		}
+	}
+}
+
+// TestInvalidValuesNameTheFlag matters most for environment variables, of which the command line shows nothing.
+func TestInvalidValuesNameTheFlag(t *testing.T) {
+	for variable, want := range map[string]string{
+		"CONFIG_AUTO_RELOAD_INTERVAL=30": `--config.auto-reload-interval=30: time: missing unit in duration "30"`,
+		"SCRAPE_TIMEOUT=soon":            `--scrape.timeout=soon: time: invalid duration "soon"`,
+		"ONCE=perhaps":                   `--once=perhaps: strconv.ParseBool: parsing "perhaps": invalid syntax`,
+	} {
+		t.Run(variable, func(t *testing.T) {
+			key, value, _ := strings.Cut(variable, "=")
+			t.Setenv("CSS_VPCEP_EXPORTER_"+key, value)
+			code, _, stderr := execute(t, "--config.file=/nonexistent")
+			if want = "css_vpcep_exporter: " + want + ", try --help\n"; code != 1 || stderr != want {
+				t.Errorf("got exit code %d and %q, want 1 and %q", code, stderr, want)
+			}
+		})
+	}
+}
+
+func TestAutoReloadIntervalFromTheEnvironment(t *testing.T) {
+	t.Setenv("CSS_VPCEP_EXPORTER_CONFIG_AUTO_RELOAD_INTERVAL", "30s")
+	var f flags
+	if _, err := newCommandLine(&f).Parse(nil); err != nil {
+		t.Fatal(err)
+	}
+	if f.autoReload != 30*time.Second {
+		t.Errorf("got an interval of %s, want 30s", f.autoReload)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/server"
@@ -22,12 +23,16 @@ import (
 	sloggokit "github.com/tjhop/slog-gokit"
 )
 
-const listenAddress = ":10247"
+const (
+	listenAddress = ":10247"
+	minAutoReload = 10 * time.Millisecond
+)
 
 type flags struct {
 	configFile  string
 	configCheck bool
 	syntaxOnly  bool
+	autoReload  time.Duration
 	once        bool
 	demo        bool
 	connections bool
@@ -54,6 +59,10 @@ func newCommandLine(f *flags) *kingpin.Application {
 	app.Flag("config.check-syntax-only",
 		"With --config.check: do not check the content of other files (secrets, certificates), which may be absent.").
 		BoolVar(&f.syntaxOnly)
+	app.Flag("config.auto-reload-interval", "Reload the configuration file when its content has changed, checked at this "+
+		"interval. Changed content is loaded once it has been the same for one second, so that no half-written file is "+
+		"used. 0s turns this off.").
+		Default("0s").DurationVar(&f.autoReload)
 	app.Flag("once",
 		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
@@ -80,8 +89,41 @@ func newCommandLine(f *flags) *kingpin.Application {
 		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	f.web = webflag.AddFlags(app, listenAddress)
 	app.GetFlag("web.listen-address").IsSetByUser(&f.listenSet)
+	for _, flag := range app.Model().Flags {
+		value, _ := flag.Value.(kingpin.Getter)
+		if value == nil {
+			continue
+		}
+		switch value.Get().(type) {
+		case bool, time.Duration:
+			app.GetFlag(flag.Name).SetValue(namedValue{value, flag.Name})
+		}
+	}
 	return app
 }
+
+// namedValue adds the flag's name to errors.
+type namedValue struct {
+	kingpin.Getter
+	flag string
+}
+
+// Set stores a value.
+func (v namedValue) Set(s string) error {
+	if err := v.Getter.Set(s); err != nil {
+		return fmt.Errorf("--%s=%s: %w", v.flag, s, err)
+	}
+	return nil
+}
+
+// IsBoolFlag reports whether the flag may be given without a value.
+func (v namedValue) IsBoolFlag() bool {
+	_, ok := v.Get().(bool)
+	return ok
+}
+
+// watchesFile reports whether the program reloads a changed configuration file by itself.
+func (f *flags) watchesFile() bool { return f.autoReload > 0 && !f.configCheck && !f.once && !f.demo }
 
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	w = log.NewSyncWriter(printableLines{w})
@@ -107,6 +149,11 @@ func (f *flags) validate() error {
 	switch {
 	case f.syntaxOnly && !f.configCheck:
 		return errors.New("--config.check-syntax-only: it needs --config.check")
+	case f.autoReload < 0:
+		return fmt.Errorf("--config.auto-reload-interval=%s: it must not be negative; 0s turns it off", f.autoReload)
+	case f.autoReload > 0 && f.autoReload < minAutoReload:
+		return fmt.Errorf("--config.auto-reload-interval=%s: it must be at least %s; 0s turns it off",
+			f.autoReload, minAutoReload)
 	case o.Timeout <= 0:
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
 	case o.TimeoutOffset < 0:

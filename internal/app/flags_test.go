@@ -52,7 +52,7 @@ func TestExitCodeAndOutput(t *testing.T) {
 			stderr: "--scrape.timeout=0s: it must be more than 0s",
 		},
 		"once": {
-			args:   []string{"--once", healthy},
+			args:   []string{"--once", healthy, "--config.auto-reload-interval=30s"},
 			stdout: `css_vpcep_up{cluster_id="healthy",cluster_name="",project_id="p1",region="cn-north-4"} 1`,
 		},
 		"once, one cluster fails": {
@@ -95,6 +95,10 @@ func TestExitCodeAndOutput(t *testing.T) {
 		"check with --demo, no file": {
 			args: []string{"--demo", "--config.check", "--config.file=/nonexistent.yml"}, code: 1,
 			stdout: "/nonexistent.yml: cannot read the file",
+		},
+		"serve, watching what is no file": {
+			args: []string{"--config.auto-reload-interval=30s", "--config.file=" + os.DevNull}, code: 1,
+			stderr: os.DevNull + ": cannot watch the file: it is not a regular file",
 		},
 		"serve, invalid file": {
 			args: []string{"--config.file=" + broken}, code: 1,

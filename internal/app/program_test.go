@@ -59,7 +59,7 @@ func environment(variables map[string]string) config.Environment {
 
 func writeFile(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil { //nolint:gosec // a file of the test
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Error(err)
 	}
 }

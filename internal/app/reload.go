@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"time"
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
@@ -23,27 +24,59 @@ type loadedProject struct {
 	project  discovery.Project
 }
 
+// Changed content is loaded once it has been the same for settleTime, because an editor or a copy may write a file in
+// several steps. Until then it is read every settlePoll.
+const (
+	settleTime = time.Second
+	settlePoll = 100 * time.Millisecond
+)
+
 // reload loads the configuration and applies it. An invalid one changes nothing. Projects with the same region, project
 // ID and endpoint as before keep their clusters and lists; those with the same settings keep their clients, too.
 func (e *exporter) reload() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	cfg, projects, err := e.prepare()
+	e.failure = "" // whoever asks for a reload sees the same errors again
+	return e.apply(e.file.read())
+}
+
+// checkFile reloads the configuration file if its content has changed since the last attempt, or if that failed. It
+// returns when to call it again.
+func (e *exporter) checkFile() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	file := e.file.read()
+	switch id := file.id(); {
+	case id == e.tried && e.failure == "":
+		e.changed = ""
+	case id != e.changed:
+		e.changed, e.changedAt = id, time.Now()
+		return settlePoll
+	case time.Since(e.changedAt) < settleTime:
+		return settlePoll
+	default:
+		_ = e.apply(file) // logged, and exposed as a metric
+	}
+	return e.flags.autoReload
+}
+
+// apply puts a valid configuration into use. It logs an error unless the last attempt failed with the same one.
+func (e *exporter) apply(file snapshot) error {
+	cfg, projects, err := e.prepare(file)
 	if errors.Is(err, errInterrupted) {
 		e.logger.Warn("Interrupted while loading the configuration")
 		return err
 	}
 	e.metrics.ConfigLoaded(err == nil)
+	e.tried = file.id()
 	if err != nil {
-		problems, ok := errors.AsType[config.Errors](err)
-		if !ok {
-			e.logger.Error("Invalid configuration", "err", err)
+		if err.Error() != e.failure {
+			e.logInvalid(err)
 		}
-		for _, p := range problems {
-			e.logger.Error("Invalid configuration", "err", p)
-		}
+		e.failure = err.Error()
 		return err
 	}
+	e.failure = ""
 
 	var fleet []discovery.Project
 	for _, p := range projects {
@@ -71,6 +104,16 @@ func (e *exporter) reload() error {
 	return nil
 }
 
+func (e *exporter) logInvalid(err error) {
+	problems, ok := errors.AsType[config.Errors](err)
+	if !ok {
+		e.logger.Error("Invalid configuration", "err", err)
+	}
+	for _, p := range problems {
+		e.logger.Error("Invalid configuration", "err", p)
+	}
+}
+
 func (e *exporter) expectRequests(projects []config.Project) {
 	for _, p := range projects {
 		operations := []string{css.OpConnections}
@@ -87,8 +130,8 @@ func (e *exporter) expectRequests(projects []config.Project) {
 	}
 }
 
-func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
-	cfg, err := e.load()
+func (e *exporter) prepare(file snapshot) (*config.Config, []loadedProject, error) {
+	cfg, err := e.file.parse(file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,16 +154,17 @@ func (e *exporter) prepare() (*config.Config, []loadedProject, error) {
 
 // match returns which old project, if any, each project continues. The best matches go first.
 func match(old []loadedProject, projects []config.Project) []*loadedProject {
+	sameName := func(p *config.Project, old *loadedProject) bool { return p.Name == old.settings.Name }
+	sameScope := func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) }
+	sameLookedUpID := func(p *config.Project, old *loadedProject) bool {
+		return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
+			(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && sameName(p, old))
+	}
 	matched, taken := make([]*loadedProject, len(projects)), make([]bool, len(old))
 	for _, continues := range []func(p *config.Project, old *loadedProject) bool{
-		func(p *config.Project, old *loadedProject) bool {
-			return scope(p) == scope(&old.settings) && p.Name == old.settings.Name
-		},
-		func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) },
-		func(p *config.Project, old *loadedProject) bool {
-			return p.Region == old.settings.Region && p.Endpoint == old.settings.Endpoint &&
-				(p.ProjectID == old.id.KnownID() || p.ProjectID == "" && p.Name == old.settings.Name)
-		},
+		func(p *config.Project, old *loadedProject) bool { return sameScope(p, old) && sameName(p, old) },
+		sameScope,
+		sameLookedUpID,
 	} {
 		for i := range projects {
 			for j := range old {

@@ -26,7 +26,7 @@ type surviving struct {
 }
 
 // startSurviving starts a program over the clusters a1, a2 and b1, which are discovered.
-func startSurviving(t *testing.T, scrape string, p project) *surviving {
+func startSurviving(t *testing.T, scrape string, p project, args ...string) *surviving {
 	t.Helper()
 	c := newCloud(t, simulator.Options{}, p)
 	full := p.withDefaults()
@@ -41,7 +41,7 @@ func startSurviving(t *testing.T, scrape string, p project) *surviving {
 	}
 	c.scrape = scrape
 	path := c.file(t, p)
-	s := &surviving{start(t, "--config.file="+path, "--web.enable-lifecycle"), c, path, p}
+	s := &surviving{start(t, append(args, "--config.file="+path, "--web.enable-lifecycle")...), c, path, p}
 	s.checkClusters(t, "at first", "a1", "a2", "b1")
 	return s
 }

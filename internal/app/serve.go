@@ -36,11 +36,11 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	srv := e.newHTTPServer(requests, handler)
-	background, stopRefreshing := context.WithCancel(ctx)
+	refreshing, stopRefreshing := context.WithCancel(ctx)
 	refreshed, served := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(refreshed)
-		e.fleet.Run(background)
+		e.fleet.Run(refreshing)
 	}()
 	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
 
@@ -84,12 +84,19 @@ func (e *exporter) shutDown(ctx context.Context, srv *http.Server) error {
 	return err
 }
 
-// wait reloads on hangup until ctx ends or the HTTP server fails. It returns the server's error.
+// wait reloads on hangup, and when the configuration file has changed, until ctx ends or the HTTP server fails. It
+// returns the server's error.
 func (e *exporter) wait(ctx context.Context, hangup <-chan os.Signal, served <-chan error) error {
+	var check <-chan time.Time
+	if e.flags.watchesFile() {
+		check = time.After(e.flags.autoReload)
+	}
 	for {
 		select {
 		case <-hangup:
 			_ = e.reload() // logged, and exposed as a metric
+		case <-check:
+			check = time.After(e.checkFile())
 		case err := <-served:
 			return err
 		case <-ctx.Done():

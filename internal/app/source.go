@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"os"
+
+	"css_vpcep_exporter/config"
+)
+
+// source is where the configuration comes from. Both functions give up when the program is told to exit.
+type source struct {
+	read  func() snapshot
+	parse func(snapshot) (*config.Config, error)
+}
+
+// snapshot is what reading the configuration file returned.
+type snapshot struct {
+	content []byte
+	err     error
+}
+
+// id differs if the content or the error does.
+func (s snapshot) id() string {
+	if s.err != nil {
+		return s.err.Error()
+	}
+	hash := sha256.Sum256(s.content)
+	return string(hash[:])
+}
+
+// newSource returns the configuration file.
+func newSource(ctx context.Context, f *flags, env config.Environment) source {
+	parse := config.Parse
+	if f.syntaxOnly {
+		parse = config.ParseSyntax
+	}
+	return source{
+		read: func() snapshot {
+			content, err := interruptible(ctx, f.readFile)
+			return snapshot{content, err}
+		},
+		parse: func(s snapshot) (*config.Config, error) {
+			if s.err != nil {
+				return nil, s.err
+			}
+			return interruptible(ctx, func() (*config.Config, error) { return parse(f.configFile, s.content, env) })
+		},
+	}
+}
+
+func (f *flags) readFile() ([]byte, error) {
+	if info, err := os.Stat(f.configFile); err == nil && f.watchesFile() && !info.Mode().IsRegular() {
+		// A pipe, for example, can be read only once.
+		return nil, config.Errors{{File: f.configFile, Message: "cannot watch the file: it is not a regular file"}}
+	}
+	return config.Read(f.configFile)
+}
+
+var errInterrupted = errors.New("interrupted while loading the configuration")
+
+// interruptible calls f, but gives up when ctx ends: a pipe or a network file system may block forever.
+func interruptible[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	var result T
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result, err = f()
+	}()
+	select {
+	case <-done:
+		return result, err
+	case <-ctx.Done():
+		return *new(T), errInterrupted
+	}
+}
