@@ -15,6 +15,8 @@ import (
 
 	"css_vpcep_exporter/config"
 	_ "css_vpcep_exporter/internal/hangup" // SIGHUP never ends the process; run reloads
+
+	"github.com/alecthomas/kingpin/v2"
 )
 
 const name = "css_vpcep_exporter"
@@ -24,6 +26,7 @@ func Main() int {
 	ctx := untilSignal()
 	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)
+	kingpin.ManPageTemplate = manPage
 	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 }
 

@@ -49,6 +49,7 @@ type flags struct {
 func newCommandLine(f *flags) *kingpin.Application {
 	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
 	app.Version(version.Print(name))
+	app.UsageFuncs(manFuncs())
 	app.DefaultEnvars()
 	app.HelpFlag.Short('h').NoEnvar()
 	app.VersionFlag.NoEnvar() // such a variable is likely to contain a version number
