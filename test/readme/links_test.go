@@ -110,6 +110,27 @@ func TestDeadLinks(t *testing.T) {
 	}
 }
 
+func TestCompatibilityListsTheKnownRegions(t *testing.T) {
+	regions := func(text string) []string {
+		found := regexp.MustCompile("[\"`]([a-z]+(?:-[a-z0-9]+)+)[\"`]").FindAllStringSubmatch(text, -1)
+		var names []string
+		for _, match := range found {
+			names = append(names, match[1])
+		}
+		return names
+	}
+	between := func(text, start, end string) string {
+		_, rest, _ := strings.Cut(text, start)
+		text, _, _ = strings.Cut(rest, end)
+		return text
+	}
+	want := regions(between(readFile(t, "../../config/regions.go"), "return []string{", "}"))
+	got := regions(between(readFile(t, "../../docs/compatibility.md"), "Regions that are built in: ", "\n\n"))
+	if diff := cmp.Diff(want, got); diff != "" || len(want) < 30 {
+		t.Errorf("regions in docs/compatibility.md (-config +compatibility.md):\n%s", diff)
+	}
+}
+
 // TestRunbookIndexesListTheSameAlerts compares the Chinese index with the English one.
 func TestRunbookIndexesListTheSameAlerts(t *testing.T) {
 	row := regexp.MustCompile(`(?m)^\| \[(\w+)\]\((\w+)\.md\) \| ([^|]+) \|(.*)$`)

@@ -140,6 +140,9 @@ func skeleton(page, translation string) (lines, deadAnchors []string) {
 			if target == translation {
 				target = "the translation"
 			}
+			if translation == "README.md" { // the Chinese page may link to other Chinese pages
+				target = strings.Replace(target, ".zh-CN.md", ".md", 1)
+			}
 			if anchor, ok := strings.CutPrefix(target, "#"); ok {
 				target = fmt.Sprintf("heading %d", anchors[anchor])
 				if anchors[anchor] == 0 {
@@ -221,14 +224,14 @@ const (
 	exampleEnglish = "# Title\n\n[中文](README.zh-CN.md)\n\n" +
 		"See [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + exampleCode +
 		"\n## The file\n\n" +
-		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
+		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n[Pages](docs/e.md)\n\n" +
 		"- One\n- Two `2`\n\n![A picture](a.png)\n\n" +
 		"### What's new, now?\n\n[Up](#title), [here](#whats-new-now)\n"
 
 	exampleChinese = "# 标题\n\n[English](README.md)\n\n" +
 		"见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + exampleCodeInChinese +
 		"\n## 配置 文件\n\n" +
-		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
+		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n[页面](docs/e.zh-CN.md)\n\n" +
 		"- 一\n- 二 `2`\n\n![图](a.png)\n\n" +
 		"### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
 )
@@ -249,6 +252,7 @@ func TestCompareReadmesReportsEachDifference(t *testing.T) {
 		{"link to the other page omitted", "[English](README.md)\n\n", ""},
 		{"link to itself", "(README.md)", "(README.zh-CN.md)"},
 		{"target of a link", "docs/c.md#d", "docs/c.md"},
+		{"Chinese page of another page", "docs/e.zh-CN.md", "docs/f.zh-CN.md"},
 		{"address", "<http://127.0.0.1:1/a>", "<http://127.0.0.1:1/b>"},
 		{"link instead of image", "![图](a.png)", "[图](a.png)"},
 		{"image", "a.png", "b.png"},
