@@ -15,14 +15,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// documents returns the paths of all Markdown pages, without those of hidden directories.
+// documents returns the paths of all Markdown pages, without those of hidden directories and of built files.
 func documents(t *testing.T, root fs.FS) (pages []string) {
 	t.Helper()
+	skipped := regexp.MustCompile(`^(\.[^/]+|dist|deploy/packages/generated)$`)
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && (strings.HasPrefix(entry.Name(), ".") || name == "dist"):
+		case entry.IsDir() && skipped.MatchString(name):
 			return fs.SkipDir
 		case path.Ext(name) == ".md":
 			pages = append(pages, name)

@@ -224,14 +224,16 @@ const (
 	exampleEnglish = "# Title\n\n[中文](README.zh-CN.md)\n\n" +
 		"See [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + exampleCode +
 		"\n## The file\n\n" +
-		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n[Pages](docs/e.md)\n\n" +
+		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
+		"[Pages](docs/e.md)\n\n" +
 		"- One\n- Two `2`\n\n![A picture](a.png)\n\n" +
 		"### What's new, now?\n\n[Up](#title), [here](#whats-new-now)\n"
 
 	exampleChinese = "# 标题\n\n[English](README.md)\n\n" +
 		"见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + exampleCodeInChinese +
 		"\n## 配置 文件\n\n" +
-		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n[页面](docs/e.zh-CN.md)\n\n" +
+		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
+		"[页面](docs/e.zh-CN.md)\n\n" +
 		"- 一\n- 二 `2`\n\n![图](a.png)\n\n" +
 		"### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
 )
