@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package readme tests that README.md and README.zh-CN.md agree. It contains only tests.
+// Package readme tests that the documents agree with their translations, with each other and with the code. It contains
+// only tests.
 package readme
 
 import (
@@ -96,6 +97,26 @@ func headingAnchors(blocks []block) map[string]int {
 	return anchors
 }
 
+// withoutComments replaces the text of the comments of a YAML or shell block, which may be translated, except for its
+// code and numbers. A comment begins with "# ", outside quotes.
+func withoutComments(block string) string {
+	if !regexp.MustCompile("^`+(yaml|sh)\n").MatchString(block) {
+		return block
+	}
+	var kept strings.Builder
+	for line := range strings.Lines(block) {
+		for _, start := range regexp.MustCompile(`(?:^|\s)# `).FindAllStringIndex(line, -1) {
+			before := line[:start[1]]
+			if strings.Count(before, `"`)%2 == 0 && strings.Count(before, "'")%2 == 0 {
+				line = before + strings.Join(sortedTokens(line[start[1]:]), " ") + "\n"
+				break
+			}
+		}
+		kept.WriteString(line)
+	}
+	return kept.String()
+}
+
 // skeleton returns what a page must have in common with its translation: for each block its links, code and numbers. A
 // link to a heading becomes the number of the heading; deadAnchors have no heading. The parameter translation is the
 // path of the other page.
@@ -106,7 +127,7 @@ func skeleton(page, translation string) (lines, deadAnchors []string) {
 	inlineCode := regexp.MustCompile("`[^`]+`")
 	for _, b := range blocks {
 		if b.kind == "code" || b.kind == "comment" || b.kind == "rule" {
-			lines = append(lines, b.kind+": "+b.text)
+			lines = append(lines, b.kind+": "+withoutComments(b.text))
 			continue
 		}
 		line := b.kind + ":"
@@ -118,6 +139,9 @@ func skeleton(page, translation string) (lines, deadAnchors []string) {
 			}
 			if target == translation {
 				target = "the translation"
+			}
+			if translation == "README.md" { // the Chinese page may link to other Chinese pages
+				target = strings.Replace(target, ".zh-CN.md", ".md", 1)
 			}
 			if anchor, ok := strings.CutPrefix(target, "#"); ok {
 				target = fmt.Sprintf("heading %d", anchors[anchor])
@@ -191,19 +215,25 @@ func TestReadmesHaveTheSameStructureCodeLinksAndNumbers(t *testing.T) {
 }
 
 const (
-	exampleCode = "<!-- check: config -->\n```yaml\n# comment\na: 1\n```\n"
+	exampleCode = "<!-- check: config -->\n```yaml\n# it's a comment\na: 1\n" +
+		"b: 'c # d' # takes 10 seconds\n```\n\n```text\n# no comment\n```\n"
+
+	exampleCodeInChinese = "<!-- check: config -->\n```yaml\n# 注释\na: 1\n" +
+		"b: 'c # d' # 需要 10 秒\n```\n\n```text\n# no comment\n```\n"
 
 	exampleEnglish = "# Title\n\n[中文](README.zh-CN.md)\n\n" +
 		"See [below](#the-file), `--flag`, 20\nseconds, <http://127.0.0.1:1/a>.\n\n" + exampleCode +
 		"\n## The file\n\n" +
 		"| Flag | Meaning |\n|---|---|\n| `--a`, `--b` | Takes `x`, then `y` |\n| `--c` | 10 [more](docs/c.md#d) |\n\n" +
+		"[Pages](docs/e.md)\n\n" +
 		"- One\n- Two `2`\n\n![A picture](a.png)\n\n" +
 		"### What's new, now?\n\n[Up](#title), [here](#whats-new-now)\n"
 
 	exampleChinese = "# 标题\n\n[English](README.md)\n\n" +
-		"见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + exampleCode +
+		"见[下文](#配置-文件)，20 秒，`--flag`，<http://127.0.0.1:1/a>。\n\n" + exampleCodeInChinese +
 		"\n## 配置 文件\n\n" +
 		"| 参数 | 含义 |\n|---|---|\n| `--a`、`--b` | 先 `y` 后 `x` |\n| `--c` | [更多](docs/c.md#d) 10 |\n\n" +
+		"[页面](docs/e.zh-CN.md)\n\n" +
 		"- 一\n- 二 `2`\n\n![图](a.png)\n\n" +
 		"### 有什么新内容？\n\n[上](#标题)，[此处](#有什么新内容)\n"
 )
@@ -224,16 +254,25 @@ func TestCompareReadmesReportsEachDifference(t *testing.T) {
 		{"link to the other page omitted", "[English](README.md)\n\n", ""},
 		{"link to itself", "(README.md)", "(README.zh-CN.md)"},
 		{"target of a link", "docs/c.md#d", "docs/c.md"},
+		{"Chinese page of another page", "docs/e.zh-CN.md", "docs/f.zh-CN.md"},
 		{"address", "<http://127.0.0.1:1/a>", "<http://127.0.0.1:1/b>"},
 		{"link instead of image", "![图](a.png)", "[图](a.png)"},
 		{"image", "a.png", "b.png"},
-		{"comment in code", "# comment", "# 注释"},
+		{"comment of a block that is neither YAML nor shell", "# no comment", "# 不是注释"},
+		{"comment omitted", "# 注释\n", ""},
+		{"comment omitted after code", " # 需要 10 秒", ""},
+		{"comment added", "a: 1", "a: 1 # 注释"},
+		{"number in a comment", "10 秒\n```", "11 秒\n```"},
+		{"code turned into a comment", "a: 1", "# a: 1"},
+		{"comment turned into code", "# 注释", "注释"},
+		{"quoted text like a comment", "c # d", "c # e"},
 		{"blank in code", "a: 1", "a:  1"},
+		{"blank before a comment", " # 需要", "  # 需要"},
 		{"info string", "```yaml", "```yml"},
 		{"kind of a check", "check: config", "check: json"},
 		{"check omitted", "<!-- check: config -->\n", ""},
-		{"code omitted", exampleCode, ""},
-		{"code twice", exampleCode, exampleCode + "\n" + exampleCode},
+		{"code omitted", exampleCodeInChinese, ""},
+		{"code twice", exampleCodeInChinese, exampleCodeInChinese + "\n" + exampleCodeInChinese},
 		{"row omitted", "| `--c` | [更多](docs/c.md#d) 10 |\n", ""},
 		{"row twice", "| `--c`", "| `--c` | 10 |\n| `--c`"},
 		{"order in the first column", "`--a`、`--b`", "`--b`、`--a`"},
