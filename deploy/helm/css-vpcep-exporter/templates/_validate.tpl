@@ -1,0 +1,98 @@
+{{/* unique fails if something is given twice; the argument is a list of the key of the values, a noun, and the names. */}}
+{{- define "css-vpcep-exporter.unique" -}}
+{{- $key := index . 0 -}}
+{{- $noun := index . 1 -}}
+{{- $seen := dict -}}
+{{- range $name := index . 2 -}}
+{{- if hasKey $seen $name -}}
+{{- fail (printf "%s: the %s %q is given twice; remove one" $key $noun $name) -}}
+{{- end -}}
+{{- $_ := set $seen $name true -}}
+{{- end -}}
+{{- end -}}
+
+{{/* validateLists rejects what is given twice, which Kubernetes or server-side apply would reject. */}}
+{{- define "css-vpcep-exporter.validateLists" -}}
+{{- $flags := list -}}
+{{- range .Values.extraArgs -}}
+{{- $flags = append $flags (regexFind "^[^=]+" . | trimPrefix "--" | trimPrefix "no-") -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.unique" (list "extraArgs" "flag" $flags) -}}
+{{- $variables := list -}}
+{{- range concat (.Values.credentials.env | default list) (.Values.extraEnv | default list) -}}
+{{- $variables = append $variables .name -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.unique" (list "extraEnv" "name" $variables) -}}
+{{- $addresses := list -}}
+{{- range .Values.hostAliases -}}
+{{- $addresses = append $addresses .ip -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.unique" (list "hostAliases" "address" $addresses) -}}
+{{- $volumes := list -}}
+{{- $paths := list -}}
+{{- if include "css-vpcep-exporter.hasConfig" . -}}
+{{- $volumes = append $volumes "config" -}}
+{{- $paths = append $paths "/etc/css_vpcep_exporter/config" -}}
+{{- end -}}
+{{- if .Values.web.existingSecret -}}
+{{- $volumes = append $volumes "web" -}}
+{{- $paths = append $paths "/etc/css_vpcep_exporter/web" -}}
+{{- end -}}
+{{- range $i, $secret := .Values.credentials.files -}}
+{{- $volumes = append $volumes (printf "secret-%d" $i) -}}
+{{- $paths = append $paths (printf "/etc/css_vpcep_exporter/secrets/%s" $secret.secretName) -}}
+{{- end -}}
+{{- range .Values.extraVolumes -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $paths = append $paths (trimSuffix "/" .mountPath) -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.unique" (list "extraVolumes" "name" $volumes) -}}
+{{- include "css-vpcep-exporter.unique" (list "extraVolumeMounts" "path" $paths) -}}
+{{- end -}}
+
+{{/* validate says what the schema cannot. */}}
+{{- define "css-vpcep-exporter.validate" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository: set it to the address of the exporter's image in your registry, because there is no public one. To make it: run `make image`, tag the image css_vpcep_exporter as registry.example.com/monitoring/css_vpcep_exporter:devel, push it to your registry, and set image.repository to registry.example.com/monitoring/css_vpcep_exporter (with your registry's name)" -}}
+{{- end -}}
+{{- $sources := list -}}
+{{- if .Values.config }}{{ $sources = append $sources "config" }}{{ end -}}
+{{- if .Values.existingConfigMap.name }}{{ $sources = append $sources "existingConfigMap.name" }}{{ end -}}
+{{- if .Values.existingConfigSecret.name }}{{ $sources = append $sources "existingConfigSecret.name" }}{{ end -}}
+{{- if .Values.demo }}{{ $sources = append $sources "demo" }}{{ end -}}
+{{- if not $sources -}}
+{{- fail "config: there is no configuration; set config.projects, existingConfigMap.name, existingConfigSecret.name, or demo=true for a simulated cloud" -}}
+{{- end -}}
+{{- if rest $sources -}}
+{{- fail (printf "config: set only one of config, existingConfigMap.name, existingConfigSecret.name and demo; now set: %s" (join ", " $sources)) -}}
+{{- end -}}
+{{- if and (eq (toString .Values.dnsPolicy) "None") (not (.Values.dnsConfig).nameservers) -}}
+{{- fail "dnsPolicy: None needs at least one address in dnsConfig.nameservers" -}}
+{{- end -}}
+{{- if and (.Values.ingress).enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.hosts: name at least one host, as in hosts: [{host: css-vpcep.example.com}]" -}}
+{{- end -}}
+{{- if and (.Values.test).image .Values.web.existingSecret (not .Values.test.command) -}}
+{{- fail "test.command: with web.existingSecret, the exporter may use TLS or require a password, which the default command of helm test does not know; set test.command, or remove test.image" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "metrics") .Values.scrapeConfig.enabled -}}
+{{- fail "scrapeConfig.enabled: with mode metrics serviceMonitor reads the clusters; set mode to probe, or scrapeConfig.enabled to false" -}}
+{{- end -}}
+{{- if and (eq .Values.web.scheme "https") (not .Values.web.existingSecret) -}}
+{{- fail "web.scheme: https needs web.existingSecret" -}}
+{{- end -}}
+{{- $stopping := 8 -}}
+{{- if eq .Values.mode "probe" -}}
+{{- $stopping = add $stopping (int .Values.preStopSleepSeconds) -}}
+{{- end -}}
+{{- if le (int .Values.terminationGracePeriodSeconds) (int $stopping) -}}
+{{- fail (printf "terminationGracePeriodSeconds: must be more than %d: running scrapes have 8 seconds to finish, after preStopSleepSeconds in mode probe" (int $stopping)) -}}
+{{- end -}}
+{{- $name := include "css-vpcep-exporter.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "fullnameOverride: %q cannot be the name of a Service, which starts with a letter and has no dots; set fullnameOverride" $name) -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.validateLists" . -}}
+{{- end -}}
