@@ -11,6 +11,46 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The flags that the chart sets, and those that keep the exporter from running. */}}
+{{- define "css-vpcep-exporter.ownFlags" -}}
+config.file config.auto-reload-interval config.check config.check-syntax-only once diagnose demo version help
+{{- " web.listen-address web.config.file web.systemd-socket web.telemetry-path log.level log.format collector.connections" -}}
+{{- end -}}
+
+{{/* validateEnv rejects variables that are given twice, secrets in values, and flags that the chart sets. */}}
+{{- define "css-vpcep-exporter.validateEnv" -}}
+{{- $names := list -}}
+{{- range concat (.Values.credentials.env | default list) (.Values.extraEnv | default list) -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.unique" (list "extraEnv" "name" $names) -}}
+{{- $own := list -}}
+{{- range include "css-vpcep-exporter.ownFlags" . | splitList " " -}}
+{{- $own = append $own (printf "CSS_VPCEP_EXPORTER_%s" (regexReplaceAll "[.-]" . "_" | upper)) -}}
+{{- end -}}
+{{- range $names -}}
+{{- if has . $own -}}
+{{- fail (printf "extraEnv: %s sets a flag that the chart sets, or that keeps the exporter from running; remove it, and use the chart's value if there is one" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if and (hasKey . "value") (hasKey . "valueFrom") -}}
+{{- fail (printf "extraEnv: %s has both value and valueFrom; remove one" .name) -}}
+{{- end -}}
+{{- if and (hasKey . "value") (regexMatch "(^|_)(AK|SK|SECURITY_TOKEN|PASSWORD|SECRET)$" .name) -}}
+{{- fail (printf "extraEnv: %s is a secret, which must not be in values; use credentials.env, or valueFrom with a secretKeyRef" .name) -}}
+{{- end -}}
+{{- if and (contains "@" (.value | default "")) (regexMatch "^(HTTPS?|ALL)_PROXY$" (upper .name)) -}}
+{{- fail (printf "extraEnv: %s contains a password, which must not be in values; use credentials.env, or valueFrom with a secretKeyRef" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $source := .Values.envFrom -}}
+{{- if eq (hasKey $source "secretRef") (hasKey $source "configMapRef") -}}
+{{- fail (printf "envFrom: entry %d must have either a secretRef or a configMapRef; use one entry for each" $i) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* validateLists rejects what is given twice, which Kubernetes or server-side apply would reject. */}}
 {{- define "css-vpcep-exporter.validateLists" -}}
 {{- $flags := list -}}
@@ -18,11 +58,12 @@
 {{- $flags = append $flags (regexFind "^[^=]+" . | trimPrefix "--" | trimPrefix "no-") -}}
 {{- end -}}
 {{- include "css-vpcep-exporter.unique" (list "extraArgs" "flag" $flags) -}}
-{{- $variables := list -}}
-{{- range concat (.Values.credentials.env | default list) (.Values.extraEnv | default list) -}}
-{{- $variables = append $variables .name -}}
+{{- $own := include "css-vpcep-exporter.ownFlags" . | splitList " " -}}
+{{- range $flags -}}
+{{- if has . $own -}}
+{{- fail (printf "extraArgs: --%s is a flag that the chart sets, or that keeps the exporter from running; remove it, and use the chart's value if there is one" .) -}}
 {{- end -}}
-{{- include "css-vpcep-exporter.unique" (list "extraEnv" "name" $variables) -}}
+{{- end -}}
 {{- $addresses := list -}}
 {{- range .Values.hostAliases -}}
 {{- $addresses = append $addresses .ip -}}
@@ -68,11 +109,25 @@
 {{- if rest $sources -}}
 {{- fail (printf "config: set only one of config, existingConfigMap.name, existingConfigSecret.name and demo; now set: %s" (join ", " $sources)) -}}
 {{- end -}}
+{{- if and (eq .Values.mode "metrics") (gt (int .Values.replicaCount) 1) -}}
+{{- fail (printf "replicaCount: with mode metrics, each of %d exporters would read every cluster; set it to 1, or mode to probe" (int .Values.replicaCount)) -}}
+{{- end -}}
+{{- if has .Values.releaseLabel (list "true" "false") -}}
+{{- fail (printf "releaseLabel: %q is a text; for the name of this release write true without quotes, and with --set instead of --set-string" .Values.releaseLabel) -}}
+{{- end -}}
+{{- if hasKey (.Values.readinessProbe | default dict) "terminationGracePeriodSeconds" -}}
+{{- fail "readinessProbe.terminationGracePeriodSeconds: remove it, because a readiness probe never ends the pod" -}}
+{{- end -}}
 {{- if and (eq (toString .Values.dnsPolicy) "None") (not (.Values.dnsConfig).nameservers) -}}
 {{- fail "dnsPolicy: None needs at least one address in dnsConfig.nameservers" -}}
 {{- end -}}
 {{- if and (.Values.ingress).enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: name at least one host, as in hosts: [{host: css-vpcep.example.com}]" -}}
+{{- end -}}
+{{- range (.Values.ingress).hosts -}}
+{{- if regexMatch "^[0-9.]+$" .host -}}
+{{- fail (printf "ingress.hosts: %q is an address; Kubernetes accepts only DNS names" .host) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (.Values.test).image .Values.web.existingSecret (not .Values.test.command) -}}
 {{- fail "test.command: with web.existingSecret, the exporter may use TLS or require a password, which the default command of helm test does not know; set test.command, or remove test.image" -}}
@@ -94,5 +149,6 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "fullnameOverride: %q cannot be the name of a Service, which starts with a letter and has no dots; set fullnameOverride" $name) -}}
 {{- end -}}
+{{- include "css-vpcep-exporter.validateEnv" . -}}
 {{- include "css-vpcep-exporter.validateLists" . -}}
 {{- end -}}
