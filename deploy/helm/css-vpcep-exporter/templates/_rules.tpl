@@ -64,7 +64,7 @@ aggregation and each vector matching of the expressions, and to each series that
 */}}
 {{- define "css-vpcep-exporter.ruleGroups" -}}
 {{- $values := .Values.prometheusRule -}}
-{{- $base := trimSuffix "/" $values.runbookBaseURL -}}
+{{- $base := trimSuffix "/" ($values.runbookBaseURL | default "") -}}
 {{- $alerts := .Files.Get "files/rules/alerts.yml" -}}
 {{- range $old, $new := include "css-vpcep-exporter.thresholds" . | fromJson -}}
 {{- if ne (len (splitList $old $alerts)) 2 -}}
