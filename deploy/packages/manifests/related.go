@@ -37,8 +37,8 @@ func (r *relations) reportf(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Errorf(format, args...)) //nolint:err113 // for people
 }
 
-// checkRelations fails unless every selector in a file selects one of its pods or Services in the right namespace, every
-// Ingress leads to a Service, and every scrape ends before the next one.
+// checkRelations fails unless every selector in a file selects one of its pods or Services in the right namespace,
+// every Ingress leads to a Service, and every scrape ends before the next one.
 func checkRelations(file string, out io.Writer) error {
 	objects, err := decodeFile(file)
 	if err != nil {

@@ -96,7 +96,7 @@ config.file config.auto-reload-interval config.check config.check-syntax-only on
 {{/* validate says what the schema cannot. */}}
 {{- define "css-vpcep-exporter.validate" -}}
 {{- if not .Values.image.repository -}}
-{{- fail "image.repository: set it to the address of the exporter's image in your registry, because there is no public one. To make it: run `make image`, tag the image css_vpcep_exporter as registry.example.com/monitoring/css_vpcep_exporter:devel, push it to your registry, and set image.repository to registry.example.com/monitoring/css_vpcep_exporter (with your registry's name)" -}}
+{{- fail (printf "image.repository: set it to the address of the exporter's image in your registry, because there is no public one. Build it with `make image`, tag css_vpcep_exporter:latest as registry.example.com/monitoring/css_vpcep_exporter:%s with the name of your registry, push that, and set image.repository to registry.example.com/monitoring/css_vpcep_exporter" (.Values.image.tag | default .Chart.AppVersion)) -}}
 {{- end -}}
 {{- $sources := list -}}
 {{- if .Values.config }}{{ $sources = append $sources "config" }}{{ end -}}
