@@ -16,6 +16,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "css-vpcep-exporter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* merged writes a list of maps as one map, in which later ones win. Sprig's mergeOverwrite ignores empty values. */}}
 {{- define "css-vpcep-exporter.merged" -}}
 {{- $result := dict -}}
@@ -41,6 +45,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "css-vpcep-exporter.componentLabels" -}}
 {{ include "css-vpcep-exporter.selectorLabels" (first .) }}
 app.kubernetes.io/component: {{ last . }}
+{{- end -}}
+
+{{/* The labels of the pod of helm test, which no Service must select. */}}
+{{- define "css-vpcep-exporter.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "css-vpcep-exporter.name" . | trunc 58) | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: test
 {{- end -}}
 
 {{/* The labels of an object. The argument is a list of the root and the object's own labels, in which later ones win. */}}
@@ -111,27 +122,97 @@ list of the key of the values, these values, and the default timeout.
 {{- end -}}
 {{- end -}}
 
+{{/* An image without tag; the argument is a list of the root and the image. A registry is a host with a dot or a port. */}}
+{{- define "css-vpcep-exporter.inRegistry" -}}
+{{- $image := last . -}}
+{{- with ((first .).Values.global).imageRegistry -}}
+{{- $image = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $image "") -}}
+{{- end -}}
+{{- $image -}}
+{{- end -}}
+
 {{- define "css-vpcep-exporter.image" -}}
+{{- $repository := include "css-vpcep-exporter.inRegistry" (list . .Values.image.repository) -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 
-{{- define "css-vpcep-exporter.configMapName" -}}
-{{- default (include "css-vpcep-exporter.fullname" .) .Values.existingConfigMap.name -}}
+{{/* The file's name, which is the key in the mounted ConfigMap or Secret. */}}
+{{- define "css-vpcep-exporter.configKey" -}}
+{{- if .Values.existingConfigMap.name -}}
+{{- .Values.existingConfigMap.key -}}
+{{- else if .Values.existingConfigSecret.name -}}
+{{- .Values.existingConfigSecret.key -}}
+{{- else -}}
+css_vpcep.yml
+{{- end -}}
 {{- end -}}
 
-{{/* hasConfig is "true" where a ConfigMap is mounted. */}}
+{{/* hasConfig is "true" where a configuration file is mounted. */}}
 {{- define "css-vpcep-exporter.hasConfig" -}}
 {{- if not .Values.demo -}}true{{- end -}}
+{{- end -}}
+
+{{/* 90 % of the memory limit, in bytes; empty without a limit, and for one that Kubernetes treats as none. */}}
+{{- define "css-vpcep-exporter.goMemoryLimit" -}}
+{{- $limit := toString (((.Values.resources).limits).memory | default "") -}}
+{{- if and $limit (ne $limit "0") -}}
+{{- $number := "[0-9]*[.]?[0-9]+[.]?([eE][+-]?[0-9]+)?" -}}
+{{- if not (regexMatch (printf "^[+]?%s([KMGTPE]i|[numkMGTPE])?$" $number) $limit) -}}
+{{- fail (printf "resources.limits.memory: invalid quantity %q; write a number of bytes, or one such as 512Mi or 1Gi" $limit) -}}
+{{- end -}}
+{{- $units := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- $unit := regexFind "([KMGTPE]i|[numkMGTPE])?$" $limit -}}
+{{- $bytes := mulf (trimSuffix $unit $limit | trimSuffix "." | float64) (get $units $unit) 0.9 | int64 -}}
+{{- if gt $bytes 0 -}}
+{{- $bytes -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The exporter's environment: credentials.env and extraEnv, and GOMEMLIMIT unless these have it. */}}
+{{- define "css-vpcep-exporter.env" -}}
+{{- $env := list -}}
+{{- range .Values.credentials.env -}}
+{{- $reference := dict "secretKeyRef" (dict "name" .secretName "key" .key) -}}
+{{- $env = append $env (dict "name" .name "valueFrom" $reference) -}}
+{{- end -}}
+{{- $env = concat $env (.Values.extraEnv | default list) -}}
+{{- $names := list -}}
+{{- range $env -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $limit := include "css-vpcep-exporter.goMemoryLimit" . -}}
+{{- if and $limit (not (has "GOMEMLIMIT" $names)) -}}
+{{- $env = prepend $env (dict "name" "GOMEMLIMIT" "value" $limit) -}}
+{{- end -}}
+{{- with $env -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels of an object of the Prometheus Operator; the argument is a list of the root and the object's own labels. */}}
+{{- define "css-vpcep-exporter.monitoringLabels" -}}
+{{- $root := first . -}}
+{{- $release := dict -}}
+{{- with $root.Values.releaseLabel -}}
+{{- $release = dict "release" (eq (toString .) "true" | ternary $root.Release.Name .) -}}
+{{- end -}}
+{{- include "css-vpcep-exporter.labels" (list $root $release (last .)) -}}
+{{- end -}}
+
+{{- define "css-vpcep-exporter.probes" -}}
+{{- .Values.web.probes | default (empty .Values.web.existingSecret | ternary "http" "tcp") -}}
 {{- end -}}
 
 {{/* One probe; the argument is a list of the root, the path and the timing. */}}
 {{- define "css-vpcep-exporter.probe" -}}
 {{- $root := index . 0 -}}
-{{- if eq $root.Values.web.probes "tcp" -}}
+{{- if eq (include "css-vpcep-exporter.probes" $root) "tcp" -}}
 tcpSocket:
   port: http
 {{- else -}}
@@ -143,85 +224,4 @@ httpGet:
 {{- with index . 2 }}
 {{ toYaml . }}
 {{- end }}
-{{- end -}}
-
-{{/* unique fails if something is given twice; the argument is a list of the key of the values, a noun, and the names. */}}
-{{- define "css-vpcep-exporter.unique" -}}
-{{- $key := index . 0 -}}
-{{- $noun := index . 1 -}}
-{{- $seen := dict -}}
-{{- range $name := index . 2 -}}
-{{- if hasKey $seen $name -}}
-{{- fail (printf "%s: the %s %q is given twice; remove one" $key $noun $name) -}}
-{{- end -}}
-{{- $_ := set $seen $name true -}}
-{{- end -}}
-{{- end -}}
-
-{{/* validateLists rejects what is given twice, which Kubernetes or server-side apply would reject. */}}
-{{- define "css-vpcep-exporter.validateLists" -}}
-{{- $flags := list -}}
-{{- range .Values.extraArgs -}}
-{{- $flags = append $flags (regexFind "^[^=]+" . | trimPrefix "--" | trimPrefix "no-") -}}
-{{- end -}}
-{{- include "css-vpcep-exporter.unique" (list "extraArgs" "flag" $flags) -}}
-{{- $variables := list -}}
-{{- range concat (.Values.credentials.env | default list) (.Values.extraEnv | default list) -}}
-{{- $variables = append $variables .name -}}
-{{- end -}}
-{{- include "css-vpcep-exporter.unique" (list "extraEnv" "name" $variables) -}}
-{{- $volumes := list -}}
-{{- $paths := list -}}
-{{- if include "css-vpcep-exporter.hasConfig" . -}}
-{{- $volumes = append $volumes "config" -}}
-{{- $paths = append $paths "/etc/css_vpcep_exporter/config" -}}
-{{- end -}}
-{{- if .Values.web.existingSecret -}}
-{{- $volumes = append $volumes "web" -}}
-{{- $paths = append $paths "/etc/css_vpcep_exporter/web" -}}
-{{- end -}}
-{{- range $i, $secret := .Values.credentials.files -}}
-{{- $volumes = append $volumes (printf "secret-%d" $i) -}}
-{{- $paths = append $paths (printf "/etc/css_vpcep_exporter/secrets/%s" $secret.secretName) -}}
-{{- end -}}
-{{- range .Values.extraVolumes -}}
-{{- $volumes = append $volumes .name -}}
-{{- end -}}
-{{- range .Values.extraVolumeMounts -}}
-{{- $paths = append $paths (trimSuffix "/" .mountPath) -}}
-{{- end -}}
-{{- include "css-vpcep-exporter.unique" (list "extraVolumes" "name" $volumes) -}}
-{{- include "css-vpcep-exporter.unique" (list "extraVolumeMounts" "path" $paths) -}}
-{{- end -}}
-
-{{/* validate says what the schema cannot. */}}
-{{- define "css-vpcep-exporter.validate" -}}
-{{- $sources := 0 -}}
-{{- if .Values.demo }}{{ $sources = add1 $sources }}{{ end -}}
-{{- if .Values.config }}{{ $sources = add1 $sources }}{{ end -}}
-{{- if .Values.existingConfigMap.name }}{{ $sources = add1 $sources }}{{ end -}}
-{{- if eq (int $sources) 0 -}}
-{{- fail "config: set config.projects (or existingConfigMap.name, or demo=true)" -}}
-{{- end -}}
-{{- if gt (int $sources) 1 -}}
-{{- fail "config: set only one of config, existingConfigMap.name and demo" -}}
-{{- end -}}
-{{- if and (eq .Values.mode "metrics") .Values.scrapeConfig.enabled -}}
-{{- fail "scrapeConfig.enabled: with mode metrics serviceMonitor reads the clusters; set mode to probe, or scrapeConfig.enabled to false" -}}
-{{- end -}}
-{{- if and (eq .Values.web.scheme "https") (not .Values.web.existingSecret) -}}
-{{- fail "web.scheme: https needs web.existingSecret" -}}
-{{- end -}}
-{{- $stopping := 8 -}}
-{{- if eq .Values.mode "probe" -}}
-{{- $stopping = add $stopping (int .Values.preStopSleepSeconds) -}}
-{{- end -}}
-{{- if le (int .Values.terminationGracePeriodSeconds) (int $stopping) -}}
-{{- fail (printf "terminationGracePeriodSeconds: must be more than %d: running scrapes have 8 seconds to finish, after preStopSleepSeconds in mode probe" (int $stopping)) -}}
-{{- end -}}
-{{- $name := include "css-vpcep-exporter.fullname" . -}}
-{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
-{{- fail (printf "fullnameOverride: %q cannot be the name of a Service, which starts with a letter and has no dots; set fullnameOverride" $name) -}}
-{{- end -}}
-{{- include "css-vpcep-exporter.validateLists" . -}}
 {{- end -}}
