@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -39,11 +40,12 @@ const (
 	// without that file.
 	standardLibrary     = "Go standard library"
 	likeStandardLibrary = "golang.org/x/sys"
-	endOfTerms          = "END OF TERMS AND CONDITIONS"
-	separator           = "\n--------------------------------------------------------------------------------\n\n"
-	header              = `css_vpcep_exporter is licensed under the Apache License, Version 2.0; the text is in the file LICENSE. Its
-binaries contain the following software of others, each under its own license. "go run ./test/notice" generates this
-file.
+
+	endOfTerms = "END OF TERMS AND CONDITIONS"
+	separator  = "\n--------------------------------------------------------------------------------\n\n"
+	header     = `css_vpcep_exporter is licensed under the Apache License, Version 2.0; its text is
+in the file LICENSE. The binaries contain the following software of others, each
+under its own license. To generate this file: go run ./test/notice >NOTICE
 `
 )
 
@@ -52,7 +54,7 @@ type text struct{ license, content string }
 
 // generate returns the content of NOTICE for the program in root.
 func generate(root string) (string, error) {
-	own, err := os.ReadFile(filepath.Join(root, "LICENSE"))
+	own, err := fs.ReadFile(os.DirFS(root), "LICENSE")
 	if err != nil {
 		return "", err
 	}
@@ -119,7 +121,7 @@ func (p packageDir) addTexts(own string, files map[string]bool, owners map[text]
 				continue
 			}
 			files[file] = true
-			content, err := os.ReadFile(file)
+			content, err := fs.ReadFile(os.DirFS(dir), entry.Name())
 			if err != nil {
 				return err
 			}
@@ -148,6 +150,7 @@ func (p packageDir) addTexts(own string, files map[string]bool, owners map[text]
 func classify(name, content, own string) (text, error) {
 	content = strings.Trim(strings.ReplaceAll(content, "\r\n", "\n"), "\n")
 	words := strings.Join(strings.Fields(content), " ")
+	bsd := strings.Contains(words, "Redistribution and use in source and binary forms")
 	switch {
 	case strings.HasPrefix(strings.ToLower(name), "notice"):
 		return text{"Notice", content}, nil
@@ -155,10 +158,9 @@ func classify(name, content, own string) (text, error) {
 		return text{"Patent grant", content}, nil
 	case apacheTerms(content) == apacheTerms(own):
 		return text{apache, apacheCopyright(content)}, nil
-	case strings.Contains(words, "Redistribution and use in source and binary forms") &&
-		strings.Contains(words, "Apache License Version 2.0"):
+	case bsd && strings.Contains(words, "Apache License Version 2.0"):
 		return text{"BSD-3-Clause and, for parts, Apache-2.0 or MIT", content}, nil
-	case strings.Contains(words, "Redistribution and use in source and binary forms") && strings.Contains(words, "Neither the name"):
+	case bsd && strings.Contains(words, "Neither the name"):
 		return text{"BSD-3-Clause", content}, nil
 	case strings.Contains(words, "Permission is hereby granted, free of charge, to any person obtaining a copy"):
 		return text{"MIT", content}, nil
@@ -179,7 +181,7 @@ func apacheTerms(content string) string {
 
 var listLetter = regexp.MustCompile(`^\([a-d]\)$`)
 
-var copyrightLine = regexp.MustCompile(`(?m)^ *(Copyright [0-9].*)$`)
+var copyrightLine = regexp.MustCompile(`(?m)^ *(Copyright \d.*)$`)
 
 // apacheCopyright returns the copyright lines of the appendix. In most files they are placeholders.
 func apacheCopyright(content string) string {

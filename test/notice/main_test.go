@@ -76,8 +76,18 @@ func TestClassify(t *testing.T) {
 			content: "Apache License Version 2.0\n  the terms " + endOfTerms + "\n   Copyright 2025 Someone\n",
 			want:    text{"Apache-2.0", "Copyright 2025 Someone"},
 		},
-		{name: "Apache with other terms", file: "LICENSE", content: strings.Replace(own, "the terms", "my terms", 1), wantErr: true},
-		{name: "BSD", file: "LICENSE.md", content: bsd + "Neither the name", want: text{"BSD-3-Clause", bsd + "Neither the name"}},
+		{
+			name:    "Apache with other terms",
+			file:    "LICENSE",
+			content: strings.Replace(own, "the terms", "my terms", 1),
+			wantErr: true,
+		},
+		{
+			name:    "BSD",
+			file:    "LICENSE.md",
+			content: bsd + "Neither the name",
+			want:    text{"BSD-3-Clause", bsd + "Neither the name"},
+		},
 		{name: "BSD without the third clause", file: "LICENSE", content: bsd, wantErr: true},
 		{name: "MIT", file: "COPYING", content: "\n" + mit, want: text{"MIT", strings.TrimSuffix(mit, "\n")}},
 		{name: "notice", file: "NOTICE", content: "By Someone\r\nin 2025\n", want: text{"Notice", "By Someone\nin 2025"}},
@@ -99,8 +109,8 @@ func TestClassify(t *testing.T) {
 func TestTextFile(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
-		"LICENSE": true, "LICENSE.txt": true, "license.md": true, "LICENCE": true, "LICENSE-MIT": true, "LICENSE.libyaml": true,
-		"COPYING": true, "NOTICE": true, "PATENTS": true, "README.md": false, "notices_test": false,
+		"LICENSE": true, "LICENSE.txt": true, "license.md": true, "LICENCE": true, "LICENSE-MIT": true,
+		"LICENSE.libyaml": true, "COPYING": true, "NOTICE": true, "PATENTS": true, "README.md": false, "notices_test": false,
 	} {
 		if got := textFile.MatchString(name); got != want {
 			t.Errorf("%s: %t, want %t", name, got, want)

@@ -13,7 +13,8 @@ const (
 	config = `{"config": {"go_version": "go1.26.8", "scan_level": "symbol"}}`
 	osvs   = `{"osv": {"id": "GO-1", "summary": "One"}} {"osv": {"id": "GO-2", "summary": "Two"}}`
 
-	required = `{"finding": {"osv": "GO-1", "fixed_version": "v1.26.9", "trace": [{"module": "stdlib", "version": "v1.26.8"}]}}`
+	required = `{"finding": {"osv": "GO-1", "fixed_version": "v1.26.9", "trace": [
+		{"module": "stdlib", "version": "v1.26.8"}]}}`
 	imported = `{"finding": {"osv": "GO-1", "fixed_version": "v1.26.9", "trace": [
 		{"module": "stdlib", "version": "v1.26.8", "package": "net/http"}]}}`
 	calledFixed = `{"finding": {"osv": "GO-1", "fixed_version": "v1.26.9", "trace": [
