@@ -6,6 +6,8 @@ SHELL := bash
 
 # Versions of tools. .ci/run reads them from this file.
 GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+ACTIONLINT_VERSION := v1.7.12
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 # Module version v0.316.0 is Prometheus 3.16.0. The tags omit the service discoveries that the tests do not use.
 PROMETHEUS_VERSION := v0.316.0
@@ -15,6 +17,7 @@ BIN      := css_vpcep_exporter
 TOOLS    := $(CURDIR)/.bin
 IMAGE    ?= css_vpcep_exporter
 CONTAINER_TOOL ?= docker
+IMAGE_FLAGS ?=
 FUZZTIME ?= 30s
 SOAK     ?= 5m
 BENCH    ?= .
@@ -58,6 +61,10 @@ race: ## Run all tests under the race detector
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run golangci-lint at its pinned version, installed into ./.bin
 	$< run --build-tags e2e ./...
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Check the modules and Go's standard library for known vulnerabilities
+	.ci/run vulnerabilities
 
 .PHONY: soak
 soak: ## Scrape a faulty fleet for SOAK (5m) and check for leaks
@@ -115,15 +122,21 @@ demo: ## Run the exporter against a simulated cloud on http://127.0.0.1:10247/
 	go run . --demo
 
 .PHONY: image
-image: ## Build the container image css_vpcep_exporter
+image: ## Build the container image css_vpcep_exporter; flags such as --build-arg in IMAGE_FLAGS
 	$(CONTAINER_TOOL) build \
 		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg BRANCH=$(BRANCH) \
 		--build-arg BUILD_USER=$(BUILD_USER) --build-arg BUILD_DATE=$(BUILD_DATE) \
-		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+		--label org.opencontainers.image.created=$(BUILD_DATE) \
+		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest $(IMAGE_FLAGS) .
 
 .PHONY: check
 check: ## Check the demo, README.md's examples, deploy/ and dashboards/ (needs promtool)
 	.ci/run demo examples deploy
+
+.PHONY: notice
+notice: ## Generate NOTICE, with the licenses of the modules in the binaries
+	go run ./test/notice >NOTICE.new
+	mv NOTICE.new NOTICE
 
 .PHONY: sync
 sync: ## Copy the rules and dashboards into the Helm chart
