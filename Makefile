@@ -130,7 +130,7 @@ image: ## Build the container image css_vpcep_exporter; flags such as --build-ar
 		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest $(IMAGE_FLAGS) .
 
 .PHONY: check
-check: ## Check the demo, README.md's examples, deploy/ and dashboards/ (needs promtool)
+check: ## Check the demo, the documents' examples, deploy/ and dashboards/ (needs promtool)
 	.ci/run demo examples deploy
 
 .PHONY: notice
