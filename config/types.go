@@ -11,10 +11,37 @@ import (
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/secret"
+	"css_vpcep_exporter/internal/yamlfile"
 
 	promconfig "github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v4"
 )
+
+const (
+	lowerCase = "abcdefghijklmnopqrstuvwxyz"
+	digits    = "0123456789"
+	letters   = lowerCase + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// Short names of what decodes any file.
+type (
+	field[T any] = yamlfile.Field[T]
+	list[T any]  = yamlfile.List[T]
+
+	text       = yamlfile.Text
+	number     = yamlfile.Number
+	duration   = yamlfile.Duration
+	boolean    = yamlfile.Boolean
+	pattern    = yamlfile.Pattern
+	tagPattern = yamlfile.AnyPattern
+	place      = yamlfile.Place
+)
+
+func quote(s string) string { return yamlfile.Quote(s) }
+
+func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
+	return yamlfile.DecodeText(n, out, fault)
+}
 
 type (
 	fileKeys struct {
@@ -125,6 +152,8 @@ func hidden(check func(string) string) func(string) string {
 	}
 }
 
+func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
+
 func labelValueFault(s string) string {
 	if len(s) > clean.MaxLength {
 		return fmt.Sprintf("invalid label value: %d bytes; shorten it to %d", len(s), clean.MaxLength)
@@ -167,10 +196,10 @@ func (t *tagLabels) UnmarshalYAML(n *yaml.Node) error {
 		return t.list.UnmarshalYAML(n)
 	case yaml.MappingNode:
 		err := mapping.UnmarshalYAML(n)
-		t.mapping = mapping.value
+		t.mapping = mapping.Value
 		return err
 	}
-	return problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
+	return yamlfile.Problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
 }
 
 func regionFault(s string) string {
@@ -191,9 +220,9 @@ func idFault(name, s string, longest int, characters string) string {
 }
 
 func (l *label) UnmarshalYAML(n *yaml.Node) error {
-	s, err := scalar(n)
+	s, err := yamlfile.Scalar(n)
 	if fault := labelValueFault(s); fault != "" {
-		err = problemf(n, "%s", fault)
+		err = yamlfile.Problemf(n, "%s", fault)
 	}
 	*l = label(s)
 	return err
@@ -224,7 +253,7 @@ func parseEndpoint(s string) (address, fault string) {
 
 func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
 	if p.URL = network.ParseProxy(n.Value); p.URL == nil {
-		return problemf(n, "%s", proxyFault)
+		return yamlfile.Problemf(n, "%s", proxyFault)
 	}
 	return nil
 }
@@ -235,7 +264,7 @@ const proxyFault = "invalid proxy URL (not shown); write it like http://proxy.ex
 func (t *tlsVersion) UnmarshalYAML(n *yaml.Node) error {
 	v, ok := promconfig.TLSVersions[n.Value]
 	if !ok {
-		return problemf(n, "invalid TLS version %s; use TLS10, TLS11, TLS12 or TLS13", quote(n.Value))
+		return yamlfile.Problemf(n, "invalid TLS version %s; use TLS10, TLS11, TLS12 or TLS13", quote(n.Value))
 	}
 	*t = tlsVersion(v)
 	return nil

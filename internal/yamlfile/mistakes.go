@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yamlfile
 
 import (
 	"slices"
@@ -49,8 +49,8 @@ func (e Errors) Error() string {
 
 func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
-// quote returns text in quotes, shortened, and hidden if it may be a secret.
-func quote(s string) string {
+// Quote returns text in quotes, shortened, and hidden if it may be a secret.
+func Quote(s string) string {
 	const longest = 60
 	if looksSecret(s) {
 		return "(not shown)"
