@@ -100,8 +100,7 @@ func (env Environment) get(key string) string {
 	return s
 }
 
-// Read returns the content of the file at path, for Parse or ParseSyntax. Its error is a yamlfile.Errors, as
-// theirs are.
+// Read returns the content of a file, for Parse or ParseSyntax. The errors of all three are yamlfile.Errors.
 func Read(path string) ([]byte, error) {
 	var content []byte
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
@@ -134,7 +133,14 @@ type decoder struct {
 }
 
 func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*Config, error) {
-	d := &decoder{Decoder: yamlfile.Decoder{File: name}, dir: filepath.Dir(name), env: env, syntaxOnly: syntaxOnly}
+	d := &decoder{dir: filepath.Dir(name), env: env, syntaxOnly: syntaxOnly, Decoder: yamlfile.Decoder{
+		File:    name,
+		Secrets: "credentials",
+		Empty: map[string]string{
+			"":           `the file is empty; list at least one project in "projects"`,
+			".discovery": "empty; write discovery: {} to discover all clusters, or remove the key",
+		},
+	}}
 	var c *Config
 	var f field[fileKeys]
 	switch {

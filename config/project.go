@@ -27,10 +27,10 @@ type project struct {
 func (d *decoder) config(f *field[fileKeys]) *Config {
 	scrape, list := &f.Value.Scrape.Value, &f.Value.Projects
 	c := &Config{Scrape: Scrape{
-		Concurrency:    d.integer(&scrape.Concurrency, 16, 1, maxConcurrency),
+		Concurrency:    d.Integer(&scrape.Concurrency, 16, 1, maxConcurrency),
 		MinInterval:    time.Duration(scrape.MinInterval.Value),
 		MaxStaleness:   time.Duration(scrape.MaxStaleness.Value),
-		MaxConnections: d.integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),
+		MaxConnections: d.Integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),
 	}}
 	switch {
 	case f.IsMapping() && !list.IsSet():
@@ -54,15 +54,6 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 		c.Projects = append(c.Projects, p.Project)
 	}
 	return c
-}
-
-func (d *decoder) integer(f *field[number], defaultValue, minimum, maximum int) int {
-	n := float64(f.ValueOr(number(defaultValue)))
-	if n != math.Trunc(n) || n < float64(minimum) || n > float64(maximum) {
-		d.Reportf(d.Place(f.Node), "must be a whole number from %d to %d, not %s", minimum, maximum, quote(f.Node.Value))
-		return defaultValue
-	}
-	return int(n)
 }
 
 func (d *decoder) project(f *field[projectKeys]) *project {

@@ -21,8 +21,10 @@ import (
 
 // Decoder decodes a file and collects its mistakes.
 type Decoder struct {
-	File     string // its name
-	Mistakes Errors // in the order in which they were found
+	File     string            // its name
+	Empty    map[string]string // messages for an empty file ("") and for empty values (".key")
+	Secrets  string            // the key of a mapping whose unknown keys may be secrets
+	Mistakes Errors            // in the order in which they were found
 
 	places map[*yaml.Node]Place
 }
@@ -53,7 +55,7 @@ func (d *Decoder) Place(n *yaml.Node) Place { return d.places[n] }
 // PlaceIn returns the place where a mapping lacks a key.
 func (d *Decoder) PlaceIn(mapping *yaml.Node, key string) Place {
 	at := d.places[mapping]
-	return Place{at.line, joinKey(at.key, key)}
+	return Place{at.line, d.joinKey(at.key, key)}
 }
 
 type problem struct {
@@ -68,7 +70,7 @@ func Problemf(n *yaml.Node, format string, args ...any) error {
 	return &problem{n, fmt.Sprintf(format, args...)}
 }
 
-func parse(content []byte) (root *yaml.Node, line int, mistake string) {
+func (d *Decoder) parse(content []byte) (root *yaml.Node, line int, mistake string) {
 	if line, mistake = invalidLine(content); mistake != "" {
 		return nil, line, mistake
 	}
@@ -79,7 +81,7 @@ func parse(content []byte) (root *yaml.Node, line int, mistake string) {
 		line, mistake = syntaxError(err)
 		return nil, line, "invalid YAML here or just above: " + mistake
 	case len(documents) == 0 || isNull(documents[0].Content[0]):
-		return nil, 0, `the file is empty; list at least one project in "projects"`
+		return nil, 0, d.Empty[""]
 	case len(documents) > 1:
 		return nil, documents[1].Line, "a second YAML document begins here; keep only one"
 	}
@@ -144,7 +146,7 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 
 // Decode decodes the content into a *Field, and reports all mistakes. It returns false if there is nothing to decode.
 func (d *Decoder) Decode(content []byte, to interface{ UnmarshalYAML(n *yaml.Node) error }) bool {
-	root, line, mistake := parse(content)
+	root, line, mistake := d.parse(content)
 	if root == nil {
 		d.Reportf(Place{line: line}, "%s", mistake)
 		return false
@@ -170,10 +172,9 @@ func (d *Decoder) inspect(n *yaml.Node, at Place) {
 	switch {
 	case usesAnchors(n):
 		d.Reportf(at, noAnchors)
-	case isNull(n) && strings.HasSuffix(at.key, ".discovery"):
-		d.Reportf(at, "empty; write discovery: {} to discover all clusters, or remove the key")
 	case isNull(n):
-		d.Reportf(at, empty)
+		last := at.key[max(strings.LastIndexByte(at.key, '.'), 0):]
+		d.Reportf(at, "%s", cmp.Or(d.Empty[last], empty))
 	}
 	if isNull(n) || n.Kind == yaml.AliasNode || n.ShortTag() == "!!merge" {
 		*n = yaml.Node{Kind: reported, Line: n.Line}
@@ -193,7 +194,7 @@ func (d *Decoder) inspectKeys(content []*yaml.Node, at Place) []*yaml.Node {
 	lines := map[string]int{}
 	for i := 0; i+1 < len(content); i += 2 {
 		key, value := content[i], content[i+1]
-		here := Place{key.Line, joinKey(at.key, key.Value)}
+		here := Place{key.Line, d.joinKey(at.key, key.Value)}
 		_, err := Scalar(key)
 		switch line, twice := lines[key.Value]; {
 		case usesAnchors(key):
@@ -217,10 +218,10 @@ func usesAnchors(n *yaml.Node) bool {
 }
 
 // joinKey appends a key to a path, unless it may be a misplaced secret.
-func joinKey(path, key string) string {
+func (d *Decoder) joinKey(path, key string) string {
 	misspelled := len(key) <= 32 && consistsOf(key, lowerCase+"_") // not a secret
 	switch {
-	case looksSecret(key), strings.Contains(path, "credentials") && !misspelled:
+	case looksSecret(key), d.Secrets != "" && strings.Contains(path, d.Secrets) && !misspelled:
 		key = "(not shown)"
 	case key == "" || len(key) > 60 || !consistsOf(key, letters+digits+"_-"):
 		key = Quote(key)

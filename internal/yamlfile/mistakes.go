@@ -61,8 +61,8 @@ func Quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// looksSecret recognizes misplaced keys and tokens: 20 or more characters of base64 with capitals and digits. IDs of
-// projects and clusters have no capitals.
+// looksSecret recognizes misplaced keys and tokens: 20 or more characters of base64 with capitals and digits.
+// Hexadecimal IDs have no capitals.
 func looksSecret(s string) bool {
 	runs := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters+digits+"+/=", r) })
 	return slices.ContainsFunc(runs, func(run string) bool {

@@ -4,6 +4,7 @@ package yamlfile
 
 import (
 	"errors"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"strconv"
@@ -16,12 +17,18 @@ import (
 
 // The types of single values. An invalid value is zero.
 type (
-	Text       string                   // not empty
-	Pattern    struct{ *regexp.Regexp } // anchored
-	AnyPattern struct{ *regexp.Regexp } // anchored; may be empty
-	Number     float64
-	Duration   time.Duration
-	Boolean    bool
+	// Text is not empty.
+	Text string
+	// Pattern is an anchored expression that is not empty.
+	Pattern struct{ *regexp.Regexp }
+	// AnyPattern is an anchored expression that may be empty.
+	AnyPattern struct{ *regexp.Regexp }
+	// Number is an integer or a fraction.
+	Number float64
+	// Duration is written like those of Prometheus.
+	Duration time.Duration
+	// Boolean is true or false.
+	Boolean bool
 )
 
 // UnmarshalYAML decodes text.
@@ -91,6 +98,16 @@ func (f *Number) UnmarshalYAML(n *yaml.Node) error {
 	}
 	*f = Number(v)
 	return nil
+}
+
+// Integer returns a whole number from minimum to maximum, or else the default, and reports any other.
+func (d *Decoder) Integer(f *Field[Number], defaultValue, minimum, maximum int) int {
+	n := float64(f.ValueOr(Number(defaultValue)))
+	if n != math.Trunc(n) || n < float64(minimum) || n > float64(maximum) {
+		d.Reportf(d.places[f.Node], "must be a whole number from %d to %d, not %s", minimum, maximum, Quote(f.Node.Value))
+		return defaultValue
+	}
+	return int(n)
 }
 
 // UnmarshalYAML decodes a duration as Prometheus writes it.
