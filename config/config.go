@@ -5,7 +5,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -13,11 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"time"
 
+	"css_vpcep_exporter/internal/yamlfile"
+
 	promconfig "github.com/prometheus/common/config"
-	"go.yaml.in/yaml/v4"
 )
 
 const (
@@ -101,7 +100,7 @@ func (env Environment) get(key string) string {
 	return s
 }
 
-// Read returns the content of the file at path, for Parse or ParseSyntax. Its error is an Errors, as theirs are.
+// Read returns the content of a file, for Parse or ParseSyntax. The errors of all three are yamlfile.Errors.
 func Read(path string) ([]byte, error) {
 	var content []byte
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
@@ -110,7 +109,7 @@ func Read(path string) ([]byte, error) {
 		content, err = io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	}
 	if err != nil {
-		return nil, Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
+		return nil, yamlfile.Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
 	}
 	return content, nil
 }
@@ -125,19 +124,33 @@ func ParseSyntax(name string, content []byte, env Environment) (*Config, error) 
 	return parseFile(name, content, env, true)
 }
 
+type decoder struct {
+	yamlfile.Decoder
+
+	dir        string
+	env        Environment
+	syntaxOnly bool
+}
+
 func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*Config, error) {
-	d := &decoder{
-		file: name, dir: filepath.Dir(name), env: env, syntaxOnly: syntaxOnly, places: map[*yaml.Node]place{},
-	}
+	d := &decoder{dir: filepath.Dir(name), env: env, syntaxOnly: syntaxOnly, Decoder: yamlfile.Decoder{
+		File:    name,
+		Secrets: "credentials",
+		Empty: map[string]string{
+			"":           `the file is empty; list at least one project in "projects"`,
+			".discovery": "empty; write discovery: {} to discover all clusters, or remove the key",
+		},
+	}}
 	var c *Config
-	if root, line, text := parse(content); root != nil {
-		c = d.config(d.decode(root))
-	} else {
-		d.reportf(place{line: line}, "%s", text)
+	var f field[fileKeys]
+	switch {
+	case len(content) > maxFileSize:
+		d.Reportf(place{}, "the file is larger than 10 MiB; split it, and run one exporter for each part")
+	case d.Decode(content, &f):
+		c = d.config(&f)
 	}
-	if len(d.mistakes) > 0 {
-		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
-		return nil, d.mistakes
+	if err := d.Err(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -20,29 +20,29 @@ import (
 )
 
 func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain bool) {
-	keys := &f.value
+	keys := &f.Value
 	c = Credentials{
-		AccessKey:         Secret(keys.AccessKey.value),
+		AccessKey:         Secret(keys.AccessKey.Value),
 		AccessKeyFile:     d.secretFile(&keys.AccessKeyFile, secret.KeyFault),
-		SecretKey:         Secret(keys.SecretKey.value),
+		SecretKey:         Secret(keys.SecretKey.Value),
 		SecretKeyFile:     d.secretFile(&keys.SecretKeyFile, secret.KeyFault),
-		SecurityToken:     Secret(keys.SecurityToken.value),
+		SecurityToken:     Secret(keys.SecurityToken.Value),
 		SecurityTokenFile: d.secretFile(&keys.SecurityTokenFile, secret.KeyFault),
 		TokenFile:         d.secretFile(&keys.TokenFile, secret.KeyFault),
 		User:              d.user(&keys.User),
-		ECSAgency:         bool(keys.ECSAgency.value),
+		ECSAgency:         bool(keys.ECSAgency.Value),
 		Profile:           d.profile(&keys.Profile),
 	}
-	accessKey := d.inlineOrFile("access_key", keys.AccessKey.isSet(), &keys.AccessKeyFile)
-	secretKey := d.inlineOrFile("secret_key", keys.SecretKey.isSet(), &keys.SecretKeyFile)
-	token := d.inlineOrFile("security_token", keys.SecurityToken.isSet(), &keys.SecurityTokenFile)
+	accessKey := d.inlineOrFile("access_key", keys.AccessKey.IsSet(), &keys.AccessKeyFile)
+	secretKey := d.inlineOrFile("secret_key", keys.SecretKey.IsSet(), &keys.SecretKeyFile)
+	token := d.inlineOrFile("security_token", keys.SecurityToken.IsSet(), &keys.SecurityTokenFile)
 	switch {
 	case accessKey && !secretKey:
-		d.reportf(d.placeIn(f.node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
+		d.Reportf(d.PlaceIn(f.Node, "secret_key"), "missing; access_key needs secret_key or secret_key_file")
 	case secretKey && !accessKey:
-		d.reportf(d.placeIn(f.node, "access_key"), "missing; secret_key needs access_key or access_key_file")
+		d.Reportf(d.PlaceIn(f.Node, "access_key"), "missing; secret_key needs access_key or access_key_file")
 	case token && !accessKey:
-		d.reportf(d.placeIn(f.node, "access_key"), "missing; security_token needs access_key and secret_key")
+		d.Reportf(d.PlaceIn(f.Node, "access_key"), "missing; security_token needs access_key and secret_key")
 	}
 	var kinds []string
 	count := func(used bool, kind string) {
@@ -51,49 +51,49 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 		}
 	}
 	count(accessKey || secretKey || token, "access_key with secret_key")
-	count(keys.TokenFile.isSet(), "token_file")
-	count(keys.User.isSet(), "user")
-	count(keys.Profile.isSet(), "profile")
+	count(keys.TokenFile.IsSet(), "token_file")
+	count(keys.User.IsSet(), "user")
+	count(keys.Profile.IsSet(), "profile")
 	count(c.ECSAgency, "ecs_agency") // false is not a kind
 	if len(kinds) > 1 {
-		d.reportf(d.places[f.node], "several kinds of credentials: %s; keep one", strings.Join(kinds, ", "))
+		d.Reportf(d.Place(f.Node), "several kinds of credentials: %s; keep one", strings.Join(kinds, ", "))
 	}
-	return c, len(kinds) == 0 && (f.ok || !f.isSet())
+	return c, len(kinds) == 0 && (f.OK || !f.IsSet())
 }
 
 func (d *decoder) inlineOrFile(name string, inline bool, file *field[text]) bool {
-	if inline && file.isSet() {
-		d.reportf(d.places[file.node], "conflicts with %s; keep one of them", name)
+	if inline && file.IsSet() {
+		d.Reportf(d.Place(file.Node), "conflicts with %s; keep one of them", name)
 	}
-	return inline || file.isSet()
+	return inline || file.IsSet()
 }
 
 func (d *decoder) user(f *field[userKeys]) *User {
-	if !f.isMapping() {
+	if !f.IsMapping() {
 		return nil
 	}
-	keys := &f.value
-	if !keys.Name.isSet() {
-		d.reportf(d.placeIn(f.node, "name"), "missing; set the name of the IAM user")
+	keys := &f.Value
+	if !keys.Name.IsSet() {
+		d.Reportf(d.PlaceIn(f.Node, "name"), "missing; set the name of the IAM user")
 	}
-	if !keys.Domain.isSet() {
-		d.reportf(d.placeIn(f.node, "domain"), "missing; set the name of the account that the user belongs to")
+	if !keys.Domain.IsSet() {
+		d.Reportf(d.PlaceIn(f.Node, "domain"), "missing; set the name of the account that the user belongs to")
 	}
-	if !d.inlineOrFile("password", keys.Password.isSet(), &keys.PasswordFile) {
-		d.reportf(d.placeIn(f.node, "password"), "missing; set password or password_file")
+	if !d.inlineOrFile("password", keys.Password.IsSet(), &keys.PasswordFile) {
+		d.Reportf(d.PlaceIn(f.Node, "password"), "missing; set password or password_file")
 	}
 	return &User{
-		Name:         string(keys.Name.value),
-		Domain:       string(keys.Domain.value),
-		Password:     Secret(keys.Password.value),
+		Name:         string(keys.Name.Value),
+		Domain:       string(keys.Domain.Value),
+		Password:     Secret(keys.Password.Value),
 		PasswordFile: d.secretFile(&keys.PasswordFile, secret.PasswordFault),
 	}
 }
 
 func (d *decoder) secretFile(f *field[text], check func(string) string) string {
 	path := d.path(f)
-	if f.ok {
-		d.checkSecret(d.places[f.node], "", path, check)
+	if f.OK {
+		d.checkSecret(d.Place(f.Node), "", path, check)
 	}
 	return path
 }
@@ -103,48 +103,48 @@ func (d *decoder) checkSecret(at place, prefix, path string, check func(string) 
 		return
 	}
 	if _, err := secret.ReadFile(path, check); err != nil {
-		d.reportf(at, "%s%s", prefix, err)
+		d.Reportf(at, "%s%s", prefix, err)
 	}
 }
 
-func (d *decoder) path(f *field[text]) string { return promconfig.JoinDir(d.dir, string(f.value)) }
+func (d *decoder) path(f *field[text]) string { return promconfig.JoinDir(d.dir, string(f.Value)) }
 
 // pemFile returns the path of a file and, unless a mistake was reported, its content.
 func (d *decoder) pemFile(f *field[text]) (path, content string) {
 	path = d.path(f)
-	if !f.ok || d.syntaxOnly {
+	if !f.OK || d.syntaxOnly {
 		return path, ""
 	}
 	b, err := smallfile.Read(path)
 	if err != nil {
-		d.reportf(d.places[f.node], "cannot read the file: %s", withoutPath(err))
+		d.Reportf(d.Place(f.Node), "cannot read the file: %s", withoutPath(err))
 	}
 	return path, string(b)
 }
 
 func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
-	before := len(d.mistakes)
-	keys := &f.value
+	before := len(d.Mistakes)
+	keys := &f.Value
 	caFile, ca := d.pemFile(&keys.CAFile)
 	certFile, cert := d.pemFile(&keys.CertFile)
 	keyFile, key := d.pemFile(&keys.KeyFile)
-	if keys.CAFile.ok && !d.syntaxOnly && len(d.mistakes) == before && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
-		d.reportf(d.places[keys.CAFile.node], "the file has no PEM certificate; set a file with CA certificates")
+	if keys.CAFile.OK && !d.syntaxOnly && len(d.Mistakes) == before && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
+		d.Reportf(d.Place(keys.CAFile.Node), "the file has no PEM certificate; set a file with CA certificates")
 	}
 	c := promconfig.TLSConfig{
-		CA:                 string(keys.CA.value),
+		CA:                 string(keys.CA.Value),
 		CAFile:             caFile,
-		Cert:               string(keys.Cert.value),
+		Cert:               string(keys.Cert.Value),
 		CertFile:           certFile,
-		Key:                promconfig.Secret(keys.Key.value),
+		Key:                promconfig.Secret(keys.Key.Value),
 		KeyFile:            keyFile,
-		ServerName:         string(keys.ServerName.value),
-		InsecureSkipVerify: bool(keys.InsecureSkipVerify.value),
-		MinVersion:         promconfig.TLSVersion(keys.MinVersion.value),
-		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.value),
+		ServerName:         string(keys.ServerName.Value),
+		InsecureSkipVerify: bool(keys.InsecureSkipVerify.Value),
+		MinVersion:         promconfig.TLSVersion(keys.MinVersion.Value),
+		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.Value),
 	}
 	checked, err := c, c.Validate()
-	unread := d.syntaxOnly || len(d.mistakes) > before
+	unread := d.syntaxOnly || len(d.Mistakes) > before
 	if caFile != "" {
 		checked.CAFile, checked.CA = "", ca
 	}
@@ -160,15 +160,15 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 	if unread && (certFile != "" || keyFile != "") {
 		checked.Cert, checked.Key = "", ""
 	}
-	if f.ok && err == nil {
+	if f.OK && err == nil {
 		_, err = promconfig.NewTLSConfig(&checked)
 	}
-	if f.ok && err != nil && !unread {
+	if f.OK && err != nil && !unread {
 		_, named := promconfig.NewTLSConfig(&c) // with the names of the files
 		err = cmp.Or(named, err)
 	}
-	if f.ok && err != nil {
-		d.reportf(d.places[f.node], "invalid TLS settings: %s", err)
+	if f.OK && err != nil {
+		d.Reportf(d.Place(f.Node), "invalid TLS settings: %s", err)
 	}
 	return c
 }
@@ -200,16 +200,16 @@ func MetadataAddress(env Environment) string {
 func (d *decoder) profile(f *field[name]) *Profile {
 	file := DefaultProfile(d.env).File
 	switch {
-	case !f.ok:
+	case !f.OK:
 		return nil
-	case strings.ContainsAny(string(f.value), "/"+string(filepath.Separator)):
-		return &Profile{promconfig.JoinDir(d.dir, string(f.value)), defaultSection}
+	case strings.ContainsAny(string(f.Value), "/"+string(filepath.Separator)):
+		return &Profile{promconfig.JoinDir(d.dir, string(f.Value)), defaultSection}
 	case file == "":
-		d.reportf(d.places[f.node], "cannot find the default profile file: neither %s nor HOME (on Windows: USERPROFILE) "+
+		d.Reportf(d.Place(f.Node), "cannot find the default profile file: neither %s nor HOME (on Windows: USERPROFILE) "+
 			"is set; set one of them, or set profile to the path of a file (with a slash)", profileVariable)
 		return nil
 	}
-	return &Profile{file, string(f.value)}
+	return &Profile{file, string(f.Value)}
 }
 
 // source holds the values that come with credentials.
@@ -239,7 +239,7 @@ func (d *decoder) checkSources(projects []*project) {
 			p.incomplete = true
 			chain = append(chain, p)
 		case p.Credentials.Profile != nil:
-			d.applySource(p, read(*p.Credentials.Profile), d.places[p.keys.Credentials.value.Profile.node])
+			d.applySource(p, read(*p.Credentials.Profile), d.Place(p.keys.Credentials.Value.Profile.Node))
 		}
 	}
 	if len(chain) > 0 {
@@ -248,21 +248,21 @@ func (d *decoder) checkSources(projects []*project) {
 	_, fault := parseEndpoint(d.env.get(metadataVariable))
 	agency := slices.IndexFunc(projects, func(p *project) bool { return p.chain || p.Credentials.ECSAgency })
 	if fault != "" && d.env.get(metadataVariable) != "" && agency >= 0 {
-		at := d.placeIn(projects[agency].node, "credentials")
-		d.reportf(at, "variable %s, needed for the ECS agency, has an %s", metadataVariable, fault)
+		at := d.PlaceIn(projects[agency].node, "credentials")
+		d.Reportf(at, "variable %s, needed for the ECS agency, has an %s", metadataVariable, fault)
 	}
 }
 
 func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
-	before := len(d.mistakes)
-	at := d.placeIn(chain[0].node, "credentials")
+	before := len(d.Mistakes)
+	at := d.PlaceIn(chain[0].node, "credentials")
 	found := d.checkVariables(at)
 	if !found {
 		d.checkVariable(at, profileVariable, secret.TextFault) // a path in quotes does not exist
 	}
 	used := &source{unknown: d.syntaxOnly}
 	switch file := DefaultProfile(d.env); {
-	case len(d.mistakes) > before:
+	case len(d.Mistakes) > before:
 		return
 	case found:
 		used = &source{name: "the environment (" + projectIDVariable + ")"}
@@ -273,14 +273,14 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 		address := d.env.get(containerURIVariable)
 		u := network.ParseURL(address, "http", "https")
 		if u == nil || u.User != nil || secret.KeyFault(address) != "" {
-			d.reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
+			d.Reportf(at, "variable %s has an invalid URL (not shown); use http or https, without user and password",
 				containerURIVariable)
 			break
 		}
 		d.checkSecret(at, "the file in "+containerTokensVariable+": ", d.env.get(containerTokensVariable), secret.KeyFault)
 	}
 	for _, p := range chain {
-		d.applySource(p, used, d.placeIn(p.node, "credentials"))
+		d.applySource(p, used, d.PlaceIn(p.node, "credentials"))
 	}
 }
 
@@ -303,8 +303,8 @@ func (d *decoder) profileName(p Profile) string {
 // applySource sets missing values of a project. A project ID is valid in one region only.
 func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
-	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.isSet()
-	needsID := s.ProjectID != "" && !p.keys.ProjectID.isSet()
+	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.IsSet()
+	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet()
 	if needsID && s.region == "" {
 		s.region = p.Region
 	}
@@ -312,15 +312,15 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 	switch {
 	case s.unknown:
 	case errors.Is(s.err, profile.ErrNoSection):
-		d.reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)", s.name)
+		d.Reportf(at, "cannot use %s: no such section; add it, or fix its name (a path must contain a slash)", s.name)
 	case s.err != nil:
-		d.reportf(at, "cannot use %s: %s", s.name, s.err)
+		d.Reportf(at, "cannot use %s: %s", s.name, s.err)
 	case needsAddress && fault != "":
-		d.reportf(at, "cannot use %s: iam_endpoint: %s", s.name, fault)
+		d.Reportf(at, "cannot use %s: iam_endpoint: %s", s.name, fault)
 	case needsID && projectIDFault(s.ProjectID) != "":
-		d.reportf(at, "cannot use %s: invalid project ID (not shown); copy it from the console", s.name)
+		d.Reportf(at, "cannot use %s: invalid project ID (not shown); copy it from the console", s.name)
 	case needsID && s.region != p.Region:
-		d.reportf(d.placeIn(p.node, "project_id"),
+		d.Reportf(d.PlaceIn(p.node, "project_id"),
 			"missing; the project ID in %s is already used for region %s; set project_id in both projects",
 			s.name, quote(s.region))
 	default:
@@ -347,7 +347,7 @@ func (d *decoder) checkVariables(at place) (found bool) {
 func (d *decoder) checkVariable(at place, name string, check func(string) string) {
 	value := d.env.get(name)
 	if fault := check(cmp.Or(secret.Trim(value), value)); fault != "" {
-		d.reportf(at, "variable %s has an %s", name, secret.Invalid(fault))
+		d.Reportf(at, "variable %s has an %s", name, secret.Invalid(fault))
 	}
 }
 
@@ -357,7 +357,7 @@ func (d *decoder) checkPair(at place, a, b string) bool {
 		a, b = b, a
 	}
 	if hasA != hasB {
-		d.reportf(at, "variable %s is set without %s; set both or neither", a, b)
+		d.Reportf(at, "variable %s is set without %s; set both or neither", a, b)
 	}
 	return hasA && hasB
 }

@@ -16,10 +16,10 @@ import (
 func keyPaths(mapping reflect.Type, prefix string) (paths []string) {
 	for f := range mapping.Fields() {
 		path := prefix + f.Tag.Get("yaml")
-		value, _ := f.Type.FieldByName("value")
+		value, _ := f.Type.FieldByName("Value")
 		content := value.Type
 		if content.Kind() == reflect.Slice {
-			item, _ := content.Elem().FieldByName("value")
+			item, _ := content.Elem().FieldByName("Value")
 			content = item.Type
 			paths = append(paths, keyPaths(content, path+"[].")...)
 		} else if content.Kind() == reflect.Struct && content.NumField() > 0 && content.Field(0).Tag.Get("yaml") != "" {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/yamlfile"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -32,7 +34,7 @@ func FuzzParse(f *testing.F) {
 			checkComplete(t, c)
 			return
 		}
-		errs, ok := errors.AsType[Errors](err)
+		errs, ok := errors.AsType[yamlfile.Errors](err)
 		if !ok || len(errs) == 0 || c != nil {
 			t.Fatalf("got %T with %d mistakes and configuration %v, want mistakes alone", err, len(errs), c)
 		}

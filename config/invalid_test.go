@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/yamlfile"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -100,7 +102,7 @@ func environment(t *testing.T, content string) vars {
 // messages returns the text of an error of Load or Parse. It must be an Errors and show no secret.
 func messages(t *testing.T, err error) string {
 	t.Helper()
-	errs, ok := errors.AsType[Errors](err)
+	errs, ok := errors.AsType[yamlfile.Errors](err)
 	if !ok || len(errs) == 0 {
 		t.Fatalf("got error %T (%v), want Errors", err, err)
 	}

@@ -25,22 +25,22 @@ type project struct {
 }
 
 func (d *decoder) config(f *field[fileKeys]) *Config {
-	scrape, list := &f.value.Scrape.value, &f.value.Projects
+	scrape, list := &f.Value.Scrape.Value, &f.Value.Projects
 	c := &Config{Scrape: Scrape{
-		Concurrency:    d.integer(&scrape.Concurrency, 16, 1, maxConcurrency),
-		MinInterval:    time.Duration(scrape.MinInterval.value),
-		MaxStaleness:   time.Duration(scrape.MaxStaleness.value),
-		MaxConnections: d.integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),
+		Concurrency:    d.Integer(&scrape.Concurrency, 16, 1, maxConcurrency),
+		MinInterval:    time.Duration(scrape.MinInterval.Value),
+		MaxStaleness:   time.Duration(scrape.MaxStaleness.Value),
+		MaxConnections: d.Integer(&scrape.MaxConnections, 2000, 0, math.MaxInt32),
 	}}
 	switch {
-	case f.isMapping() && !list.isSet():
-		d.reportf(d.placeIn(f.node, "projects"), "missing; list at least one project")
-	case list.ok && len(list.value) == 0:
-		d.reportf(d.places[list.node], "empty; list at least one project")
+	case f.IsMapping() && !list.IsSet():
+		d.Reportf(d.PlaceIn(f.Node, "projects"), "missing; list at least one project")
+	case list.OK && len(list.Value) == 0:
+		d.Reportf(d.Place(list.Node), "empty; list at least one project")
 	}
 	var projects []*project
-	for i := range list.value {
-		if item := &list.value[i]; item.isMapping() {
+	for i := range list.Value {
+		if item := &list.Value[i]; item.IsMapping() {
 			projects = append(projects, d.project(item))
 		}
 	}
@@ -56,72 +56,63 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	return c
 }
 
-func (d *decoder) integer(f *field[number], defaultValue, minimum, maximum int) int {
-	n := float64(f.valueOr(number(defaultValue)))
-	if n != math.Trunc(n) || n < float64(minimum) || n > float64(maximum) {
-		d.reportf(d.places[f.node], "must be a whole number from %d to %d, not %s", minimum, maximum, quote(f.node.Value))
-		return defaultValue
-	}
-	return int(n)
-}
-
 func (d *decoder) project(f *field[projectKeys]) *project {
-	keys := &f.value
-	p := &project{node: f.node, keys: keys}
-	p.Region = string(keys.Region.value)
-	p.Name = string(keys.Name.valueOr(labelValue(p.Region)))
-	p.ProjectID = string(keys.ProjectID.value)
+	keys := &f.Value
+	p := &project{node: f.Node, keys: keys}
+	p.Region = string(keys.Region.Value)
+	p.Name = string(keys.Name.ValueOr(labelValue(p.Region)))
+	p.ProjectID = string(keys.ProjectID.Value)
 	d.setEndpoints(p)
-	p.RequestsPerSecond = float64(keys.RequestsPerSecond.valueOr(20))
+	p.RequestsPerSecond = float64(keys.RequestsPerSecond.ValueOr(20))
 	if r := p.RequestsPerSecond; !(r > 0 && r <= 10_000) { // NaN fails both
-		node := keys.RequestsPerSecond.node
-		d.reportf(d.places[node], "must be above 0 and at most 10000, not %s", quote(node.Value))
+		node := keys.RequestsPerSecond.Node
+		d.Reportf(d.Place(node), "must be above 0 and at most 10000, not %s", quote(node.Value))
 	}
 	p.Credentials, p.chain = d.credentials(&keys.Credentials)
 	p.Clusters = d.clusters(keys)
 	p.Discovery = d.discovery(keys)
 	p.TLSConfig = d.tls(&keys.TLSConfig)
-	p.ProxyURL = keys.ProxyURL.value.URL
+	p.ProxyURL = keys.ProxyURL.Value.URL
 	return p
 }
 
 func (d *decoder) setEndpoints(p *project) {
 	css, iam, known := regionEndpoints(p.Region)
 	switch {
-	case !p.keys.Region.isSet():
-		d.reportf(d.placeIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
-	case p.keys.Region.ok && !known && !p.keys.Endpoint.isSet():
+	case !p.keys.Region.IsSet():
+		d.Reportf(d.PlaceIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
+	case p.keys.Region.OK && !known && !p.keys.Endpoint.IsSet():
 		hint := "."
 		if near := similarRegions(p.Region); len(near) > 0 {
 			hint = "; did you mean " + strings.Join(near, " or ") + "?"
 		}
-		d.reportf(d.places[p.keys.Region.node], `unknown region %s%s To use a region that is not built in, set "endpoint"`,
+		d.Reportf(d.Place(p.keys.Region.Node), `unknown region %s%s To use a region that is not built in, set "endpoint"`,
 			quote(p.Region), hint)
 	}
-	p.Endpoint = string(p.keys.Endpoint.valueOr(endpoint(css)))
-	p.IAMEndpoint = string(p.keys.IAMEndpoint.valueOr(endpoint(iam)))
+	p.Endpoint = string(p.keys.Endpoint.ValueOr(endpoint(css)))
+	p.IAMEndpoint = string(p.keys.IAMEndpoint.ValueOr(endpoint(iam)))
 }
 
 func (d *decoder) clusters(keys *projectKeys) []Cluster {
 	list := &keys.Clusters
-	if list.ok && len(list.value) == 0 && !keys.Discovery.isSet() {
-		d.reportf(d.places[list.node], "empty; list a cluster, or remove the key to discover all")
+	if list.OK && len(list.Value) == 0 && !keys.Discovery.IsSet() {
+		d.Reportf(d.Place(list.Node), "empty; list a cluster, or remove the key to discover all")
 	}
 	var clusters []Cluster
-	for _, item := range list.value {
-		c := Cluster{ID: string(item.value.ID.value), Name: string(item.value.Name.value)}
-		if item.isMapping() && !item.value.ID.isSet() {
-			d.reportf(d.placeIn(item.node, "id"), "missing; copy the cluster's ID from the console")
+	for _, item := range list.Value {
+		c := Cluster{ID: string(item.Value.ID.Value), Name: string(item.Value.Name.Value)}
+		if item.IsMapping() && !item.Value.ID.IsSet() {
+			d.Reportf(d.PlaceIn(item.Node, "id"), "missing; copy the cluster's ID from the console")
 		}
-		labels := item.value.Labels.value
+		labels := item.Value.Labels.Value
 		if len(labels) > 0 {
 			c.Labels = map[string]string{}
 		}
 		for _, name := range slices.Sorted(maps.Keys(labels)) {
 			if fault := labelNameFault(name); fault != "" {
-				d.reportf(d.places[labels[name].node], "%s", fault)
+				d.Reportf(d.Place(labels[name].Node), "%s", fault)
 			}
-			c.Labels[name] = string(labels[name].value)
+			c.Labels[name] = string(labels[name].Value)
 		}
 		clusters = append(clusters, c)
 	}
@@ -129,31 +120,31 @@ func (d *decoder) clusters(keys *projectKeys) []Cluster {
 }
 
 func (d *decoder) discovery(project *projectKeys) *Discovery {
-	if !project.Discovery.isSet() && project.Clusters.isSet() {
+	if !project.Discovery.IsSet() && project.Clusters.IsSet() {
 		return nil
 	}
-	keys := &project.Discovery.value
+	keys := &project.Discovery.Value
 	search := &Discovery{
-		RefreshInterval:     time.Duration(keys.RefreshInterval.valueOr(duration(5 * time.Minute))),
-		Name:                keys.Name.value.Regexp,
-		Engine:              keys.Engine.value.Regexp,
-		EnterpriseProjectID: keys.EnterpriseProjectID.value.Regexp,
+		RefreshInterval:     time.Duration(keys.RefreshInterval.ValueOr(duration(5 * time.Minute))),
+		Name:                keys.Name.Value.Regexp,
+		Engine:              keys.Engine.Value.Regexp,
+		EnterpriseProjectID: keys.EnterpriseProjectID.Value.Regexp,
 	}
 	if search.RefreshInterval < time.Second {
-		node := keys.RefreshInterval.node
-		d.reportf(d.places[node], "must be at least 1s, not %s", quote(node.Value))
+		node := keys.RefreshInterval.Node
+		d.Reportf(d.Place(node), "must be at least 1s, not %s", quote(node.Value))
 	}
-	if keys.Tags.isSet() {
+	if keys.Tags.IsSet() {
 		search.Tags = map[string]*regexp.Regexp{}
 	}
-	for key, value := range keys.Tags.value {
+	for key, value := range keys.Tags.Value {
 		if key == "" {
-			d.reportf(d.places[value.node], "empty tag key; name the tag")
+			d.Reportf(d.Place(value.Node), "empty tag key; name the tag")
 		}
-		search.Tags[key] = value.value.Regexp
+		search.Tags[key] = value.Value.Regexp
 	}
-	if keys.LabelsFromTags.isSet() {
-		search.LabelsFromTags = d.labelsFromTags(&keys.LabelsFromTags.value)
+	if keys.LabelsFromTags.IsSet() {
+		search.LabelsFromTags = d.labelsFromTags(&keys.LabelsFromTags.Value)
 	}
 	return search
 }
@@ -161,18 +152,18 @@ func (d *decoder) discovery(project *projectKeys) *Discovery {
 func (d *decoder) labelsFromTags(t *tagLabels) map[string]string {
 	labels, lines := map[string]string{}, map[tagLabel]int{}
 	for _, item := range t.list {
-		if line, twice := lines[item.value]; twice && item.ok {
-			d.reportf(d.places[item.node], "duplicate label %q, first listed on line %d; remove one", item.value, line)
+		if line, twice := lines[item.Value]; twice && item.OK {
+			d.Reportf(d.Place(item.Node), "duplicate label %q, first listed on line %d; remove one", item.Value, line)
 		}
-		lines[item.value] = item.node.Line
-		labels[string(item.value)] = string(item.value)
+		lines[item.Value] = item.Node.Line
+		labels[string(item.Value)] = string(item.Value)
 	}
 	for _, label := range slices.Sorted(maps.Keys(t.mapping)) {
 		key := t.mapping[label]
 		if fault := labelNameFault(label); fault != "" {
-			d.reportf(d.places[key.node], "%s", fault)
+			d.Reportf(d.Place(key.Node), "%s", fault)
 		}
-		labels[label] = string(key.value)
+		labels[label] = string(key.Value)
 	}
 	return labels
 }
@@ -181,33 +172,33 @@ func (d *decoder) labelsFromTags(t *tagLabels) map[string]string {
 func (p *project) discoversAll() bool {
 	s := p.Discovery
 	return s != nil && s.Name == nil && s.Engine == nil && s.EnterpriseProjectID == nil && len(s.Tags) == 0 &&
-		(p.keys.Discovery.ok || !p.keys.Discovery.isSet())
+		(p.keys.Discovery.OK || !p.keys.Discovery.IsSet())
 }
 
 func (d *decoder) checkIAMEndpoints(projects []*project) {
 	for _, p := range projects {
 		keys := p.keys
-		if p.IAMEndpoint != "" || p.incomplete || keys.IAMEndpoint.isSet() || !keys.Region.ok || !keys.Endpoint.isSet() {
+		if p.IAMEndpoint != "" || p.incomplete || keys.IAMEndpoint.IsSet() || !keys.Region.OK || !keys.Endpoint.IsSet() {
 			continue // without "endpoint", the unknown region is already reported
 		}
-		at := d.placeIn(p.node, "iam_endpoint")
+		at := d.PlaceIn(p.node, "iam_endpoint")
 		switch {
 		case p.Credentials.User != nil:
-			d.reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
-		case p.ProjectID == "" && !keys.ProjectID.isSet():
-			d.reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
+			d.Reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
+		case p.ProjectID == "" && !keys.ProjectID.IsSet():
+			d.Reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
 		}
 	}
 }
 
 func (d *decoder) checkProxies(projects []*project) {
-	if i := slices.IndexFunc(projects, func(p *project) bool { return !p.keys.ProxyURL.isSet() }); i >= 0 {
-		env, at := network.Environment(d.env), d.placeIn(projects[i].node, "proxy_url")
+	if i := slices.IndexFunc(projects, func(p *project) bool { return !p.keys.ProxyURL.IsSet() }); i >= 0 {
+		env, at := network.Environment(d.env), d.PlaceIn(projects[i].node, "proxy_url")
 		for _, name := range env.InvalidProxies() {
-			d.reportf(at, "the default, variable %s, has an %s", name, proxyFault)
+			d.Reportf(at, "the default, variable %s, has an %s", name, proxyFault)
 		}
 		if name := env.InvalidExceptions(); name != "" {
-			d.reportf(at, "the exceptions from the default, variable %s, have an invalid entry (not shown); write hosts, "+
+			d.Reportf(at, "the exceptions from the default, variable %s, have an invalid entry (not shown); write hosts, "+
 				"domains or networks like css.example.com,.example.com,10.0.0.0/8, without http:// and quotes", name)
 		}
 	}
@@ -221,11 +212,11 @@ func (d *decoder) checkNames(projects []*project) {
 		case p.Name == "": // already reported
 		case !twice:
 			lines[p.Name] = p.node.Line
-		case p.keys.Name.isSet():
-			d.reportf(d.places[p.keys.Name.node], "duplicate name %s, first used by the project on line %d; choose another",
+		case p.keys.Name.IsSet():
+			d.Reportf(d.Place(p.keys.Name.Node), "duplicate name %s, first used by the project on line %d; choose another",
 				quote(p.Name), line)
 		default:
-			d.reportf(d.placeIn(p.node, "name"), "missing; the default, region %s, is already the name of the project on "+
+			d.Reportf(d.PlaceIn(p.node, "name"), "missing; the default, region %s, is already the name of the project on "+
 				"line %d; name both", quote(p.Region), line)
 		}
 	}
@@ -241,8 +232,8 @@ func (d *decoder) checkClusters(projects []*project) {
 	known := map[[2]string][]listed{}
 	for _, p := range projects {
 		for i, c := range p.Clusters {
-			id := p.keys.Clusters.value[i].value.ID
-			if !id.ok || !p.keys.Region.ok {
+			id := p.keys.Clusters.Value[i].Value.ID
+			if !id.OK || !p.keys.Region.OK {
 				continue
 			}
 			at := [2]string{p.Region, c.ID}
@@ -255,10 +246,10 @@ func (d *decoder) checkClusters(projects []*project) {
 			})
 			if same >= 0 {
 				line := known[at][same].line
-				d.reportf(d.places[id.node], "duplicate cluster %s, first listed on line %d; remove one", quote(c.ID), line)
+				d.Reportf(d.Place(id.Node), "duplicate cluster %s, first listed on line %d; remove one", quote(c.ID), line)
 				continue
 			}
-			known[at] = append(known[at], listed{p, id.node.Line})
+			known[at] = append(known[at], listed{p, id.Node.Line})
 		}
 	}
 }
@@ -266,13 +257,13 @@ func (d *decoder) checkClusters(projects []*project) {
 func (d *decoder) checkOverlaps(projects []*project) {
 	known := map[[3]string][]*project{}
 	for _, p := range projects {
-		if p.ProjectID == "" || !p.keys.Region.ok {
+		if p.ProjectID == "" || !p.keys.Region.OK {
 			continue // these may be two accounts
 		}
 		at := [3]string{p.Region, p.ProjectID, p.Endpoint}
 		overlap := slices.IndexFunc(known[at], func(other *project) bool { return p.discoversAll() || other.discoversAll() })
 		if overlap >= 0 {
-			d.reportf(d.places[p.node], "same region and project_id as the project on line %d, and one of them discovers "+
+			d.Reportf(d.Place(p.node), "same region and project_id as the project on line %d, and one of them discovers "+
 				"all clusters; merge them, or set a filter in discovery", known[at][overlap].node.Line)
 		}
 		known[at] = append(known[at], p)

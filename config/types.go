@@ -3,24 +3,45 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
-	"regexp/syntax"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/secret"
+	"css_vpcep_exporter/internal/yamlfile"
 
 	promconfig "github.com/prometheus/common/config"
-	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v4"
 )
+
+const (
+	lowerCase = "abcdefghijklmnopqrstuvwxyz"
+	digits    = "0123456789"
+	letters   = lowerCase + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// Short names of what decodes any file.
+type (
+	field[T any] = yamlfile.Field[T]
+	list[T any]  = yamlfile.List[T]
+
+	text       = yamlfile.Text
+	number     = yamlfile.Number
+	duration   = yamlfile.Duration
+	boolean    = yamlfile.Boolean
+	pattern    = yamlfile.Pattern
+	tagPattern = yamlfile.AnyPattern
+	place      = yamlfile.Place
+)
+
+func quote(s string) string { return yamlfile.Quote(s) }
+
+func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
+	return yamlfile.DecodeText(n, out, fault)
+}
 
 type (
 	fileKeys struct {
@@ -93,8 +114,7 @@ type (
 
 // The types of single values. An invalid value is zero.
 type (
-	text       string // not empty, like the next eight
-	name       string // or a path
+	name       string // or a path; not empty, like the next seven
 	password   string
 	key        string
 	labelValue string
@@ -105,19 +125,13 @@ type (
 	endpoint   string // a URL without a path
 	label      string
 	proxyURL   struct{ *url.URL }
-	pattern    struct{ *regexp.Regexp } // anchored
-	tagPattern struct{ *regexp.Regexp } // anchored; may be empty
-	number     float64
-	duration   time.Duration
 	tagLabels  struct {
 		list    list[tagLabel]
 		mapping map[string]field[text]
 	}
-	boolean    bool
 	tlsVersion promconfig.TLSVersion
 )
 
-func (t *text) UnmarshalYAML(n *yaml.Node) error       { return decodeText(n, t, noFault) }
 func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, l, labelValueFault) }
 func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, regionFault) }
 func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, projectIDFault) }
@@ -129,34 +143,6 @@ func (p *password) UnmarshalYAML(n *yaml.Node) error {
 }
 func (k *key) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, k, hidden(secret.KeyFault)) }
 
-func decodeText[T ~string](n *yaml.Node, out *T, fault func(string) string) error {
-	s, err := scalar(n)
-	switch {
-	case err != nil:
-		return err
-	case s == "":
-		return problemf(n, empty)
-	case fault(s) != "":
-		return problemf(n, "%s", fault(s))
-	}
-	*out = T(s)
-	return nil
-}
-
-// scalar returns text as it is in the file: 0123 stays 0123.
-func scalar(n *yaml.Node) (string, error) {
-	if n.Kind != yaml.ScalarNode {
-		return "", problemf(n, "expected text, not a list or a mapping")
-	}
-	switch n.ShortTag() {
-	case "!!str", "!!int", "!!float", "!!timestamp":
-		return n.Value, nil
-	case "!!bool":
-		return "", problemf(n, "expected text; put true and false in quotes")
-	}
-	return "", problemf(n, unsupportedTag)
-}
-
 func hidden(check func(string) string) func(string) string {
 	return func(s string) string {
 		if fault := check(s); fault != "" {
@@ -166,7 +152,7 @@ func hidden(check func(string) string) func(string) string {
 	}
 }
 
-func noFault(string) string { return "" }
+func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
 func labelValueFault(s string) string {
 	if len(s) > clean.MaxLength {
@@ -210,10 +196,10 @@ func (t *tagLabels) UnmarshalYAML(n *yaml.Node) error {
 		return t.list.UnmarshalYAML(n)
 	case yaml.MappingNode:
 		err := mapping.UnmarshalYAML(n)
-		t.mapping = mapping.value
+		t.mapping = mapping.Value
 		return err
 	}
-	return problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
+	return yamlfile.Problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
 }
 
 func regionFault(s string) string {
@@ -234,9 +220,9 @@ func idFault(name, s string, longest int, characters string) string {
 }
 
 func (l *label) UnmarshalYAML(n *yaml.Node) error {
-	s, err := scalar(n)
+	s, err := yamlfile.Scalar(n)
 	if fault := labelValueFault(s); fault != "" {
-		err = problemf(n, "%s", fault)
+		err = yamlfile.Problemf(n, "%s", fault)
 	}
 	*l = label(s)
 	return err
@@ -267,7 +253,7 @@ func parseEndpoint(s string) (address, fault string) {
 
 func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
 	if p.URL = network.ParseProxy(n.Value); p.URL == nil {
-		return problemf(n, "%s", proxyFault)
+		return yamlfile.Problemf(n, "%s", proxyFault)
 	}
 	return nil
 }
@@ -275,62 +261,10 @@ func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {
 const proxyFault = "invalid proxy URL (not shown); write it like http://proxy.example.com:3128, https://…, socks5://… or " +
 	"socks5h://…, without quotes, and in user and password write % as %25, # as %23, / as %2F, ? as %3F and @ as %40"
 
-func (p *pattern) UnmarshalYAML(n *yaml.Node) error {
-	if err := new(text).UnmarshalYAML(n); err != nil {
-		return err
-	}
-	return (*tagPattern)(p).UnmarshalYAML(n)
-}
-
-func (p *tagPattern) UnmarshalYAML(n *yaml.Node) error {
-	s, err := scalar(n)
-	if err != nil {
-		return err
-	}
-	if _, err = regexp.Compile(s); err == nil { // "a)(b" is valid only between the anchors
-		p.Regexp, err = regexp.Compile("^(?:" + s + ")$")
-	}
-	if e, ok := errors.AsType[*syntax.Error](err); ok {
-		return problemf(n, "invalid regular expression %s: %s", quote(s), e.Code)
-	}
-	return err
-}
-
-// With a leading zero, some versions of YAML read an octal number.
-func (f *number) UnmarshalYAML(n *yaml.Node) error {
-	unsigned := strings.TrimLeft(n.Value, "+-")
-	octal := len(unsigned) > 1 && unsigned[0] == '0' && consistsOf(unsigned[1:2], digits)
-	v, err := strconv.ParseFloat(n.Value, 64)
-	if tag := n.ShortTag(); (tag != "!!int" && tag != "!!float") || octal || errors.Is(err, strconv.ErrSyntax) {
-		return problemf(n, "invalid number %s; write plain digits without quotes, such as 16", quote(n.Value))
-	}
-	*f = number(v)
-	return nil
-}
-
-func (d *duration) UnmarshalYAML(n *yaml.Node) error {
-	v, err := model.ParseDuration(n.Value)
-	if err != nil {
-		return problemf(n, "invalid duration %s (examples: 30s, 5m, 1h30m)", quote(n.Value))
-	}
-	*d = duration(v)
-	return nil
-}
-
-// Words such as yes and off are booleans in some versions of YAML only.
-func (b *boolean) UnmarshalYAML(n *yaml.Node) error {
-	v, err := strconv.ParseBool(n.Value)
-	if n.ShortTag() != "!!bool" || err != nil {
-		return problemf(n, "expected true or false, without quotes")
-	}
-	*b = boolean(v)
-	return nil
-}
-
 func (t *tlsVersion) UnmarshalYAML(n *yaml.Node) error {
 	v, ok := promconfig.TLSVersions[n.Value]
 	if !ok {
-		return problemf(n, "invalid TLS version %s; use TLS10, TLS11, TLS12 or TLS13", quote(n.Value))
+		return yamlfile.Problemf(n, "invalid TLS version %s; use TLS10, TLS11, TLS12 or TLS13", quote(n.Value))
 	}
 	*t = tlsVersion(v)
 	return nil

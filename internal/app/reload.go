@@ -15,6 +15,7 @@ import (
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
+	"css_vpcep_exporter/internal/yamlfile"
 )
 
 type loadedProject struct {
@@ -105,7 +106,7 @@ func (e *exporter) apply(file snapshot) error {
 }
 
 func (e *exporter) logInvalid(err error) {
-	problems, ok := errors.AsType[config.Errors](err)
+	problems, ok := errors.AsType[yamlfile.Errors](err)
 	if !ok {
 		e.logger.Error("Invalid configuration", "err", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/yamlfile"
 )
 
 // source is where the configuration comes from. Both functions give up when the program is told to exit.
@@ -55,7 +56,7 @@ func newSource(ctx context.Context, f *flags, env config.Environment) source {
 func (f *flags) readFile() ([]byte, error) {
 	if info, err := os.Stat(f.configFile); err == nil && f.watchesFile() && !info.Mode().IsRegular() {
 		// A pipe, for example, can be read only once.
-		return nil, config.Errors{{File: f.configFile, Message: "cannot watch the file: it is not a regular file"}}
+		return nil, yamlfile.Errors{{File: f.configFile, Message: "cannot watch the file: it is not a regular file"}}
 	}
 	return config.Read(f.configFile)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yamlfile
 
 import (
 	"slices"
@@ -49,8 +49,8 @@ func (e Errors) Error() string {
 
 func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
-// quote returns text in quotes, shortened, and hidden if it may be a secret.
-func quote(s string) string {
+// Quote returns text in quotes, shortened, and hidden if it may be a secret.
+func Quote(s string) string {
 	const longest = 60
 	if looksSecret(s) {
 		return "(not shown)"
@@ -61,8 +61,8 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// looksSecret recognizes misplaced keys and tokens: 20 or more characters of base64 with capitals and digits. IDs of
-// projects and clusters have no capitals.
+// looksSecret recognizes misplaced keys and tokens: 20 or more characters of base64 with capitals and digits.
+// Hexadecimal IDs have no capitals.
 func looksSecret(s string) bool {
 	runs := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters+digits+"+/=", r) })
 	return slices.ContainsFunc(runs, func(run string) bool {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+// Package yamlfile decodes YAML strictly, and reports every mistake at once with its place and without secrets.
+package yamlfile
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,27 +19,43 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-type decoder struct {
-	file, dir  string
-	env        Environment
-	syntaxOnly bool
-	places     map[*yaml.Node]place
-	mistakes   Errors
+// Decoder decodes a file and collects its mistakes.
+type Decoder struct {
+	File     string            // its name
+	Empty    map[string]string // messages for an empty file ("") and for empty values (".key")
+	Secrets  string            // the key of a mapping whose unknown keys may be secrets
+	Mistakes Errors            // in the order in which they were found
+
+	places map[*yaml.Node]Place
 }
 
-// place locates a mistake. A value has the line of its key.
-type place struct {
+// Place locates a mistake. A value has the line of its key.
+type Place struct {
 	line int
 	key  string
 }
 
-func (d *decoder) reportf(at place, format string, args ...any) {
-	d.mistakes = append(d.mistakes, Mistake{d.file, at.line, at.key, fmt.Sprintf(format, args...)})
+// Reportf records a mistake. The zero Place is the whole file.
+func (d *Decoder) Reportf(at Place, format string, args ...any) {
+	d.Mistakes = append(d.Mistakes, Mistake{d.File, at.line, at.key, fmt.Sprintf(format, args...)})
 }
 
-func (d *decoder) placeIn(mapping *yaml.Node, key string) place {
+// Err returns the mistakes as Errors, sorted by line, or nil.
+func (d *Decoder) Err() error {
+	if len(d.Mistakes) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(d.Mistakes, func(a, b Mistake) int { return cmp.Compare(a.Line, b.Line) })
+	return d.Mistakes
+}
+
+// Place returns the place of a node.
+func (d *Decoder) Place(n *yaml.Node) Place { return d.places[n] }
+
+// PlaceIn returns the place where a mapping lacks a key.
+func (d *Decoder) PlaceIn(mapping *yaml.Node, key string) Place {
 	at := d.places[mapping]
-	return place{at.line, joinKey(at.key, key)}
+	return Place{at.line, d.joinKey(at.key, key)}
 }
 
 type problem struct {
@@ -46,14 +65,12 @@ type problem struct {
 
 func (p *problem) Error() string { return p.text }
 
-func problemf(n *yaml.Node, format string, args ...any) error {
+// Problemf returns an error for an UnmarshalYAML method. Decode reports it at the place of n.
+func Problemf(n *yaml.Node, format string, args ...any) error {
 	return &problem{n, fmt.Sprintf(format, args...)}
 }
 
-func parse(content []byte) (root *yaml.Node, line int, mistake string) {
-	if len(content) > maxFileSize {
-		return nil, 0, "the file is larger than 10 MiB; split it, and run one exporter for each part"
-	}
+func (d *Decoder) parse(content []byte) (root *yaml.Node, line int, mistake string) {
 	if line, mistake = invalidLine(content); mistake != "" {
 		return nil, line, mistake
 	}
@@ -64,7 +81,7 @@ func parse(content []byte) (root *yaml.Node, line int, mistake string) {
 		line, mistake = syntaxError(err)
 		return nil, line, "invalid YAML here or just above: " + mistake
 	case len(documents) == 0 || isNull(documents[0].Content[0]):
-		return nil, 0, `the file is empty; list at least one project in "projects"`
+		return nil, 0, d.Empty[""]
 	case len(documents) > 1:
 		return nil, documents[1].Line, "a second YAML document begins here; keep only one"
 	}
@@ -127,32 +144,37 @@ func syntaxError(err error) (line int, text string) {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-func (d *decoder) decode(root *yaml.Node) *field[fileKeys] {
-	d.inspect(root, place{line: root.Line})
-	var f field[fileKeys]
-	if errs, ok := errors.AsType[*yaml.LoadErrors](f.UnmarshalYAML(root)); ok {
+// Decode decodes the content into a *Field, and reports all mistakes. It returns false if there is nothing to decode.
+func (d *Decoder) Decode(content []byte, to interface{ UnmarshalYAML(n *yaml.Node) error }) bool {
+	root, line, mistake := d.parse(content)
+	if root == nil {
+		d.Reportf(Place{line: line}, "%s", mistake)
+		return false
+	}
+	d.places = map[*yaml.Node]Place{}
+	d.inspect(root, Place{line: root.Line})
+	if errs, ok := errors.AsType[*yaml.LoadErrors](to.UnmarshalYAML(root)); ok {
 		for _, e := range errs.Errors {
 			if p, ok := errors.AsType[*problem](e); ok {
-				d.reportf(d.places[p.node], "%s", p.text)
+				d.Reportf(d.places[p.node], "%s", p.text)
 			}
 		}
 	}
-	return &f
+	return true
 }
 
 // reported is the kind of nodes whose mistake is already reported. They are not decoded.
 const reported yaml.Kind = 1 << 31
 
 // inspect records the places of n and its descendants, and removes what the library would accept or stop at.
-func (d *decoder) inspect(n *yaml.Node, at place) {
+func (d *Decoder) inspect(n *yaml.Node, at Place) {
 	d.places[n] = at
 	switch {
 	case usesAnchors(n):
-		d.reportf(at, noAnchors)
-	case isNull(n) && strings.HasSuffix(at.key, ".discovery"):
-		d.reportf(at, "empty; write discovery: {} to discover all clusters, or remove the key")
+		d.Reportf(at, noAnchors)
 	case isNull(n):
-		d.reportf(at, empty)
+		last := at.key[max(strings.LastIndexByte(at.key, '.'), 0):]
+		d.Reportf(at, "%s", cmp.Or(d.Empty[last], empty))
 	}
 	if isNull(n) || n.Kind == yaml.AliasNode || n.ShortTag() == "!!merge" {
 		*n = yaml.Node{Kind: reported, Line: n.Line}
@@ -160,27 +182,27 @@ func (d *decoder) inspect(n *yaml.Node, at place) {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			d.inspect(item, place{item.Line, fmt.Sprintf("%s[%d]", at.key, i)})
+			d.inspect(item, Place{item.Line, fmt.Sprintf("%s[%d]", at.key, i)})
 		}
 	case yaml.MappingNode:
 		n.Content = d.inspectKeys(n.Content, at)
 	}
 }
 
-func (d *decoder) inspectKeys(content []*yaml.Node, at place) []*yaml.Node {
+func (d *Decoder) inspectKeys(content []*yaml.Node, at Place) []*yaml.Node {
 	kept := content[:0]
 	lines := map[string]int{}
 	for i := 0; i+1 < len(content); i += 2 {
 		key, value := content[i], content[i+1]
-		here := place{key.Line, joinKey(at.key, key.Value)}
-		_, err := scalar(key)
+		here := Place{key.Line, d.joinKey(at.key, key.Value)}
+		_, err := Scalar(key)
 		switch line, twice := lines[key.Value]; {
 		case usesAnchors(key):
-			d.reportf(place{key.Line, at.key}, noAnchors)
+			d.Reportf(Place{key.Line, at.key}, noAnchors)
 		case err != nil && key.ShortTag() != "!!bool":
-			d.reportf(place{key.Line, at.key}, "expected text as the key; write key: value, and put text with braces in quotes")
+			d.Reportf(Place{key.Line, at.key}, "expected text as the key; write key: value, and put text with braces in quotes")
 		case twice:
-			d.reportf(here, "duplicate key, first set on line %d; remove one", line)
+			d.Reportf(here, "duplicate key, first set on line %d; remove one", line)
 		default:
 			lines[key.Value] = key.Line
 			d.places[key] = here
@@ -196,13 +218,13 @@ func usesAnchors(n *yaml.Node) bool {
 }
 
 // joinKey appends a key to a path, unless it may be a misplaced secret.
-func joinKey(path, key string) string {
+func (d *Decoder) joinKey(path, key string) string {
 	misspelled := len(key) <= 32 && consistsOf(key, lowerCase+"_") // not a secret
 	switch {
-	case looksSecret(key), strings.Contains(path, "credentials") && !misspelled:
+	case looksSecret(key), d.Secrets != "" && strings.Contains(path, d.Secrets) && !misspelled:
 		key = "(not shown)"
 	case key == "" || len(key) > 60 || !consistsOf(key, letters+digits+"_-"):
-		key = quote(key)
+		key = Quote(key)
 	}
 	if path == "" {
 		return key
@@ -210,35 +232,40 @@ func joinKey(path, key string) string {
 	return path + "." + key
 }
 
-type field[T any] struct {
-	value T
-	node  *yaml.Node
-	ok    bool
+// Field is the value of a key.
+type Field[T any] struct {
+	Value T
+	Node  *yaml.Node // nil: the key is not set
+	OK    bool       // set and valid
 }
 
-func (f *field[T]) isSet() bool     { return f.node != nil }
-func (f *field[T]) isMapping() bool { return f.isSet() && f.node.Kind == yaml.MappingNode }
+// IsSet reports whether the file has the key.
+func (f *Field[T]) IsSet() bool { return f.Node != nil }
 
-func (f *field[T]) valueOr(defaultValue T) T {
-	if f.ok {
-		return f.value
+// IsMapping reports whether the value is a mapping, with or without mistakes in it.
+func (f *Field[T]) IsMapping() bool { return f.IsSet() && f.Node.Kind == yaml.MappingNode }
+
+// ValueOr returns the value if it is set and valid, or else the default.
+func (f *Field[T]) ValueOr(defaultValue T) T {
+	if f.OK {
+		return f.Value
 	}
 	return defaultValue
 }
 
 // UnmarshalYAML returns a *yaml.LoadErrors with a problem for each mistake.
-func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
-	f.node = n
+func (f *Field[T]) UnmarshalYAML(n *yaml.Node) error {
+	f.Node = n
 	if n.Kind == reported {
 		return nil
 	}
-	err := n.Load(&f.value, yaml.WithKnownFields(), yaml.WithUniqueKeys(false))
-	if f.ok = err == nil; f.ok {
+	err := n.Load(&f.Value, yaml.WithKnownFields(), yaml.WithUniqueKeys(false))
+	if f.OK = err == nil; f.OK {
 		return nil
 	}
 	errs, ok := errors.AsType[*yaml.LoadErrors](err)
 	if !ok { // for example, a key has an invalid tag
-		p := problemf(n, "invalid value (not shown); remove tags (!), and put text in quotes")
+		p := Problemf(n, "invalid value (not shown); remove tags (!), and put text in quotes")
 		failure := yaml.NewLoadError(yaml.ConstructorStage, "", yaml.Mark{}, p)
 		errs = &yaml.LoadErrors{Errors: []*yaml.LoadError{failure}}
 	}
@@ -248,12 +275,12 @@ func (f *field[T]) UnmarshalYAML(n *yaml.Node) error {
 			continue
 		}
 		// Only mappings have other errors: a wrong type, or an unknown key. The text may show a secret.
-		p := problemf(n, "expected a mapping (key: value)")
+		p := Problemf(n, "expected a mapping (key: value)")
 		if n.Kind == yaml.MappingNode && len(keys) > 0 {
 			for len(keys) > 2 && (keys[0].Line != e.Mark.Line || keys[0].Column != e.Mark.Column) {
 				keys = keys[2:] // the errors are in the order of the keys
 			}
-			p = problemf(keys[0], "%s", unknownKey(keys[0].Value, reflect.TypeFor[T]()))
+			p = Problemf(keys[0], "%s", unknownKey(keys[0].Value, reflect.TypeFor[T]()))
 		}
 		errs.Errors[i] = yaml.NewLoadError(e.Stage, "", e.Mark, p)
 	}
@@ -266,19 +293,20 @@ func unknownKey(key string, mapping reflect.Type) string {
 		known = append(known, f.Tag.Get("yaml"))
 	}
 	if near := spelling.Nearest(key, known); near != "" {
-		return "unknown key; did you mean " + quote(near) + "?"
+		return "unknown key; did you mean " + Quote(near) + "?"
 	}
 	return "unknown key; the valid keys are " + strings.Join(known, ", ")
 }
 
-// list is a slice that keeps invalid items, so that further mistakes are found in them.
-type list[T any] []field[T]
+// List is a slice that keeps invalid items, so that further mistakes are found in them.
+type List[T any] []Field[T]
 
-func (l *list[T]) UnmarshalYAML(n *yaml.Node) error {
+// UnmarshalYAML returns the mistakes of all items.
+func (l *List[T]) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.SequenceNode {
-		return problemf(n, "expected a list (a dash before each item)")
+		return Problemf(n, "expected a list (a dash before each item)")
 	}
-	*l = make(list[T], len(n.Content))
+	*l = make(List[T], len(n.Content))
 	var all yaml.LoadErrors
 	for i, item := range n.Content {
 		if errs, ok := errors.AsType[*yaml.LoadErrors]((*l)[i].UnmarshalYAML(item)); ok {
