@@ -145,7 +145,7 @@ func secretFiles() map[string]string {
 func parseSecretFile(t *testing.T, project, content string) error {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "f"), []byte(content), 0o600); err != nil { //nolint:gosec // made up
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Parse(filepath.Join(dir, "x.yml"), []byte("projects:\n  - region: cn-north-4\n    "+project), nil)

@@ -166,7 +166,7 @@ func TestUnusableTLSFilesChangeNothing(t *testing.T) {
 	for name, damage := range map[string]func() error{
 		"absent":      func() error { return nil },
 		"empty":       func() error { return os.WriteFile(ca, nil, 0o600) },
-		"cut":         func() error { return os.WriteFile(ca, block[:len(block)/2], 0o600) }, //nolint:gosec // a file of the test
+		"cut":         func() error { return os.WriteFile(ca, block[:len(block)/2], 0o600) },
 		"a directory": func() error { return os.Mkdir(ca, 0o700) },
 	} {
 		if err := os.RemoveAll(ca); err != nil {
