@@ -4,6 +4,7 @@
 package clean
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -35,6 +36,20 @@ func Text(s string, limit int) string {
 		return r
 	}, s)
 	return Text(s, limit) // replacements are longer
+}
+
+// Line returns s as one line of at most about limit bytes for a terminal. Characters that print nothing or change the
+// direction of text become their code points.
+func Line(s string, limit int) string {
+	var b strings.Builder
+	for _, r := range Text(strings.Join(strings.Fields(s), " "), limit) {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "<%U>", r)
+		}
+	}
+	return b.String()
 }
 
 // Quote truncates and quotes s for messages.
