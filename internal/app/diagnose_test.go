@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -272,8 +273,9 @@ func TestDiagnoseJudgesTheTimeout(t *testing.T) {
 	c := newCloud(t, simulator.Options{}, project{clusters: ids, rate: 5})
 	d := c.diagnose(t, "--scrape.timeout=2s")
 	s := d.step("scrape timeout")
-	const want = "60 clusters: a scrape takes about 11s at requests_per_second and scrape.concurrency; " +
-		"assumed: a timeout of 2s (--scrape.timeout), less 500ms What to do: Set scrape_timeout: 12s or more, and " +
+	const want = "60 clusters: a scrape takes about 11s at requests_per_second and scrape.concurrency, which needs a " +
+		"scrape_timeout of 12s or more; assumed: 2s (--scrape.timeout), of which 500ms are kept for the response " +
+		"What to do: Set scrape_timeout: 12s or more, and " +
 		"scrape_interval at least as long, in Prometheus, and --scrape.timeout=12s here"
 	if s.state != "failed" || !strings.Contains(s.text, want) {
 		t.Errorf("got %q, want it to fail with %q", s, want)
@@ -284,14 +286,17 @@ func TestDiagnoseShowsWhereCredentialsComeFrom(t *testing.T) {
 	soon := time.Now().Add(90 * time.Minute)
 	c := newCloud(t, simulator.Options{TokenLife: time.Until(soon)},
 		project{name: "chain", id: "p1", noAuth: true}, project{name: "login", id: "p2",
-			auth: "{user: {name: reader, domain: company, password: password-of-reader}}"})
+			auth: "{user: {name: reader, domain: company, password: password-of-reader}}"},
+		project{name: "agency", id: "p3", auth: "{ecs_agency: true}"})
+	c.SetAgency(simulator.Agency{Projects: []string{"p3"}, Life: time.Until(soon)})
 	c.AddUser(simulator.User{Name: "reader", Domain: "company", Password: "password-of-reader"})
 	c.addSecret("password-of-reader")
 	d := c.diagnoseIn(t, environment(map[string]string{
 		"HUAWEICLOUD_SDK_AK": simtest.AccessKey + "-p1", "HUAWEICLOUD_SDK_SK": simtest.SecretKey,
+		"CSS_VPCEP_EXPORTER_METADATA_ADDRESS": c.URL,
 	}))
 	const variables = "access key AK-o…1 from the default chain: the variables HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; " +
-		"when it expires is not known"
+		"no known expiry"
 	if got := d.step("credentials"); got.text != variables {
 		t.Errorf("got %q, want %q", got, variables)
 	}
@@ -300,6 +305,12 @@ func TestDiagnoseShowsWhereCredentialsComeFrom(t *testing.T) {
 		!strings.Contains(login.text, want) ||
 		!strings.Contains(login.text, "token (not shown) from a login of the IAM user reader of company") {
 		t.Errorf("got %q, want %q in it", login, want)
+	}
+	agency := d.steps[slices.IndexFunc(d.steps, func(s stepLine) bool { return strings.Contains(s.text, "agency of this ECS") })]
+	want := regexp.MustCompile(`^access key HSTS….. with a security token from the agency of this ECS, from the metadata ` +
+		`service at http://\S+; it expires at ` + soon.UTC().Format("2006-01-02 15:04 UTC") + `, in 1h30m0s$`)
+	if agency.name != "credentials" || !want.MatchString(agency.text) {
+		t.Errorf("got %q, want %s", agency, want)
 	}
 	if d.code != 0 || !slices.Contains(d.named("ok"), "IAM HTTP") {
 		t.Errorf("got exit code %d:\n%s", d.code, d.text)
@@ -343,5 +354,22 @@ func TestDiagnoseSendsAtMostTwentyRequests(t *testing.T) {
 	}
 	if got := d.fact("offset"); got != "counts items from 1" {
 		t.Errorf("offset: got %q", got)
+	}
+}
+
+func TestDiagnoseEndsWithASignal(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		c := newCloud(t, simulator.Options{}, project{})
+		c.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Hang: true})
+		p := startChild(t, "--diagnose", "--config.file="+c.file(t, c.projects...))
+		p.eventually(t, "the list is requested", func() bool { return c.Requested(simulator.Clusters) > 0 })
+		p.signal(t, syscall.SIGHUP, signal)
+		p.waitForExit(t, 1)
+		out := p.stdout.String()
+		for _, want := range []string{"ok       CSS HTTP", "skipped  authentication   interrupted\n", "\nInterrupted. "} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: want %q in\n%s", signal, want, out)
+			}
+		}
 	}
 }

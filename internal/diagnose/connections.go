@@ -43,9 +43,7 @@ func (s *session) read(ctx context.Context, c *css.Cluster) *reading {
 		if received > 0 {
 			query.Set("offset", strconv.Itoa(received))
 		}
-		start := time.Now()
-		page, err := s.page(ctx, c.ID, query)
-		r.slowest = max(r.slowest, time.Since(start))
+		page, err := s.timedPage(ctx, r, query)
 		switch {
 		case r.pages > 0 && (errors.Is(err, apifacts.ErrLimit) || css.RefusesPage(err)): // then the exporter calls the list truncated
 			r.More = true
@@ -100,15 +98,26 @@ func (r *reading) add(page *css.ConnectionList) (fresh int) {
 }
 
 // page requests one page, and collects the shapes of what it has.
-func (s *session) page(ctx context.Context, clusterID string, query url.Values) (page *css.ConnectionList, err error) {
+func (s *session) page(ctx context.Context, clusterID string, query url.Values) (*css.ConnectionList, error) {
+	r := &reading{}
+	r.ClusterID = clusterID
+	return s.timedPage(ctx, r, query)
+}
+
+// timedPage is page for a reading, which records how long it takes without the wait for the request budget.
+func (s *session) timedPage(
+	ctx context.Context, r *reading, query url.Values,
+) (page *css.ConnectionList, err error) {
+	var body []byte
 	err = s.call(ctx, func(ctx context.Context) (err error) {
-		var body []byte
-		page, body, err = s.p.CSS.ConnectionsPage(ctx, clusterID, query)
-		if err == nil {
-			s.shapes.Connections(body)
-		}
+		start := time.Now()
+		page, body, err = s.p.CSS.ConnectionsPage(ctx, r.ClusterID, query)
+		r.slowest = max(r.slowest, time.Since(start))
 		return err
 	})
+	if err == nil {
+		s.shapes.Connections(body)
+	}
 	return page, err
 }
 

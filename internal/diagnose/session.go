@@ -127,7 +127,7 @@ func (s *session) describeCredentials(ctx context.Context) finding {
 	text += " from " + label(from)
 	switch left := time.Until(expires).Round(time.Minute); {
 	case expires.IsZero():
-		text += "; when it expires is not known"
+		text += "; no known expiry"
 	default:
 		text += fmt.Sprintf("; it expires at %s, in %s", utc(expires), left)
 	}

@@ -36,16 +36,17 @@ func (d *diagnosis) judgeTimeout(sessions []*session) finding {
 	}
 	takes := max(budget, busy/time.Duration(d.Concurrency), slowest)
 	needed := takes + d.TimeoutOffset
-	text := fmt.Sprintf("%s: a scrape takes about %s at requests_per_second and scrape.concurrency",
-		count(clusters, "cluster", "clusters"), took(takes))
+	want := time.Duration(math.Ceil(needed.Seconds())) * time.Second
+	text := fmt.Sprintf("%s: a scrape takes about %s at requests_per_second and scrape.concurrency, which needs a "+
+		"scrape_timeout of %s or more", count(clusters, "cluster", "clusters"), took(takes), want)
 	if unknown > 0 {
 		text += fmt.Sprintf(" (without %s whose clusters are not known)", count(unknown, "project", "projects"))
 	}
-	text += fmt.Sprintf("; assumed: a timeout of %s (--scrape.timeout), less %s", d.ScrapeTimeout, d.TimeoutOffset)
+	text += fmt.Sprintf("; assumed: %s (--scrape.timeout), of which %s are kept for the response", d.ScrapeTimeout,
+		d.TimeoutOffset)
 	if needed <= d.ScrapeTimeout {
 		return okf("%s", text)
 	}
-	want := time.Duration(math.Ceil(needed.Seconds())) * time.Second
 	return finding{failed, text, fmt.Sprintf("set scrape_timeout: %s or more, and scrape_interval at least as long, in "+
 		"Prometheus, and --scrape.timeout=%s here; or raise requests_per_second, or set scrape.min_interval", want, want)}
 }

@@ -193,7 +193,7 @@ func (s *Shapes) shapeOf(value any) string {
 		}
 		return "number, whole numbers"
 	case string:
-		if format := timeFormat(v); format != "" {
+		if format := timeFormat(v); len(v) <= longestFormat && format != "" {
 			return format // always a string
 		}
 		return "string, " + s.formatOf(v)
@@ -206,8 +206,13 @@ func (s *Shapes) shapeOf(value any) string {
 	return "object"
 }
 
+const longestFormat = 64 // in bytes
+
 // formatOf returns the format of a string.
 func (s *Shapes) formatOf(text string) string {
+	if len(text) > longestFormat {
+		return "text"
+	}
 	for _, f := range s.formats {
 		if f.pattern.MatchString(text) {
 			return f.name
