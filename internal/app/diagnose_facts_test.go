@@ -53,7 +53,7 @@ func TestFactsOfEachGeneration(t *testing.T) {
 			"offset": "refused (HTTP 400 CSS.0001)", "generation": "limit honoured; offset and start refused",
 		}},
 		"no paging": {simulator.Options{ConnectionsPaging: simulator.Unpaged}, 25, map[string]string{
-			"offset": "ignored", "generation": "limit and offset and start ignored", "default_limit": "none; all 25 connections came",
+			"offset": "ignored", "generation": "limit, offset and start ignored", "default_limit": "none; all 25 connections came",
 		}},
 		"one connection": {simulator.Options{}, 1, map[string]string{
 			"offset": few, "generation": few, "unknown_cluster": "HTTP 403 CSS.0015",

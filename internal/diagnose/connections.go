@@ -135,20 +135,15 @@ func (s *session) readConnections(ctx context.Context) {
 		})
 		return
 	}
-	throttled := false
 	for i := range chosen {
 		s.step(ctx, fmt.Sprintf("connections %d/%d", i+1, len(chosen)), func(ctx context.Context) finding {
-			var r *reading
-			switch {
-			case i < len(s.readings): // by authenticate
-				r = s.readings[i]
-			case throttled:
-				return skippedf("%s: the API throttles requests", describeCluster(&chosen[i]))
-			default:
-				r = s.read(ctx, &chosen[i])
+			if i < len(s.readings) { // by authenticate
+				return s.judgeReading(s.readings[i])
 			}
-			throttled = throttled || r.err != nil && cloud.ReasonOf(r.err) == cloud.ReasonThrottled
-			return s.judgeReading(r)
+			if why := s.stopped(); why != "" {
+				return skippedf("%s: %s", describeCluster(&chosen[i]), why)
+			}
+			return s.judgeReading(s.read(ctx, &chosen[i]))
 		})
 	}
 }
@@ -201,7 +196,7 @@ func (s *session) judgeReading(r *reading) finding {
 func (s *session) observe(ctx context.Context) {
 	s.api.Stopped = "interrupted"
 	s.step(ctx, "API facts", func(ctx context.Context) finding {
-		if s.api.Stopped = cmp.Or(s.blocked(), s.failing()); s.api.Stopped != "" {
+		if s.api.Stopped = cmp.Or(s.blocked(), s.stopped(), s.failing()); s.api.Stopped != "" {
 			return skippedf("%s", s.api.Stopped)
 		}
 		s.api.Observe(ctx, s.page, s.lists())
@@ -214,27 +209,22 @@ func (s *session) observe(ctx context.Context) {
 
 // failing returns why more requests would fail too, or "".
 func (s *session) failing() string {
-	errs := []error{s.clusters.err}
-	read := false
+	err := s.clusters.err
 	for _, r := range s.readings {
-		errs = append(errs, r.err)
-		read = read || r.err == nil
-	}
-	for _, err := range errs {
-		if err == nil {
-			continue
+		if r.err == nil {
+			return ""
 		}
-		switch reason := cloud.ReasonOf(err); reason {
-		case cloud.ReasonThrottled:
-			return "the API throttles requests"
-		case cloud.ReasonDenied, cloud.ReasonNotFound, cloud.ReasonInvalid:
-		default:
-			if !read {
-				return "requests fail: " + string(reason)
-			}
-		}
+		err = r.err
 	}
-	return ""
+	if err == nil {
+		return ""
+	}
+	switch reason := cloud.ReasonOf(err); reason {
+	case cloud.ReasonDenied, cloud.ReasonNotFound, cloud.ReasonInvalid:
+		return ""
+	default:
+		return "requests fail: " + string(reason)
+	}
 }
 
 func (s *session) lists() (lists []*apifacts.List) {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,7 +146,7 @@ func (t *trail) judgeTLS() finding {
 
 // describe shows an unverified certificate.
 func describe(c *x509.Certificate) string {
-	names := c.DNSNames
+	names := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}

@@ -23,6 +23,7 @@ type session struct {
 	p *Project
 
 	noCredentials string // why there are none
+	rejected      bool   // the credentials, by authenticate
 	cssReached    bool
 	iamReached    bool
 
@@ -173,7 +174,9 @@ func (s *session) authenticate(ctx context.Context) finding {
 	if errors.Is(err, apifacts.ErrLimit) {
 		return s.stop(err)
 	}
-	return judgeAuthentication(err, by)
+	f := judgeAuthentication(err, by)
+	s.rejected = f.state == failed
+	return f
 }
 
 func judgeAuthentication(err error, by string) finding {
@@ -189,9 +192,6 @@ func judgeAuthentication(err error, by string) finding {
 	return skippedf("the response does not tell (see below)")
 }
 
-// refused reports whether the credentials were rejected.
-func refused(err error) bool { return err != nil && cloud.ReasonOf(err) == cloud.ReasonAuth }
-
 // stop returns the finding for a request that was not sent.
 func (s *session) stop(err error) finding {
 	if errors.Is(err, apifacts.ErrLimit) {
@@ -206,7 +206,7 @@ func (s *session) judgeID(ctx context.Context) finding {
 		return skippedf("%s", s.noCredentials)
 	case s.p.ID == "" && !s.iamReached:
 		return skippedf("IAM cannot be reached")
-	case refused(s.idErr):
+	case s.rejected && s.p.ID == "":
 		return skippedf("authentication failed")
 	case s.idErr != nil:
 		return s.stop(s.idErr)
@@ -305,10 +305,7 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	if !s.clusters.read {
 		_ = s.listClusters(ctx)
 	}
-	switch err := s.clusters.err; {
-	case refused(err):
-		return skippedf("authentication failed")
-	case err != nil:
+	if err := s.clusters.err; err != nil {
 		return s.stop(err)
 	}
 	why := make(map[string]int)
@@ -346,8 +343,26 @@ func (s *session) blocked() string {
 		return "the project ID is not known"
 	case s.wrongID:
 		return "the project ID is not that of the region"
-	case refused(s.clusters.err), len(s.readings) > 0 && refused(s.readings[0].err):
+	case s.rejected:
 		return "authentication failed"
+	}
+	return ""
+}
+
+// stopped returns why the next request should not be sent although the others before it could be, or "".
+func (s *session) stopped() string {
+	errs := []error{s.clusters.err}
+	for _, r := range s.readings {
+		errs = append(errs, r.err)
+	}
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case cloud.ReasonOf(err) == cloud.ReasonThrottled:
+			return "the API throttles requests"
+		case cloud.ReasonOf(err) == cloud.ReasonAuth:
+			return "the API rejects the credentials"
+		}
 	}
 	return ""
 }

@@ -266,7 +266,12 @@ func (o *Observations) generation() string {
 	var parts []string
 	for _, result := range []string{honoured, ignored, "refused", "unknown"} {
 		if names := byResult[result]; len(names) > 0 {
-			parts = append(parts, strings.Join(names, " and ")+" "+result)
+			last := len(names) - 1
+			text := names[last]
+			if last > 0 {
+				text = strings.Join(names[:last], ", ") + " and " + text
+			}
+			parts = append(parts, text+" "+result)
 		}
 	}
 	return strings.Join(parts, "; ")
