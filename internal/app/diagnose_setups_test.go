@@ -84,6 +84,37 @@ func serveWith(certificate *tls.Certificate) func(*httptest.Server) {
 	}
 }
 
+// rawServer returns a start that serves a text instead of HTTP.
+func rawServer(text string) func(t *testing.T) (*testCloud, func() int) {
+	return func(t *testing.T) (*testCloud, func() int) {
+		t.Helper()
+		c := newUnservedCloud(simulator.Options{}, project{})
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 1024))
+				_, _ = conn.Write([]byte(text))
+				_ = conn.Close()
+			}
+		}()
+		t.Cleanup(func() {
+			_ = listener.Close()
+			<-done
+		})
+		c.URL = "http://" + listener.Addr().String()
+		return c, func() int { return 0 }
+	}
+}
+
 // brokenSetups returns those of credentials, the network and the API.
 func brokenSetups() []brokenSetup {
 	return slices.Concat(brokenCredentials(), brokenNetworks(), brokenAPIs())
@@ -159,6 +190,9 @@ func brokenNetworks() []brokenSetup {
 				c.URL = server.URL
 				return c, func() int { return int(sent.Load()) }
 			}},
+		{"wrong endpoint: not HTTP", []string{"CSS HTTP"}, "malformed HTTP response What to do: The response is not HTTP", 0,
+			rawServer("SSH-2.0-OpenSSH_9.2p1\r\n")},
+		{"closed connections", []string{"CSS HTTP"}, "the connection was closed without a response", 0, rawServer("")},
 		{"proxy that refuses", []string{"CSS proxy"}, "the proxy answered 403 Forbidden to CONNECT", 0,
 			func(t *testing.T) (*testCloud, func() int) {
 				proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -176,8 +176,11 @@ func (t *trail) failure() finding {
 		return finding{failed, "timed out waiting for " + what, hint}
 	}
 	text := t.err.Error()
-	if network.IsMalformed(t.err) {
+	switch {
+	case network.IsMalformed(t.err):
 		text = "malformed HTTP response" // which must not be quoted
+	case text == io.EOF.Error():
+		text = "the connection was closed without a response"
 	}
 	return finding{failed, text, network.Explain(t.err, stage).Hint}
 }
