@@ -371,9 +371,9 @@ func TestRegionEndpoints(t *testing.T) {
 		{"", "", ""},
 	}
 	for _, tt := range tests {
-		css, iam, ok := regionEndpoints(tt.region)
+		css, iam, ok := RegionEndpoints(tt.region)
 		if css != tt.css || iam != tt.iam || ok != (tt.css != "") {
-			t.Errorf("regionEndpoints(%q): got %q, %q, %t, want %q, %q", tt.region, css, iam, ok, tt.css, tt.iam)
+			t.Errorf("RegionEndpoints(%q): got %q, %q, %t, want %q, %q", tt.region, css, iam, ok, tt.css, tt.iam)
 		}
 	}
 	if n := len(knownRegions()); n != 34 {

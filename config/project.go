@@ -77,7 +77,7 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 }
 
 func (d *decoder) setEndpoints(p *project) {
-	css, iam, known := regionEndpoints(p.Region)
+	css, iam, known := RegionEndpoints(p.Region)
 	switch {
 	case !p.keys.Region.IsSet():
 		d.Reportf(d.PlaceIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")

@@ -22,7 +22,8 @@ func knownRegions() []string {
 	}
 }
 
-func regionEndpoints(region string) (css, iam string, known bool) {
+// RegionEndpoints returns the default endpoints of a known region.
+func RegionEndpoints(region string) (css, iam string, known bool) {
 	if !slices.Contains(knownRegions(), region) {
 		return "", "", false
 	}

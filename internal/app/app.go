@@ -89,6 +89,9 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 
 	e := newExporter(&f, file, env, logger)
 	defer e.close()
+	if f.diagnose {
+		return e.diagnose(ctx, stdout)
+	}
 	if err := e.reload(); err != nil { // logged by reload
 		if errors.Is(err, errInterrupted) && !f.once {
 			return 0

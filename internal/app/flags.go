@@ -34,6 +34,7 @@ type flags struct {
 	syntaxOnly  bool
 	autoReload  time.Duration
 	once        bool
+	diagnose    bool
 	demo        bool
 	connections bool
 	permissions bool
@@ -67,6 +68,10 @@ func newCommandLine(f *flags) *kingpin.Application {
 	app.Flag("once",
 		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").
 		BoolVar(&f.once)
+	app.Flag("diagnose",
+		"Check each project step by step, write what fails, what to do, and facts about the API that are safe to share, "+
+			"and exit: 0 if nothing failed, 1 if not.").
+		BoolVar(&f.diagnose)
 	app.Flag("demo",
 		"Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
 		BoolVar(&f.demo)
@@ -155,6 +160,10 @@ func (f *flags) validate() error {
 	case f.autoReload > 0 && f.autoReload < minAutoReload:
 		return fmt.Errorf("--config.auto-reload-interval=%s: it must be at least %s; 0s turns it off",
 			f.autoReload, minAutoReload)
+	case f.diagnose && f.once:
+		return errors.New("--diagnose: it cannot be combined with --once; run one after the other")
+	case f.diagnose && f.configCheck:
+		return errors.New("--diagnose: it cannot be combined with --config.check, which it includes")
 	case o.Timeout <= 0:
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
 	case o.TimeoutOffset < 0:

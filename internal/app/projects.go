@@ -4,8 +4,8 @@ package app
 
 import (
 	"cmp"
-	"fmt"
 	"math"
+	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
@@ -64,19 +64,11 @@ func newSearch(d *config.Discovery) *discovery.Search {
 
 func (e *exporter) addClient(to, old *loadedProject) error {
 	p := &to.settings
-	transport, err := e.newTransport(p)
+	route, err := e.newRoute(p)
 	if err != nil {
-		return fmt.Errorf("project %s: tls_config: %w", p.Name, err)
+		return err
 	}
-	options := cloud.Options{
-		Region:    p.Region,
-		Scope:     scope(p),
-		UserAgent: name + "/" + cmp.Or(version.Version, "devel"),
-		Keys:      e.keys,
-		Transport: transport,
-		Budget:    rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
-		Observe:   e.observe(p.Name),
-	}
+	options := e.clientOptions(p, route.transport())
 	options.Credentials = e.credentials(p, options)
 	to.client = cloud.NewClient(options)
 	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
@@ -90,6 +82,19 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 	}
 	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id, e.metrics.CountUnparsable)
 	return nil
+}
+
+// clientOptions returns all options but the credentials.
+func (e *exporter) clientOptions(p *config.Project, transport http.RoundTripper) cloud.Options {
+	return cloud.Options{
+		Region:    p.Region,
+		Scope:     scope(p),
+		UserAgent: name + "/" + cmp.Or(version.Version, "devel"),
+		Keys:      e.keys,
+		Transport: transport,
+		Budget:    rate.NewLimiter(rate.Limit(p.RequestsPerSecond), int(math.Ceil(p.RequestsPerSecond))),
+		Observe:   e.observe(p.Name),
+	}
 }
 
 // scope identifies a project of the cloud, as far as the file says it.

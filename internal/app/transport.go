@@ -24,19 +24,28 @@ import (
 	promconfig "github.com/prometheus/common/config"
 )
 
-// newTransport returns a transport that uses changed TLS files without a reload, also where connections are kept alive.
-func (e *exporter) newTransport(p *config.Project) (http.RoundTripper, error) {
-	proxy := func(r *http.Request) (*url.URL, error) { return e.proxy(r.URL) }
+// route is how a project's requests reach the network.
+type route struct {
+	proxy func(*url.URL) (*url.URL, error)
+	files *tlsFiles
+}
+
+func (e *exporter) newRoute(p *config.Project) (route, error) {
+	r := route{e.proxy, &tlsFiles{settings: p.TLSConfig, logger: e.logger.With("project", p.Name)}}
 	if p.ProxyURL != nil {
-		proxy = http.ProxyURL(p.ProxyURL)
+		r.proxy = func(*url.URL) (*url.URL, error) { return p.ProxyURL, nil }
 	}
-	files := &tlsFiles{settings: p.TLSConfig, logger: e.logger.With("project", p.Name)}
-	if err := files.read(); err != nil {
-		return nil, err
+	if err := r.files.read(); err != nil {
+		return route{}, fmt.Errorf("project %s: tls_config: %w", p.Name, err)
 	}
-	return network.NewRenewable(files.current, func(c *tls.Config) *http.Transport {
-		return cloud.NewTransport(c, proxy)
-	}), nil
+	return r, nil
+}
+
+// transport uses changed TLS files without a reload, also where connections are kept alive.
+func (r route) transport() http.RoundTripper {
+	return network.NewRenewable(r.files.current, func(c *tls.Config) *http.Transport {
+		return cloud.NewTransport(c, func(req *http.Request) (*url.URL, error) { return r.proxy(req.URL) })
+	})
 }
 
 // tlsRefresh is how often the content of TLS files is read even if their times and sizes are unchanged.

@@ -38,6 +38,11 @@ func Text(s string, limit int) string {
 	return Text(s, limit) // replacements are longer
 }
 
+// Line returns s as one line of at most about limit bytes for a terminal, with Escape.
+func Line(s string, limit int) string {
+	return Escape(Text(strings.Join(strings.Fields(s), " "), limit))
+}
+
 // Quote truncates and quotes s for messages.
 func Quote(s string) string { return strconv.Quote(Text(s, 200)) }
 

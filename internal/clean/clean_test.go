@@ -54,3 +54,14 @@ func TestEscape(t *testing.T) {
 		}
 	}
 }
+
+func TestLine(t *testing.T) {
+	for s, want := range map[string]string{
+		"plain text, 搜索": "plain text, 搜索", " a\r\n\tb  c ": "a b c", "\x1b[31mred\x07": "\uFFFD[31mred\uFFFD",
+		"a\u202eb\u200bc\u2028d": "a<U+202E>b<U+200B>c d", "\xff": "\uFFFD", "": "",
+	} {
+		if got := clean.Line(s, clean.MaxLength); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}

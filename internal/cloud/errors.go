@@ -113,7 +113,12 @@ func LogFields(err error) []any {
 		if e.RequestID != "" {
 			fields = append(fields, "request_id", e.RequestID)
 		}
-		fields = append(fields, "hint", e.Hint())
+		hint := e.Hint()
+		switch e.Reason {
+		case ReasonAuth, ReasonDenied, ReasonTransport: // usually the set-up
+			hint += "; --diagnose walks through the checks"
+		}
+		fields = append(fields, "hint", hint)
 	}
 	return append(fields, "err", err)
 }

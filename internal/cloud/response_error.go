@@ -79,7 +79,7 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 	switch {
 	case e.Reason == ReasonAuth:
 		e.Message = "the credentials were rejected"
-		e.hint = clockHint(resp.Header.Get("Date"), time.Now())
+		e.hint = ClockHint(resp.Header.Get("Date"), time.Now())
 	case status >= 300 && status <= 399:
 		e.Message = "redirect not followed"
 	case status == http.StatusProxyAuthRequired:
@@ -97,7 +97,8 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 // maxClockSkew is tolerated before the clock is blamed for a rejected signature. The cloud tolerates 15 minutes.
 const maxClockSkew = 5 * time.Minute
 
-func clockHint(date string, now time.Time) string {
+// ClockHint returns a hint if the clock differs too much from the Date of a response, or "".
+func ClockHint(date string, now time.Time) string {
 	theirs, err := http.ParseTime(date)
 	skew := now.Sub(theirs).Round(time.Second)
 	switch {

@@ -27,6 +27,7 @@ const (
 type issued struct {
 	cloud.Credentials
 	expires time.Time
+	assumed bool // expires is a guess
 }
 
 // issuer issues temporary credentials. Calls of issue do not overlap.
@@ -35,6 +36,7 @@ type issuer interface {
 	// input identifies what credentials are issued for.
 	input(ctx context.Context) (string, error)
 	backOff(err error, failures int) time.Duration
+	from() string // says where they come from
 }
 
 // cache renews temporary credentials after four fifths of their life, which leaves time to retry. A request renews them
@@ -129,7 +131,7 @@ func (c *cache) renew(ctx context.Context, start time.Time) (cloud.Credentials, 
 	switch {
 	case err != nil:
 	case next.expires.IsZero():
-		next.expires = now.Add(unknownLife)
+		next.expires, next.assumed = now.Add(unknownLife), true
 	case !now.Before(next.expires):
 		err = fmt.Errorf("no credentials: new ones expired at %s; check the clock of this machine",
 			next.expires.UTC().Format(time.RFC3339))

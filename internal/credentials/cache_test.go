@@ -75,6 +75,8 @@ func (f *fakeIssuer) input(context.Context) (string, error) {
 	return password, nil
 }
 
+func (*fakeIssuer) from() string { return "a test" }
+
 func (f *fakeIssuer) backOff(_ error, failures int) time.Duration {
 	if f.doubling {
 		return f.wait << (failures - 1)

@@ -25,6 +25,7 @@ const (
 // fileSource reads credentials from files. A part that is unreadable or invalid keeps its last valid value: secrets
 // are often replaced in two steps.
 type fileSource struct {
+	from string // what it reads
 	read fileReader
 
 	mu      sync.Mutex
@@ -36,22 +37,26 @@ type fileSource struct {
 // fileReader reads files, which held last before. problem is why a part of last is returned.
 type fileReader func(last cloud.Credentials) (c cloud.Credentials, problem, err error)
 
-func newFileSource(initial cloud.Credentials, read fileReader) *fileSource {
-	s := &fileSource{read: read}
+func newFileSource(from string, initial cloud.Credentials, read fileReader) *fileSource {
+	s := &fileSource{from: from, read: read}
 	s.held.Store(&initial)
 	return s
 }
 
 // NewFiles returns a source that takes each part from the file at a path, if there is one.
 func NewFiles(value, path cloud.Credentials) cloud.CredentialSource {
-	return newFileSource(value, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
+	from := "the configuration file"
+	if path != (cloud.Credentials{}) {
+		from = "the files that the configuration names"
+	}
+	return newFileSource(from, value, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
 		return readParts(path, last, secret.KeyFault)
 	})
 }
 
 // NewPassword returns a source whose SecretKey is a password, from the file at path if there is one.
 func NewPassword(value, path string) cloud.CredentialSource {
-	return newFileSource(cloud.Credentials{SecretKey: value},
+	return newFileSource("a password", cloud.Credentials{SecretKey: value},
 		func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
 			return readParts(cloud.Credentials{SecretKey: path}, last, secret.PasswordFault)
 		})
@@ -59,7 +64,8 @@ func NewPassword(value, path string) cloud.CredentialSource {
 
 // NewProfile returns a source that reads a section of the SDKs' profile file (ak, sk, security_token).
 func NewProfile(file, section string) cloud.CredentialSource {
-	return newFileSource(cloud.Credentials{}, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
+	from := "section [" + section + "] of the profile file " + file
+	return newFileSource(from, cloud.Credentials{}, func(last cloud.Credentials) (c cloud.Credentials, problem, err error) {
 		c, err = readProfile(file, section)
 		if err != nil && last.Usable() {
 			return last, errors.New(strings.TrimPrefix(err.Error(), "no credentials: ")), nil

@@ -28,7 +28,7 @@ func TestFilesAreReadUntilTheyAreAlike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
-			source := newFileSource(cloud.Credentials{}, func(cloud.Credentials) (c cloud.Credentials, problem, err error) {
+			source := newFileSource("", cloud.Credentials{}, func(cloud.Credentials) (c cloud.Credentials, problem, err error) {
 				n++
 				return test.reads[n-1], nil, nil
 			})

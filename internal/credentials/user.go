@@ -80,7 +80,7 @@ func (t *tokenIssuer) issue(ctx context.Context) (issued, error) {
 		e := cloud.NewDecodeError(OpToken, "the response holds no "+headerSubjectToken)
 		return issued{}, e.WithHint(tokenService{}.Hint(e))
 	}
-	return issued{cloud.Credentials{AuthToken: token}, tokenExpiry(response.Body)}, nil
+	return issued{Credentials: cloud.Credentials{AuthToken: token}, expires: tokenExpiry(response.Body)}, nil
 }
 
 func (t *tokenIssuer) body(c cloud.Credentials) []byte {

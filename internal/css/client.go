@@ -81,8 +81,12 @@ func (service) Hint(e *cloud.Error) string {
 		return ""
 	case e.Code == codeNoSuchCluster:
 		return "check the cluster ID and the project; if the cluster exists, allow css:VPCEndpoint:listConnection on it"
+	case e.Reason == cloud.ReasonDenied && e.Operation == OpClusters:
+		return "allow css:cluster:list, and for the connections css:VPCEndpoint:listConnection and vpcep:endpoints:get"
 	case e.Reason == cloud.ReasonDenied:
 		return "allow css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get"
+	case e.Reason == cloud.ReasonTimeout && e.Operation == OpClusters:
+		return "check for a slow network or proxy between this machine and the endpoint"
 	case e.Reason == cloud.ReasonNotFound:
 		return "check endpoint, project_id and the cluster ID"
 	case e.Reason == cloud.ReasonDecode:

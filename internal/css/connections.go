@@ -186,11 +186,11 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 		r := connectionsRequest(clusterID)
 		r.Query, r.Buffer, r.Reserved = query, buffer, pages == 1
 		response, err := c.call(bounded, r)
-		switch e := (*cloud.Error)(nil); {
+		switch {
 		case err == nil:
-		case errors.As(err, &e) && e.Code == codeServiceOff && e.Status == http.StatusBadRequest:
+		case isServiceOff(err):
 			return &ConnectionList{}, nil
-		case received > 0 && e != nil && e.Status == http.StatusBadRequest && e.Reason == cloud.ReasonInvalid:
+		case received > 0 && RefusesPage(err):
 			list.Incomplete = true
 			return list, nil
 		case received > 0 && bounded.Err() != nil && ctx.Err() == nil:
@@ -227,6 +227,17 @@ func (c *Client) Connections(ctx context.Context, clusterID string, last *Connec
 			return list, nil
 		}
 	}
+}
+
+// RefusesPage reports whether the API does not accept the parameters of a page.
+func RefusesPage(err error) bool {
+	e, ok := errors.AsType[*cloud.Error](err)
+	return ok && e.Status == http.StatusBadRequest && e.Reason == cloud.ReasonInvalid
+}
+
+func isServiceOff(err error) bool {
+	e, ok := errors.AsType[*cloud.Error](err)
+	return ok && e.Code == codeServiceOff && e.Status == http.StatusBadRequest
 }
 
 func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {

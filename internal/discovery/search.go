@@ -21,23 +21,26 @@ type Search struct {
 	LabelsFromTags      map[string]string         // keys of tags, by label
 }
 
-func (s *Search) matches(c *css.Cluster) bool {
+func (s *Search) matches(c *css.Cluster) bool { return s.LeftOut(c) == "" }
+
+// LeftOut returns why a cluster does not match, or "".
+func (s *Search) LeftOut(c *css.Cluster) string {
 	switch {
 	case c.Status == css.ClusterCreating:
-		return false
+		return "being created"
 	case s.Engine == nil && c.Engine == "logstash":
-		return false
+		return "Logstash"
 	case s.Engine != nil && !s.Engine.MatchString(c.Engine):
-		return false
+		return "discovery.engine"
 	case s.Name != nil && !s.Name.MatchString(c.Name):
-		return false
+		return "discovery.name"
 	case s.EnterpriseProjectID != nil && !s.EnterpriseProjectID.MatchString(c.EnterpriseProjectID):
-		return false
+		return "discovery.enterprise_project_id"
 	}
 	for key, pattern := range s.Tags {
 		if value, ok := c.Tags[key]; !ok || !pattern.MatchString(value) {
-			return false
+			return "discovery.tags"
 		}
 	}
-	return true
+	return ""
 }

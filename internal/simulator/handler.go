@@ -164,46 +164,6 @@ func (s *Simulator) respond(route route, r *http.Request, c caller, fault Fault)
 	}
 }
 
-func (s *Simulator) listConnections(route route, query url.Values, fault Fault) response {
-	offset, ok1 := intParam(query, "offset", 0, 0, 1000)
-	if s.opts.ConnectionsByStart {
-		offset, ok1 = intParam(query, "start", 1, 1, 1000)
-		offset--
-	}
-	limit, ok2 := intParam(query, "limit", 10, 1, 1000)
-	if !ok1 || !ok2 {
-		return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")
-	}
-
-	s.mu.Lock()
-	var cluster *Cluster
-	if p := s.project(route.projectID); p != nil {
-		cluster = p.cluster(route.clusterID)
-	}
-	if cluster == nil {
-		s.mu.Unlock()
-		return cssError(http.StatusForbidden, "CSS.0015", "You do not have permission to access this cluster.")
-	}
-	if cluster.ServiceOff {
-		s.mu.Unlock()
-		return cssError(http.StatusBadRequest, "CSS.5182", "The VPC endpoint service is not enabled.")
-	}
-	from, to := fault.page(len(cluster.Connections), offset, limit, s.opts.ConnectionPageCap)
-	page := append([]Connection{}, cluster.Connections[from:to]...)
-	body := struct {
-		Connections  []Connection `json:"connections"`
-		UpdateSwitch JSON         `json:"vpcepUpdateSwitch,omitempty"`
-		TotalCount   int          `json:"total_count"`
-		ServiceName  JSON         `json:"vpcServiceName,omitempty"`
-		Permissions  []Permission `json:"permissions,omitzero"`
-	}{
-		repeatFirst(fault, page), cluster.UpdateSwitch, cluster.total(), cluster.ServiceName,
-		slices.Clone(cluster.Permissions),
-	}
-	s.mu.Unlock()
-	return jsonResponse(http.StatusOK, body)
-}
-
 // listClusters pages by start or offset, its newer name. Both count from 1.
 func (s *Simulator) listClusters(route route, query url.Values, fault Fault) response {
 	const noUpperBound = 1 << 30

@@ -142,23 +142,47 @@ func TestConnectionsArePagedByOffset(t *testing.T) {
 	}
 }
 
-func TestConnectionsArePagedByStart(t *testing.T) {
-	s := newTestSimulator(Options{ConnectionsByStart: true})
-	setConnections(s, 2100)
-	for _, tc := range []struct{ query, want string }{
-		{"", idRange(0, 10)},
-		{"?limit=2&start=1", "0 1"},
-		{"?limit=2&start=5", "4 5"},
-		{"?limit=2&start=1000", "999 1000"},
-		{"?limit=2&offset=5", "0 1"}, // offset is ignored
+func TestEachPagingHonoursItsParametersAlone(t *testing.T) {
+	const refused = "refused"
+	for paging, want := range map[Paging]map[string]string{
+		ByOffset:        {"": idRange(0, 10), "?limit=2&offset=5": "5 6", "?limit=2&start=5": "0 1", "?limit=1&offset=0": "0"},
+		ByOffsetFromOne: {"": idRange(0, 10), "?limit=2&offset=5": "4 5", "?limit=2&start=5": "0 1", "?limit=1&offset=0": refused},
+		ByStart: {"": idRange(0, 10), "?limit=2&start=1": "0 1", "?limit=2&start=5": "4 5", "?limit=2&start=1000": "999 1000",
+			"?limit=2&offset=5": "0 1", "?start=0": refused, "?start=1001": refused, "?start=x": refused},
+		ByLimit:      {"": idRange(0, 10), "?limit=2": "0 1", "?limit=2&offset=5": "0 1", "?limit=2&start=5": "0 1"},
+		ByLimitAlone: {"": idRange(0, 10), "?limit=2": "0 1", "?limit=2&offset=5": refused, "?limit=2&start=5": refused},
+		Unpaged:      {"": idRange(0, 2100), "?limit=2&offset=5": idRange(0, 2100), "?limit=0": idRange(0, 2100)},
 	} {
-		if p := getPage(t, s, connectionsPath+tc.query); p.ids() != tc.want || p.TotalCount != 2100 {
-			t.Errorf("%q: got IDs %q of %d, want %q of 2100", tc.query, p.ids(), p.TotalCount, tc.want)
+		s := newTestSimulator(Options{ConnectionsPaging: paging})
+		setConnections(s, 2100)
+		for query, ids := range want {
+			if ids == refused {
+				if w := get(t, s, connectionsPath+query); w.Code != http.StatusBadRequest {
+					t.Errorf("paging %d, %q: got status %d, want 400", paging, query, w.Code)
+				}
+				continue
+			}
+			if p := getPage(t, s, connectionsPath+query); p.ids() != ids || p.TotalCount != 2100 {
+				t.Errorf("paging %d, %q: got IDs %q of %d, want %q of 2100", paging, query, p.ids(), p.TotalCount, ids)
+			}
 		}
 	}
-	for _, query := range []string{"?start=0", "?start=1001", "?start=x"} {
-		if w := get(t, s, connectionsPath+query); w.Code != http.StatusBadRequest {
-			t.Errorf("%q: got status %d, want 400", query, w.Code)
+}
+
+func TestTotalCountMayBeAbsentOrTooSmall(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Cluster)
+		want   string
+	}{
+		"absent":    {func(c *Cluster) { c.OmitTotal = true }, ""},
+		"too small": {func(c *Cluster) { c.Unlisted = -1 }, `"total_count":2`},
+	} {
+		s := newTestSimulator(Options{})
+		setConnections(s, 3)
+		s.UpdateCluster("c1", test.change)
+		body := get(t, s, connectionsPath).Body.String()
+		if has := strings.Contains(body, "total_count"); has != (test.want != "") || !strings.Contains(body, test.want) {
+			t.Errorf("%s: got %s", name, body)
 		}
 	}
 }

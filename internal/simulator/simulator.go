@@ -18,8 +18,7 @@ type Options struct {
 	Seed uint64           // of events and faults; issued secrets are always random
 	// ClusterPageCap and ConnectionPageCap are maximum lengths of a page; 0 means no maximum.
 	ClusterPageCap, ConnectionPageCap int
-	// ConnectionsByStart pages by start (1 to 1,000) instead of offset, as the API did from 2023 to mid-2025.
-	ConnectionsByStart bool
+	ConnectionsPaging                 Paging
 
 	KeepRequests int           // maximum length of Requests; default: 10,000
 	TokenLife    time.Duration // of IAM tokens; default: 24 hours
@@ -87,8 +86,9 @@ type Cluster struct {
 	ServiceName  JSON
 	UpdateSwitch JSON
 	Connections  []Connection
-	// Unlisted connections are included in total_count, but not listed.
-	Unlisted int
+	// Unlisted connections are included in total_count, but not listed. If negative, total_count is too small.
+	Unlisted  int
+	OmitTotal bool // total_count
 	// Permissions is omitted if nil, and sent as [] if empty.
 	Permissions []Permission
 	// Still exempts the cluster from Step.

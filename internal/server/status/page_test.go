@@ -396,7 +396,7 @@ func TestTopAndBottomOfThePage(t *testing.T) {
 			allUnread(), top + "No cluster has been read yet Configure Prometheus to scrape this exporter. " +
 				"This page shows the results of scrapes and sends no request to the API. Projects 0 Clusters 1",
 		},
-		{allUnread(), "Exporter ready Version 1.2.3 Revision abc Go go1.26 Page generated 2026-11-23T12:00:00Z"},
+		{allUnread(), "Exporter ready Version 1.2.3 Revision abc Go go1.26 To check each project step by step css_vpcep_exporter --diagnose Page generated 2026-11-23T12:00:00Z"},
 		{demo, "Demo: these projects and clusters are simulated. Nothing on this page is real. " + top},
 		{starting, "Discovery has not finished yet Refresh this page in a few seconds. "},
 		{starting, "Exporter not ready"},

@@ -131,7 +131,7 @@ func diffAnswers(want, got answer) string {
 
 func TestClientsAndExporterReadTheFleetCorrectly(t *testing.T) {
 	byOffset := fleet.New(simulator.Options{})
-	byStart := fleet.New(simulator.Options{ConnectionsByStart: true})
+	byStart := fleet.New(simulator.Options{ConnectionsPaging: simulator.ByStart})
 	at := endpoints{byOffset.Serve(t), byStart.Serve(t)}
 	clients := newClients(t)
 	exporter := scrapeExporter(t, at)

@@ -32,7 +32,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	byStart, err := fleet.New(simulator.Options{ConnectionsByStart: true}).Start(ctx)
+	byStart, err := fleet.New(simulator.Options{ConnectionsPaging: simulator.ByStart}).Start(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package diagnose walks the path to each project's connections step by step, and finds out facts about the API that are
+// safe to share. It touches the network, through the project's clients and transport settings, and writes a report.
+package diagnose
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/diagnose/apifacts"
+	"css_vpcep_exporter/internal/iam"
+
+	"golang.org/x/time/rate"
+)
+
+// MaxRequests is the maximum number of requests for a project.
+const MaxRequests = 20
+
+// maxRead is the number of clusters whose connections are read.
+const maxRead = 3
+
+// Options configure Run.
+type Options struct {
+	File          string // of the configuration, or what replaces it
+	Projects      []Project
+	Timeout       time.Duration // of a request
+	ScrapeTimeout time.Duration
+	TimeoutOffset time.Duration
+	Concurrency   int
+}
+
+// Project is a project to be diagnosed.
+type Project struct {
+	Name, Region          string
+	Public                bool // the region is built in, and so are its endpoints
+	Endpoint, IAMEndpoint string
+	ID                    string // from the configuration; may be empty
+
+	Credentials cloud.CredentialSource
+	Origin      func() (from string, expires time.Time)
+	Login       bool // the credentials come from IAM
+
+	Meter  *Meter // the transport of the clients
+	Budget *rate.Limiter
+	CSS    *css.Client
+	Lookup *iam.Project // looks the ID up
+
+	Listed  []css.Cluster               // in the configuration: ID and name
+	LeftOut func(c *css.Cluster) string // why a discovered cluster is not scraped, or ""; nil: no discovery
+	Proxy   func(*url.URL) (*url.URL, error)
+	ProxyIn string // the setting
+	TLS     func() *tls.Config
+	Agent   string // User-Agent
+}
+
+func (p *Project) transport() *http.Transport {
+	return cloud.NewTransport(p.TLS(), func(r *http.Request) (*url.URL, error) { return p.Proxy(r.URL) })
+}
+
+// Run writes the report, and reports whether no step failed. It ends early with ctx.
+func Run(ctx context.Context, o Options, to io.Writer) bool {
+	d := &diagnosis{Options: o, report: &report{to: to}}
+	d.introduce()
+	d.step(ctx, "configuration", func(context.Context) finding {
+		return okf("%s is valid: %s", o.File, count(len(o.Projects), "project", "projects"))
+	})
+	sessions := make([]*session, len(o.Projects))
+	for i := range o.Projects {
+		s := &session{diagnosis: d, p: &o.Projects[i], shapes: apifacts.NewShapes()}
+		s.run(ctx)
+		sessions[i] = s
+	}
+	d.line("")
+	d.heading("All projects")
+	d.step(ctx, "scrape timeout", func(context.Context) finding { return d.judgeTimeout(sessions) })
+	d.line("")
+	d.heading("API facts (safe to share)")
+	d.line("They hold no ID, name, address or account. Please paste them into an issue of the exporter.")
+	for i, s := range sessions {
+		d.line("")
+		if len(sessions) > 1 {
+			d.line(fmt.Sprintf("project: %d of %d", i+1, len(sessions)))
+		}
+		for _, fact := range s.facts() {
+			d.wrap("", "    ", fact)
+		}
+	}
+	if ctx.Err() != nil {
+		d.line("")
+		d.line("Interrupted. What was not done is marked as skipped, or unknown.")
+	}
+	return !d.failed && ctx.Err() == nil
+}
+
+type diagnosis struct {
+	Options
+	*report
+	failed bool
+}
+
+func (d *diagnosis) introduce() {
+	slowest := 0.0
+	for i := range d.Projects {
+		limit := d.Projects[i].Budget
+		slowest = max(slowest, float64(MaxRequests-limit.Burst())/float64(limit.Limit()))
+	}
+	longest := time.Duration(MaxRequests+1)*d.Timeout + time.Duration(max(slowest, 0)*float64(time.Second))
+	d.text(fmt.Sprintf("Diagnosis of %s. At most %d requests are sent for each project, and none of them changes anything in "+
+		"the cloud. Each request may take %s, and a project %s. Ctrl-C ends the diagnosis at once, with what was found. "+
+		"Requests to services of this machine that issue credentials are not counted.",
+		count(len(d.Projects), "project", "projects"), MaxRequests, d.Timeout, longest.Round(time.Second)))
+}
+
+// step runs one step, unless the diagnosis is interrupted, and reports what it found.
+func (d *diagnosis) step(ctx context.Context, name string, do func(context.Context) finding) finding {
+	var f finding
+	if ctx.Err() == nil {
+		f = do(ctx)
+	}
+	if ctx.Err() != nil && f.state != ok {
+		f = skippedf("interrupted")
+	}
+	d.failed = d.failed || f.state == failed
+	d.finding(name, f)
+	return f
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package diagnose
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestAccessKeysAreShortened: never more than a third of a key is shown.
+func TestAccessKeysAreShortened(t *testing.T) {
+	for key, want := range map[string]string{
+		"": "…", "A": "…", "AB": "…", "ABC": "A…", "ABCDEF": "AB…", "ABCDEFGHIJKL": "ABCD…", "ABCDEFGHIJKLMNO": "ABCD…O",
+		"HSTABCDEFGHIJKLMNOPQ": "HSTA…PQ", strings.Repeat("K", 400): "KKKK…KK",
+	} {
+		if got := shorten(key); got != want || len(strings.ReplaceAll(got, "…", "")) > len(key)/3 {
+			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestReportFitsIntoATerminal(t *testing.T) {
+	var out strings.Builder
+	r := report{&out}
+	long := strings.Repeat("0123456789", 25)
+	r.finding("CSS DNS", finding{failed, "a" + strings.Repeat(" word", 40) + " " + long + " 搜索" + strings.Repeat("长", 60) +
+		" \x1b[31m\u202egnp\nnext\ttab", "check " + long})
+	got := out.String()
+	joined := strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(got, "\n", ""), " ", ""), "-", "")
+	if !strings.Contains(joined, long) || !strings.Contains(got, "What to do: ") || strings.ContainsAny(got, "\x1b\u202e\t") {
+		t.Errorf("got:\n%s", got)
+	}
+	for i, line := range strings.Split(strings.TrimSuffix(got, "\n"), "\n") {
+		if n := columns(line); n > width || strings.HasSuffix(line, " ") || line == "" {
+			t.Errorf("line %d has %d columns: %q", i+1, n, line)
+		}
+		if i > 0 && !strings.HasPrefix(line, "         ") {
+			t.Errorf("line %d is not indented: %q", i+1, line)
+		}
+	}
+	if !strings.HasPrefix(got, "failed   CSS DNS          a word word") {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
+// TestMeterCountsWhatIsSent: net/http sends a request again if a kept connection breaks.
+func TestMeterCountsWhatIsSent(t *testing.T) {
+	var received atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := received.Add(1)
+		if n%2 == 0 { // every second request, on a connection that was kept
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, "{}")
+	}))
+	server.Config.ErrorLog = nil
+	defer server.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	m := NewMeter(transport)
+	failed := 0
+	for range 2 * MaxRequests {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := m.RoundTrip(req)
+		if err != nil {
+			failed++
+			continue
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	if n := received.Load(); n > MaxRequests || n < MaxRequests-1 || failed < MaxRequests {
+		t.Errorf("the server received %d requests, and %d failed; want %d sent and the others refused", n, failed, MaxRequests)
+	}
+	if m.left() != 0 {
+		t.Errorf("got %d requests left, want none", m.left())
+	}
+}
+
+func TestDurations(t *testing.T) {
+	var got []string
+	for _, d := range []time.Duration{
+		0, 99 * time.Microsecond, 1234 * time.Microsecond, 123456 * time.Microsecond, 12345 * time.Millisecond,
+	} {
+		got = append(got, took(d))
+	}
+	if want := []string{"less than 100µs", "less than 100µs", "1.2ms", "123ms", "12.3s"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/diagnose/apifacts"
+)
+
+// session is the diagnosis of one project.
+type session struct {
+	*diagnosis
+	p *Project
+
+	noCredentials string // why there are none
+	rejected      bool   // the credentials, by authenticate
+	cssReached    bool
+	iamReached    bool
+
+	id       string
+	idErr    error
+	wrongID  bool // it is not that of the region
+	clusters clusterList
+	targets  []css.Cluster
+	readings []*reading
+	extra    int // pages after the first that were read
+	shapes   *apifacts.Shapes
+	api      apifacts.Observations
+}
+
+// run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye and agencies
+// get their steps here once they can be configured.
+func (s *session) run(ctx context.Context) {
+	s.line("")
+	s.heading("Project " + label(s.p.Name) + ", region " + label(s.p.Region) + ", at most " +
+		strconv.FormatFloat(float64(s.p.Budget.Limit()), 'g', -1, 64) + " requests per second")
+	if s.step(ctx, "credentials", s.findCredentials).state != ok {
+		s.noCredentials = "there are no credentials"
+	}
+	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
+	s.cssReached = s.reach(ctx, "CSS", s.p.Endpoint)
+	if s.usesIAM() {
+		s.iamReached = s.reach(ctx, "IAM", s.p.IAMEndpoint)
+	}
+	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
+		s.noCredentials = "there was no login"
+	}
+	s.step(ctx, "authentication", s.authenticate)
+	s.step(ctx, "project ID", s.judgeID)
+	s.step(ctx, "cluster list", s.judgeClusters)
+	s.readConnections(ctx)
+	s.step(ctx, "sessions", func(context.Context) finding { return skippedf("not configured") })
+	s.step(ctx, "agency", func(context.Context) finding { return skippedf("not configured") })
+	s.observe(ctx)
+}
+
+func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login }
+
+// call bounds a signed request. It waits for the request budget first, so that a low requests_per_second is no timeout,
+// and fails if no request is left.
+func (s *session) call(ctx context.Context, do func(context.Context) error) error {
+	if s.p.Meter.left() == 0 {
+		return apifacts.ErrLimit
+	}
+	for s.p.Budget.Tokens() < 1 {
+		wait := time.Duration((1 - s.p.Budget.Tokens()) / float64(s.p.Budget.Limit()) * float64(time.Second))
+		if !cloud.Sleep(ctx, wait+time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	return do(ctx)
+}
+
+func (s *session) findCredentials(ctx context.Context) finding {
+	if s.p.Login {
+		from, _ := s.p.Origin()
+		return okf("from %s, see below", label(from))
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	return s.describeCredentials(ctx)
+}
+
+func (s *session) logIn(ctx context.Context) finding {
+	if !s.iamReached {
+		return skippedf("IAM cannot be reached")
+	}
+	f := finding{}
+	err := s.call(ctx, func(ctx context.Context) error {
+		f = s.describeCredentials(ctx)
+		return nil
+	})
+	if err != nil {
+		return s.stop(err)
+	}
+	return f
+}
+
+func (s *session) describeCredentials(ctx context.Context) finding {
+	c, err := s.p.Credentials.Credentials(ctx)
+	if err != nil {
+		f := failure(err)
+		if f.advice == "" {
+			f.advice = "set credentials in the configuration file, or check the variables or files that hold them"
+		}
+		return f
+	}
+	from, expires := s.p.Origin()
+	text := "token (not shown)"
+	if c.AuthToken == "" {
+		text = "access key " + shorten(c.AccessKey)
+	}
+	if c.SecurityToken != "" {
+		text += " with a security token"
+	}
+	text += " from " + label(from)
+	switch left := time.Until(expires).Round(time.Minute); {
+	case expires.IsZero():
+		text += "; no known expiry"
+	default:
+		text += fmt.Sprintf("; it expires at %s, in %s", utc(expires), left)
+	}
+	return okf("%s", text)
+}
+
+// shorten shows at most the first four and the last two characters of an access key, and never more than a third.
+func shorten(key string) string {
+	shown := len(key) / 3
+	head := min(4, shown)
+	tail := min(2, shown-head)
+	return key[:head] + "…" + key[len(key)-tail:]
+}
+
+// authenticate sends the project's first request with credentials, whose result later steps use.
+func (s *session) authenticate(ctx context.Context) finding {
+	var err error
+	by := "CSS"
+	switch {
+	case s.noCredentials != "":
+		return skippedf("%s", s.noCredentials)
+	case s.p.ID == "" && !s.iamReached:
+		return skippedf("IAM cannot be reached")
+	case s.p.ID == "":
+		by = "IAM"
+		err = s.call(ctx, func(ctx context.Context) error {
+			s.id, s.idErr = s.p.CSS.ProjectID(ctx)
+			return s.idErr
+		})
+		s.idErr = err
+	case !s.cssReached:
+		return skippedf("CSS cannot be reached")
+	case s.p.LeftOut != nil:
+		s.id = s.p.ID
+		err = s.listClusters(ctx)
+	default:
+		s.id = s.p.ID
+		s.targets = s.p.Listed
+		if len(s.targets) > 0 {
+			err = s.read(ctx, &s.targets[0]).err
+		}
+	}
+	if errors.Is(err, apifacts.ErrLimit) {
+		return s.stop(err)
+	}
+	f := judgeAuthentication(err, by)
+	s.rejected = f.state == failed
+	return f
+}
+
+func judgeAuthentication(err error, by string) finding {
+	e, isError := errors.AsType[*cloud.Error](err)
+	switch {
+	case err == nil:
+		return okf("%s accepts the credentials", by)
+	case isError && e.Reason == cloud.ReasonAuth:
+		return failure(err)
+	case isError && (e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled || e.Reason == cloud.ReasonDenied):
+		return okf("%s accepts the credentials, and refuses the request (see below)", by)
+	}
+	return skippedf("the response does not tell (see below)")
+}
+
+// stop returns the finding for a request that was not sent.
+func (s *session) stop(err error) finding {
+	if errors.Is(err, apifacts.ErrLimit) {
+		return skippedf("the limit of %d requests is reached", MaxRequests)
+	}
+	return failure(err)
+}
+
+func (s *session) judgeID(ctx context.Context) finding {
+	switch {
+	case s.noCredentials != "":
+		return skippedf("%s", s.noCredentials)
+	case s.p.ID == "" && !s.iamReached:
+		return skippedf("IAM cannot be reached")
+	case s.rejected && s.p.ID == "":
+		return skippedf("authentication failed")
+	case s.idErr != nil:
+		return s.stop(s.idErr)
+	case s.p.ID == "":
+		return okf("%s, found in IAM by the name %s", label(s.id), label(s.p.Region))
+	}
+	// The cluster list is the first request that has it.
+	if err := s.clusters.err; err != nil && s.p.IAMEndpoint != "" &&
+		(cloud.ReasonOf(err) == cloud.ReasonDenied || cloud.ReasonOf(err) == cloud.ReasonNotFound) {
+		return s.compareID(ctx)
+	}
+	return okf("%s, from the configuration", label(s.p.ID))
+}
+
+// compareID looks up the ID of the region's project, because the configured one was refused.
+func (s *session) compareID(ctx context.Context) finding {
+	var id string
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		id, err = s.p.Lookup.ID(ctx)
+		return err
+	})
+	switch {
+	case err != nil:
+		return okf("%s, from the configuration; whether it is that of the region is not known: %s", label(s.p.ID), err)
+	case id != s.p.ID:
+		s.wrongID = true
+		return finding{failed,
+			fmt.Sprintf("%s is configured, but IAM says that the project of region %s is %s", label(s.p.ID),
+				label(s.p.Region), label(id)),
+			"correct project_id, or remove it to have it looked up"}
+	}
+	return okf("%s, from the configuration, and IAM says so too", label(s.p.ID))
+}
+
+// clusterList is the result of reading the cluster list.
+type clusterList struct {
+	read  bool
+	err   error
+	list  []css.Cluster
+	total string // " of 12 reported", if more
+	more  int    // clusters that were not listed
+	pages int
+}
+
+const maxClusterPages = 2
+
+func (s *session) listClusters(ctx context.Context) error {
+	l := &s.clusters
+	l.read = true
+	seen := make(map[string]struct{})
+	for received := 0; l.pages < maxClusterPages; {
+		query := map[string][]string{"limit": {"1000"}}
+		if received > 0 {
+			next := strconv.Itoa(received + 1)
+			query["start"], query["offset"] = []string{next}, []string{next}
+		}
+		var page *css.ClusterPage
+		err := s.call(ctx, func(ctx context.Context) (err error) {
+			page, err = s.p.CSS.ClustersPage(ctx, query)
+			return err
+		})
+		if err != nil {
+			l.err = err
+			return err
+		}
+		l.pages++
+		s.shapes.Clusters(page.Body)
+		fresh := 0
+		for _, c := range page.Clusters {
+			if _, known := seen[c.ID]; !known && c.ID != "" {
+				seen[c.ID] = struct{}{}
+				l.list = append(l.list, c)
+				fresh++
+			}
+		}
+		received += len(page.Clusters)
+		l.total, l.more = "", 0
+		if !page.Total.Set || float64(len(l.list)) >= page.Total.Value || fresh == 0 {
+			break
+		}
+		l.total = fmt.Sprintf(" of %.0f that the API reports", page.Total.Value)
+		l.more = int(min(page.Total.Value, 100_000)) - len(l.list)
+	}
+	return nil
+}
+
+func (s *session) judgeClusters(ctx context.Context) finding {
+	if why := s.blocked(); why != "" {
+		return skippedf("%s", why)
+	}
+	s.targets = slices.Clone(s.p.Listed)
+	if s.p.LeftOut == nil {
+		return skippedf("discovery is off; %s in the configuration",
+			count(len(s.p.Listed), "cluster is listed", "clusters are listed"))
+	}
+	if !s.clusters.read {
+		_ = s.listClusters(ctx)
+	}
+	if err := s.clusters.err; err != nil {
+		return s.stop(err)
+	}
+	why := make(map[string]int)
+	for i := range s.clusters.list {
+		c := &s.clusters.list[i]
+		listed := slices.ContainsFunc(s.targets, func(t css.Cluster) bool { return t.ID == c.ID })
+		switch reason := s.p.LeftOut(c); {
+		case listed:
+		case reason != "":
+			why[reason]++
+		default:
+			s.targets = append(s.targets, *c)
+		}
+	}
+	text := fmt.Sprintf("%s%s, %d to be scraped", count(len(s.clusters.list), "cluster", "clusters"), s.clusters.total,
+		len(s.targets))
+	var reasons []string
+	for _, reason := range slices.Sorted(maps.Keys(why)) {
+		reasons = append(reasons, fmt.Sprintf("%d (%s)", why[reason], reason))
+	}
+	if len(reasons) > 0 {
+		text += "; left out: " + strings.Join(reasons, ", ")
+	}
+	return okf("%s", text)
+}
+
+// blocked returns why no request to CSS with credentials can be sent, or "".
+func (s *session) blocked() string {
+	switch {
+	case s.noCredentials != "":
+		return s.noCredentials
+	case !s.cssReached:
+		return "CSS cannot be reached"
+	case s.id == "":
+		return "the project ID is not known"
+	case s.wrongID:
+		return "the project ID is not that of the region"
+	case s.rejected:
+		return "authentication failed"
+	}
+	return ""
+}
+
+// stopped returns why the next request should not be sent although the others before it could be, or "".
+func (s *session) stopped() string {
+	errs := []error{s.clusters.err}
+	for _, r := range s.readings {
+		errs = append(errs, r.err)
+	}
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case cloud.ReasonOf(err) == cloud.ReasonThrottled:
+			return "the API throttles requests"
+		case cloud.ReasonOf(err) == cloud.ReasonAuth:
+			return "the API rejects the credentials"
+		}
+	}
+	return ""
+}
