@@ -5,7 +5,7 @@ package app
 import (
 	"context"
 	"net"
-	"slices"
+	"os"
 	"time"
 
 	"css_vpcep_exporter/config"
@@ -15,10 +15,9 @@ import (
 const demoPace = 3 * time.Second // between changes of the fleet
 
 // listenOnLoopback restricts the demo to loopback unless a listen address is set.
-func (e *exporter) listenOnLoopback() {
-	addresses := e.flags.web.WebListenAddresses
-	if !e.flags.listenSet && slices.Equal(*addresses, []string{listenAddress}) {
-		*addresses = []string{"127.0.0.1" + listenAddress}
+func (f *flags) listenOnLoopback() {
+	if !f.listenSet && os.Getenv("CSS_VPCEP_EXPORTER_WEB_LISTEN_ADDRESS") == "" {
+		*f.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
 	}
 }
 

@@ -103,3 +103,29 @@ func TestStatusOfTheDemoSaysSo(t *testing.T) {
 		t.Errorf("got JSON %.200s, want it to start with the version and demo", text)
 	}
 }
+
+func TestDemoListensOnLoopbackUnlessAnAddressIsSet(t *testing.T) {
+	for name, test := range map[string]struct {
+		variable string
+		args     []string
+		want     []string
+	}{
+		"not set":                      {want: []string{"127.0.0.1:10247"}},
+		"flag with the usual default":  {args: []string{"--web.listen-address=:10247"}, want: []string{":10247"}},
+		"variable with this default":   {variable: ":10247", want: []string{":10247"}},
+		"variable with two addresses":  {variable: "[::1]:1\n[::1]:2", want: []string{"[::1]:1", "[::1]:2"}},
+		"flag and variable: flag wins": {":1", []string{"--web.listen-address=:2"}, []string{":2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("CSS_VPCEP_EXPORTER_WEB_LISTEN_ADDRESS", test.variable)
+			var f flags
+			if _, err := newCommandLine(&f).Parse(test.args); err != nil {
+				t.Fatal(err)
+			}
+			f.listenOnLoopback()
+			if got := *f.web.WebListenAddresses; !slices.Equal(got, test.want) {
+				t.Errorf("got addresses %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -13,7 +13,7 @@ import (
 
 // validFlags returns valid values of the flags that are validated.
 func validFlags() *flags {
-	return &flags{server: server.Options{TelemetryPath: "/metrics", Timeout: time.Second}}
+	return &flags{configFile: "css_vpcep.yml", server: server.Options{TelemetryPath: "/metrics", Timeout: time.Second}}
 }
 
 func TestValidTelemetryPaths(t *testing.T) {
@@ -31,6 +31,7 @@ func TestInvalidTelemetryPaths(t *testing.T) {
 	const taken = "this path is in use; choose another, such as /metrics"
 	for path, want := range map[string]string{
 		"metrics": below, "/": below, "/{x": below, "//m": clean, "/a/../m": clean,
+		"/metrics?collect[]=clusters": below, "/a#b": below, "/a%20b": below,
 		"/probe": taken, "/sd": taken, "/status": taken, "/-/ready": taken,
 	} {
 		f := validFlags()
@@ -58,6 +59,14 @@ func TestInvalidDurations(t *testing.T) {
 	}
 }
 
+func TestEmptyConfigFile(t *testing.T) {
+	f := validFlags()
+	f.configFile = ""
+	if err := f.validate(); err == nil || err.Error() != "--config.file: it must not be empty" {
+		t.Errorf("got error %v", err)
+	}
+}
+
 func TestFileIsWatchedOnlyWhileServing(t *testing.T) {
 	for name, test := range map[string]struct {
 		flags flags
@@ -81,6 +90,8 @@ func TestInvalidValuesNameTheFlag(t *testing.T) {
 		"CONFIG_AUTO_RELOAD_INTERVAL=30": `--config.auto-reload-interval=30: time: missing unit in duration "30"`,
 		"SCRAPE_TIMEOUT=soon":            `--scrape.timeout=soon: time: invalid duration "soon"`,
 		"ONCE=perhaps":                   `--once=perhaps: strconv.ParseBool: parsing "perhaps": invalid syntax`,
+		"LOG_LEVEL=trace":                `--log.level=trace: enum value must be one of debug,info,warn,error, got 'trace'`,
+		"LOG_FORMAT=text":                `--log.format=text: enum value must be one of logfmt,json, got 'text'`,
 	} {
 		t.Run(variable, func(t *testing.T) {
 			key, value, _ := strings.Cut(variable, "=")

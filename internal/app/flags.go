@@ -100,8 +100,12 @@ func newCommandLine(f *flags) *kingpin.Application {
 		if value == nil {
 			continue
 		}
+		checked := strings.HasPrefix(flag.Name, "log.") // enums; for other texts, --help would lose the quotes
 		switch value.Get().(type) {
 		case bool, time.Duration:
+			checked = true
+		}
+		if checked {
 			app.GetFlag(flag.Name).SetValue(namedValue{value, flag.Name})
 		}
 	}
@@ -153,6 +157,8 @@ func (w printableLines) Write(line []byte) (int, error) {
 func (f *flags) validate() error {
 	o := &f.server
 	switch {
+	case f.configFile == "":
+		return errors.New("--config.file: it must not be empty")
 	case f.syntaxOnly && !f.configCheck:
 		return errors.New("--config.check-syntax-only: it needs --config.check")
 	case f.autoReload < 0:
@@ -168,7 +174,7 @@ func (f *flags) validate() error {
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
 	case o.TimeoutOffset < 0:
 		return fmt.Errorf("--scrape.timeout-offset=%s: it must not be negative", o.TimeoutOffset)
-	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} "):
+	case len(o.TelemetryPath) < 2 || o.TelemetryPath[0] != '/' || strings.ContainsAny(o.TelemetryPath, "{} ?#%"):
 		return fmt.Errorf("--web.telemetry-path=%q: it must be a path below /, such as /metrics", o.TelemetryPath)
 	case path.Clean(o.TelemetryPath) != strings.TrimSuffix(o.TelemetryPath, "/"):
 		return fmt.Errorf("--web.telemetry-path=%q: it must not contain //, /./ or /../", o.TelemetryPath)

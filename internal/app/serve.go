@@ -30,7 +30,7 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 	}
 	e.logger.Info("Starting "+name, "version", version.Info(), "build_context", version.BuildContext())
 	if e.flags.demo {
-		e.listenOnLoopback()
+		e.flags.listenOnLoopback()
 		e.announceDemo()
 	}
 
