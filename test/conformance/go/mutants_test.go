@@ -24,9 +24,6 @@ type mutant struct {
 // mutants returns changes to signatures and then to pages.
 func mutants() []mutant {
 	const wrongSignature = `"Incorrect IAM authentication information: verify aksk`
-	const connectionsLimit = `"limit", 10, 1, 1000)` + "\n\tif !ok1 || !ok2 {\n\t\t" +
-		`return cssError(http.StatusBadRequest, "CSS.0001", "Incorrect parameters.")` + "\n\t}\n\n" +
-		"\ts.mu.Lock()\n\tvar cluster"
 	return []mutant{
 		{"another algorithm", "sign.go", `= "SDK-HMAC-SHA256"`, `= "SDK-HMAC-SHA257"`},
 		{"another format of the date", "sign.go", `"20060102T150405Z"`, `"20060102T150405z"`},
@@ -47,16 +44,15 @@ func mutants() []mutant {
 			`!auth.signs("x-security-token")`, ` auth.signs("x-security-token")`},
 		{"another header for the security token", "sign.go",
 			`r.Header.Get("X-Security-Token")`, `r.Header.Get("X-Security-Tokem")`},
-		{"connections start at the second", "handler.go", `"offset", 0, 0, 1000)`, `"offset", 1, 0, 1000)`},
-		{"connections start at the second, paged by start", "handler.go",
+		{"connections start at the second", "paging.go", `"offset", 0, 0, 1000)`, `"offset", 1, 0, 1000)`},
+		{"connections start at the second, paged by start", "paging.go",
 			`"start", 1, 1, 1000)`, `"start", 2, 1, 1000)`},
-		{"a default page of eleven connections", "handler.go",
-			connectionsLimit, strings.Replace(connectionsLimit, "10", "11", 1)},
+		{"a default page of eleven connections", "paging.go", `"limit", 10, 1, 1000)`, `"limit", 11, 1, 1000)`},
 		{"clusters are counted from 0", "handler.go", `len(all), start-1, limit`, `len(all), start-0, limit`},
 		{"a page ends too early", "faults.go", `min(from+limit, total)`, `min(from|limit, total)`},
 		{"total_count excludes unlisted connections", "simulator.go",
 			`len(c.Connections) + c.Unlisted`, `len(c.Connections) - c.Unlisted`},
-		{"another name for total_count", "handler.go", `json:"total_count"`, `json:"total_coumt"`},
+		{"another name for total_count", "paging.go", `json:"total_count,omitempty"`, `json:"total_coumt,omitempty"`},
 		{"another name for maxSession", "simulator.go", `json:"maxSession,omitempty"`, `json:"maxsession,omitempty"`},
 	}
 }
