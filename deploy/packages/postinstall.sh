@@ -16,7 +16,7 @@ if [ "$(stat -c %U:%G "$dir")" = root:root ]; then
 fi
 
 if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
+  systemctl daemon-reload || true
   if [ -z "$first" ]; then
     systemctl try-restart css_vpcep_exporter.service || true # an invalid configuration does not fail the upgrade
   fi

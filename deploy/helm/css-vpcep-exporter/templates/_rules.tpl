@@ -8,8 +8,8 @@ with the default values. The texts of the alerts change along with the expressio
 
 {{- $age := include "css-vpcep-exporter.milliseconds" $values.connectionPendingAge | float64 -}}
 {{- $seconds := divf $age 1000 | int64 -}}
-{{- if le $seconds 300 -}}
-{{- fail (printf "prometheusRule.thresholds.connectionPendingAge: must be more than 5m, for which the alert always waits; got %s" $values.connectionPendingAge) -}}
+{{- if lt $seconds 600 -}}
+{{- fail (printf "prometheusRule.thresholds.connectionPendingAge: must be at least 10m: the alert always waits 5m, and looks for several scrapes before; got %s" $values.connectionPendingAge) -}}
 {{- end -}}
 {{- $before := sub $seconds 300 -}}
 {{- $offset := eq (mod $before 60) 0 | ternary (printf "%dm" (div $before 60)) (printf "%ds" $before) -}}
@@ -71,6 +71,11 @@ aggregation and each vector matching of the expressions, and to each series that
 {{- fail (printf "prometheusRule.thresholds: files/rules/alerts.yml must contain %q once; adapt the chart's templates/_rules.tpl" $old) -}}
 {{- end -}}
 {{- $alerts = replace $old $new $alerts -}}
+{{- end -}}
+{{- range $values.disabled -}}
+{{- if not (contains (printf "- alert: %s\n" .) $alerts) -}}
+{{- fail (printf "prometheusRule.disabled: there is no alert %q; files/rules/alerts.yml has their names" .) -}}
+{{- end -}}
 {{- end -}}
 {{- $label := $values.clusterLabel -}}
 {{- $groups := list -}}

@@ -23,14 +23,14 @@ config.file config.auto-reload-interval config.check config.check-syntax-only on
 {{- range concat (.Values.credentials.env | default list) (.Values.extraEnv | default list) -}}
 {{- $names = append $names .name -}}
 {{- end -}}
-{{- include "css-vpcep-exporter.unique" (list "extraEnv" "name" $names) -}}
+{{- include "css-vpcep-exporter.unique" (list "credentials.env and extraEnv" "name" $names) -}}
 {{- $own := list -}}
 {{- range include "css-vpcep-exporter.ownFlags" . | splitList " " -}}
 {{- $own = append $own (printf "CSS_VPCEP_EXPORTER_%s" (regexReplaceAll "[.-]" . "_" | upper)) -}}
 {{- end -}}
 {{- range $names -}}
 {{- if has . $own -}}
-{{- fail (printf "extraEnv: %s sets a flag that the chart sets, or that keeps the exporter from running; remove it, and use the chart's value if there is one" .) -}}
+{{- fail (printf "credentials.env and extraEnv: %s sets a flag that the chart sets, or that keeps the exporter from running; remove it, and use the chart's value if there is one" .) -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
@@ -98,6 +98,9 @@ config.file config.auto-reload-interval config.check config.check-syntax-only on
 {{- if not .Values.image.repository -}}
 {{- fail (printf "image.repository: set it to the address of the exporter's image in your registry, because there is no public one. Build it with `make image`, tag css_vpcep_exporter:latest as registry.example.com/monitoring/css_vpcep_exporter:%s with the name of your registry, push that, and set image.repository to registry.example.com/monitoring/css_vpcep_exporter" (.Values.image.tag | default .Chart.AppVersion)) -}}
 {{- end -}}
+{{- if regexMatch "(@|:[^/]*$)" .Values.image.repository -}}
+{{- fail (printf "image.repository: %q has a tag or a digest; remove it, and set image.tag or image.digest" .Values.image.repository) -}}
+{{- end -}}
 {{- $sources := list -}}
 {{- if .Values.config }}{{ $sources = append $sources "config" }}{{ end -}}
 {{- if .Values.existingConfigMap.name }}{{ $sources = append $sources "existingConfigMap.name" }}{{ end -}}
@@ -111,6 +114,10 @@ config.file config.auto-reload-interval config.check config.check-syntax-only on
 {{- end -}}
 {{- if and (eq .Values.mode "metrics") (gt (int .Values.replicaCount) 1) -}}
 {{- fail (printf "replicaCount: with mode metrics, each of %d exporters would read every cluster; set it to 1, or mode to probe" (int .Values.replicaCount)) -}}
+{{- end -}}
+{{- $rolling := (.Values.updateStrategy).rollingUpdate | default dict -}}
+{{- if and (regexMatch "^0%?$" (toString $rolling.maxSurge)) (regexMatch "^0%?$" (toString $rolling.maxUnavailable)) -}}
+{{- fail "updateStrategy.rollingUpdate: maxSurge and maxUnavailable are both 0, with which no pod could be replaced; set one of them to 1" -}}
 {{- end -}}
 {{- if has .Values.releaseLabel (list "true" "false") -}}
 {{- fail (printf "releaseLabel: %q is a text; for the name of this release write true without quotes, and with --set instead of --set-string" .Values.releaseLabel) -}}
