@@ -317,6 +317,20 @@ func TestDiagnoseShowsWhereCredentialsComeFrom(t *testing.T) {
 	}
 }
 
+// TestDiagnoseOfConnectionsWithoutIDs counts them, as the exporter does.
+func TestDiagnoseOfConnectionsWithoutIDs(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	c.addCluster("p1", "c1", withConnections(3), func(c *simulator.Cluster) {
+		for i := range c.Connections {
+			c.Connections[i].ID = ""
+		}
+	})
+	d := c.diagnose(t)
+	if got := d.step("connections 1/1"); !strings.Contains(got.text, "enabled; 3 connections (3 accepted), 1 page") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestDiagnoseOfOddNames: nothing that the cloud sends reaches the terminal as it is.
 func TestDiagnoseOfOddNames(t *testing.T) {
 	c := newCloud(t, simulator.Options{}, project{})

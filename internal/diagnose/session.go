@@ -287,7 +287,7 @@ func (s *session) listClusters(ctx context.Context) error {
 		if !page.Total.Set || float64(len(l.list)) >= page.Total.Value || fresh == 0 {
 			break
 		}
-		l.total = fmt.Sprintf(" of %.0f that the API reports", page.Total.Value)
+		l.total = fmt.Sprintf(" of %.16g that the API reports", page.Total.Value)
 		l.more = int(min(page.Total.Value, 100_000)) - len(l.list)
 	}
 	return nil
@@ -308,12 +308,15 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	if err := s.clusters.err; err != nil {
 		return s.stop(err)
 	}
+	listed := make(map[string]bool)
+	for _, c := range s.p.Listed {
+		listed[c.ID] = true
+	}
 	why := make(map[string]int)
 	for i := range s.clusters.list {
 		c := &s.clusters.list[i]
-		listed := slices.ContainsFunc(s.targets, func(t css.Cluster) bool { return t.ID == c.ID })
 		switch reason := s.p.LeftOut(c); {
-		case listed:
+		case listed[c.ID]:
 		case reason != "":
 			why[reason]++
 		default:
