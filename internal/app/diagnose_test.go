@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -217,6 +219,49 @@ func TestDiagnoseIsInterrupted(t *testing.T) {
 	}
 	if got := d.fact("offset"); got != "unknown (interrupted)" {
 		t.Errorf("offset: got %q", got)
+	}
+}
+
+// TestDiagnoseIsInterruptedOnTheWay: the steps before the one that hangs are shown.
+func TestDiagnoseIsInterruptedOnTheWay(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		interrupt()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	c := newUnservedCloud(simulator.Options{}, project{})
+	c.URL = server.URL
+	d := runDiagnose(ctx, t, environment(nil), "--config.file="+c.file(t, c.projects...))
+	for step, want := range map[string]string{
+		"CSS DNS": "ok", "CSS TCP": "ok", "CSS HTTP": "skipped", "CSS clock": "skipped", "authentication": "skipped",
+	} {
+		if s := d.step(step); s.state != want || want == "skipped" && s.text != "interrupted" {
+			t.Errorf("step %s: got %q, want %s", step, s, want)
+		}
+	}
+	if d.code != 1 || len(d.named("failed")) != 0 {
+		t.Errorf("got exit code %d:\n%s", d.code, d.text)
+	}
+}
+
+// TestDiagnoseIsInterruptedInAList: the first page is shown.
+func TestDiagnoseIsInterruptedInAList(t *testing.T) {
+	c := newCloud(t, simulator.Options{ConnectionPageCap: 10}, project{clusters: []string{"c1"}})
+	c.addCluster("p1", "c1", withConnections(25))
+	ctx, interrupt := context.WithCancel(t.Context())
+	requests := 0
+	c.FailReads("c1", simulator.Fault{Hang: true, Active: func(time.Time) bool {
+		requests++
+		if requests == 2 {
+			interrupt()
+		}
+		return requests > 1
+	}})
+	d := runDiagnose(ctx, t, environment(nil), "--config.file="+c.file(t, c.projects...))
+	if got := d.step("connections 1/1"); got.state != "ok" ||
+		!strings.Contains(got.text, "10 connections of 25 reported (10 accepted), 1 page; further pages were not read") {
+		t.Errorf("got %q:\n%s", got, d.text)
 	}
 }
 

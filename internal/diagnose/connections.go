@@ -45,7 +45,7 @@ func (s *session) read(ctx context.Context, c *css.Cluster) *reading {
 		}
 		page, err := s.timedPage(ctx, r, query)
 		switch {
-		case r.pages > 0 && (errors.Is(err, apifacts.ErrLimit) || css.RefusesPage(err)): // then the exporter calls the list truncated
+		case r.pages > 0 && (errors.Is(err, apifacts.ErrLimit) || css.RefusesPage(err) || ctx.Err() != nil):
 			r.More = true
 			return r
 		case err != nil:
@@ -138,6 +138,10 @@ func (s *session) readConnections(ctx context.Context) {
 		return
 	}
 	for i := range chosen {
+		ctx := ctx
+		if i < len(s.readings) && s.readings[i].err == nil { // shown even if interrupted since
+			ctx = context.WithoutCancel(ctx)
+		}
 		s.step(ctx, fmt.Sprintf("connections %d/%d", i+1, len(chosen)), func(ctx context.Context) finding {
 			if i < len(s.readings) { // by authenticate
 				return s.judgeReading(s.readings[i])

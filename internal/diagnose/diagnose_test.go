@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/cloud"
+
 	"go.uber.org/goleak"
 )
 
@@ -25,6 +27,29 @@ func TestAccessKeysAreShortened(t *testing.T) {
 	} {
 		if got := shorten(key); got != want || len(strings.ReplaceAll(got, "…", "")) > len(key)/3 {
 			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+// TestAcceptedCredentials: not every 4xx proves that somebody has looked at them.
+func TestAcceptedCredentials(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		reason cloud.Reason
+		code   string
+		want   state
+	}{
+		{403, cloud.ReasonDenied, "CSS.0015", ok}, {403, cloud.ReasonDenied, "APIGW.0302", ok}, {403, cloud.ReasonDenied, "403", ok},
+		{400, cloud.ReasonInvalid, "CSS.0001", ok}, {404, cloud.ReasonNotFound, "CSS.0022", ok},
+		{403, cloud.ReasonDenied, "", skipped}, // by a proxy or a firewall, for example
+		{404, cloud.ReasonNotFound, "APIG.0101", skipped}, {404, cloud.ReasonNotFound, "APIGW.0101", skipped},
+		{404, cloud.ReasonNotFound, "", skipped}, {429, cloud.ReasonThrottled, "APIGW.0308", skipped},
+		{500, cloud.ReasonServer, "CSS.0005", skipped}, {401, cloud.ReasonAuth, "APIGW.0301", failed},
+		{400, cloud.ReasonAuth, "CSS.0045", failed},
+	} {
+		got := judgeAuthentication(&cloud.Error{Status: test.status, Reason: test.reason, Code: test.code}, "CSS")
+		if got.state != test.want {
+			t.Errorf("%d %s: got %q, want %s", test.status, test.code, got, test.want)
 		}
 	}
 }

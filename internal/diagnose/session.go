@@ -186,7 +186,8 @@ func judgeAuthentication(err error, by string) finding {
 		return okf("%s accepts the credentials", by)
 	case isError && e.Reason == cloud.ReasonAuth:
 		return failure(err)
-	case isError && (e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled || e.Reason == cloud.ReasonDenied):
+	case isError && e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled &&
+		(e.Reason == cloud.ReasonDenied || !strings.HasPrefix(e.Code, "APIG")): // the gateway may know no such API
 		return okf("%s accepts the credentials, and refuses the request (see below)", by)
 	}
 	return skippedf("the response does not tell (see below)")
@@ -213,8 +214,11 @@ func (s *session) judgeID(ctx context.Context) finding {
 	case s.p.ID == "":
 		return okf("%s, found in IAM by the name %s", label(s.id), label(s.p.Region))
 	}
-	// The cluster list is the first request that has it.
-	if err := s.clusters.err; err != nil && s.p.IAMEndpoint != "" &&
+	err := s.clusters.err // or of the first cluster, by authenticate
+	if len(s.readings) > 0 {
+		err = s.readings[0].err
+	}
+	if err != nil && s.p.IAMEndpoint != "" &&
 		(cloud.ReasonOf(err) == cloud.ReasonDenied || cloud.ReasonOf(err) == cloud.ReasonNotFound) {
 		return s.compareID(ctx)
 	}
@@ -232,11 +236,12 @@ func (s *session) compareID(ctx context.Context) finding {
 	case err != nil:
 		return okf("%s, from the configuration; whether it is that of the region is not known: %s", label(s.p.ID), err)
 	case id != s.p.ID:
-		s.wrongID = true
+		s.wrongID = len(s.readings) == 0 // else another cluster may prove it right: that of a subproject
 		return finding{failed,
 			fmt.Sprintf("%s is configured, but IAM says that the project of region %s is %s", label(s.p.ID),
 				label(s.p.Region), label(id)),
-			"correct project_id, or remove it to have it looked up"}
+			"correct project_id, or remove it to have it looked up; if it is that of a subproject, allow the user to read " +
+				"its clusters"}
 	}
 	return okf("%s, from the configuration, and IAM says so too", label(s.p.ID))
 }
@@ -325,6 +330,9 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	}
 	text := fmt.Sprintf("%s%s, %d to be scraped", count(len(s.clusters.list), "cluster", "clusters"), s.clusters.total,
 		len(s.targets))
+	if len(s.clusters.list) == 0 {
+		text += "; if there should be some, check project_id, and whether the user may see their enterprise project"
+	}
 	var reasons []string
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		reasons = append(reasons, fmt.Sprintf("%d (%s)", why[reason], reason))

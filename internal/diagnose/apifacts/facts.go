@@ -97,6 +97,8 @@ func (l *List) pageCap() string {
 		return ""
 	case len(l.IDs) > len(l.First):
 		return strconv.Itoa(len(l.First))
+	case l.More:
+		return unknown("the list was not read to its end")
 	case l.HasReported && l.Reported > float64(len(l.IDs)):
 		return unknown("total_count is larger than what can be listed")
 	}
