@@ -254,6 +254,12 @@ func brokenAPIs() []brokenSetup {
 				c.projects = []project{{id: "p2", accessKey: "key-of-account", clusters: []string{"c1"}}}
 				return c, sent
 			}},
+		{"redirect", []string{"cluster list"}, "What to do: The endpoint redirects: write the address to which it leads into", 3,
+			func(t *testing.T) (*testCloud, func() int) {
+				c, sent := countedCloud(t, simulator.Options{}, project{})
+				c.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: http.StatusFound})
+				return c, sent
+			}},
 		{"throttled", []string{"cluster list"}, "HTTP 429 APIGW.0308", 2, func(t *testing.T) (*testCloud, func() int) {
 			c, sent := countedCloud(t, simulator.Options{}, project{})
 			c.SetThrottle(simulator.Target{Endpoint: simulator.WholeProject, ID: "p1"},
