@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -165,6 +166,22 @@ func TestDiagnoseOfAHealthyCloud(t *testing.T) {
 				t.Errorf("got %d requests and exit code %d, want %d and 0:\n%s", n, d.code, test.requests, d.text)
 			}
 		})
+	}
+}
+
+// TestDiagnoseCannotBeWritten: a report that is lost is no success.
+func TestDiagnoseCannotBeWritten(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{})
+	c.addCluster("p1", "c1", withConnections(2))
+	file, err := os.Open(c.file(t, c.projects...)) // cannot be written to
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var log bytes.Buffer
+	code := run(t.Context(), []string{"--diagnose", "--config.file=" + file.Name()}, environment(nil), file, &log)
+	if code != 1 || strings.Count(log.String(), "Writing the report failed") != 1 {
+		t.Errorf("got exit code %d and %q", code, log.String())
 	}
 }
 

@@ -65,8 +65,8 @@ func (p *Project) transport() *http.Transport {
 	return cloud.NewTransport(p.TLS(), func(r *http.Request) (*url.URL, error) { return p.Proxy(r.URL) })
 }
 
-// Run writes the report, and reports whether no step failed. It ends early with ctx.
-func Run(ctx context.Context, o Options, to io.Writer) bool {
+// Run writes the report, and reports whether no step failed. It ends early with ctx. The error is that of writing.
+func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 	d := &diagnosis{Options: o, report: &report{to: to}}
 	d.introduce()
 	d.step(ctx, "configuration", func(context.Context) finding {
@@ -97,7 +97,7 @@ func Run(ctx context.Context, o Options, to io.Writer) bool {
 		d.line("")
 		d.line("Interrupted. What was not done is marked as skipped, or unknown.")
 	}
-	return !d.failed && ctx.Err() == nil
+	return !d.failed && ctx.Err() == nil, d.err
 }
 
 type diagnosis struct {

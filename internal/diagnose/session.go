@@ -80,7 +80,11 @@ func (s *session) call(ctx context.Context, do func(context.Context) error) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	if err != nil && s.p.Meter.exceeded() { // net/http has sent the request more than once
+		return apifacts.ErrLimit
+	}
+	return err
 }
 
 func (s *session) findCredentials(ctx context.Context) finding {
@@ -172,7 +176,7 @@ func (s *session) authenticate(ctx context.Context) finding {
 		}
 	}
 	if errors.Is(err, apifacts.ErrLimit) {
-		return s.stop(err)
+		return skippedf("the response does not tell (see below)")
 	}
 	f := judgeAuthentication(err, by)
 	s.rejected = f.state == failed
@@ -196,7 +200,8 @@ func judgeAuthentication(err error, by string) finding {
 // stop returns the finding for a request that was not sent.
 func (s *session) stop(err error) finding {
 	if errors.Is(err, apifacts.ErrLimit) {
-		return skippedf("the limit of %d requests is reached", MaxRequests)
+		return finding{failed, fmt.Sprintf("the limit of %d requests is reached: the server broke connections or refused "+
+			"requests again and again", MaxRequests), hintAgain}
 	}
 	return failure(err)
 }
