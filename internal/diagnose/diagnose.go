@@ -6,6 +6,7 @@ package diagnose
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func (p *Project) transport() *http.Transport {
 
 // Run writes the report, and reports whether no step failed. It ends early with ctx. The error is that of writing.
 func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
-	d := &diagnosis{Options: o, report: &report{to: to}}
+	d := &diagnosis{Options: o, report: &report{to: to}, rejections: make(map[[sha256.Size]byte]int)}
 	d.introduce()
 	d.step(ctx, "configuration", func(context.Context) finding {
 		return okf("%s is valid: %s", o.File, count(len(o.Projects), "project", "projects"))
@@ -103,7 +104,8 @@ func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 type diagnosis struct {
 	Options
 	*report
-	failed bool
+	failed     bool
+	rejections map[[sha256.Size]byte]int // by fingerprint of credentials
 }
 
 func (d *diagnosis) introduce() {

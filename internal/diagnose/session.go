@@ -4,6 +4,7 @@ package diagnose
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,8 +23,9 @@ type session struct {
 	*diagnosis
 	p *Project
 
-	noCredentials string // why there are none
-	rejected      bool   // the credentials, by authenticate
+	key           [sha256.Size]byte // fingerprint of the credentials
+	noCredentials string            // why there are none
+	rejected      bool              // the credentials, by authenticate
 	cssReached    bool
 	iamReached    bool
 
@@ -66,11 +68,18 @@ func (s *session) run(ctx context.Context) {
 
 func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login }
 
+// maxRejections of the same credentials are allowed in all projects, even if other requests are accepted in between.
+const maxRejections = 3
+
 // call bounds a signed request. It waits for the request budget first, so that a low requests_per_second is no timeout,
-// and fails if no request is left.
+// and fails if no request is left, or the credentials were rejected too often.
 func (s *session) call(ctx context.Context, do func(context.Context) error) error {
-	if s.p.Meter.left() == 0 {
+	switch {
+	case s.p.Meter.left() == 0:
 		return apifacts.ErrLimit
+	case s.rejections[s.key] >= maxRejections:
+		return &cloud.Error{Reason: cloud.ReasonAuth, Operation: "credentials", Message: fmt.Sprintf(
+			"they were rejected %d times, and are not tried again", maxRejections)}
 	}
 	for s.p.Budget.Tokens() < 1 {
 		wait := time.Duration((1 - s.p.Budget.Tokens()) / float64(s.p.Budget.Limit()) * float64(time.Second))
@@ -81,6 +90,9 @@ func (s *session) call(ctx context.Context, do func(context.Context) error) erro
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	err := do(ctx)
+	if e, isError := errors.AsType[*cloud.Error](err); isError && e.Reason == cloud.ReasonAuth && e.Sent {
+		s.rejections[s.key]++
+	}
 	if err != nil && s.p.Meter.exceeded() { // net/http has sent the request more than once
 		return apifacts.ErrLimit
 	}
@@ -121,6 +133,7 @@ func (s *session) describeCredentials(ctx context.Context) finding {
 		}
 		return f
 	}
+	s.key = c.Fingerprint()
 	from, expires := s.p.Origin()
 	text := "token (not shown)"
 	if c.AuthToken == "" {
