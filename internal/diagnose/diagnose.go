@@ -84,7 +84,7 @@ func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 	d.step(ctx, "scrape timeout", func(context.Context) finding { return d.judgeTimeout(sessions) })
 	d.line("")
 	d.heading("API facts (safe to share)")
-	d.line("They hold no ID, name, address or account. Please paste them into an issue of the exporter.")
+	d.line("They hold no ID, name, address or account. Please paste them into an issue.")
 	for i, s := range sessions {
 		d.line("")
 		if len(sessions) > 1 {

@@ -52,7 +52,7 @@ func failure(err error) finding {
 }
 
 const (
-	width     = 100 // columns
+	width     = 80 // columns
 	stateSize = 9
 	nameSize  = 16
 	maxText   = 2000
@@ -67,7 +67,7 @@ type report struct {
 
 func (r *report) line(s string) { r.put(clean.Line(s, maxText)) }
 
-func (r *report) heading(s string) { r.line(s) }
+func (r *report) heading(s string) { r.text(s) }
 
 func (r *report) text(s string) { r.wrap("", "", s) }
 
