@@ -55,7 +55,11 @@ func (e *exporter) diagnose(ctx context.Context, stdout io.Writer) int {
 		}
 		options.Projects = append(options.Projects, project)
 	}
-	if !diagnose.Run(ctx, options, stdout) {
+	ok, err := diagnose.Run(ctx, options, stdout)
+	if err != nil {
+		e.logger.Error("Writing the report failed", "err", err)
+	}
+	if !ok || err != nil {
 		return 1
 	}
 	return 0

@@ -46,6 +46,10 @@ func TestFactsOfEachGeneration(t *testing.T) {
 			"offset": "ignored", "generation": "limit and start honoured; offset ignored", "total_count": "larger than the list",
 			"page_cap": "unknown (total_count is larger than what can be listed)",
 		}},
+		"start, capped at the default limit": {
+			simulator.Options{ConnectionsPaging: simulator.ByStart, ConnectionPageCap: 10}, 25, map[string]string{
+				"default_limit": "unknown (a page never has more than 10 connections)",
+			}},
 		"limit": {simulator.Options{ConnectionsPaging: simulator.ByLimit}, 25, map[string]string{
 			"offset": "ignored", "generation": "limit honoured; offset and start ignored",
 		}},

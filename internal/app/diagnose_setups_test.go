@@ -247,6 +247,19 @@ func brokenAPIs() []brokenSetup {
 				c.projects = []project{{id: "p2", accessKey: "key-of-account"}}
 				return c, sent
 			}},
+		{"project of another region, without discovery", []string{"project ID", "connections 1/1"},
+			"p2 is configured, but IAM says that the project of region cn-north-4 is p1", 4,
+			func(t *testing.T) (*testCloud, func() int) {
+				c, sent := countedCloud(t, simulator.Options{}, project{accessKey: "key-of-account"})
+				c.projects = []project{{id: "p2", accessKey: "key-of-account", clusters: []string{"c1"}}}
+				return c, sent
+			}},
+		{"redirect", []string{"cluster list"}, "What to do: The endpoint redirects: write the address to which it leads into", 3,
+			func(t *testing.T) (*testCloud, func() int) {
+				c, sent := countedCloud(t, simulator.Options{}, project{})
+				c.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: http.StatusFound})
+				return c, sent
+			}},
 		{"throttled", []string{"cluster list"}, "HTTP 429 APIGW.0308", 2, func(t *testing.T) (*testCloud, func() int) {
 			c, sent := countedCloud(t, simulator.Options{}, project{})
 			c.SetThrottle(simulator.Target{Endpoint: simulator.WholeProject, ID: "p1"},

@@ -6,10 +6,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -50,7 +50,7 @@ func runDiagnose(ctx context.Context, t *testing.T, env config.Environment, args
 		}
 	}
 	for line := range strings.Lines(d.text) {
-		if n := utf8.RuneCountInString(line); n > 101 {
+		if n := utf8.RuneCountInString(line); n > 81 {
 			t.Errorf("a line has %d columns: %s", n-1, line)
 		}
 		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == 0x202e }) {
@@ -166,6 +166,22 @@ func TestDiagnoseOfAHealthyCloud(t *testing.T) {
 	}
 }
 
+// TestDiagnoseCannotBeWritten: a report that is lost is no success.
+func TestDiagnoseCannotBeWritten(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{})
+	c.addCluster("p1", "c1", withConnections(2))
+	file, err := os.Open(c.file(t, c.projects...)) // cannot be written to
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var log bytes.Buffer
+	code := run(t.Context(), []string{"--diagnose", "--config.file=" + file.Name()}, environment(nil), file, &log)
+	if code != 1 || strings.Count(log.String(), "Writing the report failed") != 1 {
+		t.Errorf("got exit code %d and %q", code, log.String())
+	}
+}
+
 func TestDiagnoseNeedsToRunAlone(t *testing.T) {
 	for _, args := range [][]string{{"--diagnose", "--once"}, {"--diagnose", "--config.check"}} {
 		code, stdout, stderr := execute(t, args...)
@@ -185,38 +201,6 @@ func TestDiagnoseOfAnInvalidFile(t *testing.T) {
 	}
 	if n := len(c.Requests()); n != 0 {
 		t.Errorf("got %d requests, want none", n)
-	}
-}
-
-// TestDiagnoseIsInterrupted: what was found is shown, and the rest is marked.
-func TestDiagnoseIsInterrupted(t *testing.T) {
-	c := newCloud(t, simulator.Options{}, project{})
-	c.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Hang: true})
-	ctx, interrupt := context.WithCancel(t.Context())
-	go func() {
-		for c.Requested(simulator.Clusters) == 0 {
-			time.Sleep(5 * time.Millisecond)
-		}
-		interrupt()
-	}()
-	start := time.Now()
-	d := runDiagnose(ctx, t, environment(nil), "--config.file="+c.file(t, c.projects...))
-	if took := time.Since(start); d.code != 1 || took > 5*time.Second {
-		t.Errorf("got exit code %d after %s, want 1 at once", d.code, took)
-	}
-	if got := d.named("failed"); len(got) != 0 {
-		t.Errorf("got these steps failed: %q, want none:\n%s", got, d.text)
-	}
-	for step, want := range map[string]string{
-		"CSS HTTP": "ok", "authentication": "skipped", "cluster list": "skipped", "scrape timeout": "skipped",
-	} {
-		s := d.step(step)
-		if s.state != want || want == "skipped" && s.text != "interrupted" {
-			t.Errorf("step %s: got %q, want %s", step, s, want)
-		}
-	}
-	if got := d.fact("offset"); got != "unknown (interrupted)" {
-		t.Errorf("offset: got %q", got)
 	}
 }
 
@@ -252,6 +236,25 @@ func TestDiagnoseTriesASharedKeyThreeTimes(t *testing.T) {
 	}
 	if n := strings.Count(d.text, "failed   authentication"); n != len(projects) {
 		t.Errorf("got %d failed authentications, want %d:\n%s", n, len(projects), d.text)
+	}
+}
+
+// TestDiagnoseTriesAKeyThreeTimesThatIAMAccepts: acceptances in between do not make up for rejections.
+func TestDiagnoseTriesAKeyThreeTimesThatIAMAccepts(t *testing.T) {
+	var projects []project
+	for i := range 6 {
+		projects = append(projects, project{name: fmt.Sprintf("project-%d", i), accessKey: "shared-key", lookUpID: true})
+	}
+	c := newCloud(t, simulator.Options{}, projects...)
+	c.SetFault(simulator.Target{Endpoint: simulator.Clusters},
+		simulator.Fault{Status: 401, Body: `{"error_code":"APIGW.0301","error_msg":"Incorrect."}`})
+	d := c.diagnose(t)
+	lists, lookups := strings.Count(d.text, "failed   cluster list"), strings.Count(d.text, "failed   authentication")
+	if n := c.Requested(simulator.Clusters); n != 3 || lists != 3 || lookups != 3 {
+		t.Errorf("got %d rejections, %d failed lists and %d failed authentications, want 3 of each:\n%s", n, lists, lookups, d.text)
+	}
+	if !strings.Contains(strings.Join(strings.Fields(d.text), " "), "credentials: they were rejected 3 times, and are not tried again") {
+		t.Errorf("got:\n%s", d.text)
 	}
 }
 
@@ -317,6 +320,20 @@ func TestDiagnoseShowsWhereCredentialsComeFrom(t *testing.T) {
 	}
 }
 
+// TestDiagnoseOfConnectionsWithoutIDs counts them, as the exporter does.
+func TestDiagnoseOfConnectionsWithoutIDs(t *testing.T) {
+	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}})
+	c.addCluster("p1", "c1", withConnections(3), func(c *simulator.Cluster) {
+		for i := range c.Connections {
+			c.Connections[i].ID = ""
+		}
+	})
+	d := c.diagnose(t)
+	if got := d.step("connections 1/1"); !strings.Contains(got.text, "enabled; 3 connections (3 accepted), 1 page") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestDiagnoseOfOddNames: nothing that the cloud sends reaches the terminal as it is.
 func TestDiagnoseOfOddNames(t *testing.T) {
 	c := newCloud(t, simulator.Options{}, project{})
@@ -354,22 +371,5 @@ func TestDiagnoseSendsAtMostTwentyRequests(t *testing.T) {
 	}
 	if got := d.fact("offset"); got != "counts items from 1" {
 		t.Errorf("offset: got %q", got)
-	}
-}
-
-func TestDiagnoseEndsWithASignal(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		c := newCloud(t, simulator.Options{}, project{})
-		c.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Hang: true})
-		p := startChild(t, "--diagnose", "--config.file="+c.file(t, c.projects...))
-		p.eventually(t, "the list is requested", func() bool { return c.Requested(simulator.Clusters) > 0 })
-		p.signal(t, syscall.SIGHUP, signal)
-		p.waitForExit(t, 1)
-		out := p.stdout.String()
-		for _, want := range []string{"ok       CSS HTTP", "skipped  authentication   interrupted\n", "\nInterrupted. "} {
-			if !strings.Contains(out, want) {
-				t.Errorf("%s: want %q in\n%s", signal, want, out)
-			}
-		}
 	}
 }

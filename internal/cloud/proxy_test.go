@@ -81,6 +81,20 @@ func TestProxyRefusesConnect(t *testing.T) {
 	}
 }
 
+// TestProxyAnswersWithoutHTTP: net/http quotes what it cannot parse, which may be the login.
+func TestProxyAnswersWithoutHTTP(t *testing.T) {
+	for _, broken := range []string{"%s\r\n\r\n", "HTTP/1.1 200 OK\r\n%s\r\n\r\n", "HTTP/1.1 %s\r\n\r\n"} {
+		proxy := listenRaw(t, func(c net.Conn) {
+			r, err := http.ReadRequest(bufio.NewReader(c))
+			if err != nil {
+				return
+			}
+			_, _ = fmt.Fprintf(c, broken, r.Header.Get("Proxy-Authorization"))
+		})
+		checkProxyFailure(t, "https://css.example", through("http", proxy), 4, "the response is not HTTP")
+	}
+}
+
 // TestProxyUnreachable: an unresolvable or refused proxy is not taken for the endpoint.
 func TestProxyUnreachable(t *testing.T) {
 	failing := func(scheme string, d net.DNSError) http.RoundTripper {

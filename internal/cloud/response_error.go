@@ -82,6 +82,8 @@ func statusError(r *Request, resp *http.Response, body []byte, credentials Crede
 		e.hint = ClockHint(resp.Header.Get("Date"), time.Now())
 	case status >= 300 && status <= 399:
 		e.Message = "redirect not followed"
+		e.hint = "the endpoint redirects: write the address to which it leads into endpoint or iam_endpoint, or check the " +
+			"proxy, which may show its own page"
 	case status == http.StatusProxyAuthRequired:
 		e.Message, e.hint = "the proxy requires authentication", network.HintProxyLogin
 	case status == http.StatusBadRequest && code == "" && bytes.Contains(body, []byte("HTTPS")):

@@ -220,7 +220,7 @@ func TestLoginErrors(t *testing.T) {
 		}, cloud.ReasonDecode, 1, "not from IAM"},
 		"no JSON":   {simulator.Fault{Status: 201, Body: `nonsense`}, cloud.ReasonDecode, 1, "not from IAM"},
 		"server":    {simulator.Fault{Status: 500}, cloud.ReasonServer, 1, "failing"},
-		"redirect":  {simulator.Fault{Redirect: "http://127.0.0.1:1/"}, cloud.ReasonInvalid, 1, "request ID"},
+		"redirect":  {simulator.Fault{Redirect: "http://127.0.0.1:1/"}, cloud.ReasonInvalid, 1, "the endpoint redirects"},
 		"rejected":  {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0045"}`}, cloud.ReasonAuth, 1, "password"},
 		"denied":    {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.0051"}`}, cloud.ReasonDenied, 1, "may not log in"},
 		"refused":   {simulator.Fault{Status: 400, Body: `{"errCode":"CSS.5313"}`}, cloud.ReasonDenied, 1, "may not log in"},

@@ -81,6 +81,9 @@ func (service) Hint(e *cloud.Error) string {
 		return ""
 	case e.Code == codeNoSuchCluster:
 		return "check the cluster ID and the project; if the cluster exists, allow css:VPCEndpoint:listConnection on it"
+	case e.Reason == cloud.ReasonDenied && e.Code == "":
+		return "the response has no error code, so a proxy or a firewall may have refused the request; if not, allow " +
+			"css:cluster:list, css:VPCEndpoint:listConnection and vpcep:endpoints:get"
 	case e.Reason == cloud.ReasonDenied && e.Operation == OpClusters:
 		return "allow css:cluster:list, and for the connections css:VPCEndpoint:listConnection and vpcep:endpoints:get"
 	case e.Reason == cloud.ReasonDenied:

@@ -100,8 +100,8 @@ type Connection struct {
 // KnownStatus returns the status, or unknown without one.
 func (c *Connection) KnownStatus() Status { return cmp.Or(c.Status, StatusUnknown) }
 
-// identity returns the ID or, without one, all fields.
-func (c *Connection) identity() string {
+// Identity returns the ID or, without one, all fields.
+func (c *Connection) Identity() string {
 	if c.ID != "" {
 		return c.ID
 	}
@@ -242,7 +242,7 @@ func isServiceOff(err error) bool {
 
 func (l *ConnectionList) add(page *ConnectionList, seen map[string]struct{}) (fresh int) {
 	unseen := slices.DeleteFunc(page.Connections, func(c Connection) bool {
-		id := c.identity()
+		id := c.Identity()
 		_, known := seen[id]
 		seen[id] = struct{}{}
 		return known

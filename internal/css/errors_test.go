@@ -211,6 +211,7 @@ func TestHintsOfCodes(t *testing.T) {
 		{202, "CSS.0011", "asks to try again later"},
 		{400, "CSS.0045", "check the access key"},
 		{400, "CSS.0051", "allow css:cluster:list"},
+		{403, "", "a proxy or a firewall may have refused the request"},
 	} {
 		_, client := answering(t, answer(test.status, `{"errCode":"`+test.code+`","externalMessage":"x"}`))
 		_, connections := client.Connections(t.Context(), "c", nil)

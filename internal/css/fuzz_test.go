@@ -81,7 +81,7 @@ func FuzzParseConnections(f *testing.F) {
 			if !slices.Contains(statuses, c.Status) {
 				t.Errorf("status %q", c.Status)
 			}
-			if c.identity() == "" {
+			if c.Identity() == "" {
 				t.Error("no identity")
 			}
 		}

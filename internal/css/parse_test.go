@@ -320,7 +320,7 @@ func TestParseIDs(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	base := Connection{Status: StatusAccepted, IP: "1", SpecificationName: "a", CreatedAt: utc(2024, 1, 1, 0, 0, 0, 0)}
 	same := base
-	if base.identity() != same.identity() {
+	if base.Identity() != same.Identity() {
 		t.Error("one connection has two identities")
 	}
 	for name, change := range map[string]func(*Connection){
@@ -336,7 +336,7 @@ func TestIdentity(t *testing.T) {
 	} {
 		other := base
 		change(&other)
-		if base.identity() == other.identity() {
+		if base.Identity() == other.Identity() {
 			t.Errorf("another %s: got the same identity", name)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,11 +29,12 @@ type reading struct {
 	pages       int
 	slowest     time.Duration
 	connections []css.Connection
+	seen        map[string]struct{}
 }
 
 // read reads the first page of a cluster's connections and, as far as the diagnosis may, the next ones.
 func (s *session) read(ctx context.Context, c *css.Cluster) *reading {
-	r := &reading{cluster: c}
+	r := &reading{cluster: c, seen: make(map[string]struct{})}
 	r.ClusterID = c.ID
 	s.readings = append(s.readings, r)
 	received := 0
@@ -45,7 +45,7 @@ func (s *session) read(ctx context.Context, c *css.Cluster) *reading {
 		}
 		page, err := s.timedPage(ctx, r, query)
 		switch {
-		case r.pages > 0 && (errors.Is(err, apifacts.ErrLimit) || css.RefusesPage(err)): // then the exporter calls the list truncated
+		case r.pages > 0 && (errors.Is(err, apifacts.ErrLimit) || css.RefusesPage(err) || ctx.Err() != nil):
 			r.More = true
 			return r
 		case err != nil:
@@ -82,7 +82,8 @@ func (r *reading) add(page *css.ConnectionList) (fresh int) {
 		if r.pages == 1 {
 			r.First = append(r.First, c.ID)
 		}
-		if !slices.Contains(r.IDs, c.ID) {
+		if _, known := r.seen[c.Identity()]; !known {
+			r.seen[c.Identity()] = struct{}{}
 			r.IDs = append(r.IDs, c.ID)
 			r.connections = append(r.connections, c)
 			fresh++
@@ -91,6 +92,7 @@ func (r *reading) add(page *css.ConnectionList) (fresh int) {
 	if page.Reported.Set {
 		r.Reported, r.HasReported = page.Reported.Value, true
 	}
+	r.NoCount = r.NoCount || page.Unparsable["total_count"] > 0
 	if page.Permissions.Set && !r.HasPermissions {
 		r.HasPermissions, r.Permissions = true, page.Permissions.Value
 	}
@@ -136,6 +138,10 @@ func (s *session) readConnections(ctx context.Context) {
 		return
 	}
 	for i := range chosen {
+		ctx := ctx
+		if i < len(s.readings) && s.readings[i].err == nil { // shown even if interrupted since
+			ctx = context.WithoutCancel(ctx)
+		}
 		s.step(ctx, fmt.Sprintf("connections %d/%d", i+1, len(chosen)), func(ctx context.Context) finding {
 			if i < len(s.readings) { // by authenticate
 				return s.judgeReading(s.readings[i])
@@ -177,7 +183,7 @@ func (s *session) judgeReading(r *reading) finding {
 	}
 	text := fmt.Sprintf("%s: enabled; %s", who, count(len(r.IDs), "connection", "connections"))
 	if r.HasReported && r.Reported != float64(len(r.IDs)) {
-		text += fmt.Sprintf(" of %.0f reported", r.Reported)
+		text += fmt.Sprintf(" of %.16g reported", r.Reported)
 	}
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"

@@ -6,6 +6,7 @@ package diagnose
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -65,9 +66,9 @@ func (p *Project) transport() *http.Transport {
 	return cloud.NewTransport(p.TLS(), func(r *http.Request) (*url.URL, error) { return p.Proxy(r.URL) })
 }
 
-// Run writes the report, and reports whether no step failed. It ends early with ctx.
-func Run(ctx context.Context, o Options, to io.Writer) bool {
-	d := &diagnosis{Options: o, report: &report{to: to}}
+// Run writes the report, and reports whether no step failed. It ends early with ctx. The error is that of writing.
+func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
+	d := &diagnosis{Options: o, report: &report{to: to}, rejections: make(map[[sha256.Size]byte]int)}
 	d.introduce()
 	d.step(ctx, "configuration", func(context.Context) finding {
 		return okf("%s is valid: %s", o.File, count(len(o.Projects), "project", "projects"))
@@ -83,7 +84,7 @@ func Run(ctx context.Context, o Options, to io.Writer) bool {
 	d.step(ctx, "scrape timeout", func(context.Context) finding { return d.judgeTimeout(sessions) })
 	d.line("")
 	d.heading("API facts (safe to share)")
-	d.line("They hold no ID, name, address or account. Please paste them into an issue of the exporter.")
+	d.line("They hold no ID, name, address or account. Please paste them into an issue.")
 	for i, s := range sessions {
 		d.line("")
 		if len(sessions) > 1 {
@@ -97,13 +98,14 @@ func Run(ctx context.Context, o Options, to io.Writer) bool {
 		d.line("")
 		d.line("Interrupted. What was not done is marked as skipped, or unknown.")
 	}
-	return !d.failed && ctx.Err() == nil
+	return !d.failed && ctx.Err() == nil, d.err
 }
 
 type diagnosis struct {
 	Options
 	*report
-	failed bool
+	failed     bool
+	rejections map[[sha256.Size]byte]int // by fingerprint of credentials
 }
 
 func (d *diagnosis) introduce() {

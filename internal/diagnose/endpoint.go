@@ -49,14 +49,22 @@ func (s *session) reach(ctx context.Context, service, endpoint string) bool {
 			continue
 		}
 		name := service + " " + step.name
-		f := s.step(ctx, name, func(context.Context) finding {
+		// What was found before an interruption is shown.
+		f := s.step(context.WithoutCancel(ctx), name, func(context.Context) finding {
 			if problem != "" {
-				return skippedf("%s failed", problem)
+				return skippedf("%s", problem)
 			}
-			return step.judge()
+			f := step.judge()
+			if f.state == failed && ctx.Err() != nil {
+				return skippedf("interrupted")
+			}
+			return f
 		})
-		if f.state == failed && step.name != "clock" { // a wrong clock does not keep requests from being answered
-			problem = name
+		switch {
+		case f.text == "interrupted":
+			problem = f.text
+		case f.state == failed && step.name != "clock": // a wrong clock does not keep requests from being answered
+			problem = name + " failed"
 		}
 	}
 	return t.err == nil && problem == ""
@@ -114,6 +122,9 @@ func (t *trail) judgeProxy() finding {
 		return finding{failed, "it answered 407 " + http.StatusText(t.status), network.HintProxyLogin}
 	case !t.gotConn && !begun && t.err != nil:
 		return t.failure()
+	}
+	if t.endpoint.Scheme == "http" {
+		return okf("it accepts requests to the endpoint")
 	}
 	return okf("it connects to the endpoint")
 }
@@ -173,7 +184,7 @@ const tolerance = 2 * time.Second
 func (t *trail) judgeClock() finding {
 	theirs, err := http.ParseTime(t.date)
 	if err != nil {
-		return skippedf("the response has no Date")
+		return skippedf("the response has no valid Date")
 	}
 	ours := t.at.Add(-t.latency / 2)
 	skew := ours.Sub(theirs).Round(time.Second)

@@ -19,6 +19,7 @@ type Meter struct {
 
 	mu      sync.Mutex
 	sent    int
+	refused bool        // a request
 	headers http.Header // of all responses of the API; the last value of each
 }
 
@@ -30,10 +31,18 @@ func (m *Meter) take() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sent >= MaxRequests {
+		m.refused = true
 		return false
 	}
 	m.sent++
 	return true
+}
+
+// exceeded reports whether a request was not sent.
+func (m *Meter) exceeded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused
 }
 
 func (m *Meter) left() int {

@@ -76,7 +76,9 @@ func (s *session) probe(ctx context.Context, endpoint string) *trail {
 
 func (t *trail) send(ctx context.Context, transport *http.Transport, agent string) {
 	defer transport.CloseIdleConnections()
-	ctx = httptrace.WithClientTrace(ctx, t.trace())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ctx = httptrace.WithClientTrace(ctx, t.trace(cancel))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.endpoint.String()+"/", nil)
 	if err != nil {
 		t.err = err
@@ -85,6 +87,9 @@ func (t *trail) send(ctx context.Context, transport *http.Transport, agent strin
 	req.Header.Set("User-Agent", agent)
 	start := time.Now()
 	resp, err := transport.RoundTrip(req)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errAgain) {
+		err = cause
+	}
 	if err != nil {
 		t.err = err
 		return
@@ -101,7 +106,12 @@ func (t *trail) send(ctx context.Context, transport *http.Transport, agent strin
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 }
 
-func (t *trail) trace() *httptrace.ClientTrace {
+// errAgain is the error of a probe that net/http would send again and again.
+var errAgain = errors.New("the server refused the request, and wants it to be sent again (HTTP/2)")
+
+const hintAgain = "check endpoint or iam_endpoint, and what is in between on the network, such as a gateway that restarts"
+
+func (t *trail) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
 	var resolveAt, dialAt time.Time
 	locked := func(change func()) {
 		t.mu.Lock()
@@ -137,7 +147,14 @@ func (t *trail) trace() *httptrace.ClientTrace {
 				}
 			})
 		},
-		GotConn: func(httptrace.GotConnInfo) { locked(func() { t.gotConn, t.connectAt = true, time.Now() }) },
+		GotConn: func(httptrace.GotConnInfo) {
+			locked(func() {
+				if t.gotConn {
+					cancel(errAgain)
+				}
+				t.gotConn, t.connectAt = true, time.Now()
+			})
+		},
 	}
 }
 
@@ -177,6 +194,8 @@ func (t *trail) failure() finding {
 	}
 	text := t.err.Error()
 	switch {
+	case errors.Is(t.err, errAgain):
+		return finding{failed, text, hintAgain}
 	case network.IsMalformed(t.err):
 		text = "malformed HTTP response" // which must not be quoted
 	case text == io.EOF.Error():

@@ -3,6 +3,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func failure(err error) finding {
 }
 
 const (
-	width     = 100 // columns
+	width     = 80 // columns
 	stateSize = 9
 	nameSize  = 16
 	maxText   = 2000
@@ -59,13 +60,14 @@ const (
 )
 
 // report writes lines. Nothing in them can control a terminal.
-type report struct{ to io.Writer }
-
-func (r *report) line(s string) {
-	_, _ = io.WriteString(r.to, clean.Line(s, maxText)+"\n") // a full disk must not end the diagnosis
+type report struct {
+	to  io.Writer
+	err error // the first one; it does not end the diagnosis
 }
 
-func (r *report) heading(s string) { r.line(s) }
+func (r *report) line(s string) { r.put(clean.Line(s, maxText)) }
+
+func (r *report) heading(s string) { r.text(s) }
 
 func (r *report) text(s string) { r.wrap("", "", s) }
 
@@ -99,7 +101,10 @@ func (r *report) wrap(first, indent, s string) {
 }
 
 // put writes a line with its indentation.
-func (r *report) put(s string) { _, _ = io.WriteString(r.to, strings.TrimRight(s, " ")+"\n") }
+func (r *report) put(s string) {
+	_, err := io.WriteString(r.to, strings.TrimRight(s, " ")+"\n")
+	r.err = cmp.Or(r.err, err)
+}
 
 // split cuts a word that is longer than a line.
 func split(word string, size int) []string {

@@ -4,6 +4,7 @@ package diagnose
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,8 +23,9 @@ type session struct {
 	*diagnosis
 	p *Project
 
-	noCredentials string // why there are none
-	rejected      bool   // the credentials, by authenticate
+	key           [sha256.Size]byte // fingerprint of the credentials
+	noCredentials string            // why there are none
+	rejected      bool              // the credentials, by authenticate
 	cssReached    bool
 	iamReached    bool
 
@@ -66,11 +68,18 @@ func (s *session) run(ctx context.Context) {
 
 func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login }
 
+// maxRejections of the same credentials are allowed in all projects, even if other requests are accepted in between.
+const maxRejections = 3
+
 // call bounds a signed request. It waits for the request budget first, so that a low requests_per_second is no timeout,
-// and fails if no request is left.
+// and fails if no request is left, or the credentials were rejected too often.
 func (s *session) call(ctx context.Context, do func(context.Context) error) error {
-	if s.p.Meter.left() == 0 {
+	switch {
+	case s.p.Meter.left() == 0:
 		return apifacts.ErrLimit
+	case s.rejections[s.key] >= maxRejections:
+		return &cloud.Error{Reason: cloud.ReasonAuth, Operation: "credentials", Message: fmt.Sprintf(
+			"they were rejected %d times, and are not tried again", maxRejections)}
 	}
 	for s.p.Budget.Tokens() < 1 {
 		wait := time.Duration((1 - s.p.Budget.Tokens()) / float64(s.p.Budget.Limit()) * float64(time.Second))
@@ -80,7 +89,14 @@ func (s *session) call(ctx context.Context, do func(context.Context) error) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	if e, isError := errors.AsType[*cloud.Error](err); isError && e.Reason == cloud.ReasonAuth && e.Sent {
+		s.rejections[s.key]++
+	}
+	if err != nil && s.p.Meter.exceeded() { // net/http has sent the request more than once
+		return apifacts.ErrLimit
+	}
+	return err
 }
 
 func (s *session) findCredentials(ctx context.Context) finding {
@@ -117,6 +133,7 @@ func (s *session) describeCredentials(ctx context.Context) finding {
 		}
 		return f
 	}
+	s.key = c.Fingerprint()
 	from, expires := s.p.Origin()
 	text := "token (not shown)"
 	if c.AuthToken == "" {
@@ -172,7 +189,7 @@ func (s *session) authenticate(ctx context.Context) finding {
 		}
 	}
 	if errors.Is(err, apifacts.ErrLimit) {
-		return s.stop(err)
+		return skippedf("the response does not tell (see below)")
 	}
 	f := judgeAuthentication(err, by)
 	s.rejected = f.state == failed
@@ -186,7 +203,8 @@ func judgeAuthentication(err error, by string) finding {
 		return okf("%s accepts the credentials", by)
 	case isError && e.Reason == cloud.ReasonAuth:
 		return failure(err)
-	case isError && (e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled || e.Reason == cloud.ReasonDenied):
+	case isError && e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled &&
+		(e.Reason == cloud.ReasonDenied || !strings.HasPrefix(e.Code, "APIG")): // the gateway may know no such API
 		return okf("%s accepts the credentials, and refuses the request (see below)", by)
 	}
 	return skippedf("the response does not tell (see below)")
@@ -195,7 +213,8 @@ func judgeAuthentication(err error, by string) finding {
 // stop returns the finding for a request that was not sent.
 func (s *session) stop(err error) finding {
 	if errors.Is(err, apifacts.ErrLimit) {
-		return skippedf("the limit of %d requests is reached", MaxRequests)
+		return finding{failed, fmt.Sprintf("the limit of %d requests is reached: the server broke connections or refused "+
+			"requests again and again", MaxRequests), hintAgain}
 	}
 	return failure(err)
 }
@@ -213,8 +232,11 @@ func (s *session) judgeID(ctx context.Context) finding {
 	case s.p.ID == "":
 		return okf("%s, found in IAM by the name %s", label(s.id), label(s.p.Region))
 	}
-	// The cluster list is the first request that has it.
-	if err := s.clusters.err; err != nil && s.p.IAMEndpoint != "" &&
+	err := s.clusters.err // or of the first cluster, by authenticate
+	if len(s.readings) > 0 {
+		err = s.readings[0].err
+	}
+	if err != nil && s.p.IAMEndpoint != "" &&
 		(cloud.ReasonOf(err) == cloud.ReasonDenied || cloud.ReasonOf(err) == cloud.ReasonNotFound) {
 		return s.compareID(ctx)
 	}
@@ -232,11 +254,12 @@ func (s *session) compareID(ctx context.Context) finding {
 	case err != nil:
 		return okf("%s, from the configuration; whether it is that of the region is not known: %s", label(s.p.ID), err)
 	case id != s.p.ID:
-		s.wrongID = true
+		s.wrongID = len(s.readings) == 0 // else another cluster may prove it right: that of a subproject
 		return finding{failed,
 			fmt.Sprintf("%s is configured, but IAM says that the project of region %s is %s", label(s.p.ID),
 				label(s.p.Region), label(id)),
-			"correct project_id, or remove it to have it looked up"}
+			"correct project_id, or remove it to have it looked up; if it is that of a subproject, allow the user to read " +
+				"its clusters"}
 	}
 	return okf("%s, from the configuration, and IAM says so too", label(s.p.ID))
 }
@@ -287,7 +310,7 @@ func (s *session) listClusters(ctx context.Context) error {
 		if !page.Total.Set || float64(len(l.list)) >= page.Total.Value || fresh == 0 {
 			break
 		}
-		l.total = fmt.Sprintf(" of %.0f that the API reports", page.Total.Value)
+		l.total = fmt.Sprintf(" of %.16g that the API reports", page.Total.Value)
 		l.more = int(min(page.Total.Value, 100_000)) - len(l.list)
 	}
 	return nil
@@ -308,12 +331,15 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	if err := s.clusters.err; err != nil {
 		return s.stop(err)
 	}
+	listed := make(map[string]bool)
+	for _, c := range s.p.Listed {
+		listed[c.ID] = true
+	}
 	why := make(map[string]int)
 	for i := range s.clusters.list {
 		c := &s.clusters.list[i]
-		listed := slices.ContainsFunc(s.targets, func(t css.Cluster) bool { return t.ID == c.ID })
 		switch reason := s.p.LeftOut(c); {
-		case listed:
+		case listed[c.ID]:
 		case reason != "":
 			why[reason]++
 		default:
@@ -322,6 +348,9 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	}
 	text := fmt.Sprintf("%s%s, %d to be scraped", count(len(s.clusters.list), "cluster", "clusters"), s.clusters.total,
 		len(s.targets))
+	if len(s.clusters.list) == 0 {
+		text += "; if there should be some, check project_id, and whether the user may see their enterprise project"
+	}
 	var reasons []string
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		reasons = append(reasons, fmt.Sprintf("%d (%s)", why[reason], reason))

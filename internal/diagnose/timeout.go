@@ -38,7 +38,7 @@ func (d *diagnosis) judgeTimeout(sessions []*session) finding {
 	needed := takes + d.TimeoutOffset
 	want := time.Duration(math.Ceil(needed.Seconds())) * time.Second
 	text := fmt.Sprintf("%s: a scrape takes about %s at requests_per_second and scrape.concurrency, which needs a "+
-		"scrape_timeout of %s or more", count(clusters, "cluster", "clusters"), took(takes), want)
+		"scrape_timeout of %s or more", count(clusters, "cluster", "clusters"), took(max(takes, 100*time.Microsecond)), want)
 	if unknown > 0 {
 		text += fmt.Sprintf(" (without %s whose clusters are not known)", count(unknown, "project", "projects"))
 	}

@@ -88,7 +88,7 @@ func Explain(err error, stage Stage) Fault {
 	switch {
 	case stage == Handshaking, strings.Contains(text, "TLS handshake timeout"):
 		return Fault{Hint: hintHandshake}
-	case strings.Contains(text, "malformed HTTP"):
+	case IsMalformed(err):
 		return Fault{Hint: "the response is not HTTP: check the scheme (http or https) and the port of " + to.scheme +
 			", and what is in between on the network"}
 	case strings.Contains(text, "client conn could not be established"): // HTTP/2, after the handshake
@@ -102,7 +102,7 @@ func Explain(err error, stage Stage) Fault {
 
 // IsMalformed reports whether a response was not HTTP. The text of such an error may quote the response.
 func IsMalformed(err error) bool {
-	return strings.Contains(err.Error(), "malformed HTTP") ||
+	return strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "malformed MIME header") ||
 		strings.Contains(err.Error(), "HTTP/1.x transport connection broken")
 }
 

@@ -31,6 +31,7 @@ type List struct {
 	More           bool     // there are pages that were not read
 	Reported       float64
 	HasReported    bool
+	NoCount        bool // total_count is something else
 	Permissions    []css.Permission
 	HasPermissions bool // the response has an allowlist
 }
@@ -47,7 +48,7 @@ func longest(lists []*List) *List {
 }
 
 // Lines returns the facts. Only text of these kinds may be in them: words of this package, the region, known statuses,
-// error codes, names of headers, and numbers. The region is empty unless it is built in.
+// known kinds of error codes, names of headers made of known words, and numbers. The region is empty unless it is built in.
 func Lines(region string, o *Observations, s *Shapes, lists []*List, headers http.Header) []string {
 	l := longest(lists)
 	none := unknown("%s", "no list of connections was read")
@@ -96,6 +97,8 @@ func (l *List) pageCap() string {
 		return ""
 	case len(l.IDs) > len(l.First):
 		return strconv.Itoa(len(l.First))
+	case l.More:
+		return unknown("the list was not read to its end")
 	case l.HasReported && l.Reported > float64(len(l.IDs)):
 		return unknown("total_count is larger than what can be listed")
 	}
@@ -111,6 +114,8 @@ func (l *List) totalCount() string {
 	switch {
 	case l == nil:
 		return ""
+	case !l.HasReported && l.NoCount:
+		return unknown("its value is not a count")
 	case !l.HasReported:
 		return "absent"
 	case l.Reported == listed:
@@ -155,18 +160,30 @@ func kindOf(p css.Permission) string {
 	return "other"
 }
 
+// wordsOfHeaders are those that the name of a header may have to be shown. Others may name somebody.
+const wordsOfHeaders = " after allenv api apig apigw app burst compute count day global gw hour id ip limit minute openstack " +
+	"policy rate ratelimit remaining request requestid reset retry second service time trace unit user used window x "
+
+func isPlain(name string) bool {
+	for word := range strings.SplitSeq(strings.ToLower(name), "-") {
+		if word == "" || !strings.Contains(wordsOfHeaders, " "+word+" ") {
+			return false
+		}
+	}
+	return true
+}
+
 // headerNames returns the names that match, and only counts those that may hold more than a name.
 func headerNames(headers http.Header, pattern string) string {
 	if len(headers) == 0 {
 		return unknown("no response was received")
 	}
-	plain := regexp.MustCompile(`^[A-Za-z]{1,20}(-[A-Za-z]{1,20}){0,4}$`)
 	var names []string
 	others := 0
 	for name := range headers {
 		switch {
 		case !regexp.MustCompile(pattern).MatchString(name):
-		case plain.MatchString(name):
+		case isPlain(name):
 			names = append(names, name)
 		default:
 			others++

@@ -82,6 +82,13 @@ func (o *Observations) ask(ctx context.Context, l *List, query string) answer {
 		return a
 	case css.RefusesPage(err):
 		return answer{refused: statusAndCode(e)}
+	}
+	return answer{why: o.stop(ctx, err)}
+}
+
+// stop records why no more requests are sent, and returns it.
+func (o *Observations) stop(ctx context.Context, err error) string {
+	switch {
 	case ctx.Err() != nil:
 		o.Stopped = "interrupted"
 	case errors.Is(err, ErrLimit):
@@ -89,14 +96,14 @@ func (o *Observations) ask(ctx context.Context, l *List, query string) answer {
 	default:
 		o.Stopped = "a request failed: " + string(cloud.ReasonOf(err))
 	}
-	return answer{why: o.Stopped}
+	return o.Stopped
 }
 
 // statusAndCode omits a code that may say more than what happened.
 func statusAndCode(e *cloud.Error) string {
 	text := "HTTP " + strconv.Itoa(e.Status)
 	switch {
-	case regexp.MustCompile(`^([A-Z]{2,8}|ces)\.\d{2,6}$`).MatchString(e.Code):
+	case regexp.MustCompile(`^(APIGW?|CSS|EndPoint|IAM|VPCEP)\.\d{4}$`).MatchString(e.Code):
 		text += " " + e.Code
 	case e.Code != "":
 		text += " with another code"
@@ -109,6 +116,8 @@ func (o *Observations) observePaging(ctx context.Context, l *List) {
 	switch {
 	case l == nil:
 		why = "no list of connections was read"
+	case len(l.First) == 1 && (len(l.IDs) > 1 || l.Reported > 1):
+		why = "needs more than 1 connection on a page"
 	case len(l.First) < 2:
 		why = "needs more than 1 connection"
 	case slices.Contains(l.IDs, "") || len(slices.Compact(slices.Sorted(slices.Values(l.First)))) < len(l.First):
@@ -122,8 +131,13 @@ func (o *Observations) observePaging(ctx context.Context, l *List) {
 	o.limit = o.observeLimit(ctx, l)
 	o.offset = o.observeOffset(ctx, l)
 	o.start = o.observeStart(ctx, l)
-	if again := o.ask(ctx, l, "limit=1000"); !slices.Equal(again.ids, l.First) {
-		o.offset, o.start = unstable(again, l), unstable(again, l)
+	again := o.ask(ctx, l, "limit=1000")
+	if slices.Equal(again.ids, l.First) {
+		return
+	}
+	o.offset, o.start = unstable(again, l), unstable(again, l)
+	if len(again.ids) != len(l.First) {
+		o.defaultLimit = unstable(again, l)
 	}
 }
 
@@ -150,10 +164,12 @@ func (o *Observations) observeDefaultLimit(ctx context.Context, l *List) string 
 		return unknown("%s", a.why)
 	case a.refused != "":
 		return "none; a request without a limit is refused (" + a.refused + ")"
-	case n >= len(l.IDs):
-		return fmt.Sprintf("none; all %d connections came", n)
-	case n >= len(l.First):
+	case n == 0:
+		return unknown("a request without a limit gives an empty page")
+	case n >= len(l.First) && (n < len(l.IDs) || float64(n) < l.Reported):
 		return unknown("a page never has more than %d connections", n)
+	case n >= len(l.First):
+		return fmt.Sprintf("none; all %d connections came", n)
 	default:
 		return strconv.Itoa(n)
 	}
@@ -193,6 +209,8 @@ func (o *Observations) observeOffset(ctx context.Context, l *List) string {
 	switch {
 	case a.why != "":
 		return unknown("%s", a.why)
+	case a.refused != "":
+		return unknown("offset=1 gives the first connection, and offset=2 is refused: %s", a.refused)
 	case a.first() == l.First[1]:
 		return "counts items from 1"
 	case a.first() == l.First[0]:
@@ -231,10 +249,10 @@ func (o *Observations) observeUnknownCluster(ctx context.Context) {
 		o.unknown = serviceOff
 	case err == nil:
 		o.unknown = "HTTP 200"
-	case isError && e.Status != 0:
+	case isError && e.Status != 0 && e.Reason != cloud.ReasonThrottled && e.Reason != cloud.ReasonAuth:
 		o.unknown = statusAndCode(e)
 	default:
-		o.unknown = unknown("%s", cloud.ReasonOf(err))
+		o.unknown = unknown("%s", o.stop(ctx, err))
 	}
 }
 

@@ -191,6 +191,9 @@ func (s *Shapes) shapeOf(value any) string {
 		if strings.ContainsAny(v.String(), ".eE") {
 			return "number, with fraction or exponent"
 		}
+		if strings.HasPrefix(v.String(), "-") {
+			return "number, negative"
+		}
 		return "number, whole numbers"
 	case string:
 		if format := timeFormat(v); len(v) <= longestFormat && format != "" {

@@ -8,7 +8,7 @@ func TestFormats(t *testing.T) {
 	s := NewShapes()
 	for body, want := range map[string]string{
 		`null`: "null", `true`: "boolean", `3000`: "number, whole numbers", `1.0`: "number, with fraction or exponent",
-		`1e3`: "number, with fraction or exponent", `"3000"`: "string, whole numbers", `"-1"`: "string, text", `""`: "string, empty",
+		`1e3`: "number, with fraction or exponent", `-1`: "number, negative", `"3000"`: "string, whole numbers", `"-1"`: "string, text", `""`: "string, empty",
 		`" x"`: "string, with white space around it", `"TRUE"`: "string, true or false", `[]`: "array, empty", `[1]`: "array",
 		`{}`: "object", `"2024-06-11T09:36:24Z"`: "RFC 3339, UTC", `"2024-06-11T09:36:24"`: "RFC 3339 without zone",
 		`"2018-01-30T07:42:01.174"`: "RFC 3339 without zone, with fraction", `"2024-06-11T09:36:24.5+08:00"`: "RFC 3339 with an offset, with fraction",
