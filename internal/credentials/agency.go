@@ -147,8 +147,7 @@ func (a *agencyIssuer) input(ctx context.Context) (string, error) {
 
 // backOff is long if the agency was refused. The caller's key is paused by cloud.Keys.
 func (a *agencyIssuer) backOff(err error, failures int) time.Duration {
-	var e *cloud.Error
-	if errors.As(err, &e) && e.Operation == OpAssume && e.Status != http.StatusUnauthorized {
+	if e, ok := errors.AsType[*cloud.Error](err); ok && e.Operation == OpAssume && e.Status != http.StatusUnauthorized {
 		return refusedBackOff(e, failures)
 	}
 	return time.Second

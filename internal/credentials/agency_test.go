@@ -63,15 +63,17 @@ func living(d time.Duration) func(*simulator.AccountAgency) {
 	return func(a *simulator.AccountAgency) { a.Life = d }
 }
 
-// The two ways to assume an agency.
-var (
-	byIAM = credentials.Agency{Name: agencyName, DomainName: accountName, Duration: time.Hour}
-	bySTS = credentials.Agency{Name: agencyName, DomainID: accountID, Duration: time.Hour}
-)
+func byIAM() credentials.Agency {
+	return credentials.Agency{Name: agencyName, DomainName: accountName, Duration: time.Hour}
+}
+
+func bySTS() credentials.Agency {
+	return credentials.Agency{Name: agencyName, DomainID: accountID, Duration: time.Hour}
+}
 
 func bothWays(t *testing.T, test func(t *testing.T, c *testCloud, way credentials.Agency, endpoint simulator.Endpoint)) {
 	t.Helper()
-	for name, way := range map[string]credentials.Agency{"IAM": byIAM, "STS": bySTS} {
+	for name, way := range map[string]credentials.Agency{"IAM": byIAM(), "STS": bySTS()} {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, simulator.Options{LockKeys: true}, func(t *testing.T, c *testCloud) {
 				endpoint := simulator.AgencyByIAM
@@ -117,13 +119,13 @@ func TestBodiesOfAssumptions(t *testing.T) {
 		path string
 		want any
 	}{
-		"IAM": {byIAM, iamAssumePath, object{"auth": object{"identity": object{
+		"IAM": {byIAM(), iamAssumePath, object{"auth": object{"identity": object{
 			"methods": []any{"assume_role"},
 			"assume_role": object{
 				"agency_name": agencyName, "domain_name": accountName, "duration_seconds": 3600.0,
 			},
 		}}}},
-		"STS": {bySTS, stsAssumePath, object{
+		"STS": {bySTS(), stsAssumePath, object{
 			"agency_urn":          "iam::" + accountID + ":agency:" + agencyName,
 			"agency_session_name": "css_vpcep_exporter", "duration_seconds": 3600.0,
 		}},
@@ -303,7 +305,7 @@ func TestFailingAssumptionsAreRetried(t *testing.T) {
 }
 
 func TestTemporaryCallersAreRenewedButDoNotRenewTheAgency(t *testing.T) {
-	for name, way := range map[string]credentials.Agency{"IAM": byIAM, "STS": bySTS} {
+	for name, way := range map[string]credentials.Agency{"IAM": byIAM(), "STS": bySTS()} {
 		t.Run(name, func(t *testing.T) {
 			onLoopback(t, func(t *testing.T, c *testCloud) {
 				c.addAccount(anyCaller, living(4*time.Hour))
@@ -331,7 +333,7 @@ func TestUsersAndTokensAssumeByIAM(t *testing.T) {
 			caller := credentials.NewUser(o.Options, credentials.Login{
 				Endpoint: o.IAMEndpoint, User: userName, Domain: userDomain, Project: o.Region,
 			}, fixedPassword(userPassword))
-			assuming(byIAM, caller)(o)
+			assuming(byIAM(), caller)(o)
 		}
 		client := c.client(t, user)
 		mustRead(t, client, "with the keys that a user got")
@@ -350,7 +352,7 @@ func TestChangedCallersKeyIsTriedAtOnce(t *testing.T) {
 		ak, sk := filepath.Join(t.TempDir(), "ak"), filepath.Join(t.TempDir(), "sk")
 		writeFile(t, ak, callerAK)
 		writeFile(t, sk, callerSK)
-		client := c.client(t, assuming(byIAM,
+		client := c.client(t, assuming(byIAM(),
 			credentials.NewFiles(cloud.Credentials{}, cloud.Credentials{AccessKey: ak, SecretKey: sk})))
 		equal(t, "reason", failure(t, read(t.Context(), client, "c1")).Reason, cloud.ReasonDenied)
 		writeFile(t, ak, testAK)
@@ -402,7 +404,7 @@ func TestAnswersOfAssumptions(t *testing.T) {
 				c.addAccount()
 				c.setFault(simulator.AgencyByIAM, simulator.Fault{Status: test.status, Body: test.body})
 				var options cloud.Options
-				c.client(t, assuming(byIAM, callerKey()), func(o *csstest.Options) { options = o.Options })
+				c.client(t, assuming(byIAM(), callerKey()), func(o *csstest.Options) { options = o.Options })
 				got, err := options.Credentials.Credentials(t.Context())
 				if test.reason != "" {
 					var e *cloud.Error
@@ -442,7 +444,7 @@ func TestNoSecretOfAnAssumptionIsShown(t *testing.T) {
 			inMemory(t, simulator.Options{}, func(t *testing.T, c *testCloud) {
 				c.addAccount()
 				c.setFault(simulator.AgencyBySTS, simulator.Fault{Status: 403, Body: body})
-				err := read(t.Context(), c.client(t, assuming(bySTS, callerKey())), "c1")
+				err := read(t.Context(), c.client(t, assuming(bySTS(), callerKey())), "c1")
 				e := failure(t, err)
 				equal(t, "reason", e.Reason, cloud.ReasonDenied)
 				noSecret(t, "the error and its hint", err.Error()+fmt.Sprint(cloud.LogFields(err)...), encoded, callerSK)
@@ -455,7 +457,7 @@ func TestPrintedAgencySourceIsHidden(t *testing.T) {
 	c := newCloud(t, simulator.Options{})
 	c.addAccount()
 	var options cloud.Options
-	client := c.client(t, assuming(bySTS, callerKey()), func(o *csstest.Options) { options = o.Options })
+	client := c.client(t, assuming(bySTS(), callerKey()), func(o *csstest.Options) { options = o.Options })
 	keys, err := options.Credentials.Credentials(bounded(t))
 	if err != nil {
 		t.Fatal(err)

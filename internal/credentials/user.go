@@ -122,8 +122,7 @@ func (t *tokenIssuer) input(ctx context.Context) (string, error) {
 
 // backOff is long if IAM rejected the login: it locks users after some wrong passwords.
 func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
-	var e *cloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
 		return refusedBackOff(e, failures)
 	}
 	return time.Second
