@@ -42,7 +42,8 @@ func startAgencies(t *testing.T) (s *simulator.Simulator, url string) {
 	s.AddAgency(simulator.AccountAgency{
 		Name: agencyName, DomainName: accountName, DomainID: accountID, Callers: []string{callerAccess},
 	})
-	return s, s.Serve(t)
+	url = s.Serve(t)
+	return s, url
 }
 
 // assumed is what a client reads.
