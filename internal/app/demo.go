@@ -90,7 +90,7 @@ func (d *demo) config() *config.Config {
 		}
 		switch {
 		case p.Name == simulator.DemoPartner:
-			project.Credentials = cfg.Projects[0].Credentials
+			project.Credentials = cfg.Projects[i-1].Credentials
 			project.Credentials.AssumeAgency = &config.AssumeAgency{
 				Name: simulator.DemoPartnerAgency, DomainName: simulator.DemoPartnerAccount, Duration: time.Hour,
 			}

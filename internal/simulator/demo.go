@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The project of the demo in another account, and the agency of that account, which the key of the first project may
-// assume.
+// The project of the demo in another account, and the agency of that account, which the key of the project before it
+// may assume.
 const (
 	DemoPartner        = "partner"
 	DemoPartnerAccount = "partner-account"
@@ -37,7 +37,7 @@ func Demo(o Options) *Simulator {
 	s.AddCluster(partner, d.partnerCluster())
 	s.AddAgency(AccountAgency{
 		Name: DemoPartnerAgency, DomainName: DemoPartnerAccount, DomainID: owner("second"),
-		Callers: []string{demoKey("production").Access}, Projects: []string{partner},
+		Callers: []string{demoKey("staging").Access}, Projects: []string{partner},
 	})
 	return s
 }
