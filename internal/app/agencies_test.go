@@ -191,6 +191,24 @@ func TestProjectIDOfTheEnvironmentIsNotUsedForAnotherAccount(t *testing.T) {
 	}
 }
 
+// TestUserAssumesAnAgency checks that the user logs in to a project of the caller's account, not to that of the agency's.
+func TestUserAssumesAnAgency(t *testing.T) {
+	c := newAccountsCloud(t, 1, func(a *simulator.AccountAgency) { a.Callers = []string{"caller/watcher"} })
+	c.AddUser(simulator.User{
+		Name: "watcher", Domain: "caller", Password: "password-of-the-caller", Projects: []string{"p-of-the-caller"},
+	})
+	c.addSecret("password-of-the-caller")
+	q := c.inAccount(0, "a", "")
+	q.lookUpID = false
+	q.auth = "{user: {name: watcher, domain: caller, password: password-of-the-caller}, " +
+		"assume_agency: {name: css-reader, domain_name: account-0}}"
+	p := start(t, "--config.file="+c.file(t, q))
+	if e := p.scrape(t, 10*time.Second); e.countUp(c.ids) != len(c.ids) {
+		t.Errorf("got %d clusters up, want %d", e.countUp(c.ids), len(c.ids))
+	}
+	c.checkShown(t, p)
+}
+
 func TestRefusedAgencyIsShown(t *testing.T) {
 	c := newAccountsCloud(t, 2, func(*simulator.AccountAgency) {})
 	p := start(t, "--config.file="+c.file(t, c.inAccount(0, "a", c.bySTS(0)), c.inAccount(1, "b", c.bySTS(1))))
