@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"css_vpcep_exporter/internal/clean"
@@ -40,13 +41,14 @@ func (a Agency) account() string {
 // {iam}/v3.0/OS-CREDENTIAL/securitytokens, or POST {sts}/v5/agencies/assume. Scope of options is ignored.
 func NewAgency(options cloud.Options, agency Agency) cloud.CredentialSource {
 	options.Scope = agency.Endpoint
-	return newCache(&agencyIssuer{cloud.NewClient(options), agency, options.Credentials})
+	return newCache(&agencyIssuer{client: cloud.NewClient(options), agency: agency, caller: options.Credentials})
 }
 
 type agencyIssuer struct {
-	client *cloud.Client
-	agency Agency
-	caller cloud.CredentialSource
+	client    *cloud.Client
+	agency    Agency
+	caller    cloud.CredentialSource
+	temporary atomic.Bool // the caller's keys
 }
 
 func (a *agencyIssuer) issue(ctx context.Context) (issued, error) {
@@ -125,20 +127,18 @@ func parseAssumed(body []byte) (issued, error) {
 	return issued{}, err
 }
 
-// input is empty for temporary keys: others that replace them change nothing, and asking for them may need the network.
+// input is empty once the caller has had temporary keys: others that replace them change nothing, and asking for them
+// may need the network.
 func (a *agencyIssuer) input(ctx context.Context) (string, error) {
-	source := a.caller
-	if chain, ok := source.(*Chain); ok {
-		source = chain.lastSource()
-	}
-	if _, temporary := source.(*cache); temporary {
+	if a.temporary.Load() {
 		return "", nil
 	}
 	c, err := a.caller.Credentials(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if c.SecurityToken != "" || c.AuthToken != "" {
+	case c.SecurityToken != "" || c.AuthToken != "":
+		a.temporary.Store(true)
 		return "", nil
 	}
 	sum := c.Fingerprint()

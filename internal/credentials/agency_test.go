@@ -326,6 +326,30 @@ func TestTemporaryCallersAreRenewedButDoNotRenewTheAgency(t *testing.T) {
 	}
 }
 
+// TestAssumedKeysOutliveTheCallers breaks the metadata service while the keys of the agency are valid.
+func TestAssumedKeysOutliveTheCallers(t *testing.T) {
+	onLoopback(t, func(t *testing.T, c *testCloud) {
+		c.addAccount(anyCaller, living(2*time.Hour))
+		c.SetAgency(simulator.Agency{Life: 10 * time.Minute})
+		chain := credentials.NewChain(credentials.Environment(func(string) (string, bool) { return "", false }),
+			credentials.NewECSAgency(c.URL))
+		client := c.client(t, assuming(bySTS(), chain))
+		mustRead(t, client, "at first")
+		c.setFault(simulator.MetadataToken, simulator.Fault{Status: 500})
+		c.setFault(simulator.SecurityKey, simulator.Fault{Status: 500})
+		for range 23 {
+			c.sleep(5 * time.Minute)
+			mustRead(t, client, "without the metadata service")
+		}
+		c.sleep(6 * time.Minute)
+		equal(t, "reason", failure(t, read(t.Context(), client, "c1")).Reason, cloud.ReasonAuth)
+		c.setFault(simulator.MetadataToken)
+		c.setFault(simulator.SecurityKey)
+		c.sleep(time.Minute)
+		mustRead(t, client, "with the metadata service")
+	})
+}
+
 func TestUsersAndTokensAssumeByIAM(t *testing.T) {
 	inMemory(t, simulator.Options{}, func(t *testing.T, c *testCloud) {
 		c.addAccount()
