@@ -53,7 +53,7 @@ type Project struct {
 	ProxyURL              *url.URL // nil: the environment's proxy
 }
 
-// Credentials holds one kind of credentials, or none for the default chain.
+// Credentials holds one kind of credentials, or none for the default chain. AssumeAgency may be added to either.
 type Credentials struct {
 	AccessKey, SecretKey, SecurityToken             Secret
 	AccessKeyFile, SecretKeyFile, SecurityTokenFile string
@@ -62,6 +62,8 @@ type Credentials struct {
 	User      *User
 	ECSAgency bool
 	Profile   *Profile
+
+	AssumeAgency *AssumeAgency
 }
 
 // Profile is a section of a profile file of the vendor's SDKs.

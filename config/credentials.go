@@ -32,6 +32,7 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 		User:              d.user(&keys.User),
 		ECSAgency:         bool(keys.ECSAgency.Value),
 		Profile:           d.profile(&keys.Profile),
+		AssumeAgency:      d.assumeAgency(&keys.AssumeAgency),
 	}
 	accessKey := d.inlineOrFile("access_key", keys.AccessKey.IsSet(), &keys.AccessKeyFile)
 	secretKey := d.inlineOrFile("secret_key", keys.SecretKey.IsSet(), &keys.SecretKeyFile)
@@ -300,11 +301,11 @@ func (d *decoder) profileName(p Profile) string {
 	return section + " of " + file
 }
 
-// applySource sets missing values of a project. A project ID is valid in one region only.
+// applySource sets missing values of a project. A project ID is valid in one region only, and not in another account.
 func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.IsSet()
-	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet()
+	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet() && !p.keys.Credentials.Value.AssumeAgency.IsSet()
 	if needsID && s.region == "" {
 		s.region = p.Region
 	}

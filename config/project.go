@@ -69,6 +69,7 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 		d.Reportf(d.Place(node), "must be above 0 and at most 10000, not %s", quote(node.Value))
 	}
 	p.Credentials, p.chain = d.credentials(&keys.Credentials)
+	d.addSTSEndpoint(p)
 	p.Clusters = d.clusters(keys)
 	p.Discovery = d.discovery(keys)
 	p.TLSConfig = d.tls(&keys.TLSConfig)
@@ -185,6 +186,9 @@ func (d *decoder) checkIAMEndpoints(projects []*project) {
 		switch {
 		case p.Credentials.User != nil:
 			d.Reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
+		case p.Credentials.AssumeAgency != nil && p.Credentials.AssumeAgency.DomainName != "":
+			d.Reportf(at, "missing; set it, because credentials.assume_agency with domain_name needs IAM and region %s is not "+
+				"built in", quote(p.Region))
 		case p.ProjectID == "" && !keys.ProjectID.IsSet():
 			d.Reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
 		}

@@ -39,6 +39,21 @@ func RegionEndpoints(region string) (css, iam string, known bool) {
 	return "https://" + service + "." + region + "." + cssDomain, "https://iam." + region + "." + iamDomain, true
 }
 
+// stsEndpoint returns the STS endpoint of a region, or "" if none is known. Any endpoint serves all regions of its site.
+func stsEndpoint(region string) string {
+	own := []string{
+		"af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "cn-east-3", "cn-north-4",
+		"cn-south-1", "cn-southwest-2", "la-south-2", "sa-brazil-1", "tr-west-1",
+	}
+	if !slices.Contains(own, region) {
+		if !strings.HasPrefix(region, "cn-") || !slices.Contains(knownRegions(), region) {
+			return ""
+		}
+		region = "cn-north-4"
+	}
+	return "https://sts." + region + ".myhuaweicloud.com"
+}
+
 // similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
 func similarRegions(region string) []string {
 	if near := spelling.Nearest(region, knownRegions()); near != "" {

@@ -78,6 +78,8 @@ type (
 		User              field[userKeys] `yaml:"user"`
 		ECSAgency         field[boolean]  `yaml:"ecs_agency"`
 		Profile           field[name]     `yaml:"profile"`
+
+		AssumeAgency field[assumeAgencyKeys] `yaml:"assume_agency"`
 	}
 	userKeys struct {
 		Name         field[name]     `yaml:"name"`

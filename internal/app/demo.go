@@ -74,7 +74,7 @@ func (d *demo) source() source {
 	}
 }
 
-// config omits the first project's ID, so that it is looked up.
+// config omits the first project's ID, so that it is looked up, and that of the project in another account.
 func (d *demo) config() *config.Config {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {
@@ -87,7 +87,13 @@ func (d *demo) config() *config.Config {
 				RefreshInterval: 30 * time.Second, LabelsFromTags: map[string]string{"team": "team", "stage": "stage"},
 			},
 		}
-		if i > 0 {
+		switch {
+		case p.Name == simulator.DemoPartner:
+			project.Credentials = cfg.Projects[i-1].Credentials
+			project.Credentials.AssumeAgency = &config.AssumeAgency{
+				Name: simulator.DemoPartnerAgency, DomainName: simulator.DemoPartnerAccount, Duration: time.Hour,
+			}
+		case i > 0:
 			project.ProjectID = p.ID
 		}
 		cfg.Projects = append(cfg.Projects, project)

@@ -73,14 +73,18 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 	meter := diagnose.NewMeter(route.transport())
 	options := e.clientOptions(p, meter)
 	options.Retry = cloud.Retry{Tries: 1}
-	options.Credentials = e.credentials(p, options)
+	caller := e.credentials(p, options)
+	options.Credentials = caller
+	if p.Credentials.AssumeAgency != nil {
+		options.Credentials = newAgency(p, options)
+	}
 	client := cloud.NewClient(options)
 	cssEndpoint, iamEndpoint, known := config.RegionEndpoints(p.Region)
 	diagnosed := diagnose.Project{
 		Name: p.Name, Region: p.Region, ID: p.ProjectID, Endpoint: p.Endpoint, IAMEndpoint: p.IAMEndpoint,
 		Public:      known && p.Endpoint == cssEndpoint && p.IAMEndpoint == iamEndpoint,
-		Credentials: options.Credentials,
-		Origin:      func() (string, time.Time) { return credentials.Origin(options.Credentials) },
+		Credentials: caller,
+		Origin:      func() (string, time.Time) { return credentials.Origin(caller) },
 		Login:       p.Credentials.User != nil,
 		Meter:       meter,
 		Budget:      options.Budget,
@@ -91,6 +95,10 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 		ProxyIn: "the environment",
 		TLS:     route.files.current,
 		Agent:   options.UserAgent,
+	}
+	if a := p.Credentials.AssumeAgency; a != nil {
+		diagnosed.Agency, diagnosed.STSEndpoint = options.Credentials, a.STSEndpoint
+		diagnosed.AgencyOrigin = func() (string, time.Time) { return credentials.Origin(options.Credentials) }
 	}
 	if p.ProxyURL != nil {
 		diagnosed.ProxyIn = "proxy_url"

@@ -39,6 +39,7 @@ type exporter struct {
 
 	mu        sync.Mutex // held while the configuration is read and applied
 	projects  []loadedProject
+	agencies  []assumedAgency // of the projects
 	lastKey   int
 	tried     string    // snapshot.id of the last attempt to load
 	failure   string    // error of that attempt; empty: success
@@ -96,4 +97,5 @@ func (e *exporter) close() {
 	for _, p := range e.projects {
 		p.project.Client.Close()
 	}
+	e.dropAgencies(nil)
 }

@@ -69,7 +69,11 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 		return err
 	}
 	options := e.clientOptions(p, route.transport())
-	options.Credentials = e.credentials(p, options)
+	if p.Credentials.AssumeAgency == nil {
+		options.Credentials = e.credentials(p, options)
+	} else if options.Credentials, err = e.sharedAgency(p); err != nil {
+		return err
+	}
 	to.client = cloud.NewClient(options)
 	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
 	if old != nil {
@@ -111,10 +115,14 @@ func (e *exporter) observe(project string) func(cloud.Exchange) {
 	}
 }
 
+// credentials returns a new source, without regard to an agency to assume.
 func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.CredentialSource {
-	c := &p.Credentials
+	c, projectID := p.Credentials, p.ProjectID
+	if c.AssumeAgency != nil { // the caller is in another account than the project
+		c.AssumeAgency, projectID = nil, ""
+	}
 	switch {
-	case *c == config.Credentials{}:
+	case c == config.Credentials{}:
 		return e.chain
 	case c.ECSAgency:
 		return e.agency
@@ -123,7 +131,7 @@ func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.C
 	case c.User != nil:
 		password := credentials.NewPassword(string(c.User.Password), c.User.PasswordFile)
 		return credentials.NewUser(options, credentials.Login{
-			Endpoint: p.IAMEndpoint, User: c.User.Name, Domain: c.User.Domain, ProjectID: p.ProjectID, Project: p.Region,
+			Endpoint: p.IAMEndpoint, User: c.User.Name, Domain: c.User.Domain, ProjectID: projectID, Project: p.Region,
 		}, password)
 	}
 	return credentials.NewFiles(

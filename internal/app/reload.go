@@ -100,6 +100,7 @@ func (e *exporter) apply(file snapshot) error {
 		}
 	}
 	e.projects = projects
+	e.dropAgencies(cfg.Projects)
 	e.expectRequests(cfg.Projects)
 	e.logger.Info("Configuration loaded", "projects", len(projects))
 	return nil
@@ -126,6 +127,9 @@ func (e *exporter) expectRequests(projects []config.Project) {
 		}
 		if p.Credentials.User != nil {
 			operations = append(operations, credentials.OpToken)
+		}
+		if p.Credentials.AssumeAgency != nil {
+			operations = append(operations, credentials.OpAssume)
 		}
 		e.metrics.ExpectRequests(p.Region, operations...)
 	}

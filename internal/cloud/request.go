@@ -33,6 +33,8 @@ type Request struct {
 	Reserved bool
 	// Buffer, if not nil, holds the body of the response.
 	Buffer *bytes.Buffer
+	// Body, if not nil, makes the request a POST.
+	Body []byte
 	// Login, if not nil, returns the body of a POST, which holds the credentials instead of a signature.
 	Login func(Credentials) []byte
 }
@@ -57,7 +59,7 @@ func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request,
 		escaped.WriteString("/" + escape(segment))
 	}
 	method := http.MethodGet
-	if r.Login != nil {
+	if r.isPost() {
 		method = http.MethodPost
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.Endpoint, nil)
@@ -67,7 +69,7 @@ func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request,
 	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.Query)
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Accept", "application/json")
-	if r.Login != nil {
+	if r.isPost() {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.ProjectID != "" {
@@ -76,20 +78,27 @@ func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request,
 	return req, nil
 }
 
+func (r *Request) isPost() bool { return r.Login != nil || r.Body != nil }
+
 func authenticate(r *Request, req *http.Request, c Credentials) {
-	switch {
-	case r.Login != nil:
-		body := r.Login(c)
+	body := r.Body
+	if r.Login != nil {
+		body = r.Login(c)
+	}
+	if body != nil {
 		req.ContentLength = int64(len(body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		req.Body, _ = req.GetBody()
+	}
+	switch {
+	case r.Login != nil:
 	case c.AuthToken != "":
 		req.Header.Set(headerAuthToken, c.AuthToken)
 	default:
 		if c.SecurityToken != "" {
 			req.Header.Set(headerSecurityToken, c.SecurityToken)
 		}
-		sign(req, nil, c.AccessKey, c.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
+		sign(req, body, c.AccessKey, c.SecretKey, time.Now(), headerProjectID, headerSecurityToken)
 	}
 }
 
@@ -102,7 +111,7 @@ func (c *Client) send(r *Request, req *http.Request, p *progress, credentials Cr
 	defer resp.Body.Close()
 
 	received := Response{Status: resp.StatusCode, Header: resp.Header}
-	if received.Status != http.StatusOK && (r.Login == nil || received.Status != http.StatusCreated) {
+	if received.Status != http.StatusOK && (!r.isPost() || received.Status != http.StatusCreated) {
 		// Reading the body keeps the connection; an incomplete one is good enough.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		return received, statusError(r, resp, body, credentials)

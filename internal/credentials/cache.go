@@ -160,19 +160,24 @@ func (c *cache) recentFailure(input string, start time.Time) error {
 func (c *cache) recordFailure(ctx context.Context, input string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if held := c.held.Load(); held != nil && now.Before(held.expires) { // an early renewal
-		left := held.expires.Sub(now)
-		c.renewAt, c.errFor = now.Add(min(max(left/4, minEarlyRetry), maxEarlyRetry)), input
-	}
-	if cloud.CallerGaveUp(ctx, err) {
-		return
-	}
+	now, gaveUp := time.Now(), cloud.CallerGaveUp(ctx, err)
 	if c.errFor != input || c.err == nil {
 		c.failures = 0
 	}
-	c.failures++
-	c.err, c.errAt, c.errFor = err, now, input
+	if !gaveUp {
+		c.failures++
+	}
+	if held := c.held.Load(); held != nil && now.Before(held.expires) { // an early renewal
+		left := held.expires.Sub(now)
+		wait := min(max(left/4, minEarlyRetry), maxEarlyRetry)
+		if cloud.ReasonOf(err) == cloud.ReasonDenied {
+			wait = max(wait, c.issuer.backOff(err, c.failures))
+		}
+		c.renewAt, c.errFor = now.Add(wait), input
+	}
+	if !gaveUp {
+		c.err, c.errAt, c.errFor = err, now, input
+	}
 }
 
 func (c *cache) record(input string, next issued, now time.Time) {

@@ -322,6 +322,8 @@ func checkRequest(t *testing.T, r *http.Request, body []byte) {
 	case loginPath:
 		method, wantBody = http.MethodPost, string(body)
 		checkLogin(t, r, body)
+	case iamAssumePath, stsAssumePath:
+		method, wantBody, headers = http.MethodPost, string(body), checkAPIHeaders(t, r)
 	case "/meta-data/latest/api/token":
 		method, headers = http.MethodPut, []string{"X-Metadata-Token-Ttl-Seconds"}
 		equal(t, "life of a metadata token", r.Header.Get("X-Metadata-Token-Ttl-Seconds"), "21600")

@@ -42,3 +42,8 @@ func (*podIdentity) from() string { return "the identity of this pod (" + podAdd
 func (t *tokenIssuer) from() string {
 	return "a login of the IAM user " + t.login.User + " of " + t.login.Domain
 }
+
+func (a *agencyIssuer) from() string {
+	caller, _ := Origin(a.caller)
+	return "the agency " + a.agency.Name + " of the account " + a.agency.account() + ", assumed with " + caller
+}

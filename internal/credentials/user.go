@@ -4,7 +4,6 @@ package credentials
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -92,8 +91,7 @@ func (t *tokenIssuer) body(c cloud.Credentials) []byte {
 	if project.ID == "" {
 		project.Name = t.login.Project
 	}
-	type object = map[string]any
-	body, _ := json.Marshal(object{"auth": object{ // strings alone cannot fail
+	return jsonBody(object{"auth": object{
 		"identity": object{
 			"methods": []string{"password"},
 			"password": object{"user": object{
@@ -102,7 +100,6 @@ func (t *tokenIssuer) body(c cloud.Credentials) []byte {
 		},
 		"scope": object{"project": project},
 	}})
-	return body
 }
 
 // tokenExpiry returns zero if the body is invalid: the token itself is in a header.
@@ -125,8 +122,14 @@ func (t *tokenIssuer) input(ctx context.Context) (string, error) {
 
 // backOff is long if IAM rejected the login: it locks users after some wrong passwords.
 func (t *tokenIssuer) backOff(err error, failures int) time.Duration {
-	var e *cloud.Error
-	if errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
+		return refusedBackOff(e, failures)
+	}
+	return time.Second
+}
+
+func refusedBackOff(e *cloud.Error, failures int) time.Duration {
+	if e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
 		return min(cloud.FirstPause<<min(failures-1, 4), cloud.LongestPause)
 	}
 	return time.Second

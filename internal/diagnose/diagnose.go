@@ -49,6 +49,10 @@ type Project struct {
 	Origin      func() (from string, expires time.Time)
 	Login       bool // the credentials come from IAM
 
+	Agency       cloud.CredentialSource // to be assumed with Credentials; may be nil
+	AgencyOrigin func() (from string, expires time.Time)
+	STSEndpoint  string // by which it is assumed; empty: by IAM
+
 	Meter  *Meter // the transport of the clients
 	Budget *rate.Limiter
 	CSS    *css.Client

@@ -28,6 +28,7 @@ type session struct {
 	rejected      bool              // the credentials, by authenticate
 	cssReached    bool
 	iamReached    bool
+	stsReached    bool
 
 	id       string
 	idErr    error
@@ -40,8 +41,8 @@ type session struct {
 	api      apifacts.Observations
 }
 
-// run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye and agencies
-// get their steps here once they can be configured.
+// run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye get their
+// step here once they can be configured.
 func (s *session) run(ctx context.Context) {
 	s.line("")
 	s.heading("Project " + label(s.p.Name) + ", region " + label(s.p.Region) + ", at most " +
@@ -54,19 +55,26 @@ func (s *session) run(ctx context.Context) {
 	if s.usesIAM() {
 		s.iamReached = s.reach(ctx, "IAM", s.p.IAMEndpoint)
 	}
+	if s.p.STSEndpoint != "" {
+		s.stsReached = s.reach(ctx, "STS", s.p.STSEndpoint)
+	}
 	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
 		s.noCredentials = "there was no login"
+	}
+	if s.step(ctx, "agency", s.assumeAgency).state != ok && s.p.Agency != nil && s.noCredentials == "" {
+		s.noCredentials = "the agency was not assumed"
 	}
 	s.step(ctx, "authentication", s.authenticate)
 	s.step(ctx, "project ID", s.judgeID)
 	s.step(ctx, "cluster list", s.judgeClusters)
 	s.readConnections(ctx)
 	s.step(ctx, "sessions", func(context.Context) finding { return skippedf("not configured") })
-	s.step(ctx, "agency", func(context.Context) finding { return skippedf("not configured") })
 	s.observe(ctx)
 }
 
-func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login }
+func (s *session) usesIAM() bool {
+	return s.p.ID == "" || s.p.Login || (s.p.Agency != nil && s.p.STSEndpoint == "")
+}
 
 // maxRejections of the same credentials are allowed in all projects, even if other requests are accepted in between.
 const maxRejections = 3
@@ -106,16 +114,39 @@ func (s *session) findCredentials(ctx context.Context) finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return s.describeCredentials(ctx)
+	return s.describeCredentials(ctx, s.p.Credentials, s.p.Origin)
 }
 
 func (s *session) logIn(ctx context.Context) finding {
 	if !s.iamReached {
 		return skippedf("IAM cannot be reached")
 	}
+	return s.obtain(ctx, s.p.Credentials, s.p.Origin)
+}
+
+func (s *session) assumeAgency(ctx context.Context) finding {
+	by, reached := "STS", s.stsReached
+	if s.p.STSEndpoint == "" {
+		by, reached = "IAM", s.iamReached
+	}
+	switch {
+	case s.p.Agency == nil:
+		return skippedf("not configured")
+	case s.noCredentials != "":
+		return skippedf("%s", s.noCredentials)
+	case !reached:
+		return skippedf("%s cannot be reached", by)
+	}
+	return s.obtain(ctx, s.p.Agency, s.p.AgencyOrigin)
+}
+
+type origin = func() (from string, expires time.Time)
+
+// obtain sends a request for credentials.
+func (s *session) obtain(ctx context.Context, source cloud.CredentialSource, from origin) finding {
 	f := finding{}
 	err := s.call(ctx, func(ctx context.Context) error {
-		f = s.describeCredentials(ctx)
+		f = s.describeCredentials(ctx, source, from)
 		return nil
 	})
 	if err != nil {
@@ -124,8 +155,9 @@ func (s *session) logIn(ctx context.Context) finding {
 	return f
 }
 
-func (s *session) describeCredentials(ctx context.Context) finding {
-	c, err := s.p.Credentials.Credentials(ctx)
+// describeCredentials remembers the credentials, with which later requests are sent.
+func (s *session) describeCredentials(ctx context.Context, source cloud.CredentialSource, origin origin) finding {
+	c, err := source.Credentials(ctx)
 	if err != nil {
 		f := failure(err)
 		if f.advice == "" {
@@ -134,7 +166,7 @@ func (s *session) describeCredentials(ctx context.Context) finding {
 		return f
 	}
 	s.key = c.Fingerprint()
-	from, expires := s.p.Origin()
+	from, expires := origin()
 	text := "token (not shown)"
 	if c.AuthToken == "" {
 		text = "access key " + shorten(c.AccessKey)

@@ -10,6 +10,14 @@ import (
 	"time"
 )
 
+// The project of the demo in another account, and the agency of that account, which the key of the project before it
+// may assume.
+const (
+	DemoPartner        = "partner"
+	DemoPartnerAccount = "partner-account"
+	DemoPartnerAgency  = "css-reader"
+)
+
 // Demo returns the fleet of --demo, with an example of everything that the exporter can show. IDs are constant.
 func Demo(o Options) *Simulator {
 	s := New(o)
@@ -25,6 +33,12 @@ func Demo(o Options) *Simulator {
 	for _, c := range []Cluster{d.organization(), d.flapping(), d.denied()} {
 		s.AddCluster(staging, c)
 	}
+	partner := d.project(DemoPartner, "cn-south-1")
+	s.AddCluster(partner, d.partnerCluster())
+	s.AddAgency(AccountAgency{
+		Name: DemoPartnerAgency, DomainName: DemoPartnerAccount, DomainID: owner("second"),
+		Callers: []string{demoKey("staging").Access}, Projects: []string{partner},
+	})
 	return s
 }
 
@@ -35,11 +49,15 @@ type demo struct {
 
 func (d demo) project(name, region string) string {
 	id := hexID("project " + name)
-	d.sim.AddProject(Project{Name: name, Region: region, ID: id, Keys: []Key{{
-		Access: "SIMULATED-ACCESS-KEY-" + name,
-		Secret: "simulated-secret-key-" + name + "-opens-nothing",
-	}}})
+	d.sim.AddProject(Project{Name: name, Region: region, ID: id, Keys: []Key{demoKey(name)}})
 	return id
+}
+
+func demoKey(project string) Key {
+	return Key{
+		Access: "SIMULATED-ACCESS-KEY-" + project,
+		Secret: "simulated-secret-key-" + project + "-opens-nothing",
+	}
 }
 
 func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
@@ -179,6 +197,19 @@ func (d demo) organization() Cluster {
 	c.Permissions = []Permission{
 		d.permission(c.Name, "orgPath", "organizations:orgPath::o-simulated/r-root/ou-search/*"),
 	}
+	return c
+}
+
+// partnerCluster is in another account.
+func (d demo) partnerCluster() Cluster {
+	c := d.cluster("partner-catalog", "opensearch", "2.19.0", 45)
+	c.Still = true
+	c.Tags = []Tag{{"team", "catalog"}, {"stage", "prod"}}
+	c.ServiceName = Text("cn-south-1.css-partner-catalog." + namedID("service of partner-catalog"))
+	for i := range 2 {
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("first")))
+	}
+	c.Permissions = []Permission{d.permission(c.Name, "domainId", "iam:domain::"+owner("first"))}
 	return c
 }
 

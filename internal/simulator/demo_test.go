@@ -70,6 +70,7 @@ func TestDemoResponses(t *testing.T) {
 		"staging/search-staging":     {200, 4, 4, ""},
 		"staging/orders-staging":     {200, 3, 3, ""},
 		"staging/sandbox":            {403, 0, 0, "CSS.0015"},
+		"partner/partner-catalog":    {200, 2, 2, ""},
 	}
 	if diff := cmp.Diff(want, demoResponses(t, s)); diff != "" {
 		t.Errorf("30 seconds after a full minute (-want +got):\n%s", diff)
@@ -188,7 +189,7 @@ func TestDemoIDsAreUniqueAndConstant(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"production cn-north-4", "staging ap-southeast-3"}, projects); diff != "" {
+	if diff := cmp.Diff([]string{"production cn-north-4", "staging ap-southeast-3", "partner cn-south-1"}, projects); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)
 	}
 }

@@ -83,7 +83,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.handle(fault.Handler, w, r, rec)
 		return
 	}
-	s.writeResponse(w, r, rec, fault.apply(s.respond(route, r, c, fault)), fault)
+	s.writeResponse(w, r, rec, fault.apply(s.respond(route, r, body, c, fault)), fault)
 }
 
 // parseRoute recognizes requests of all services, because no two share a path.
@@ -104,6 +104,10 @@ func parseRoute(r *http.Request) route {
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
 	case matches(http.MethodPost, "/v3/auth/tokens"):
 		return route{target: Target{Endpoint: Tokens}}
+	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens"):
+		return route{target: Target{Endpoint: AgencyByIAM}}
+	case matches(http.MethodPost, "/v5/agencies/assume"):
+		return route{target: Target{Endpoint: AgencyBySTS}}
 	case matches(http.MethodPut, "/meta-data/latest/api/token"):
 		return route{target: Target{Endpoint: MetadataToken}}
 	case matches(http.MethodGet, "/openstack/latest/securitykey"):
@@ -131,6 +135,9 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 	access := claimedAccessKey(r)
 	rejected := s.keyRejection(access)
 	var c caller
+	if rejected == nil && route.target.Endpoint == AgencyBySTS && access == "" {
+		rejected = unauthorized("APIGW.0305", "Incorrect authentication information: a signature is required")
+	}
 	if rejected == nil {
 		c, rejected = s.authorize(r, body, route.projectID)
 	}
@@ -145,7 +152,7 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 	return c, nil
 }
 
-func (s *Simulator) respond(route route, r *http.Request, c caller, fault Fault) response {
+func (s *Simulator) respond(route route, r *http.Request, body []byte, c caller, fault Fault) response {
 	switch route.target.Endpoint {
 	case Connections:
 		return s.listConnections(route, r.URL.Query(), fault)
@@ -153,6 +160,10 @@ func (s *Simulator) respond(route route, r *http.Request, c caller, fault Fault)
 		return s.listClusters(route, r.URL.Query(), fault)
 	case Tokens:
 		return s.issueToken(c)
+	case AgencyByIAM:
+		return s.assumeByIAM(body, c)
+	case AgencyBySTS:
+		return s.assumeBySTS(body, c)
 	case MetadataToken:
 		return s.issueMetadataToken(r)
 	case SecurityKey:

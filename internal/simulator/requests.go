@@ -21,6 +21,8 @@ const (
 	Clusters       Endpoint = "clusters"        // CSS
 	Projects       Endpoint = "projects"        // IAM
 	Tokens         Endpoint = "tokens"          // IAM: logins
+	AgencyByIAM    Endpoint = "agency-by-iam"   // IAM: temporary keys of an AccountAgency
+	AgencyBySTS    Endpoint = "agency-by-sts"   // STS: the same
 	MetadataToken  Endpoint = "metadata-token"  // ECS: token for SecurityKey
 	SecurityKey    Endpoint = "security-key"    // ECS: temporary keys
 	PodCredentials Endpoint = "pod-credentials" // CCE: temporary keys

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator serves a simulated cloud on loopback: CSS, IAM, the ECS metadata service and CCE pod identities.
+// Package simulator serves a simulated cloud on loopback: CSS, IAM, STS, the ECS metadata service and CCE pod identities.
 // It shares no code with the client, so that the two cannot share a mistake about the API.
 package simulator
 
@@ -137,6 +137,8 @@ type Simulator struct {
 	temporary      map[string]*temporaryKey
 	agency         *agency
 	pod            *pod
+
+	accountAgencies []*AccountAgency
 }
 
 type project struct {
