@@ -304,7 +304,7 @@ func (d *decoder) profileName(p Profile) string {
 func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.IsSet()
-	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet()
+	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet() && !p.IsAccount()
 	if needsID && s.region == "" {
 		s.region = p.Region
 	}

@@ -39,6 +39,14 @@ func RegionEndpoints(region string) (css, iam string, known bool) {
 	return "https://" + service + "." + region + "." + cssDomain, "https://iam." + region + "." + iamDomain, true
 }
 
+// didYouMean ends a sentence, and suggests regions if there are similar ones.
+func didYouMean(region string) string {
+	if near := similarRegions(region); len(near) > 0 {
+		return "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "."
+}
+
 // similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
 func similarRegions(region string) []string {
 	if near := spelling.Nearest(region, knownRegions()); near != "" {

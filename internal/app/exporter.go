@@ -37,8 +37,10 @@ type exporter struct {
 	scraper *collector.Scraper
 	server  *server.Server
 
-	mu        sync.Mutex // held while the configuration is read and applied
+	mu        sync.Mutex     // held while the configuration is read and applied
+	config    *config.Config // in use
 	projects  []loadedProject
+	accounts  []loadedAccount
 	lastKey   int
 	tried     string    // snapshot.id of the last attempt to load
 	failure   string    // error of that attempt; empty: success
@@ -63,6 +65,7 @@ func newExporter(f *flags, file source, env config.Environment, logger *slog.Log
 		metrics: collector.NewExporterMetrics(registry),
 		fleet:   discovery.NewFleet(nil, logger),
 	}
+	e.fleet.OnListing(e.applyListing)
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -95,5 +98,8 @@ func (e *exporter) close() {
 	e.scraper.Wait()
 	for _, p := range e.projects {
 		p.project.Client.Close()
+	}
+	for _, a := range e.accounts {
+		a.client.Close()
 	}
 }

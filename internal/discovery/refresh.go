@@ -11,6 +11,7 @@ import (
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/iam"
 )
 
 const firstRetryDelay = 5 * time.Second
@@ -134,7 +135,7 @@ func reasonOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, css.ErrIncomplete):
+	case errors.Is(err, css.ErrIncomplete), errors.Is(err, iam.ErrIncomplete):
 		return "incomplete"
 	}
 	return string(cloud.ReasonOf(err))
@@ -142,8 +143,11 @@ func reasonOf(err error) string {
 
 func logFields(err error) []any {
 	fields := []any{"reason", reasonOf(err)}
-	if errors.Is(err, css.ErrIncomplete) {
+	switch {
+	case errors.Is(err, css.ErrIncomplete):
 		fields = append(fields, "hint", css.IncompleteHint)
+	case errors.Is(err, iam.ErrIncomplete):
+		fields = append(fields, "hint", iam.IncompleteHint)
 	}
 	return append(fields, cloud.LogFields(err)...)
 }

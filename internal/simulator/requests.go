@@ -20,6 +20,7 @@ const (
 	Connections    Endpoint = "connections"     // CSS
 	Clusters       Endpoint = "clusters"        // CSS
 	Projects       Endpoint = "projects"        // IAM
+	AccountList    Endpoint = "account-list"    // IAM: all projects of the caller's account
 	Tokens         Endpoint = "tokens"          // IAM: logins
 	MetadataToken  Endpoint = "metadata-token"  // ECS: token for SecurityKey
 	SecurityKey    Endpoint = "security-key"    // ECS: temporary keys
