@@ -17,6 +17,8 @@ import (
 // longestListRetry bounds the back-off after failed listings of an account.
 const longestListRetry = 5 * time.Minute
 
+var errTooMany = errors.New("the account has more projects than one entry may have; left out")
+
 // Account is an entry of the configuration file whose projects IAM lists.
 type Account struct {
 	Key     string // unique; it says which account of Apply continues which
@@ -78,7 +80,7 @@ func (f *Fleet) Accounts() []AccountState {
 	for i, a := range f.accounts {
 		states[i] = AccountState{Account: a.Account, Tried: a.tried, Err: a.err, LastSuccess: a.lastOK}
 		if a.err == nil && a.LeftOut > 0 {
-			states[i].Err = fmt.Errorf("%w: %d more than are read; list fewer regions", iam.ErrIncomplete, a.LeftOut)
+			states[i].Err = fmt.Errorf("%w: %d", errTooMany, a.LeftOut)
 		}
 		for _, p := range f.projects {
 			if p.Account == a.Key {

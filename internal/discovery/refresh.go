@@ -141,13 +141,23 @@ func reasonOf(err error) string {
 	return string(cloud.ReasonOf(err))
 }
 
-func logFields(err error) []any {
-	fields := []any{"reason", reasonOf(err)}
+// IncompleteHint returns what to do about an incomplete list of clusters or projects, or "".
+func IncompleteHint(err error) string {
 	switch {
 	case errors.Is(err, css.ErrIncomplete):
-		fields = append(fields, "hint", css.IncompleteHint)
+		return css.IncompleteHint
 	case errors.Is(err, iam.ErrIncomplete):
-		fields = append(fields, "hint", iam.IncompleteHint)
+		return iam.IncompleteHint
+	case errors.Is(err, errTooMany):
+		return "list fewer regions, or use several entries"
+	}
+	return ""
+}
+
+func logFields(err error) []any {
+	fields := []any{"reason", reasonOf(err)}
+	if hint := IncompleteHint(err); hint != "" {
+		fields = append(fields, "hint", hint)
 	}
 	return append(fields, cloud.LogFields(err)...)
 }
