@@ -305,3 +305,48 @@ func TestUsersListTheirProjects(t *testing.T) {
 		t.Errorf("got clusters %v, want both up:\n%s", e.clusters, p.log)
 	}
 }
+
+func TestDiagnoseWalksTheFirstProjectsOfAnAccount(t *testing.T) {
+	c := newAccount(t, ofAccount()...)
+	for i := range 3 {
+		c.addToAccount(inAccount{id: fmt.Sprintf("sub%d", i), region: "cn-north-4", name: fmt.Sprintf("cn-north-4_%d", i)})
+	}
+	for name, test := range map[string]struct {
+		settings string
+		fault    []simulator.Fault
+		want     stepLine // contains the text
+		walked   int
+	}{
+		"found": {
+			"regions: [cn-north-4]\n    subprojects: true", nil,
+			stepLine{"ok", "account", `IAM lists 11 projects, 5 of them to be read; the first 3 are diagnosed; left out: ap-southeast-3`}, 3,
+		},
+		"none": {
+			"regions: [sa-brazil-1]", nil,
+			stepLine{"failed", "account", "0 of them to be read; left out: cn-north-4, "}, 0,
+		},
+		"denied": {
+			"regions: [cn-north-4]", []simulator.Fault{{Status: 403}},
+			stepLine{"failed", "account", "needs no permission"}, 0,
+		},
+		"empty": {
+			"regions: [cn-north-4]", []simulator.Fault{{Body: `{"projects":[]}`}},
+			stepLine{"failed", "account", "IAM lists no projects"}, 0,
+		},
+	} {
+		c.failListing(test.fault...)
+		c.ForgetRequests()
+		d := runDiagnose(t.Context(), t, environment(nil), "--config.file="+c.entriesFile(t, c.entry("name: org", test.settings)))
+		c.checkSecrets(t, name+": the report", d.text)
+		got := d.step("account")
+		if got.state != test.want.state || !strings.Contains(got.text, test.want.text) {
+			t.Errorf("%s: got %+v, want %+v:\n%s", name, got, test.want, d.text)
+		}
+		if walked := strings.Count(d.text, "\nProject org/"); walked != test.walked {
+			t.Errorf("%s: got %d projects, want %d:\n%s", name, walked, test.walked, d.text)
+		}
+		if (d.code == 0) != (test.want.state == "ok") {
+			t.Errorf("%s: got exit code %d:\n%s", name, d.code, d.text)
+		}
+	}
+}
