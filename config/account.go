@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"css_vpcep_exporter/internal/clean"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -63,7 +65,8 @@ func (p *Project) Found(name, id string) (found Project, wanted bool) {
 		return Project{}, false
 	}
 	found = *p
-	found.Name, found.Region, found.ProjectID = p.Name+"/"+name, region, id
+	found.Name = clean.Text(p.Name+"/"+name, clean.MaxLength)
+	found.Region, found.ProjectID = region, id
 	found.Regions, found.Subprojects = nil, false
 	found.Endpoint = strings.ReplaceAll(p.Endpoint, regionInAddress, region)
 	if found.Endpoint == "" {

@@ -125,7 +125,8 @@ func (e *exporter) accountToDiagnose(
 				found.LeftOut = append(found.LeftOut, listed.Name)
 				continue
 			}
-			if found.Wanted++; found.Wanted > diagnose.MaxFound {
+			found.Wanted++
+			if found.Wanted > diagnose.MaxFound {
 				continue
 			}
 			project, client, failure := e.toDiagnose(&settings)

@@ -53,15 +53,17 @@ func NewAccount(client *cloud.Client, endpoint string) *Account {
 // is returned again for most of ListInterval. Projects may come with ErrIncomplete; other errors are of the type
 // *cloud.Error. The list must not be modified.
 func (a *Account) Projects(ctx context.Context) (list []Listed, at time.Time, err error) {
-	start := time.Now()
 	select {
 	case a.listing <- struct{}{}:
 		defer func() { <-a.listing }()
 	case <-ctx.Done():
 		return nil, time.Now(), cloud.NewTimeoutError(OpAccountProjects, "the list of projects", ctx.Err())
 	}
-	recent := a.err == nil && time.Since(a.at) < ListInterval*3/4
-	if !a.at.IsZero() && (recent || a.at.After(start)) {
+	keep := ListInterval * 3 / 4
+	if a.err != nil {
+		keep = time.Second // for entries that ask at the same time
+	}
+	if !a.at.IsZero() && time.Since(a.at) < keep {
 		return a.list, a.at, a.err
 	}
 	list, err = a.request(ctx)
