@@ -86,9 +86,11 @@ func TestWantedProjects(t *testing.T) {
 		"_cn-north-4", "cn-north-44", "cn-north", "my-region-9", "my-region-9_x", "mos", "-", "a-", strings.Repeat("a-b", 30),
 	}
 	for settings, want := range map[string][]string{
-		"regions: [cn-north-4]":                      {"cn-north-4"},
-		"regions: [cn-north-4]\n    subprojects: on": {"cn-north-4", "cn-north-4_dev", "cn-north-4_a_b", "cn-north-4_团队/\n\""},
-		"regions: ['*']":                             {"cn-north-4", "cn-north-1"},
+		"regions: [cn-north-4]": {"cn-north-4"},
+		"regions: [cn-north-4]\n    subprojects: on": {
+			"cn-north-4", "cn-north-4_dev", "cn-north-4_a_b", "cn-north-4_团队/\n\"",
+		},
+		"regions: ['*']": {"cn-north-4", "cn-north-1"},
 		"regions: ['*']\n    endpoint: https://{region}.example.com\n    iam_endpoint: https://iam.example.com": {
 			"cn-north-4", "cn-north-1", "cn-north-44", "cn-north", "my-region-9",
 		},
@@ -124,7 +126,7 @@ func TestAccountsDoNotTakeAProjectID(t *testing.T) {
 
 // TestAccountsAreComparable: a reload compares settings.
 func TestAccountsAreComparable(t *testing.T) {
-	settings := []string{"regions: [cn-north-4]", "proxy_url: http://proxy:3128", "discovery: {name: a.*, tags: {team: b}}"}
+	settings := []string{"regions: [cn-north-4]", "proxy_url: http://proxy:3128", "discovery: {name: a.*, tags: {t: b}}"}
 	a, _ := parseAccount(t, settings...).Found("cn-north-4", "id")
 	b, _ := parseAccount(t, settings...).Found("cn-north-4", "id")
 	if fmt.Sprintf("%+v", a.ProxyURL) != fmt.Sprintf("%+v", b.ProxyURL) || a.Overlaps(&b) {

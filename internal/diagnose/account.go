@@ -58,8 +58,8 @@ func (d *diagnosis) runAccount(ctx context.Context, a *Account) []Project {
 }
 
 func (s *session) judgeAccount(found *Found, err error) finding {
-	text := fmt.Sprintf("IAM lists %s, %d of them to be read", count(found.Wanted+len(found.LeftOut), "project", "projects"),
-		found.Wanted)
+	listed := found.Wanted + len(found.LeftOut)
+	text := fmt.Sprintf("IAM lists %s, %d of them to be read", count(listed, "project", "projects"), found.Wanted)
 	if found.Wanted > len(found.Projects) {
 		text += fmt.Sprintf("; the first %d are diagnosed", len(found.Projects))
 	}

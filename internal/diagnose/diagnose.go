@@ -115,11 +115,14 @@ type diagnosis struct {
 
 // entries counts the entries of the configuration.
 func (o *Options) entries() string {
-	text := count(len(o.Projects), "project", "projects")
-	if n := len(o.Accounts); n > 0 {
-		text += fmt.Sprintf(" and %s with regions", count(n, "entry", "entries"))
+	projects, accounts := count(len(o.Projects), "project", "projects"), count(len(o.Accounts), "entry", "entries")
+	switch {
+	case len(o.Accounts) == 0:
+		return projects
+	case len(o.Projects) == 0:
+		return accounts + " with regions"
 	}
-	return text
+	return projects + " and " + accounts + " with regions"
 }
 
 func (d *diagnosis) introduce() {

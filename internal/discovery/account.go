@@ -190,8 +190,8 @@ func (f *Fleet) list(ctx context.Context, a *account, config *Account) (time.Tim
 	return at, err
 }
 
-// recordListing replaces the known projects. Those that are missing from maxMissed lists in a row are dropped, and at once
-// if the list is of another account.
+// recordListing replaces the known projects. Those that are missing from maxMissed lists in a row are dropped, and those
+// of another account at once.
 func (a *account) recordListing(list []iam.Listed, err error) {
 	if err != nil && !errors.Is(err, iam.ErrIncomplete) {
 		return

@@ -87,13 +87,14 @@ func (o *organisation) apply() {
 			o.clients[p.ID] = client
 		}
 		projects = append(projects, Project{
-			Key: p.ID, Name: "org/" + p.Name, Region: simtest.Region, Account: o.account.Key, Client: client, Search: sharedSearch,
+			Key: p.ID, Name: "org/" + p.Name, Region: simtest.Region, Account: o.account.Key, Client: client,
+			Search: sharedSearch,
 		})
 	}
 	o.fleet.Apply(projects, o.account)
 }
 
-var sharedSearch = &Search{RefreshInterval: 5 * time.Minute} //nolint:gochecknoglobals // one pointer keeps the refreshes
+var sharedSearch = &Search{RefreshInterval: 5 * time.Minute} //nolint:gochecknoglobals // one pointer
 
 // run runs the fleet until stop is called.
 func (o *organisation) run(t *testing.T) (stop func()) {
@@ -143,7 +144,8 @@ func TestCallsOfAnAccountWithFiftyProjects(t *testing.T) {
 		listings, refreshes := o.Requested(simulator.AccountList), o.Requested(simulator.Clusters)
 		t.Logf("an hour: %d listings of the account, %d cluster lists", listings, refreshes)
 		if total := len(o.Requests()); listings != 1 || refreshes < 550 || refreshes > 650 || total != listings+refreshes {
-			t.Errorf("got %d requests, %d of them listings and %d cluster lists; want 1 and about 600", total, listings, refreshes)
+			t.Errorf("got %d requests, %d of them listings and %d cluster lists; want 1 and about 600",
+				total, listings, refreshes)
 		}
 		if o.applied != 1 {
 			t.Errorf("the projects were applied %d times, want once: the others changed nothing", o.applied)
@@ -314,7 +316,8 @@ css_vpcep_account_discovery_up{project="org"} 1
 		if err := testutil.CollectAndCompare(o.fleet, strings.NewReader(want2), names...); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff("list fewer regions, or use several entries", IncompleteHint(o.fleet.Accounts()[0].Err)); diff != "" {
+		hint := IncompleteHint(o.fleet.Accounts()[0].Err)
+		if diff := cmp.Diff("list fewer regions, or use several entries", hint); diff != "" {
 			t.Errorf("hint (-want +got):\n%s", diff)
 		}
 	})

@@ -23,8 +23,8 @@ const ListInterval = time.Hour
 var ErrIncomplete = errors.New("the list of projects is incomplete")
 
 // IncompleteHint explains ErrIncomplete to a person.
-const IncompleteHint = "projects that are missing are kept for three listings; if this remains, check iam_endpoint and " +
-	"the account of the credentials, or list the projects with region and project_id"
+const IncompleteHint = "projects that are missing are kept for three listings; if this remains, check iam_endpoint " +
+	"and the account of the credentials, or list the projects with region and project_id"
 
 // Listed is a project that IAM lists.
 type Listed struct {
@@ -49,8 +49,8 @@ func NewAccount(client *cloud.Client, endpoint string) *Account {
 	return &Account{client: client, endpoint: endpoint, listing: make(chan struct{}, 1)}
 }
 
-// Projects returns the projects, without domains, and when they were listed (GET {iam}/v3/auth/projects). A complete list
-// is returned again for most of ListInterval. Projects may come with ErrIncomplete; other errors are of the type
+// Projects returns the projects, without domains, and when they were listed (GET {iam}/v3/auth/projects). A complete
+// list is returned again for most of ListInterval. Projects may come with ErrIncomplete; other errors are of the type
 // *cloud.Error. The list must not be modified.
 func (a *Account) Projects(ctx context.Context) (list []Listed, at time.Time, err error) {
 	select {
@@ -99,7 +99,7 @@ func (a *Account) request(ctx context.Context) ([]Listed, error) {
 	return list, nil
 }
 
-// parseAccount returns the projects without repetitions and domains, and how many are left out because they are unusable.
+// parseAccount returns the projects without repetitions and domains, and the number of those that are unusable.
 func parseAccount(body []byte) (list []Listed, unusable int, err error) {
 	var p Listed
 	var domain, enabled lenient.Optional[bool]

@@ -63,11 +63,13 @@ func TestShapesOfTheListOfProjects(t *testing.T) {
 		},
 		"number": {body: `{"projects":[{"id":7,"name":8}]}`, want: []string{"7 8"}},
 		"odd names": {
-			body: `{"projects":[{"id":"a","name":"x\u0000\n\u202e\ud800"},{"id":"b","name":"` + strings.Repeat("n", 2000) + `"}]}`,
+			body: `{"projects":[{"id":"a","name":"x\u0000\n\u202e\ud800"},{"id":"b","name":"` +
+				strings.Repeat("n", 2000) + `"}]}`,
 			want: []string{"a x\ufffd\n\u202e\ufffd", "b " + strings.Repeat("n", 1024)},
 		},
 		"unusable": {
-			body: `{"projects":[{"id":"../a","name":"A"},{"id":"","name":"B"},{"name":"C"},{"id":"d"},null,7,[],{"id":"e","name":"E"}]}`,
+			body: `{"projects":[{"id":"../a","name":"A"},{"id":"","name":"B"},{"name":"C"},{"id":"d"},null,7,[],` +
+				`{"id":"e","name":"E"}]}`,
 			want: []string{"e E"}, incomplete: true,
 		},
 		"empty":          {body: `{"projects":[]}`, incomplete: true},
