@@ -95,7 +95,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		Lookup:  iam.NewProject(client, p.IAMEndpoint, p.Region, ""),
 		Proxy:   route.proxy,
 		ProxyIn: "the environment",
-		TLS:     route.files.current,
+		TLS:     route.files.Current,
 		Agent:   options.UserAgent,
 	}
 	if p.ProxyURL != nil {
