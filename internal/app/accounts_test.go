@@ -257,10 +257,10 @@ func TestReloadFromAProjectToItsAccount(t *testing.T) {
 func TestEntriesWithTheSameLoginShareAListing(t *testing.T) {
 	c := newAccount(t, ofAccount()...)
 	path := c.entriesFile(t, c.entry("name: a", "regions: [cn-north-4]"), c.entry("name: b", `regions: ["*"]`),
-		c.entry("name: c", "region: ap-southeast-3", "project_id: a3"))
+		c.entry("name: c", "region: ap-southeast-3", "project_id: a3"), c.entry("name: d", "region: eu-west-101"))
 	p := start(t, "--web.enable-lifecycle", "--config.file="+path)
 	e := p.scrape(t, 10*time.Second)
-	want := []string{"a/cn-north-4", "b/eu-west-101", "c"} // each project once
+	want := []string{"a/cn-north-4", "c", "d"} // each project once, although the ID of d is not in the file
 	if diff := cmp.Diff(want, e.labelValues("css_vpcep_cluster_info", "project", 1)); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)
 	}
@@ -382,4 +382,38 @@ func TestLargeAccountsAreBounded(t *testing.T) {
 	if got := p.scrape(t, 30*time.Second).countUp([]string{"of-a1"}); got != 1 {
 		t.Error("the cluster of the first project is not up")
 	}
+}
+
+// TestProjectsAreDisabledOrRemoved: a disabled project is dropped at once, a removed one is kept for two more listings.
+func TestProjectsAreDisabledOrRemoved(t *testing.T) {
+	c := newAccount(t, inAccount{id: "a1", region: "cn-north-4"}, inAccount{id: "a3", region: "ap-southeast-3"},
+		inAccount{id: "a9", region: "cn-north-9"})
+	path := c.entriesFile(t, c.entry(`regions: ["*"]`))
+	p := start(t, "--web.enable-lifecycle", "--config.file="+path)
+	all := []string{"of-a1", "of-a3", "of-a9"}
+	if up := p.scrape(t, 10*time.Second).countUp(all); up != 3 {
+		t.Errorf("got %d clusters up at first, want 3", up)
+	}
+	c.addToAccount(inAccount{id: "a1", region: "cn-north-4", disabled: true})
+	c.RemoveProject("a3")
+	// Another login is listed at once.
+	status, body := p.reload(t, path, "projects:\n"+c.entry(`regions: ["*"]`, "tls_config: {insecure_skip_verify: true}"))
+	if status != http.StatusOK {
+		t.Fatalf("reload: got %d %s", status, body)
+	}
+	p.eventually(t, "the disabled project is dropped", func() bool {
+		return len(p.accountStatus(t).Projects) == 2
+	})
+	e := p.scrape(t, 10*time.Second)
+	if up, down := e.countUp(all), e.countDown(all); up != 1 || down != 1 {
+		t.Errorf("got %d clusters up and %d down, want one of each:\n%s", up, down, e.text)
+	}
+	c.addToAccount(inAccount{id: "a1", region: "cn-north-4"})
+	status, body = p.reload(t, path, "projects:\n"+c.entry(`regions: ["*"]`))
+	if status != http.StatusOK {
+		t.Fatalf("reload: got %d %s", status, body)
+	}
+	p.eventually(t, "the project is read again", func() bool {
+		return p.scrape(t, 10*time.Second).countUp([]string{"of-a1"}) == 1
+	})
 }

@@ -33,9 +33,16 @@ type loaded struct {
 	settings []foundProject
 }
 
-// overlaps reports whether an earlier project reads the same clusters.
-func (l *loaded) overlaps(p *config.Project) bool {
-	return slices.ContainsFunc(l.settings, func(other foundProject) bool { return p.Overlaps(&other.settings) })
+// overlaps reports whether an earlier project reads the same clusters. One without an ID has the region's name in IAM.
+func (l *loaded) overlaps(p *config.Project, nameInIAM string) bool {
+	return slices.ContainsFunc(l.settings, func(found foundProject) bool {
+		other := found.settings
+		if other.ProjectID == "" && other.Region == nameInIAM &&
+			reflect.DeepEqual(loginSettings(&other), loginSettings(p)) {
+			other.ProjectID = p.ProjectID
+		}
+		return p.Overlaps(&other)
+	})
 }
 
 // Changed content is loaded once it has been the same for settleTime, because an editor or a copy may write a file in
