@@ -417,3 +417,18 @@ func TestProjectsAreDisabledOrRemoved(t *testing.T) {
 		return p.scrape(t, 10*time.Second).countUp([]string{"of-a1"}) == 1
 	})
 }
+
+func TestExitDuringAListing(t *testing.T) {
+	c := newAccount(t, inAccount{id: "a1", region: "cn-north-4"})
+	c.failListing(simulator.Fault{Hang: true})
+	p := launch(t, environment(nil), "--config.file="+c.entriesFile(t, c.entry("regions: [cn-north-4]")))
+	p.eventually(t, "the listing hangs", func() bool { return c.InFlight() == 1 })
+	if status, _ := p.get(t, "/-/ready"); status != http.StatusServiceUnavailable {
+		t.Errorf("/-/ready: got status %d before the first listing has ended, want 503", status)
+	}
+	start := time.Now()
+	p.stop(t)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the program took %s to exit", took)
+	}
+}
