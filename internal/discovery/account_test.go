@@ -26,8 +26,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// organisation is a fleet with one account in virtual time, and what the program does after a listing.
-type organisation struct {
+// organization is a fleet with one account in virtual time, and what the program does after a listing.
+type organization struct {
 	*simtest.Cloud
 	fleet   *Fleet
 	account Account
@@ -38,9 +38,9 @@ type organisation struct {
 
 var errApplying = errors.New("tls_config: no such file")
 
-func newOrganisation(t *testing.T, projects int) *organisation {
+func newOrganization(t *testing.T, projects int) *organization {
 	t.Helper()
-	o := &organisation{
+	o := &organization{
 		Cloud: simtest.NewUnserved(simulator.Options{}), clients: make(map[string]*css.Client),
 		fleet: NewFleet(nil, slog.New(slog.DiscardHandler)),
 	}
@@ -61,7 +61,7 @@ func newOrganisation(t *testing.T, projects int) *organisation {
 	return o
 }
 
-func (o *organisation) newLister() *iam.Account {
+func (o *organization) newLister() *iam.Account {
 	return iam.NewAccount(cloud.NewClient(cloud.Options{
 		Region: simtest.Region, UserAgent: "test/1", Keys: cloud.NewKeys(), Retry: cloud.Retry{Tries: 1},
 		Transport: &simtest.RoundTripper{Handler: o.Cloud},
@@ -70,14 +70,14 @@ func (o *organisation) newLister() *iam.Account {
 	}), "http://cloud.invalid")
 }
 
-func (o *organisation) add(id string) {
+func (o *organization) add(id string) {
 	o.AddProject(simulator.Project{
 		Region: simtest.Region, IAMName: simtest.Region + "_" + id, ID: id,
 		Keys: []simulator.Key{{Access: simtest.AccessKey, Secret: simtest.SecretKey}},
 	})
 }
 
-func (o *organisation) apply() {
+func (o *organization) apply() {
 	known, exists := o.fleet.KnownProjects(o.account.Key)
 	if !exists {
 		known = o.account.Initial
@@ -100,7 +100,7 @@ func (o *organisation) apply() {
 var sharedSearch = &Search{RefreshInterval: 5 * time.Minute} //nolint:gochecknoglobals // one pointer
 
 // run runs the fleet until stop is called.
-func (o *organisation) run(t *testing.T) (stop func()) {
+func (o *organization) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -115,7 +115,7 @@ func (o *organisation) run(t *testing.T) (stop func()) {
 	}
 }
 
-func (o *organisation) ids() (ids []string) {
+func (o *organization) ids() (ids []string) {
 	for _, s := range o.fleet.States() {
 		ids = append(ids, strings.TrimPrefix(s.Project.Key, "id-"))
 	}
@@ -123,7 +123,7 @@ func (o *organisation) ids() (ids []string) {
 	return ids
 }
 
-func (o *organisation) check(t *testing.T, when string, want ...string) {
+func (o *organization) check(t *testing.T, when string, want ...string) {
 	t.Helper()
 	synctest.Wait()
 	if got := o.ids(); !slices.Equal(got, want) {
@@ -136,7 +136,7 @@ func later(listings int) { time.Sleep(time.Duration(listings)*time.Hour + time.S
 // TestCallsOfAnAccountWithFiftyProjects counts the requests of an hour.
 func TestCallsOfAnAccountWithFiftyProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 50)
+		o := newOrganization(t, 50)
 		defer o.run(t)()
 		if got := len(o.ids()); got != 50 || !o.fleet.Ready() {
 			t.Errorf("got %d projects at first, want 50 and ready", got)
@@ -158,7 +158,7 @@ func TestCallsOfAnAccountWithFiftyProjects(t *testing.T) {
 
 func TestProjectsComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 3)
+		o := newOrganization(t, 3)
 		defer o.run(t)()
 		o.check(t, "start", "00", "01", "02")
 		o.add("id-03")
@@ -204,7 +204,7 @@ func TestEmptyAndFailedListingsKeepProjects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := newOrganisation(t, 2)
+				o := newOrganization(t, 2)
 				defer o.run(t)()
 				o.SetFault(simulator.Target{Endpoint: simulator.AccountList}, test.fault)
 				later(2)
@@ -228,7 +228,7 @@ func TestEmptyAndFailedListingsKeepProjects(t *testing.T) {
 
 func TestFailedListingsAreRetriedSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 2)
+		o := newOrganization(t, 2)
 		o.SetFault(simulator.Target{Endpoint: simulator.AccountList}, simulator.Fault{Status: 500})
 		defer o.run(t)()
 		if !o.fleet.Ready() {
@@ -253,7 +253,7 @@ func TestFailedListingsAreRetriedSooner(t *testing.T) {
 
 func TestAnotherAccountReplacesProjectsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 2)
+		o := newOrganization(t, 2)
 		defer o.run(t)()
 		o.SetFault(simulator.Target{Endpoint: simulator.AccountList},
 			simulator.Fault{Body: `{"projects":[{"id":"new","name":"cn-north-4","domain_id":"other"}]}`})
@@ -266,7 +266,7 @@ func TestAnotherAccountReplacesProjectsAtOnce(t *testing.T) {
 // TestInitialProjectsMustBeConfirmed: those of an explicit project before a reload.
 func TestInitialProjectsMustBeConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 1)
+		o := newOrganization(t, 1)
 		o.fleet.Apply(nil)
 		o.account.Key = "changed"
 		o.account.Initial = []iam.Listed{{ID: "id-00", Name: "cn-north-4"}, {ID: "id-99", Name: "cn-north-4"}}
@@ -279,7 +279,7 @@ func TestInitialProjectsMustBeConfirmed(t *testing.T) {
 
 func TestProjectsThatCannotBeAppliedAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 1)
+		o := newOrganization(t, 1)
 		o.fails.Store(true)
 		defer o.run(t)()
 		if err := o.fleet.Accounts()[0].Err; !errors.Is(err, errApplying) {
@@ -296,7 +296,7 @@ func TestProjectsThatCannotBeAppliedAreTriedAgain(t *testing.T) {
 
 func TestAccountMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOrganisation(t, 2)
+		o := newOrganization(t, 2)
 		names := []string{"css_vpcep_account_discovery_up", "css_vpcep_account_discovery_projects"}
 		if n := testutil.CollectAndCount(o.fleet, names...); n != 0 {
 			t.Errorf("got %d series before the first listing, want none", n)
