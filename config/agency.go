@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -115,12 +116,12 @@ func (d *decoder) addSTSEndpoint(p *project) {
 			"needs the signature of an access key, and %s has none; set domain_name instead, or use an access key", unsigned)
 		return
 	}
-	if keys.AssumeAgency.Value.STSEndpoint.IsSet() || !p.keys.Region.OK {
+	if keys.AssumeAgency.Value.STSEndpoint.IsSet() || !p.keys.Region.OK && !p.IsAccount() {
 		return
 	}
 	if agency.STSEndpoint = stsEndpoint(p.Region); agency.STSEndpoint == "" {
 		d.Reportf(d.PlaceIn(keys.AssumeAgency.Node, "sts_endpoint"),
 			"missing; set it, because no STS endpoint is known for region %s, or set domain_name instead of domain_id",
-			quote(p.Region))
+			quote(cmp.Or(p.Region, allRegions)))
 	}
 }

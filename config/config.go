@@ -38,11 +38,14 @@ type Scrape struct {
 	MaxConnections int           // a cluster with more has no per-connection series
 }
 
-// Project is a project in one region.
+// Project is a project in one region or, with Regions, all projects of an account.
 type Project struct {
 	Name      string // unique; default: the region
 	Region    string
 	ProjectID string // empty: looked up in IAM
+
+	Regions     []string // if any, see IsAccount
+	Subprojects bool     // with Regions: also projects named <region>_<suffix>
 
 	Endpoint, IAMEndpoint string // URLs without a path; IAMEndpoint may be empty
 	RequestsPerSecond     float64

@@ -305,7 +305,8 @@ func (d *decoder) profileName(p Profile) string {
 func (d *decoder) applySource(p *project, s *source, at place) {
 	address, fault := parseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.IsSet()
-	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet() && !p.keys.Credentials.Value.AssumeAgency.IsSet()
+	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet() && !p.IsAccount() &&
+		!p.keys.Credentials.Value.AssumeAgency.IsSet()
 	if needsID && s.region == "" {
 		s.region = p.Region
 	}

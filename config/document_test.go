@@ -20,8 +20,9 @@ func keyPaths(mapping reflect.Type, prefix string) (paths []string) {
 		content := value.Type
 		if content.Kind() == reflect.Slice {
 			item, _ := content.Elem().FieldByName("Value")
-			content = item.Type
-			paths = append(paths, keyPaths(content, path+"[].")...)
+			if content = item.Type; content.Kind() == reflect.Struct {
+				paths = append(paths, keyPaths(content, path+"[].")...)
+			}
 		} else if content.Kind() == reflect.Struct && content.NumField() > 0 && content.Field(0).Tag.Get("yaml") != "" {
 			paths = append(paths, keyPaths(content, path+".")...)
 		}

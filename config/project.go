@@ -46,8 +46,10 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	}
 	d.checkSources(projects)
 	d.checkIAMEndpoints(projects)
+	d.checkAccounts(projects)
 	d.checkProxies(projects)
 	d.checkNames(projects)
+	d.checkFoundNames(projects)
 	d.checkClusters(projects)
 	d.checkOverlaps(projects)
 	for _, p := range projects {
@@ -59,10 +61,17 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 func (d *decoder) project(f *field[projectKeys]) *project {
 	keys := &f.Value
 	p := &project{node: f.Node, keys: keys}
-	p.Region = string(keys.Region.Value)
-	p.Name = string(keys.Name.ValueOr(labelValue(p.Region)))
-	p.ProjectID = string(keys.ProjectID.Value)
-	d.setEndpoints(p)
+	name := labelValue(keys.Region.Value)
+	if keys.Regions.IsSet() {
+		d.setRegions(p)
+		name = labelValue(strings.Join(p.Regions[:min(1, len(p.Regions))], ""))
+	} else {
+		d.checkWithoutRegions(p)
+		p.Region = string(keys.Region.Value)
+		p.ProjectID = string(keys.ProjectID.Value)
+		d.setEndpoints(p)
+	}
+	p.Name = string(keys.Name.ValueOr(name))
 	p.RequestsPerSecond = float64(keys.RequestsPerSecond.ValueOr(20))
 	if r := p.RequestsPerSecond; !(r > 0 && r <= 10_000) { // NaN fails both
 		node := keys.RequestsPerSecond.Node
@@ -83,14 +92,10 @@ func (d *decoder) setEndpoints(p *project) {
 	case !p.keys.Region.IsSet():
 		d.Reportf(d.PlaceIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
 	case p.keys.Region.OK && !known && !p.keys.Endpoint.IsSet():
-		hint := "."
-		if near := similarRegions(p.Region); len(near) > 0 {
-			hint = "; did you mean " + strings.Join(near, " or ") + "?"
-		}
 		d.Reportf(d.Place(p.keys.Region.Node), `unknown region %s%s To use a region that is not built in, set "endpoint"`,
-			quote(p.Region), hint)
+			quote(p.Region), didYouMean(p.Region))
 	}
-	p.Endpoint = string(p.keys.Endpoint.ValueOr(endpoint(css)))
+	p.Endpoint = string(p.keys.Endpoint.ValueOr(endpointPattern(css)))
 	p.IAMEndpoint = string(p.keys.IAMEndpoint.ValueOr(endpoint(iam)))
 }
 
@@ -171,9 +176,7 @@ func (d *decoder) labelsFromTags(t *tagLabels) map[string]string {
 
 // discoversAll reports whether discovery is valid and has no filter.
 func (p *project) discoversAll() bool {
-	s := p.Discovery
-	return s != nil && s.Name == nil && s.Engine == nil && s.EnterpriseProjectID == nil && len(s.Tags) == 0 &&
-		(p.keys.Discovery.OK || !p.keys.Discovery.IsSet())
+	return p.Discovery.all() && (p.keys.Discovery.OK || !p.keys.Discovery.IsSet())
 }
 
 func (d *decoder) checkIAMEndpoints(projects []*project) {
@@ -221,7 +224,7 @@ func (d *decoder) checkNames(projects []*project) {
 				quote(p.Name), line)
 		default:
 			d.Reportf(d.PlaceIn(p.node, "name"), "missing; the default, region %s, is already the name of the project on "+
-				"line %d; name both", quote(p.Region), line)
+				"line %d; name both", quote(p.Name), line)
 		}
 	}
 }

@@ -54,6 +54,14 @@ func stsEndpoint(region string) string {
 	return "https://sts." + region + ".myhuaweicloud.com"
 }
 
+// didYouMean ends a sentence, and suggests regions if there are similar ones.
+func didYouMean(region string) string {
+	if near := similarRegions(region); len(near) > 0 {
+		return "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "."
+}
+
 // similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
 func similarRegions(region string) []string {
 	if near := spelling.Nearest(region, knownRegions()); near != "" {

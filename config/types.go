@@ -55,17 +55,19 @@ type (
 		MaxConnections field[number]   `yaml:"max_connections"`
 	}
 	projectKeys struct {
-		Name              field[labelValue]        `yaml:"name"`
-		Region            field[regionName]        `yaml:"region"`
-		ProjectID         field[projectID]         `yaml:"project_id"`
-		Endpoint          field[endpoint]          `yaml:"endpoint"`
-		IAMEndpoint       field[endpoint]          `yaml:"iam_endpoint"`
-		RequestsPerSecond field[number]            `yaml:"requests_per_second"`
-		Credentials       field[credentialsKeys]   `yaml:"credentials"`
-		Clusters          field[list[clusterKeys]] `yaml:"clusters"`
-		Discovery         field[discoveryKeys]     `yaml:"discovery"`
-		TLSConfig         field[tlsKeys]           `yaml:"tls_config"`
-		ProxyURL          field[proxyURL]          `yaml:"proxy_url"`
+		Name              field[labelValue]         `yaml:"name"`
+		Region            field[regionName]         `yaml:"region"`
+		Regions           field[list[wantedRegion]] `yaml:"regions"`
+		Subprojects       field[boolean]            `yaml:"subprojects"`
+		ProjectID         field[projectID]          `yaml:"project_id"`
+		Endpoint          field[endpointPattern]    `yaml:"endpoint"`
+		IAMEndpoint       field[endpoint]           `yaml:"iam_endpoint"`
+		RequestsPerSecond field[number]             `yaml:"requests_per_second"`
+		Credentials       field[credentialsKeys]    `yaml:"credentials"`
+		Clusters          field[list[clusterKeys]]  `yaml:"clusters"`
+		Discovery         field[discoveryKeys]      `yaml:"discovery"`
+		TLSConfig         field[tlsKeys]            `yaml:"tls_config"`
+		ProxyURL          field[proxyURL]           `yaml:"proxy_url"`
 	}
 	credentialsKeys struct {
 		AccessKey         field[key]      `yaml:"access_key"`
@@ -243,6 +245,8 @@ func parseEndpoint(s string) (address, fault string) {
 	switch {
 	case strings.Contains(s, "@"):
 		return "", "invalid URL (not shown): user or password before the host; remove it"
+	case u == nil && strings.Contains(s, regionInAddress):
+		return "", "invalid URL: only endpoint may contain {region}, beside regions; write the region or the host itself"
 	case u == nil:
 		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
 	}

@@ -141,6 +141,34 @@ func TestProjectsShareAnAgency(t *testing.T) {
 	)
 }
 
+// TestProjectsOfAnotherAccountAreFound: an entry with regions lists the projects of the agency's account, which share
+// its keys.
+func TestProjectsOfAnotherAccountAreFound(t *testing.T) {
+	for _, by := range []string{"IAM", "STS"} {
+		t.Run(by, func(t *testing.T) {
+			c := newAccountsCloud(t, 1, func(a *simulator.AccountAgency) { a.Projects = append(a.Projects, "p-elsewhere") })
+			c.AddProject(simulator.Project{Region: "ap-southeast-3", ID: "p-elsewhere"})
+			c.addCluster("p-elsewhere", "c-elsewhere")
+			ids := append(c.ids, "c-elsewhere")
+			agency := "domain_name: " + accountName(0)
+			if by == "STS" {
+				agency = c.bySTS(0)
+			}
+			entry := fmt.Sprintf("  - {name: org, regions: [cn-north-4, ap-southeast-3], endpoint: %q, iam_endpoint: %q, "+
+				"credentials: {access_key: %s, secret_key: %s, assume_agency: {name: css-reader, %s}}}\n",
+				c.URL, c.URL, c.caller.Access, c.caller.Secret, agency)
+			p := start(t, "--config.file="+c.entriesFile(t, entry))
+			if e := p.scrape(t, 10*time.Second); e.countUp(ids) != len(ids) || len(e.clusters) != len(ids) {
+				t.Errorf("got %d of %d clusters up, want %d", e.countUp(ids), len(e.clusters), len(ids))
+			}
+			if n, lists := c.assumptions(), c.Requested(simulator.AccountList); n != 1 || lists != 1 {
+				t.Errorf("got %d assumptions and %d listings, want one of each", n, lists)
+			}
+			c.checkShown(t, p)
+		})
+	}
+}
+
 func TestReloadKeepsAssumedKeys(t *testing.T) {
 	c := newAccountsCloud(t, 1, func(*simulator.AccountAgency) {})
 	first := c.inAccount(0, "a", "")

@@ -14,6 +14,7 @@ import (
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/diagnose"
+	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
 )
 
@@ -42,18 +43,27 @@ func (e *exporter) diagnose(ctx context.Context, stdout io.Writer) int {
 	if e.flags.demo {
 		options.File = "the configuration of the simulated cloud"
 	}
+	var clients []*cloud.Client
 	defer func() {
-		for i := range options.Projects {
-			options.Projects[i].CSS.Close()
+		for _, client := range clients {
+			client.Close()
 		}
 	}()
 	for i := range cfg.Projects {
-		project, err := e.toDiagnose(&cfg.Projects[i])
+		p := &cfg.Projects[i]
+		project, client, err := e.toDiagnose(p)
 		if err != nil {
 			fmt.Fprintln(stdout, err)
 			return 1
 		}
-		options.Projects = append(options.Projects, project)
+		clients = append(clients, client)
+		if !p.IsAccount() {
+			options.Projects = append(options.Projects, project)
+			continue
+		}
+		options.Accounts = append(options.Accounts, e.accountToDiagnose(p, project, client, func(found *cloud.Client) {
+			clients = append(clients, found)
+		}))
 	}
 	ok, err := diagnose.Run(ctx, options, stdout)
 	if err != nil {
@@ -65,10 +75,10 @@ func (e *exporter) diagnose(ctx context.Context, stdout io.Writer) int {
 	return 0
 }
 
-func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
+func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Client, error) {
 	route, err := e.newRoute(p)
 	if err != nil {
-		return diagnose.Project{}, err
+		return diagnose.Project{}, nil, err
 	}
 	meter := diagnose.NewMeter(route.transport())
 	options := e.clientOptions(p, meter)
@@ -93,7 +103,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 		Lookup:  iam.NewProject(client, p.IAMEndpoint, p.Region, ""),
 		Proxy:   route.proxy,
 		ProxyIn: "the environment",
-		TLS:     route.files.current,
+		TLS:     route.files.Current,
 		Agent:   options.UserAgent,
 	}
 	if a := p.Credentials.AssumeAgency; a != nil {
@@ -109,5 +119,35 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 	if search := newSearch(p.Discovery); search != nil {
 		diagnosed.LeftOut = search.LeftOut
 	}
-	return diagnosed, nil
+	return diagnosed, client, nil
+}
+
+// accountToDiagnose returns an entry with regions. opened is called with the client of each project that is found.
+func (e *exporter) accountToDiagnose(
+	p *config.Project, login diagnose.Project, client *cloud.Client, opened func(*cloud.Client),
+) diagnose.Account {
+	login.Endpoint = "" // only IAM is asked
+	account := iam.NewAccount(client, p.IAMEndpoint)
+	return diagnose.Account{Project: login, List: func(ctx context.Context) (found diagnose.Found, err error) {
+		list, _, err := account.Projects(ctx)
+		found.Hint = discovery.IncompleteHint(err)
+		for _, listed := range list {
+			settings, wanted := p.Found(listed.Name, listed.ID)
+			if !wanted || listed.Disabled {
+				found.LeftOut = append(found.LeftOut, listed.Name)
+				continue
+			}
+			found.Wanted++
+			if found.Wanted > diagnose.MaxFound {
+				continue
+			}
+			project, client, failure := e.toDiagnose(&settings)
+			if failure != nil {
+				return found, failure
+			}
+			opened(client)
+			found.Projects = append(found.Projects, project)
+		}
+		return found, err
+	}}
 }

@@ -37,9 +37,11 @@ type exporter struct {
 	scraper *collector.Scraper
 	server  *server.Server
 
-	mu        sync.Mutex // held while the configuration is read and applied
+	mu        sync.Mutex     // held while the configuration is read and applied
+	config    *config.Config // in use
 	projects  []loadedProject
 	agencies  []assumedAgency // of the projects
+	accounts  []loadedAccount
 	lastKey   int
 	tried     string    // snapshot.id of the last attempt to load
 	failure   string    // error of that attempt; empty: success
@@ -64,6 +66,7 @@ func newExporter(f *flags, file source, env config.Environment, logger *slog.Log
 		metrics: collector.NewExporterMetrics(registry),
 		fleet:   discovery.NewFleet(nil, logger),
 	}
+	e.fleet.OnListing(e.applyListing)
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -98,4 +101,7 @@ func (e *exporter) close() {
 		p.project.Client.Close()
 	}
 	e.dropAgencies(nil)
+	for _, a := range e.accounts {
+		a.client.Close()
+	}
 }

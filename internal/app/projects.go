@@ -69,9 +69,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 		return err
 	}
 	options := e.clientOptions(p, route.transport())
-	if p.Credentials.AssumeAgency == nil {
-		options.Credentials = e.credentials(p, options)
-	} else if options.Credentials, err = e.sharedAgency(p); err != nil {
+	if options.Credentials, err = e.source(p, options); err != nil {
 		return err
 	}
 	to.client = cloud.NewClient(options)
@@ -113,6 +111,14 @@ func (e *exporter) observe(project string) func(cloud.Exchange) {
 		logger.Debug("API request", "operation", x.Operation, "status", x.Status, "code", x.ErrorCode,
 			"duration", x.Duration, "request_id", x.RequestID)
 	}
+}
+
+// source returns the credentials of a project: those of its agency, if it has one.
+func (e *exporter) source(p *config.Project, options cloud.Options) (cloud.CredentialSource, error) {
+	if p.Credentials.AssumeAgency != nil {
+		return e.sharedAgency(p)
+	}
+	return e.credentials(p, options), nil
 }
 
 // credentials returns a new source, without regard to an agency to assume.

@@ -20,9 +20,29 @@ import (
 
 type loadedProject struct {
 	settings config.Project
+	listed   iam.Listed // if it was found in an account
 	client   *cloud.Client
 	id       *iam.Project
 	project  discovery.Project
+}
+
+// loaded is what a configuration makes of the entries.
+type loaded struct {
+	projects []loadedProject
+	accounts []loadedAccount
+	settings []foundProject
+}
+
+// overlaps reports whether an earlier project reads the same clusters. One without an ID has the region's name in IAM.
+func (l *loaded) overlaps(p *config.Project, nameInIAM string) bool {
+	return slices.ContainsFunc(l.settings, func(found foundProject) bool {
+		other := found.settings
+		if other.ProjectID == "" && other.Region == nameInIAM &&
+			reflect.DeepEqual(loginSettings(&other), loginSettings(p)) {
+			other.ProjectID = p.ProjectID
+		}
+		return p.Overlaps(&other)
+	})
 }
 
 // Changed content is loaded once it has been the same for settleTime, because an editor or a copy may write a file in
@@ -63,7 +83,11 @@ func (e *exporter) checkFile() time.Duration {
 
 // apply puts a valid configuration into use. It logs an error unless the last attempt failed with the same one.
 func (e *exporter) apply(file snapshot) error {
-	cfg, projects, err := e.prepare(file)
+	cfg, err := e.file.parse(file)
+	var next *loaded
+	if err == nil {
+		next, err = e.load(cfg)
+	}
 	if errors.Is(err, errInterrupted) {
 		e.logger.Warn("Interrupted while loading the configuration")
 		return err
@@ -78,11 +102,6 @@ func (e *exporter) apply(file snapshot) error {
 		return err
 	}
 	e.failure = ""
-
-	var fleet []discovery.Project
-	for _, p := range projects {
-		fleet = append(fleet, p.project)
-	}
 	e.scraper.Configure(collector.ScrapeOptions{
 		Concurrency:  cfg.Scrape.Concurrency,
 		MinInterval:  cfg.Scrape.MinInterval,
@@ -93,17 +112,42 @@ func (e *exporter) apply(file snapshot) error {
 		Permissions:    e.flags.permissions,
 		MaxConnections: cfg.Scrape.MaxConnections,
 	})
-	e.fleet.Apply(fleet)
+	e.use(cfg, next)
+	e.logger.Info("Configuration loaded", "projects", len(next.projects))
+	return nil
+}
+
+// use replaces the projects and accounts, and closes the clients that are no longer needed.
+func (e *exporter) use(cfg *config.Config, next *loaded) {
+	var projects []discovery.Project
+	for _, p := range next.projects {
+		projects = append(projects, p.project)
+	}
+	var accounts []discovery.Account
+	for _, a := range next.accounts {
+		accounts = append(accounts, a.account)
+	}
+	e.fleet.Apply(projects, accounts...)
 	for _, old := range e.projects {
-		if !slices.ContainsFunc(projects, func(p loadedProject) bool { return p.project.Client == old.project.Client }) {
+		if !slices.ContainsFunc(next.projects, func(p loadedProject) bool { return p.project.Client == old.project.Client }) {
 			old.project.Client.Close()
 		}
 	}
-	e.projects = projects
-	e.dropAgencies(cfg.Projects)
+	for _, old := range e.accounts {
+		if !slices.ContainsFunc(next.accounts, func(a loadedAccount) bool { return a.client == old.client }) {
+			old.client.Close()
+		}
+	}
+	e.config, e.projects, e.accounts = cfg, next.projects, next.accounts
 	e.expectRequests(cfg.Projects)
-	e.logger.Info("Configuration loaded", "projects", len(projects))
-	return nil
+	used := slices.Clone(cfg.Projects)
+	for _, p := range next.projects {
+		if p.project.Account != "" {
+			e.expectRequests([]config.Project{p.settings})
+			used = append(used, p.settings)
+		}
+	}
+	e.dropAgencies(used)
 }
 
 func (e *exporter) logInvalid(err error) {
@@ -118,6 +162,10 @@ func (e *exporter) logInvalid(err error) {
 
 func (e *exporter) expectRequests(projects []config.Project) {
 	for _, p := range projects {
+		if p.IsAccount() {
+			e.expectAccountRequests(&p)
+			continue
+		}
 		operations := []string{css.OpConnections}
 		if p.Discovery != nil {
 			operations = append(operations, css.OpClusters)
@@ -135,30 +183,50 @@ func (e *exporter) expectRequests(projects []config.Project) {
 	}
 }
 
-func (e *exporter) prepare(file snapshot) (*config.Config, []loadedProject, error) {
-	cfg, err := e.file.parse(file)
-	if err != nil {
-		return nil, nil, err
+// load makes projects and accounts of a configuration. It changes nothing that is in use.
+func (e *exporter) load(cfg *config.Config) (*loaded, error) {
+	next := &loaded{}
+	for _, p := range cfg.Projects { // first, because they take precedence over those that are found
+		if !p.IsAccount() {
+			next.settings = append(next.settings, foundProject{settings: p})
+		}
 	}
-	var projects []loadedProject
-	continued := match(e.projects, cfg.Projects)
-	for i, settings := range cfg.Projects {
-		old := continued[i]
-		if old != nil && reflect.DeepEqual(old.settings, settings) {
-			projects = append(projects, *old)
+	for _, p := range cfg.Projects {
+		if !p.IsAccount() {
 			continue
 		}
-		project, err := e.newProject(&settings, old)
+		account, found, err := e.loadAccount(&p, next)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		projects = append(projects, project)
+		next.accounts = append(next.accounts, account)
+		next.settings = append(next.settings, found...)
 	}
-	return cfg, projects, nil
+	continued := match(e.projects, next.settings)
+	for i, found := range next.settings {
+		project, err := e.loadProject(&found, continued[i])
+		if err != nil {
+			return nil, err
+		}
+		next.projects = append(next.projects, project)
+	}
+	return next, nil
+}
+
+func (e *exporter) loadProject(found *foundProject, old *loadedProject) (loadedProject, error) {
+	var project loadedProject
+	var err error
+	if old != nil && reflect.DeepEqual(old.settings, found.settings) {
+		project = *old
+	} else {
+		project, err = e.newProject(&found.settings, old)
+	}
+	project.listed, project.project.Account = found.listed, found.account
+	return project, err
 }
 
 // match returns which old project, if any, each project continues. The best matches go first.
-func match(old []loadedProject, projects []config.Project) []*loadedProject {
+func match(old []loadedProject, projects []foundProject) []*loadedProject {
 	sameName := func(p *config.Project, old *loadedProject) bool { return p.Name == old.settings.Name }
 	sameScope := func(p *config.Project, old *loadedProject) bool { return scope(p) == scope(&old.settings) }
 	sameLookedUpID := func(p *config.Project, old *loadedProject) bool {
@@ -173,7 +241,7 @@ func match(old []loadedProject, projects []config.Project) []*loadedProject {
 	} {
 		for i := range projects {
 			for j := range old {
-				if matched[i] == nil && !taken[j] && continues(&projects[i], &old[j]) {
+				if matched[i] == nil && !taken[j] && continues(&projects[i].settings, &old[j]) {
 					matched[i], taken[j] = &old[j], true
 				}
 			}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"css_vpcep_exporter/internal/handshakes"
+
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 )
@@ -60,14 +62,14 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 }
 
 func (e *exporter) newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
-	handshakes := newHandshakeLog(e.logger.Handler())
+	failures := handshakes.New(e.logger.Handler())
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(handshakes, slog.LevelWarn),
-		ConnState:         handshakes.track,
+		ErrorLog:          slog.NewLogLogger(failures, slog.LevelWarn),
+		ConnState:         failures.Track,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 }

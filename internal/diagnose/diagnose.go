@@ -32,6 +32,7 @@ const maxRead = 3
 type Options struct {
 	File          string // of the configuration, or what replaces it
 	Projects      []Project
+	Accounts      []Account
 	Timeout       time.Duration // of a request
 	ScrapeTimeout time.Duration
 	TimeoutOffset time.Duration
@@ -75,13 +76,19 @@ func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 	d := &diagnosis{Options: o, report: &report{to: to}, rejections: make(map[[sha256.Size]byte]int)}
 	d.introduce()
 	d.step(ctx, "configuration", func(context.Context) finding {
-		return okf("%s is valid: %s", o.File, count(len(o.Projects), "project", "projects"))
+		return okf("%s is valid: %s", o.File, o.entries())
 	})
-	sessions := make([]*session, len(o.Projects))
-	for i := range o.Projects {
-		s := &session{diagnosis: d, p: &o.Projects[i], shapes: apifacts.NewShapes()}
-		s.run(ctx)
-		sessions[i] = s
+	var sessions []*session
+	run := func(projects []Project) {
+		for i := range projects {
+			s := &session{diagnosis: d, p: &projects[i], shapes: apifacts.NewShapes()}
+			s.run(ctx)
+			sessions = append(sessions, s)
+		}
+	}
+	run(o.Projects)
+	for i := range o.Accounts {
+		run(d.runAccount(ctx, &o.Accounts[i]))
 	}
 	d.line("")
 	d.heading("All projects")
@@ -112,17 +119,36 @@ type diagnosis struct {
 	rejections map[[sha256.Size]byte]int // by fingerprint of credentials
 }
 
+// entries counts the entries of the configuration.
+func (o *Options) entries() string {
+	projects, accounts := count(len(o.Projects), "project", "projects"), count(len(o.Accounts), "entry", "entries")
+	switch {
+	case len(o.Accounts) == 0:
+		return projects
+	case len(o.Projects) == 0:
+		return accounts + " with regions"
+	}
+	return projects + " and " + accounts + " with regions"
+}
+
 func (d *diagnosis) introduce() {
 	slowest := 0.0
+	consider := func(p *Project) {
+		slowest = max(slowest, float64(MaxRequests-p.Budget.Burst())/float64(p.Budget.Limit()))
+	}
 	for i := range d.Projects {
-		limit := d.Projects[i].Budget
-		slowest = max(slowest, float64(MaxRequests-limit.Burst())/float64(limit.Limit()))
+		consider(&d.Projects[i])
+	}
+	accounts := ""
+	for i := range d.Accounts {
+		consider(&d.Accounts[i].Project)
+		accounts = fmt.Sprintf("Of an entry with regions, the list of projects and the first %d projects are read. ", MaxFound)
 	}
 	longest := time.Duration(MaxRequests+1)*d.Timeout + time.Duration(max(slowest, 0)*float64(time.Second))
 	d.text(fmt.Sprintf("Diagnosis of %s. At most %d requests are sent for each project, and none of them changes anything in "+
 		"the cloud. Each request may take %s, and a project %s. Ctrl-C ends the diagnosis at once, with what was found. "+
-		"Requests to services of this machine that issue credentials are not counted.",
-		count(len(d.Projects), "project", "projects"), MaxRequests, d.Timeout, longest.Round(time.Second)))
+		"%sRequests to services of this machine that issue credentials are not counted.",
+		d.entries(), MaxRequests, d.Timeout, longest.Round(time.Second), accounts))
 }
 
 // step runs one step, unless the diagnosis is interrupted, and reports what it found.

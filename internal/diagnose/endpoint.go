@@ -210,7 +210,7 @@ func (s *session) judgeProxies() finding {
 	var used []string
 	for i, endpoint := range endpoints {
 		u, err := url.Parse(endpoint)
-		if err != nil {
+		if err != nil || endpoint == "" {
 			continue
 		}
 		proxy, err := s.p.Proxy(u)

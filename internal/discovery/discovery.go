@@ -14,14 +14,15 @@ import (
 	"css_vpcep_exporter/internal/css"
 )
 
-// Project is a project of the configuration file.
+// Project is a project of the configuration file or of an account.
 type Project struct {
-	Key    string // unique; it says which project of Apply continues which
-	Name   string
-	Region string
-	Client *css.Client
-	Listed []Listed
-	Search *Search // nil turns discovery off
+	Key     string // unique; it says which project of Apply continues which
+	Name    string
+	Region  string
+	Account string // Key of the account that has it; empty: the project is in the configuration file
+	Client  *css.Client
+	Listed  []Listed
+	Search  *Search // nil turns discovery off
 }
 
 // Listed is a cluster of the configuration file.
@@ -33,14 +34,18 @@ type Listed struct {
 
 // Fleet holds all projects and their clusters.
 type Fleet struct {
-	logger  *slog.Logger
-	metrics metrics
+	logger    *slog.Logger
+	metrics   metrics
+	onListing func() error
 
-	mu       sync.Mutex // guards projects
+	mu       sync.Mutex // guards projects and accounts
 	projects []*project
-	known    *Known         // nil after a change
-	ready    bool           // every project was tried once
-	start    func(*project) // nil unless Run is running
+	accounts []*account
+	known    *Known // nil after a change
+	ready    bool   // every project and account was tried once
+
+	start        func(*project) // nil unless Run is running
+	startAccount func(*account) // as above
 }
 
 type project struct {
@@ -79,16 +84,17 @@ func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	return f
 }
 
-// Apply replaces the projects. Those with the same Key keep their clusters, of which those are shown that match the new
+// Apply replaces the projects and accounts. Those with the same Key keep their clusters, of which those are shown that match the new
 // Search. If discovery is new, the clusters that were listed are kept until the list is read.
-func (f *Fleet) Apply(projects []Project) {
+func (f *Fleet) Apply(projects []Project, accounts ...Account) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.ready = f.ready || len(f.projects)+len(f.accounts) > 0 && f.allTried()
+	f.applyAccounts(accounts)
 	before := make(map[string]*project, len(f.projects))
 	for _, p := range f.projects {
 		before[p.Key] = p
 	}
-	f.ready = f.ready || len(f.projects) > 0 && f.allTried()
 	f.projects, f.known = nil, nil
 	for _, config := range projects {
 		old := before[config.Key]
@@ -123,7 +129,7 @@ func (f *Fleet) Apply(projects []Project) {
 	}
 }
 
-// Run refreshes every project regularly until ctx is done.
+// Run refreshes every project and lists every account regularly until ctx is done.
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	f.mu.Lock()
@@ -133,14 +139,23 @@ func (f *Fleet) Run(ctx context.Context) {
 		config := p.Project
 		wg.Go(func() { f.keepRefreshed(projectCtx, p, config) })
 	}
+	f.startAccount = func(a *account) {
+		var accountCtx context.Context
+		accountCtx, a.stop = context.WithCancel(ctx)
+		config := a.Account
+		wg.Go(func() { f.keepListed(accountCtx, a, config) })
+	}
 	for _, p := range f.projects {
 		f.start(p)
+	}
+	for _, a := range f.accounts {
+		f.startAccount(a)
 	}
 	f.mu.Unlock()
 
 	<-ctx.Done()
 	f.mu.Lock()
-	f.start = nil
+	f.start, f.startAccount = nil, nil
 	f.mu.Unlock()
 	wg.Wait()
 }
@@ -156,22 +171,46 @@ func (f *Fleet) States() []State {
 	return states
 }
 
-// Refresh refreshes every project once and returns the joined errors.
+// Refresh lists every account and refreshes every project once, and returns the joined errors.
 func (f *Fleet) Refresh(ctx context.Context) error {
-	f.mu.Lock()
-	projects := f.projects
-	errs := make([]error, len(projects))
 	var wg sync.WaitGroup
-	for i, p := range projects {
-		config := p.Project
-		wg.Go(func() { errs[i] = f.refresh(ctx, p, config) })
+	var mu sync.Mutex // guards errs
+	var errs []error
+	record := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = append(errs, err)
+	}
+	started := make(map[*project]struct{}) // guarded by f.mu
+	refreshNew := func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, p := range f.projects {
+			if _, again := started[p]; again {
+				continue
+			}
+			started[p] = struct{}{}
+			config := p.Project
+			wg.Go(func() { record(f.refresh(ctx, p, config)) })
+		}
+	}
+	refreshNew()
+	f.mu.Lock()
+	for _, a := range f.accounts {
+		config := a.Account
+		wg.Go(func() {
+			_, err := f.list(ctx, a, config)
+			record(err)
+			refreshNew()
+		})
 	}
 	f.mu.Unlock()
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// Ready reports whether every project was refreshed, successfully or not. It stays true when projects are added.
+// Ready reports whether every account was listed and every project refreshed, successfully or not. It stays true when
+// projects are added.
 func (f *Fleet) Ready() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,5 +219,6 @@ func (f *Fleet) Ready() bool {
 }
 
 func (f *Fleet) allTried() bool {
-	return !slices.ContainsFunc(f.projects, func(p *project) bool { return !p.tried })
+	return !slices.ContainsFunc(f.projects, func(p *project) bool { return !p.tried }) &&
+		!slices.ContainsFunc(f.accounts, func(a *account) bool { return !a.tried })
 }

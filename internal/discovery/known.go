@@ -36,11 +36,16 @@ func (f *Fleet) Known() *Known {
 const patience = 15 * time.Minute
 
 // KnownForSD returns the current clusters, and the names of the projects whose clusters are not known yet: Prometheus
-// would drop those that are missing. A project is named until its list was read completely once, or could not be read
+// would drop those that are missing. An account or a project is named until its list was read completely once, or could not be read
 // for 15 minutes. Without discovery, its clusters are those of the file.
 func (f *Fleet) KnownForSD() (known *Known, missing []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, a := range f.accounts {
+		if !a.tried || !a.read && time.Since(a.since) < patience {
+			missing = append(missing, a.Name)
+		}
+	}
 	for _, p := range f.projects {
 		if !p.tried || p.Search != nil && !p.read && time.Since(p.since) < patience {
 			missing = append(missing, p.Name)

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type metrics struct{ up, clusters, lastSuccess, failure *prometheus.Desc }
+type metrics struct{ up, clusters, lastSuccess, failure, accountUp, accountProjects *prometheus.Desc }
 
 func newMetrics() metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
@@ -24,6 +24,10 @@ func newMetrics() metrics {
 		failure: desc("failure_info",
 			"Why the last refresh of the project's cluster list failed: reason, and error code of the API; always 1.",
 			"project", "reason", "code"),
+		accountUp: prometheus.NewDesc("css_vpcep_account_discovery_up",
+			"Whether the last listing of the account's projects succeeded (1) or not (0).", []string{"project"}, nil),
+		accountProjects: prometheus.NewDesc("css_vpcep_account_discovery_projects",
+			"Number of the account's projects that are read.", []string{"project"}, nil),
 	}
 }
 
@@ -33,6 +37,8 @@ func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	ch <- f.metrics.clusters
 	ch <- f.metrics.lastSuccess
 	ch <- f.metrics.failure
+	ch <- f.metrics.accountUp
+	ch <- f.metrics.accountProjects
 }
 
 // Collect implements prometheus.Collector. Projects with the same ID share series, which show the worst state.
@@ -41,6 +47,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	type state struct{ up, clusters, lastSuccess float64 }
 	states := make(map[key]*state)
 	m := f.metrics
+	f.collectAccounts(ch)
 	for _, p := range f.States() {
 		if p.Project.Search == nil || !p.Tried {
 			continue
@@ -71,5 +78,22 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, s.clusters, k.region, k.projectID)
 		ch <- prometheus.MustNewConstMetric(m.lastSuccess, prometheus.GaugeValue, s.lastSuccess, k.region, k.projectID)
+	}
+}
+
+func (f *Fleet) collectAccounts(ch chan<- prometheus.Metric) {
+	for _, a := range f.Accounts() {
+		if !a.Tried {
+			continue
+		}
+		up := 0.0
+		if a.Err == nil {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(f.metrics.accountUp, prometheus.GaugeValue, up, a.Account.Name)
+		if a.Projects > 0 || !a.LastSuccess.IsZero() { // otherwise, the number is unknown, not zero
+			ch <- prometheus.MustNewConstMetric(f.metrics.accountProjects, prometheus.GaugeValue,
+				float64(a.Projects), a.Account.Name)
+		}
 	}
 }

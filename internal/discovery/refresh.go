@@ -11,6 +11,7 @@ import (
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/iam"
 )
 
 const firstRetryDelay = 5 * time.Second
@@ -134,16 +135,29 @@ func reasonOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, css.ErrIncomplete):
+	case errors.Is(err, css.ErrIncomplete), errors.Is(err, iam.ErrIncomplete):
 		return "incomplete"
 	}
 	return string(cloud.ReasonOf(err))
 }
 
+// IncompleteHint returns what to do about an incomplete list of clusters or projects, or "".
+func IncompleteHint(err error) string {
+	switch {
+	case errors.Is(err, css.ErrIncomplete):
+		return css.IncompleteHint
+	case errors.Is(err, iam.ErrIncomplete):
+		return iam.IncompleteHint
+	case errors.Is(err, errTooMany):
+		return "list fewer regions, or use several entries"
+	}
+	return ""
+}
+
 func logFields(err error) []any {
 	fields := []any{"reason", reasonOf(err)}
-	if errors.Is(err, css.ErrIncomplete) {
-		fields = append(fields, "hint", css.IncompleteHint)
+	if hint := IncompleteHint(err); hint != "" {
+		fields = append(fields, "hint", hint)
 	}
 	return append(fields, cloud.LogFields(err)...)
 }

@@ -15,8 +15,9 @@ func TestParsingIsBounded(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := parseProjects(body, "n")
+	_, _, errAccount := parseAccount(body)
 	runtime.ReadMemStats(&after)
 	if used := after.TotalAlloc - before.TotalAlloc; used > 200<<20 {
-		t.Errorf("%d MiB were allocated for a body of 16 MiB (error %v)", used>>20, err)
+		t.Errorf("%d MiB were allocated for a body of 16 MiB (errors %v, %v)", used>>20, err, errAccount)
 	}
 }

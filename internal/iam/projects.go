@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package iam looks up projects in IAM. It touches only the network, through a cloud.Client.
+// Package iam looks up and lists projects in IAM. It touches only the network, through a cloud.Client.
 package iam
 
 import (
@@ -148,11 +148,20 @@ func parseProjects(body []byte, name string) (ids []string, err error) {
 type service struct{}
 
 func (service) Hint(e *cloud.Error) string {
+	listing := e.Operation == OpAccountProjects
 	switch e.Reason {
 	case cloud.ReasonDenied:
+		if listing {
+			return "this list needs no permission: check iam_endpoint and the account of the credentials, or list the " +
+				"projects with region and project_id"
+		}
 		return "set project_id, or allow the user to list the projects in IAM"
 	case cloud.ReasonNotFound:
 		return "check iam_endpoint"
+	case cloud.ReasonTimeout:
+		if listing {
+			return "check for a slow network or proxy between this machine and iam_endpoint"
+		}
 	case cloud.ReasonDecode:
 		return "the response is not from IAM: check iam_endpoint and proxy"
 	}

@@ -102,6 +102,8 @@ func parseRoute(r *http.Request) route {
 		return route{Target{Clusters, parts[1]}, parts[1], ""}
 	case matches(http.MethodGet, "/v3/projects"):
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
+	case matches(http.MethodGet, "/v3/auth/projects"):
+		return route{target: Target{Endpoint: AccountList}}
 	case matches(http.MethodPost, "/v3/auth/tokens"):
 		return route{target: Target{Endpoint: Tokens}}
 	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens"):
@@ -170,6 +172,8 @@ func (s *Simulator) respond(route route, r *http.Request, body []byte, c caller,
 		return s.issueSecurityKey()
 	case PodCredentials:
 		return s.issuePodCredentials()
+	case AccountList:
+		return s.listAccountProjects(c)
 	default:
 		return s.listProjects(r.URL.Query(), c)
 	}
@@ -258,36 +262,6 @@ func newClusterBody(c *Cluster) clusterBody {
 			Volume: volumeBody{Type: "HIGH", Size: 100}}},
 		ActionProgress: map[string]any{}, Actions: []string{},
 	}
-}
-
-// listProjects returns the projects of the caller, named after their regions.
-func (s *Simulator) listProjects(query url.Values, c caller) response {
-	type projectBody struct {
-		ID          string            `json:"id"`
-		Name        string            `json:"name"`
-		DomainID    string            `json:"domain_id"`
-		ParentID    string            `json:"parent_id"`
-		IsDomain    bool              `json:"is_domain"`
-		Enabled     bool              `json:"enabled"`
-		Description string            `json:"description"`
-		Links       map[string]string `json:"links"`
-	}
-	domain := hexID("domain of the account")
-	found := []projectBody{}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.projects {
-		if !slices.Contains(c.projectIDs, p.ID) || (query.Has("name") && query.Get("name") != p.Region) {
-			continue
-		}
-		found = append(found, projectBody{ID: p.ID, Name: p.Region, DomainID: domain, ParentID: domain, Enabled: true,
-			Links: map[string]string{"self": "/v3/projects/" + p.ID}})
-	}
-	return jsonResponse(http.StatusOK, struct {
-		Projects []projectBody     `json:"projects"`
-		Links    map[string]string `json:"links"`
-	}{found, map[string]string{"self": "/v3/projects"}})
 }
 
 func intParam(query url.Values, name string, fallback, low, high int) (n int, ok bool) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -316,6 +317,48 @@ func TestClusterBody(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheAccountListHasAllProjectsOfTheCaller(t *testing.T) {
+	s := newTestSimulator(Options{})
+	key := []Key{{Access: testAccess, Secret: testSecret}}
+	s.AddProject(Project{Region: "eu-de", IAMName: "eu-de_sub", ID: "p2", Keys: key, Disabled: true, Domain: "other"})
+	s.AddProject(Project{Region: "d", ID: "p3", Keys: key, IsDomain: true})
+	s.AddProject(Project{Region: "eu-de", ID: "p4", Keys: []Key{{Access: "AKOTHER", Secret: testSecret}}})
+	account := hexID("domain of the account")
+	check := func(want string) {
+		t.Helper()
+		w := get(t, s, "/v3/auth/projects")
+		var body struct {
+			Projects []struct {
+				ID, Name string
+				DomainID string `json:"domain_id"`
+				IsDomain bool   `json:"is_domain"`
+				Enabled  bool
+			}
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, p := range body.Projects {
+			domain := strings.ReplaceAll(p.DomainID, account, "account")
+			got += fmt.Sprintf("%s %s %s %t %t; ", p.ID, p.Name, domain, p.IsDomain, p.Enabled)
+		}
+		if w.Code != http.StatusOK || got != want {
+			t.Errorf("got status %d and %s, want %s", w.Code, got, want)
+		}
+	}
+	check("proj1 cn-north-4 account false true; p2 eu-de_sub other false false; p3 d account true true; ")
+	if !s.RemoveProject("p2") || s.RemoveProject("p2") {
+		t.Error("a project is not removed once")
+	}
+	check("proj1 cn-north-4 account false true; p3 d account true true; ")
+	unsigned := httptest.NewRecorder()
+	s.ServeHTTP(unsigned, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v3/auth/projects", http.NoBody))
+	if unsigned.Code != http.StatusUnauthorized {
+		t.Errorf("without a signature: got status %d, want 401", unsigned.Code)
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *Simulator) checkLogin(body []byte) (caller, *response) {
 // findProject returns the ID of an existing project if it is allowed. The caller holds s.mu.
 func (s *Simulator) findProject(l login, allowed []string) (exists bool, id string) {
 	for _, p := range s.projects {
-		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.Region != l.projectName {
+		if l.projectID != "" && p.ID != l.projectID || l.projectID == "" && p.iamName() != l.projectName {
 			continue
 		}
 		if slices.Contains(allowed, p.ID) {
@@ -193,7 +193,7 @@ func (s *Simulator) issueToken(c caller) response {
 		Methods: []string{"password"}, Catalog: []string{},
 		Roles:   []idName{{hexID("role"), "css_reader"}},
 		User:    inDomain{domain, idName{hexID("user " + c.user.String()), c.user.name}},
-		Project: inDomain{domain, idName{id, s.project(id).Region}},
+		Project: inDomain{domain, idName{id, s.project(id).iamName()}},
 	}})
 	resp.header.Set("X-Subject-Token", text)
 	return resp

@@ -20,6 +20,7 @@ const (
 	Connections    Endpoint = "connections"     // CSS
 	Clusters       Endpoint = "clusters"        // CSS
 	Projects       Endpoint = "projects"        // IAM
+	AccountList    Endpoint = "account-list"    // IAM: all projects of the caller's account
 	Tokens         Endpoint = "tokens"          // IAM: logins
 	AgencyByIAM    Endpoint = "agency-by-iam"   // IAM: temporary keys of an AccountAgency
 	AgencyBySTS    Endpoint = "agency-by-sts"   // STS: the same

@@ -5,6 +5,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
@@ -59,10 +60,18 @@ func (k Key) GoString() string { return k.String() }
 // Project is a project of an account.
 type Project struct {
 	Name   string // not part of the API
-	Region string // the project's name in IAM
+	Region string
 	ID     string
 	Keys   []Key
+
+	// In IAM; see listAccountProjects.
+	IAMName  string // default: Region
+	Domain   string // its account's ID; default: one for all
+	Disabled bool
+	IsDomain bool
 }
+
+func (p *Project) iamName() string { return cmp.Or(p.IAMName, p.Region) }
 
 // Tag is a tag of a cluster.
 type Tag struct {
@@ -189,6 +198,15 @@ func (s *Simulator) AddProject(p Project) {
 		return
 	}
 	s.projects = append(s.projects, &project{Project: p})
+}
+
+// RemoveProject deletes a project with its clusters, and reports whether it existed.
+func (s *Simulator) RemoveProject(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.projects)
+	s.projects = slices.DeleteFunc(s.projects, func(p *project) bool { return p.ID == id })
+	return len(s.projects) < before
 }
 
 // Projects returns copies of all projects.

@@ -217,6 +217,11 @@ func (v *view) findings(p parameters) []finding {
 			bad = append(bad, f)
 		}
 	}
+	if n := v.Totals.FailingAccounts; n > 0 {
+		add(finding{
+			Text: plural(n, "account's projects cannot be listed", "accounts' projects cannot be listed"), Tone: "bad",
+		})
+	}
 	if n := v.Totals.FailingProjects; n > 0 {
 		add(finding{Text: plural(n, "project cannot be read", "projects cannot be read"), Tone: "bad"})
 	}
@@ -245,7 +250,7 @@ func (v *view) findings(p parameters) []finding {
 		})
 	case v.Totals.Clusters == 0:
 		f := finding{Text: "No clusters found", Tone: "idle"}
-		if v.Totals.FailingProjects == 0 {
+		if v.Totals.FailingProjects+v.Totals.FailingAccounts == 0 {
 			f.Advice = "Check clusters and discovery in the configuration file. Clusters that are being created are not shown."
 		}
 		add(f)

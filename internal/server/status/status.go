@@ -56,6 +56,7 @@ type Options struct {
 type Fleet interface {
 	Known() *discovery.Known
 	States() []discovery.State
+	Accounts() []discovery.AccountState
 	Ready() bool
 }
 
@@ -143,6 +144,7 @@ func (h *Handler) currentView(p parameters, now time.Time) (*view, error) {
 		targets[i] = &known.Targets[i]
 	}
 	v := h.newView(projects, targets, now)
+	v.addAccounts(h.fleet.Accounts(), now)
 	v.filterAndSort(p)
 	return v, nil
 }

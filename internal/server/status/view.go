@@ -25,6 +25,7 @@ type view struct {
 	Time     time.Time       `json:"time"`
 	Config   *configStatus   `json:"config,omitempty"`
 	Totals   totals          `json:"totals"`
+	Accounts []accountStatus `json:"accounts,omitempty"`
 	Projects []projectStatus `json:"projects"`
 	Clusters []clusterStatus `json:"clusters"`
 
@@ -39,6 +40,7 @@ type configStatus struct {
 type totals struct {
 	Projects        int                `json:"projects"`
 	FailingProjects int                `json:"failing_projects"`
+	FailingAccounts int                `json:"failing_accounts,omitempty"`
 	Clusters        int                `json:"clusters"`
 	Attention       int                `json:"clusters_needing_attention"`
 	States          map[condition]int  `json:"states"` // a cluster counts under each of its conditions
@@ -212,9 +214,7 @@ func newFailure(err error) *failure {
 		}
 	}
 	f := &failure{Message: clean.Text(err.Error(), clean.MaxLength)}
-	if errors.Is(err, css.ErrIncomplete) {
-		f.Hint = css.IncompleteHint
-	} else {
+	if f.Hint = discovery.IncompleteHint(err); f.Hint == "" {
 		f.Reason = cloud.ReasonOf(err)
 	}
 	return f

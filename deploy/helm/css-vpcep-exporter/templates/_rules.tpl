@@ -40,6 +40,10 @@ with the default values. The texts of the alerts change along with the expressio
 {{- $vanished := round (subf 1 (float64 $values.clustersVanishedRatio)) 6 -}}
 {{- $_ := set $edits "< 0.5 * max by (region, project_id) (max_over_time(css_vpcep_discovery_clusters"
   (printf "< %v * max by (region, project_id) (max_over_time(css_vpcep_discovery_clusters" $vanished) -}}
+{{- $_ := set $edits "< 0.5 * max by (project) (max_over_time(css_vpcep_account"
+  (printf "< %v * max by (project) (max_over_time(css_vpcep_account" $vanished) -}}
+{{- $_ := set $edits "IAM lists less than half of"
+  (printf "IAM lists less than %s of" (include "css-vpcep-exporter.share" $vanished)) -}}
 {{- $_ := set $edits "Discovery finds less than half of"
   (printf "Discovery finds less than %s of" (include "css-vpcep-exporter.share" $vanished)) -}}
 

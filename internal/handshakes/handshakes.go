@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package app
+// Package handshakes keeps failed TLS handshakes of little interest out of the log.
+package handshakes
 
 import (
 	"context"
@@ -15,19 +16,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// handshakeLog lowers the level of failed TLS handshakes to debug if the client sent nothing, as load balancers and the
+// Log lowers the level of failed TLS handshakes to debug if the client sent nothing, as load balancers and the
 // kubelet do every few seconds, and if there are too many, as from a port scanner.
-type handshakeLog struct {
+type Log struct {
 	slog.Handler
 	warnings *rate.Limiter
 	pending  sync.Map // *tls.Conn by remote address, until the handshake ends
 }
 
-func newHandshakeLog(h slog.Handler) *handshakeLog {
-	return &handshakeLog{Handler: h, warnings: rate.NewLimiter(rate.Every(time.Minute), 10)}
+// New returns a Log that passes records on to h.
+func New(h slog.Handler) *Log {
+	return &Log{Handler: h, warnings: rate.NewLimiter(rate.Every(time.Minute), 10)}
 }
 
-func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
+// Track is a http.Server's ConnState.
+func (l *Log) Track(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*tls.Conn)
 	switch {
 	case !ok:
@@ -39,7 +42,7 @@ func (l *handshakeLog) track(conn net.Conn, state http.ConnState) {
 }
 
 // Handle implements slog.Handler.
-func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
+func (l *Log) Handle(ctx context.Context, r slog.Record) error {
 	failure, ok := strings.CutPrefix(r.Message, "http: TLS handshake error from ")
 	noHTTP2 := strings.HasPrefix(r.Message, "http2: server: error reading preface from client ")
 	if ok && l.isProbe(failure) || (ok || noHTTP2) && !l.warnings.Allow() {
@@ -52,7 +55,7 @@ func (l *handshakeLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // isProbe reports whether a failure, an address and a reason, is that of a client that disconnected before its hello.
-func (l *handshakeLog) isProbe(failure string) bool {
+func (l *Log) isProbe(failure string) bool {
 	address, reason, _ := strings.Cut(failure, ": ")
 	if reason != "EOF" && !strings.HasSuffix(reason, ": connection reset by peer") &&
 		!strings.HasSuffix(reason, "forcibly closed by the remote host.") { // on Windows

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"css_vpcep_exporter/internal/diagnose/apifacts"
+)
+
+// MaxFound is the number of an account's projects that are diagnosed.
+const MaxFound = 3
+
+// Account is an entry of the configuration whose projects IAM lists.
+type Account struct {
+	Project // without Endpoint, ID and Listed
+	List    func(ctx context.Context) (Found, error)
+}
+
+// Found is what a listing has found. It may come with an error.
+type Found struct {
+	Projects []Project // the first MaxFound
+	Wanted   int
+	LeftOut  []string // names of projects that are not wanted
+	Hint     string   // for the error, unless it has one
+}
+
+// runAccount takes the steps up to the projects of an account, and returns them.
+func (d *diagnosis) runAccount(ctx context.Context, a *Account) []Project {
+	s := &session{diagnosis: d, p: &a.Project, shapes: apifacts.NewShapes()}
+	s.line("")
+	s.heading("Account of the entry " + label(a.Name))
+	if s.step(ctx, "credentials", s.findCredentials).state != ok {
+		s.noCredentials = "there are no credentials"
+	}
+	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
+	s.iamReached = s.reach(ctx, "IAM", a.IAMEndpoint)
+	if a.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
+		s.noCredentials = "there was no login"
+	}
+	var found Found
+	s.step(ctx, "account", func(ctx context.Context) finding {
+		switch {
+		case s.noCredentials != "":
+			return skippedf("%s", s.noCredentials)
+		case !s.iamReached:
+			return skippedf("IAM cannot be reached")
+		}
+		err := s.call(ctx, func(ctx context.Context) (err error) {
+			found, err = a.List(ctx)
+			return err
+		})
+		return s.judgeAccount(&found, err)
+	})
+	return found.Projects
+}
+
+func (s *session) judgeAccount(found *Found, err error) finding {
+	listed := found.Wanted + len(found.LeftOut)
+	text := fmt.Sprintf("IAM lists %s, %d of them to be read", count(listed, "project", "projects"), found.Wanted)
+	if found.Wanted > len(found.Projects) {
+		text += fmt.Sprintf("; the first %d are diagnosed", len(found.Projects))
+	}
+	if n := len(found.LeftOut); n > 0 {
+		const maxNamed = 5
+		names := make([]string, min(n, maxNamed))
+		for i := range names {
+			names[i] = label(found.LeftOut[i])
+		}
+		text += "; left out: " + strings.Join(names, ", ")
+		if n > maxNamed {
+			text += fmt.Sprintf(" and %d more", n-maxNamed)
+		}
+	}
+	switch {
+	case err != nil:
+		f := s.stop(err)
+		if f.advice == "" {
+			f.advice = found.Hint
+		}
+		return f
+	case found.Wanted == 0:
+		return finding{failed, text, "check regions and subprojects of the entry"}
+	}
+	return okf("%s", text)
+}
