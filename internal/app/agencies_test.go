@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func TestProjectsOfAnotherAccountAreFound(t *testing.T) {
 			c := newAccountsCloud(t, 1, func(a *simulator.AccountAgency) { a.Projects = append(a.Projects, "p-elsewhere") })
 			c.AddProject(simulator.Project{Region: "ap-southeast-3", ID: "p-elsewhere"})
 			c.addCluster("p-elsewhere", "c-elsewhere")
-			ids := append(c.ids, "c-elsewhere")
+			ids := append(slices.Clone(c.ids), "c-elsewhere")
 			agency := "domain_name: " + accountName(0)
 			if by == "STS" {
 				agency = c.bySTS(0)
