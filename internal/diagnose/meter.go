@@ -59,9 +59,10 @@ func (m *Meter) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	first := true // connections follow each other
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if !first && !m.take() {
 			cancel(apifacts.ErrLimit)
+			_ = info.Conn.Close() // net/http would write the request before it sees the cancellation
 		}
 		first = false
 	}})
