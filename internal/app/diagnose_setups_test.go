@@ -280,7 +280,7 @@ func TestDiagnoseFindsWhatIsBroken(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c, sent := test.start(t)
 			start := time.Now()
-			d := c.diagnose(t, "--scrape.timeout=1s", "--scrape.timeout-offset=0s")
+			d := c.diagnose(t, "--scrape.timeout=3s", "--scrape.timeout-offset=0s")
 			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("it took %s", took)
 			}

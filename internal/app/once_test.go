@@ -72,7 +72,7 @@ func TestOnceReadsOtherProjectsWhileAListHangs(t *testing.T) {
 	c := newCloud(t, simulator.Options{}, project{clusters: []string{"c1"}},
 		project{id: "p2", name: "hanging", clusters: []string{"c2"}, settings: "discovery: {}"})
 	c.SetFault(simulator.Target{Endpoint: simulator.Clusters, ID: "p2"}, simulator.Fault{Hang: true})
-	code, stdout, stderr := execute(t, "--once", "--scrape.timeout=2s", "--config.file="+c.file(t, c.projects...))
+	code, stdout, stderr := execute(t, "--once", "--scrape.timeout=4s", "--config.file="+c.file(t, c.projects...))
 	e := parse(t, stdout)
 	if got := e.labelValues("css_vpcep_up", "cluster_id", 1); code != 1 || !slices.Equal(got, []string{"c1", "c2"}) {
 		t.Errorf("got exit code %d and clusters %v up, want 1 and both:\n%s", code, got, stderr)
