@@ -110,6 +110,12 @@ func parseRoute(r *http.Request) route {
 		return route{target: Target{Endpoint: SecurityKey}}
 	case matches(http.MethodPost, PodIdentityPath):
 		return route{target: Target{Endpoint: PodCredentials}}
+	case matches(http.MethodPost, "/v5/agencies/assume-with-oidc"):
+		return route{target: Target{Endpoint: AssumeWithOIDC}}
+	case matches(http.MethodPost, "/v3.0/OS-AUTH/id-token/tokens"):
+		return route{target: Target{Endpoint: IDTokens}}
+	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens"):
+		return route{target: Target{Endpoint: SecurityTokens}}
 	}
 	return route{target: Target{Endpoint: Unknown}}
 }
@@ -127,6 +133,12 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 		return caller{}, s.checkSecurityKeyRequest(r)
 	case PodCredentials:
 		return caller{}, s.checkPodRequest(r, body)
+	case AssumeWithOIDC:
+		return s.checkAssumeWithOIDC(r, body)
+	case IDTokens:
+		return s.checkIDToken(r, body)
+	case SecurityTokens:
+		return s.checkTokenForKeys(r, body)
 	}
 	access := claimedAccessKey(r)
 	rejected := s.keyRejection(access)
@@ -159,6 +171,12 @@ func (s *Simulator) respond(route route, r *http.Request, c caller, fault Fault)
 		return s.issueSecurityKey()
 	case PodCredentials:
 		return s.issuePodCredentials()
+	case AssumeWithOIDC:
+		return s.issueSTSKey(c)
+	case IDTokens:
+		return s.issueFederatedToken(c)
+	case SecurityTokens:
+		return s.issueIAMKey(c)
 	default:
 		return s.listProjects(r.URL.Query(), c)
 	}

@@ -137,6 +137,7 @@ type Simulator struct {
 	temporary      map[string]*temporaryKey
 	agency         *agency
 	pod            *pod
+	federation     federation
 }
 
 type project struct {
@@ -169,6 +170,7 @@ func New(o Options) *Simulator {
 		tokens:         make(map[tokenHash]*token),
 		metadataTokens: make(map[tokenHash]time.Time),
 		temporary:      make(map[string]*temporaryKey),
+		federation:     federation{tokens: make(map[tokenHash]federatedToken)},
 	}
 }
 
