@@ -62,6 +62,7 @@ type Credentials struct {
 	User      *User
 	ECSAgency bool
 	Profile   *Profile
+	OIDC      *OIDC
 }
 
 // Profile is a section of a profile file of the vendor's SDKs.

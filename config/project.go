@@ -46,6 +46,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	}
 	d.checkSources(projects)
 	d.checkIAMEndpoints(projects)
+	d.setSTSEndpoints(projects)
 	d.checkProxies(projects)
 	d.checkNames(projects)
 	d.checkClusters(projects)
@@ -185,6 +186,8 @@ func (d *decoder) checkIAMEndpoints(projects []*project) {
 		switch {
 		case p.Credentials.User != nil:
 			d.Reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
+		case p.Credentials.OIDC.usesIAM():
+			d.Reportf(at, "missing; set it, because OIDC with idp_id needs IAM and region %s is not built in", quote(p.Region))
 		case p.ProjectID == "" && !keys.ProjectID.IsSet():
 			d.Reportf(at, "missing; set it or project_id, because region %s is not built in", quote(p.Region))
 		}

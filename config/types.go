@@ -78,6 +78,7 @@ type (
 		User              field[userKeys] `yaml:"user"`
 		ECSAgency         field[boolean]  `yaml:"ecs_agency"`
 		Profile           field[name]     `yaml:"profile"`
+		OIDC              field[oidcKeys] `yaml:"oidc"`
 	}
 	userKeys struct {
 		Name         field[name]     `yaml:"name"`
