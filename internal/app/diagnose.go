@@ -77,7 +77,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 		Public:      known && p.Endpoint == cssEndpoint && p.IAMEndpoint == iamEndpoint,
 		Credentials: options.Credentials,
 		Origin:      func() (string, time.Time) { return credentials.Origin(options.Credentials) },
-		Login:       p.Credentials.User != nil,
+		Login:       p.Credentials.User != nil || p.Credentials.OIDC != nil,
 		Meter:       meter,
 		Budget:      options.Budget,
 		CSS: css.NewClient(client, p.Endpoint, iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID),
@@ -87,6 +87,9 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, error) {
 		ProxyIn: "the environment",
 		TLS:     route.files.current,
 		Agent:   options.UserAgent,
+	}
+	if p.Credentials.OIDC != nil {
+		diagnosed.LoginSTS = p.Credentials.OIDC.STSEndpoint
 	}
 	if p.ProxyURL != nil {
 		diagnosed.ProxyIn = "proxy_url"

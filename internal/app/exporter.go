@@ -31,6 +31,7 @@ type exporter struct {
 	agency  cloud.CredentialSource           // of the ECS instance
 	proxy   func(*url.URL) (*url.URL, error) // the environment's
 	logger  *slog.Logger
+	oidc    map[oidcSetup]cloud.CredentialSource
 	keys    *cloud.Keys
 	metrics *collector.ExporterMetrics
 	fleet   *discovery.Fleet
@@ -57,6 +58,7 @@ func newExporter(f *flags, file source, env config.Environment, logger *slog.Log
 			credentials.Environment(env), credentials.NewProfile(profile.File, profile.Section),
 			credentials.NewPodIdentity(env), agency),
 		agency:  agency,
+		oidc:    make(map[oidcSetup]cloud.CredentialSource),
 		proxy:   network.Environment(env).Proxy(),
 		logger:  logger,
 		keys:    cloud.NewKeys(),

@@ -120,6 +120,8 @@ func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.C
 		return e.agency
 	case c.Profile != nil:
 		return credentials.NewProfile(c.Profile.File, c.Profile.Section)
+	case c.OIDC != nil:
+		return e.oidcSource(p, options)
 	case c.User != nil:
 		password := credentials.NewPassword(string(c.User.Password), c.User.PasswordFile)
 		return credentials.NewUser(options, credentials.Login{

@@ -127,6 +127,9 @@ func (e *exporter) expectRequests(projects []config.Project) {
 		if p.Credentials.User != nil {
 			operations = append(operations, credentials.OpToken)
 		}
+		if p.Credentials.OIDC != nil {
+			operations = append(operations, credentials.OpOIDC)
+		}
 		e.metrics.ExpectRequests(p.Region, operations...)
 	}
 }

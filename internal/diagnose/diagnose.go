@@ -46,7 +46,8 @@ type Project struct {
 
 	Credentials cloud.CredentialSource
 	Origin      func() (from string, expires time.Time)
-	Login       bool // the credentials come from IAM
+	Login       bool   // the credentials come from IAM, or
+	LoginSTS    string // from this endpoint of STS, if it is not empty
 
 	Meter  *Meter // the transport of the clients
 	Budget *rate.Limiter

@@ -192,13 +192,17 @@ func (t *trail) judgeClock() finding {
 
 // judgeProxies reports which proxy is used, without its user and password.
 func (s *session) judgeProxies() finding {
-	endpoints := []string{s.p.Endpoint}
+	type service struct{ name, endpoint string }
+	services := []service{{"CSS", s.p.Endpoint}}
 	if s.usesIAM() {
-		endpoints = append(endpoints, s.p.IAMEndpoint)
+		services = append(services, service{"IAM", s.p.IAMEndpoint})
+	}
+	if s.p.LoginSTS != "" {
+		services = append(services, service{"STS", s.p.LoginSTS})
 	}
 	var used []string
-	for i, endpoint := range endpoints {
-		u, err := url.Parse(endpoint)
+	for _, service := range services {
+		u, err := url.Parse(service.endpoint)
 		if err != nil {
 			continue
 		}
@@ -213,7 +217,7 @@ func (s *session) judgeProxies() finding {
 				text += ", with user and password"
 			}
 		}
-		used = append(used, []string{"CSS: ", "IAM: "}[i]+text)
+		used = append(used, service.name+": "+text)
 	}
 	return okf("%s", strings.Join(used, "; "))
 }

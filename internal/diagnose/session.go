@@ -22,10 +22,11 @@ type session struct {
 	*diagnosis
 	p *Project
 
-	noCredentials string // why there are none
-	rejected      bool   // the credentials, by authenticate
-	cssReached    bool
-	iamReached    bool
+	noCredentials   string // why there are none
+	rejected        bool   // the credentials, by authenticate
+	cssReached      bool
+	iamReached      bool
+	loginSTSReached bool
 
 	id       string
 	idErr    error
@@ -52,6 +53,9 @@ func (s *session) run(ctx context.Context) {
 	if s.usesIAM() {
 		s.iamReached = s.reach(ctx, "IAM", s.p.IAMEndpoint)
 	}
+	if s.p.LoginSTS != "" {
+		s.loginSTSReached = s.reach(ctx, "STS", s.p.LoginSTS)
+	}
 	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
 		s.noCredentials = "there was no login"
 	}
@@ -64,7 +68,7 @@ func (s *session) run(ctx context.Context) {
 	s.observe(ctx)
 }
 
-func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login }
+func (s *session) usesIAM() bool { return s.p.ID == "" || s.p.Login && s.p.LoginSTS == "" }
 
 // call bounds a signed request. It waits for the request budget first, so that a low requests_per_second is no timeout,
 // and fails if no request is left.
@@ -94,7 +98,10 @@ func (s *session) findCredentials(ctx context.Context) finding {
 }
 
 func (s *session) logIn(ctx context.Context) finding {
-	if !s.iamReached {
+	switch {
+	case s.p.LoginSTS != "" && !s.loginSTSReached:
+		return skippedf("STS cannot be reached")
+	case s.p.LoginSTS == "" && !s.iamReached:
 		return skippedf("IAM cannot be reached")
 	}
 	f := finding{}
