@@ -31,17 +31,21 @@ func oidcBySTS(endpoint string) string {
 }
 
 // trustProvider makes the cloud trust an identity provider, and writes a token of it to the file "id-token".
-func (c credentialsCloud) trustProvider(t *testing.T, change func(*simulator.IdentityProvider)) (tokenFile string) {
+func (c credentialsCloud) trustProvider(t *testing.T, change func(*simulator.IdentityProvider)) {
 	t.Helper()
+	c.setProvider(change)
+	c.writeIDToken(t, time.Hour)
+}
+
+func (c credentialsCloud) setProvider(change func(*simulator.IdentityProvider)) {
 	p := simulator.IdentityProvider{ID: "cluster-idp", URN: oidcProvider, AgencyURN: oidcAgency}
 	change(&p)
 	c.SetIdentityProvider(p)
-	return c.writeIDToken(t, time.Hour)
 }
 
-func (c credentialsCloud) writeIDToken(t *testing.T, life time.Duration) (path string) {
+func (c credentialsCloud) writeIDToken(t *testing.T, life time.Duration) {
 	t.Helper()
-	return c.writeSecret(t, "id-token", c.IDToken("exporter", "", life))
+	c.writeSecret(t, "id-token", c.IDToken("exporter", "", life))
 }
 
 func unchanged(*simulator.IdentityProvider) {}
@@ -106,11 +110,13 @@ func proxyToSTS(t *testing.T, c credentialsCloud) (settings string, connected fu
 
 // TestOIDCSources checks both ways from the file and from the variables, and their places in the default chain.
 func TestOIDCSources(t *testing.T) {
-	sts := map[string]string{
+	sts := map[string]string{ //nolint:gosec // a path
 		"HUAWEICLOUD_OIDC_PROVIDER_URN": oidcProvider, "HUAWEICLOUD_OIDC_AGENCY_URN": oidcAgency,
 		"HUAWEICLOUD_OIDC_TOKEN_FILE": "DIR/id-token",
 	}
-	iam := map[string]string{"HUAWEICLOUD_SDK_IDP_ID": "cluster-idp", "HUAWEICLOUD_SDK_ID_TOKEN_FILE": "DIR/id-token"}
+	iam := map[string]string{ //nolint:gosec // a path
+		"HUAWEICLOUD_SDK_IDP_ID": "cluster-idp", "HUAWEICLOUD_SDK_ID_TOKEN_FILE": "DIR/id-token",
+	}
 	both := maps.Clone(sts)
 	maps.Copy(both, iam)
 	inVariable := maps.Clone(sts)
@@ -277,7 +283,7 @@ func TestRefusedIDToken(t *testing.T) {
 			c := newCredentialsCloud(t, simulator.Options{})
 			c.trustProvider(t, unchanged)
 			c.writeIDToken(t, test.life)
-			c.trustAgain(test.change)
+			c.setProvider(test.change)
 			p := start(t, "--config.file="+c.fileWith(t, oidcBySTS(c.URL)))
 			for range 10 {
 				if e := p.scrape(t, 10*time.Second); e.countDown([]string{"c1"}) != 1 || e.failures()[test.reason] == 0 {
@@ -294,12 +300,6 @@ func TestRefusedIDToken(t *testing.T) {
 			c.secretPages(t, p)
 		})
 	}
-}
-
-func (c credentialsCloud) trustAgain(change func(*simulator.IdentityProvider)) {
-	p := simulator.IdentityProvider{ID: "cluster-idp", URN: oidcProvider, AgencyURN: oidcAgency}
-	change(&p)
-	c.SetIdentityProvider(p)
 }
 
 // TestDiagnoseOIDC checks the steps to where ID tokens are exchanged.
@@ -321,7 +321,7 @@ func TestDiagnoseOIDC(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCredentialsCloud(t, simulator.Options{})
 			c.trustProvider(t, unchanged)
-			c.trustAgain(func(p *simulator.IdentityProvider) { p.Denied = test.denied })
+			c.setProvider(func(p *simulator.IdentityProvider) { p.Denied = test.denied })
 			c.projects = []project{{auth: strings.ReplaceAll(test.auth(c.URL), "DIR", c.dir), clusters: []string{"c1"}}}
 			d := c.diagnose(t)
 			for step, want := range map[string]string{

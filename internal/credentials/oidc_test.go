@@ -25,8 +25,8 @@ import (
 
 const (
 	stsPath           = "/v5/agencies/assume-with-oidc"
-	idTokenPath       = "/v3.0/OS-AUTH/id-token/tokens"
-	securityTokenPath = "/v3.0/OS-CREDENTIAL/securitytokens"
+	idTokenPath       = "/v3.0/OS-AUTH/id-token/tokens"      //nolint:gosec // a path
+	securityTokenPath = "/v3.0/OS-CREDENTIAL/securitytokens" //nolint:gosec // a path
 
 	idpID       = "cluster-idp"
 	providerURN = "iam::0123456789abcdef0123456789abcdef:oidcProvider:cluster"
@@ -442,7 +442,7 @@ func TestQuotedIDTokensAreHidden(t *testing.T) {
 				} {
 					var secret string
 					c.setFault(w.endpoint)
-					c.setFault(endpoint, simulator.Fault{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					c.setFault(endpoint, simulator.Fault{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 						rw.Header().Set("X-Request-Id", form(secret))
 						rw.WriteHeader(400)
 						message, _ := json.Marshal("you said " + form(secret) + " and that is odd")
