@@ -14,8 +14,8 @@ import (
 
 const (
 	assumePath        = "/v5/agencies/assume-with-oidc"
-	idTokenPath       = "/v3.0/OS-AUTH/id-token/tokens"
-	securityTokenPath = "/v3.0/OS-CREDENTIAL/securitytokens"
+	idTokenPath       = "/v3.0/OS-AUTH/id-token/tokens"      //nolint:gosec // a path
+	securityTokenPath = "/v3.0/OS-CREDENTIAL/securitytokens" //nolint:gosec // a path
 
 	testProvider = "iam::1:oidcProvider:p"
 	testAgency   = "iam::1:agency:a"
