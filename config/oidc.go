@@ -5,10 +5,9 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
+	"css_vpcep_exporter/internal/idtoken"
 	"css_vpcep_exporter/internal/secret"
 
 	"go.yaml.in/yaml/v4"
@@ -49,27 +48,12 @@ type (
 	agencyURN   string
 )
 
-func (p *providerURN) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, p, providerURNFault) }
-func (a *agencyURN) UnmarshalYAML(n *yaml.Node) error   { return decodeText(n, a, agencyURNFault) }
-
-func providerURNFault(s string) string { return urnFault(s, "oidcProvider") }
-func agencyURNFault(s string) string   { return urnFault(s, "agency") }
-
-// urnFault does not show the URN, which may be a misplaced secret.
-func urnFault(s, kind string) string {
-	parts := strings.Split(s, ":") // iam::<account>:<kind>:<name>
-	if len(parts) == 5 && parts[0] == "iam" && parts[1] == "" && parts[3] == kind &&
-		parts[2] != "" && consistsOf(parts[2], letters+digits+"_-") &&
-		parts[4] != "" && parts[4] == strings.TrimSpace(parts[4]) && secret.TextFault(parts[4]) == "" {
-		return ""
-	}
-	return "invalid URN (not shown); write it like iam::<account ID>:" + kind + ":<name>"
+func (p *providerURN) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, p, idtoken.ProviderURNFault)
 }
-
-const (
-	defaultSession      = "css_vpcep_exporter"
-	defaultOIDCDuration = time.Hour
-)
+func (a *agencyURN) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, a, idtoken.AgencyURNFault)
+}
 
 func (d *decoder) oidc(f *field[oidcKeys]) *OIDC {
 	if !f.IsMapping() {
@@ -99,8 +83,8 @@ func (d *decoder) oidc(f *field[oidcKeys]) *OIDC {
 		STSEndpoint: string(keys.STSEndpoint.Value),
 		ProviderURN: string(keys.ProviderURN.Value),
 		AgencyURN:   string(keys.AgencyURN.Value),
-		SessionName: defaultSession,
-		Duration:    defaultOIDCDuration,
+		SessionName: idtoken.DefaultSession,
+		Duration:    idtoken.DefaultDuration,
 	}
 }
 
@@ -119,7 +103,7 @@ func (d *decoder) setSTSEndpoints(projects []*project) {
 			// an invalid endpoint and an unknown region are already reported
 		case o.Environment:
 			d.Reportf(d.PlaceIn(p.node, "credentials"), "variable %s needs STS, whose endpoint is not known for region %s; "+
-				"set oidc with sts_endpoint in the file", oidcProviderVariable, quote(p.Region))
+				"set oidc with sts_endpoint in the file", idtoken.ProviderVariable, quote(p.Region))
 		default:
 			d.Reportf(d.PlaceIn(keys.Node, "sts_endpoint"), "missing; set it, because the endpoint of STS is not known for "+
 				"region %s", quote(p.Region))
@@ -127,111 +111,21 @@ func (d *decoder) setSTSEndpoints(projects []*project) {
 	}
 }
 
-// The variables of the vendor's SDKs.
-const (
-	oidcProviderVariable  = "HUAWEICLOUD_OIDC_PROVIDER_URN"
-	oidcAgencyVariable    = "HUAWEICLOUD_OIDC_AGENCY_URN"
-	oidcTokenFileVariable = "HUAWEICLOUD_OIDC_TOKEN_FILE" //nolint:gosec // the name of a variable
-	oidcTokenVariable     = "HUAWEICLOUD_OIDC_ID_TOKEN"   //nolint:gosec // the name of a variable
-	oidcSessionVariable   = "HUAWEICLOUD_OIDC_SESSION_NAME"
-	oidcDurationVariable  = "HUAWEICLOUD_OIDC_DURATION_SECONDS"
-
-	idpVariable          = "HUAWEICLOUD_SDK_IDP_ID"
-	idpTokenFileVariable = "HUAWEICLOUD_SDK_ID_TOKEN_FILE" //nolint:gosec // the name of a variable
-)
-
-// oidcVariables returns the settings in the environment, or nil if there are none or they are invalid. Those for STS go
-// first.
+// oidcVariables returns the settings in the environment, or nil if there are none or they are invalid.
 func (d *decoder) oidcVariables(at place) *OIDC {
 	before := len(d.Mistakes)
-	o := &OIDC{SessionName: defaultSession, Duration: defaultOIDCDuration, Environment: true}
-	switch {
-	case d.stsVariables(at, o):
-	case d.checkPair(at, idpVariable, idpTokenFileVariable):
-		d.checkVariable(at, idpVariable, secret.KeyFault)
-		o.IDPID = d.variable(idpVariable)
-		o.TokenFile = d.tokenFile(at, idpTokenFileVariable)
-	default:
+	v, mistakes := idtoken.Read(d.env.get)
+	for _, mistake := range mistakes {
+		d.Reportf(at, "%s", mistake)
+	}
+	if v != nil && len(mistakes) == 0 && v.TokenFile != "" {
+		d.checkSecret(at, "the file in "+v.TokenFileVariable+": ", v.TokenFile, secret.KeyFault)
+	}
+	if v == nil || len(d.Mistakes) > before {
 		return nil
 	}
-	if len(d.Mistakes) > before {
-		return nil
-	}
-	return o
-}
-
-func (d *decoder) variable(name string) string { return secret.Trim(d.env.get(name)) }
-
-func (d *decoder) tokenFile(at place, name string) string {
-	file := d.variable(name)
-	d.checkSecret(at, "the file in "+name+": ", file, secret.KeyFault)
-	return file
-}
-
-// stsVariables reads the variables for STS, and reports whether any is set.
-func (d *decoder) stsVariables(at place, o *OIDC) bool {
-	var set, missing []string
-	token := cmp.Or(d.variable(oidcTokenFileVariable), d.variable(oidcTokenVariable))
-	for _, part := range []struct{ name, value string }{
-		{oidcProviderVariable, d.variable(oidcProviderVariable)}, {oidcAgencyVariable, d.variable(oidcAgencyVariable)},
-		{oidcTokenFileVariable, token},
-	} {
-		if part.value == "" {
-			missing = append(missing, part.name)
-		} else {
-			set = append(set, part.name)
-		}
-	}
-	switch {
-	case len(set) == 0:
-		return false
-	case len(missing) > 0:
-		if token != "" && d.variable(oidcTokenFileVariable) == "" {
-			set[len(set)-1] = oidcTokenVariable
-		}
-		subject := "variable " + set[0] + " is"
-		if len(set) > 1 {
-			subject = "variables " + strings.Join(set, " and ") + " are"
-		}
-		d.Reportf(at, "%s set without %s; set all of them or none", subject, strings.Join(missing, " and "))
-		return true
-	}
-	o.ProviderURN, o.AgencyURN = d.variable(oidcProviderVariable), d.variable(oidcAgencyVariable)
-	if fault := providerURNFault(o.ProviderURN); fault != "" {
-		d.Reportf(at, "variable %s has an %s", oidcProviderVariable, fault)
-	}
-	if fault := agencyURNFault(o.AgencyURN); fault != "" {
-		d.Reportf(at, "variable %s has an %s", oidcAgencyVariable, fault)
-	}
-	switch file, token := d.variable(oidcTokenFileVariable), d.variable(oidcTokenVariable); {
-	case file != "" && token != "":
-		d.Reportf(at, "variable %s conflicts with %s; keep one of them", oidcTokenFileVariable, oidcTokenVariable)
-	case file != "":
-		o.TokenFile = d.tokenFile(at, oidcTokenFileVariable)
-	default:
-		d.checkVariable(at, oidcTokenVariable, secret.KeyFault)
-		o.IDToken = Secret(token)
-	}
-	d.sessionVariables(at, o)
-	return true
-}
-
-const minOIDCDuration, maxOIDCDuration = 900, 43200 // seconds
-
-func (d *decoder) sessionVariables(at place, o *OIDC) {
-	if name := d.variable(oidcSessionVariable); name != "" {
-		o.SessionName = name
-		if len(name) < 2 || len(name) > 128 || !consistsOf(name, letters+digits+"_+=,.@-") {
-			d.Reportf(at, "variable %s has an invalid value (not shown); use 2 to 128 letters, digits and characters of _+=,.@-",
-				oidcSessionVariable)
-		}
-	}
-	if text := d.variable(oidcDurationVariable); text != "" {
-		seconds, err := strconv.ParseUint(text, 10, 31)
-		o.Duration = time.Duration(seconds) * time.Second
-		if err != nil || seconds < minOIDCDuration || seconds > maxOIDCDuration {
-			d.Reportf(at, "variable %s has an invalid value (not shown); use %d to %d seconds, without a unit",
-				oidcDurationVariable, minOIDCDuration, maxOIDCDuration)
-		}
+	return &OIDC{
+		TokenFile: v.TokenFile, IDToken: v.Token, IDPID: v.IDPID, ProviderURN: v.ProviderURN, AgencyURN: v.AgencyURN,
+		SessionName: v.SessionName, Duration: v.Duration, Environment: true,
 	}
 }
