@@ -109,8 +109,6 @@ func (o *oidcIssuer) issue(ctx context.Context) (issued, error) {
 	return o.federate(ctx, service)
 }
 
-type object = map[string]any
-
 // assume exchanges the ID token in STS: POST {sts}/v5/agencies/assume-with-oidc.
 func (o *oidcIssuer) assume(ctx context.Context, service oidcService) (issued, error) {
 	response, err := o.exchange.Call(ctx, cloud.Request{
@@ -119,7 +117,7 @@ func (o *oidcIssuer) assume(ctx context.Context, service oidcService) (issued, e
 		Endpoint:  o.to.Endpoint,
 		Path:      []string{"v5", "agencies", "assume-with-oidc"},
 		Login: func(c cloud.Credentials) []byte {
-			return jsonBody(object{
+			return encodeBody(map[string]any{
 				"provider_urn": o.to.ProviderURN, "agency_urn": o.to.AgencyURN,
 				"agency_session_name": o.to.SessionName, "duration_seconds": int(o.to.Duration.Seconds()),
 				"id_token": c.AuthToken,
@@ -136,6 +134,7 @@ func (o *oidcIssuer) assume(ctx context.Context, service oidcService) (issued, e
 // federate exchanges the ID token in IAM for an IAM token (POST {iam}/v3.0/OS-AUTH/id-token/tokens), and this one for
 // keys (POST {iam}/v3.0/OS-CREDENTIAL/securitytokens).
 func (o *oidcIssuer) federate(ctx context.Context, service oidcService) (issued, error) {
+	type object = map[string]any
 	response, err := o.exchange.Call(ctx, cloud.Request{
 		Service:   service,
 		Operation: OpOIDC,
@@ -143,7 +142,7 @@ func (o *oidcIssuer) federate(ctx context.Context, service oidcService) (issued,
 		Path:      []string{"v3.0", "OS-AUTH", "id-token", "tokens"},
 		Header:    http.Header{"X-Idp-Id": {o.to.IDPID}},
 		Login: func(c cloud.Credentials) []byte {
-			return jsonBody(object{"auth": object{"id_token": object{"id": c.AuthToken}}})
+			return encodeBody(object{"auth": object{"id_token": object{"id": c.AuthToken}}})
 		},
 	})
 	if err != nil {
@@ -161,7 +160,7 @@ func (o *oidcIssuer) federate(ctx context.Context, service oidcService) (issued,
 		Endpoint:  o.to.Endpoint,
 		Path:      []string{"v3.0", "OS-CREDENTIAL", "securitytokens"},
 		Login: func(c cloud.Credentials) []byte {
-			return jsonBody(object{"auth": object{"identity": object{
+			return encodeBody(object{"auth": object{"identity": object{
 				"methods": []string{"token"},
 				"token":   object{"id": c.AuthToken, "duration_seconds": int(iamKeyLife.Seconds())},
 			}}})
@@ -174,7 +173,7 @@ func (o *oidcIssuer) federate(ctx context.Context, service oidcService) (issued,
 	return service.checkKeys(keys, err)
 }
 
-func jsonBody(v object) []byte {
+func encodeBody(v map[string]any) []byte {
 	body, _ := json.Marshal(v) // strings and numbers alone cannot fail
 	return body
 }

@@ -102,6 +102,8 @@ func parseRoute(r *http.Request) route {
 		return route{Target{Clusters, parts[1]}, parts[1], ""}
 	case matches(http.MethodGet, "/v3/projects"):
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
+	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens") && !authenticated(r):
+		return route{target: Target{Endpoint: SecurityTokens}}
 	case matches(http.MethodPost, "/v3/auth/tokens"):
 		return route{target: Target{Endpoint: Tokens}}
 	case matches(http.MethodPut, "/meta-data/latest/api/token"):
@@ -114,8 +116,6 @@ func parseRoute(r *http.Request) route {
 		return route{target: Target{Endpoint: AssumeWithOIDC}}
 	case matches(http.MethodPost, "/v3.0/OS-AUTH/id-token/tokens"):
 		return route{target: Target{Endpoint: IDTokens}}
-	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens"):
-		return route{target: Target{Endpoint: SecurityTokens}}
 	}
 	return route{target: Target{Endpoint: Unknown}}
 }
@@ -138,7 +138,7 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 	case IDTokens:
 		return s.checkIDToken(r, body)
 	case SecurityTokens:
-		return s.checkTokenForKeys(r, body)
+		return s.checkTokenForKeys(body)
 	}
 	access := claimedAccessKey(r)
 	rejected := s.keyRejection(access)

@@ -126,20 +126,20 @@ func (s *Simulator) checkAssumeWithOIDC(r *http.Request, body []byte) (caller, *
 	name, seconds := textAt(v, "agency_session_name"), numberAt(v, "duration_seconds")
 	if err != nil || authenticated(r) || textAt(v, "id_token") == "" || !validSessionName(name) ||
 		seconds < minKeySeconds || seconds > maxSTSKeySeconds {
-		return caller{}, stsError(http.StatusBadRequest, "STS5.0001", "The request is invalid.")
+		return caller{}, federationError(http.StatusBadRequest, "STS5.0001", "The request is invalid.")
 	}
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.identityProvider(func(p *identityProvider) bool { return p.URN == textAt(v, "provider_urn") })
 	if p == nil {
-		return caller{}, stsError(http.StatusNotFound, "STS5.0002", "The identity provider does not exist.")
+		return caller{}, federationError(http.StatusNotFound, "STS5.0002", "The identity provider does not exist.")
 	}
 	if fault := p.fault(textAt(v, "id_token"), now); fault != "" {
-		return caller{}, stsError(http.StatusUnauthorized, "STS5.0003", fault)
+		return caller{}, federationError(http.StatusUnauthorized, "STS5.0003", fault)
 	}
 	if p.Denied || p.AgencyURN != textAt(v, "agency_urn") {
-		return caller{}, stsError(http.StatusForbidden, "STS5.0004", "The agency does not trust the identity provider.")
+		return caller{}, federationError(http.StatusForbidden, "STS5.0004", "The agency does not trust the identity provider.")
 	}
 	return caller{provider: p.key(), keyLife: time.Duration(seconds) * time.Second}, nil
 }
@@ -208,13 +208,13 @@ func (s *Simulator) issueFederatedToken(c caller) response {
 }
 
 // checkTokenForKeys checks the second of the two requests to IAM.
-func (s *Simulator) checkTokenForKeys(r *http.Request, body []byte) (caller, *response) {
+func (s *Simulator) checkTokenForKeys(body []byte) (caller, *response) {
 	var v any
 	err := json.Unmarshal(body, &v)
 	identity := valueAt(v, "auth", "identity")
 	methods, _ := valueAt(identity, "methods").([]any)
 	text, seconds := textAt(identity, "token", "id"), numberAt(identity, "token", "duration_seconds")
-	if err != nil || authenticated(r) || len(methods) != 1 || methods[0] != "token" || text == "" ||
+	if err != nil || len(methods) != 1 || methods[0] != "token" || text == "" ||
 		seconds < minKeySeconds || seconds > maxIAMKeySeconds {
 		return caller{}, iamError(http.StatusBadRequest, "The request body is invalid.")
 	}
@@ -257,8 +257,8 @@ func (s *Simulator) issueIAMKey(c caller) response {
 	}})
 }
 
-// stsError returns an error of STS. A 403 has a message for its own decoder, which must not be shown.
-func stsError(status int, code, message string) *response {
+// federationError returns an error of STS. A 403 has a message for its own decoder, which must not be shown.
+func federationError(status int, code, message string) *response {
 	body := map[string]string{"error_code": code, "error_msg": message}
 	if status == http.StatusForbidden {
 		body["encoded_authorization_message"] = "ENCODED-AUTHORIZATION-MESSAGE"
