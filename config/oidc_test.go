@@ -118,7 +118,7 @@ func TestOIDCProjectID(t *testing.T) {
 	}
 }
 
-func TestSTSEndpoints(t *testing.T) {
+func TestSTSEndpointsOfRegions(t *testing.T) {
 	for region, want := range map[string]string{
 		"cn-north-4": "https://sts.cn-north-4.myhuaweicloud.com", "cn-east-3": "https://sts.cn-east-3.myhuaweicloud.com",
 		"ap-southeast-4": "https://sts.ap-southeast-4.myhuaweicloud.com", "la-south-2": "https://sts.la-south-2.myhuaweicloud.com",

@@ -318,6 +318,10 @@ func writeFile(t *testing.T, path, content string) {
 func checkRequest(t *testing.T, r *http.Request, body []byte) {
 	t.Helper()
 	method, wantBody, headers := http.MethodGet, "", []string(nil)
+	if isExchange(r) {
+		checkExchange(t, r)
+		return
+	}
 	switch r.URL.Path {
 	case loginPath:
 		method, wantBody = http.MethodPost, string(body)
@@ -329,11 +333,6 @@ func checkRequest(t *testing.T, r *http.Request, body []byte) {
 		if r.Header.Get("X-Metadata-Token") != "" { // the simulator requires it if the service has tokens
 			headers = []string{"X-Metadata-Token"}
 		}
-	case stsPath, idTokenPath, securityTokenPath:
-		method, wantBody = http.MethodPost, string(body)
-		equal(t, "user agent of an exchange", r.UserAgent(), "test/1")
-		equal(t, "type of an exchange", r.Header.Get("Content-Type"), "application/json")
-		equal(t, "X-Idp-Id sent", r.Header.Get("X-Idp-Id") != "", r.URL.Path == idTokenPath)
 	case simulator.PodIdentityPath:
 		method, wantBody, headers = http.MethodPost, "{}", []string{"Authorization"}
 		equal(t, "type of a pod's request", r.Header.Get("Content-Type"), "application/json")

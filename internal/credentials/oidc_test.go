@@ -81,6 +81,25 @@ func withOIDC(w oidcWay, token cloud.CredentialSource) func(*csstest.Options) {
 	}
 }
 
+// isExchange reports whether a request exchanges a token. IAM has another one of that path, which is signed.
+func isExchange(r *http.Request) bool {
+	unsigned := r.Header.Get("Authorization") == "" && r.Header.Get("X-Auth-Token") == ""
+	return r.URL.Path == stsPath || r.URL.Path == idTokenPath || (r.URL.Path == securityTokenPath && unsigned)
+}
+
+func checkExchange(t *testing.T, r *http.Request) {
+	t.Helper()
+	equal(t, "method of an exchange", r.Method, http.MethodPost)
+	equal(t, "user agent of an exchange", r.UserAgent(), "test/1")
+	equal(t, "type of an exchange", r.Header.Get("Content-Type"), "application/json")
+	equal(t, "X-Idp-Id sent", r.Header.Get("X-Idp-Id") != "", r.URL.Path == idTokenPath)
+	for _, name := range []string{"Authorization", "X-Auth-Token", "X-Project-Id", "X-Sdk-Date", "X-Security-Token"} {
+		if r.Header.Get(name) != "" {
+			t.Errorf("%s: got the header %s, want none", r.URL.Path, name)
+		}
+	}
+}
+
 func tokenFile(path string) cloud.CredentialSource { return credentials.NewToken("", path) }
 
 func TestOneExchangeServesAllReads(t *testing.T) {

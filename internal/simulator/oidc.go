@@ -214,7 +214,10 @@ func (s *Simulator) checkTokenForKeys(body []byte) (caller, *response) {
 	identity := valueAt(v, "auth", "identity")
 	methods, _ := valueAt(identity, "methods").([]any)
 	text, seconds := textAt(identity, "token", "id"), numberAt(identity, "token", "duration_seconds")
-	if err != nil || len(methods) != 1 || methods[0] != "token" || text == "" ||
+	if len(methods) != 1 || methods[0] != "token" { // one that needs a signature
+		return caller{}, iamError(http.StatusUnauthorized, "The request you have made requires authentication.")
+	}
+	if err != nil || text == "" ||
 		seconds < minKeySeconds || seconds > maxIAMKeySeconds {
 		return caller{}, iamError(http.StatusBadRequest, "The request body is invalid.")
 	}

@@ -134,7 +134,7 @@ func TestIDTokensInIAM(t *testing.T) {
 		status int
 	}{
 		"valid": {body("token", token, 21600), 201}, "other token": {body("token", "x", 21600), 401},
-		"ID token": {body("token", valid, 21600), 401}, "other method": {body("assume_role", token, 21600), 400},
+		"ID token": {body("token", valid, 21600), 401}, "other method": {body("assume_role", token, 21600), 401},
 		"too short": {body("token", token, 899), 400},
 	} {
 		if w := serveRequest(t, s, http.MethodPost, securityTokenPath, test.body, "", ""); w.Code != test.status {
