@@ -3,8 +3,6 @@
 package app
 
 import (
-	"cmp"
-
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/credentials"
@@ -24,7 +22,10 @@ type oidcSetup struct {
 // oidcSource returns one source for all projects with the same settings, which also survives a reload.
 func (e *exporter) oidcSource(p *config.Project, options cloud.Options) cloud.CredentialSource {
 	o := p.Credentials.OIDC
-	setup := oidcSetup{OIDC: *o, endpoint: cmp.Or(o.STSEndpoint, p.IAMEndpoint), tls: p.TLSConfig}
+	setup := oidcSetup{OIDC: *o, endpoint: o.STSEndpoint, tls: p.TLSConfig}
+	if o.IDPID != "" {
+		setup.endpoint = p.IAMEndpoint
+	}
 	if p.ProxyURL != nil {
 		setup.proxy = p.ProxyURL.String()
 	}
