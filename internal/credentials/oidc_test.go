@@ -305,7 +305,7 @@ func TestExchangeErrors(t *testing.T) {
 		"empty":        {simulator.Fault{Status: 201, Body: `{}`}, cloud.ReasonDecode, 1, "the response is not from"},
 		"no JSON":      {simulator.Fault{Status: 200, Body: `nonsense`}, cloud.ReasonDecode, 1, "the response is not from"},
 		"server":       {simulator.Fault{Status: 500}, cloud.ReasonServer, 1, "failing"},
-		"redirect":     {simulator.Fault{Redirect: "http://127.0.0.1:1/"}, cloud.ReasonInvalid, 1, "content of the token file"},
+		"redirect":     {simulator.Fault{Redirect: "http://127.0.0.1:1/"}, cloud.ReasonInvalid, 1, ""},
 		"gateway":      {simulator.Fault{Status: 503, For: 2}, "", 3, ""},
 		"throttled":    {simulator.Fault{Status: 429, For: 1}, "", 2, ""},
 		"cut":          {simulator.Fault{CutAfter: 9, For: 1}, "", 0, ""},
