@@ -312,7 +312,7 @@ func TestDiagnoseOIDC(t *testing.T) {
 		login  string
 		says   string
 	}{
-		"STS":        {oidcBySTS, false, "", "ok", "ok", "from an ID token of " + oidcProvider + ", exchanged by STS for "},
+		"STS":        {oidcBySTS, false, "", "ok", "ok", "from an ID token, exchanged by STS for the agency iam::"},
 		"IAM":        {func(string) string { return oidcByIAM }, false, "ok", "", "ok", "from an ID token of the identity provider cluster-idp"},
 		"STS denied": {oidcBySTS, true, "", "ok", "failed", "trust policy"},
 		"IAM denied": {func(string) string { return oidcByIAM }, true, "ok", "", "failed", "IAM refused the token"},

@@ -221,7 +221,7 @@ func (o *oidcIssuer) from() string {
 	if o.to.IDPID != "" {
 		return "an ID token of the identity provider " + o.to.IDPID + ", exchanged by IAM"
 	}
-	return "an ID token of " + o.to.ProviderURN + ", exchanged by STS for " + o.to.AgencyURN
+	return "an ID token, exchanged by STS for the agency " + o.to.AgencyURN
 }
 
 type oidcService struct {

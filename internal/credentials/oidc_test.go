@@ -441,7 +441,7 @@ func TestPrintedOIDCSourceIsHidden(t *testing.T) {
 			}
 			from, expires := credentials.Origin(credentials.NewChain(source))
 			noSecret(t, "origin", from, secrets...)
-			if !strings.HasPrefix(from, "the default chain: an ID token of ") || expires.IsZero() {
+			if !strings.HasPrefix(from, "the default chain: an ID token") || expires.IsZero() {
 				t.Errorf("got the origin %q, expiry %s", from, expires)
 			}
 		})
