@@ -3,7 +3,6 @@
 package config
 
 import (
-	"cmp"
 	"strings"
 	"time"
 
@@ -94,34 +93,5 @@ func (d *decoder) assumeAgency(f *field[assumeAgencyKeys]) *AssumeAgency {
 		DomainID:    string(keys.DomainID.Value),
 		Duration:    life,
 		STSEndpoint: string(keys.STSEndpoint.Value),
-	}
-}
-
-// addSTSEndpoint derives the endpoint of an agency with domain_id from the region, and reports credentials that cannot
-// sign.
-func (d *decoder) addSTSEndpoint(p *project) {
-	agency, keys := p.Credentials.AssumeAgency, &p.keys.Credentials.Value
-	if agency == nil || !keys.AssumeAgency.Value.DomainID.IsSet() {
-		return
-	}
-	unsigned := ""
-	switch {
-	case keys.User.IsSet():
-		unsigned = "user"
-	case keys.TokenFile.IsSet():
-		unsigned = "token_file"
-	}
-	if unsigned != "" {
-		d.Reportf(d.Place(keys.AssumeAgency.Value.DomainID.Node),
-			"needs the signature of an access key, and %s has none; set domain_name instead, or use an access key", unsigned)
-		return
-	}
-	if keys.AssumeAgency.Value.STSEndpoint.IsSet() || !p.keys.Region.OK && !p.IsAccount() {
-		return
-	}
-	if agency.STSEndpoint = stsEndpoint(p.Region); agency.STSEndpoint == "" {
-		d.Reportf(d.PlaceIn(keys.AssumeAgency.Node, "sts_endpoint"),
-			"missing; set it, because no STS endpoint is known for region %s, or set domain_name instead of domain_id",
-			quote(cmp.Or(p.Region, allRegions)))
 	}
 }

@@ -65,6 +65,7 @@ type Credentials struct {
 	User      *User
 	ECSAgency bool
 	Profile   *Profile
+	OIDC      *OIDC
 
 	AssumeAgency *AssumeAgency
 }

@@ -197,6 +197,22 @@ func TestLoadCredentials(t *testing.T) {
 				RequestsPerSecond: 20, Discovery: discoverAll,
 				Credentials: Credentials{Profile: &Profile{profileFile, "basic"}},
 			},
+			derived(Project{Name: "oidc-iam", Region: "cn-east-4", Credentials: Credentials{
+				OIDC: byIAM(filepath.Join("testdata", "secrets", "token")),
+			}}, "css"),
+			derived(Project{Name: "oidc-sts", Region: "cn-east-5", Credentials: Credentials{OIDC: bySTS(OIDC{
+				TokenFile: filepath.Join("testdata", "secrets", "token"), STSEndpoint: "https://sts.cn-north-4.myhuaweicloud.com",
+				ProviderURN: "iam::0123456789abcdef0123456789abcdef:oidcProvider:cluster",
+				AgencyURN:   "iam::0123456789abcdef0123456789abcdef:agency:读取者",
+			})}}, "css"),
+			{
+				Name: "oidc-sts-endpoint", Region: "eu-de", RequestsPerSecond: 20, Discovery: discoverAll,
+				Endpoint: "https://css.eu-de.otc.t-systems.com", IAMEndpoint: "https://iam.eu-de.otc.t-systems.com",
+				Credentials: Credentials{OIDC: bySTS(OIDC{
+					TokenFile: filepath.Join("testdata", "secrets", "token"), STSEndpoint: "https://sts.example.com",
+					ProviderURN: "iam::1:oidcProvider:cluster", AgencyURN: "iam::1:agency:css-reader",
+				})},
+			},
 			derived(Project{Name: "default chain", Region: "tr-west-1"}, "css"),
 		},
 	}, got)

@@ -32,6 +32,7 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 		User:              d.user(&keys.User),
 		ECSAgency:         bool(keys.ECSAgency.Value),
 		Profile:           d.profile(&keys.Profile),
+		OIDC:              d.oidc(&keys.OIDC),
 		AssumeAgency:      d.assumeAgency(&keys.AssumeAgency),
 	}
 	accessKey := d.inlineOrFile("access_key", keys.AccessKey.IsSet(), &keys.AccessKeyFile)
@@ -55,6 +56,7 @@ func (d *decoder) credentials(f *field[credentialsKeys]) (c Credentials, chain b
 	count(keys.TokenFile.IsSet(), "token_file")
 	count(keys.User.IsSet(), "user")
 	count(keys.Profile.IsSet(), "profile")
+	count(keys.OIDC.IsSet(), "oidc")
 	count(c.ECSAgency, "ecs_agency") // false is not a kind
 	if len(kinds) > 1 {
 		d.Reportf(d.Place(f.Node), "several kinds of credentials: %s; keep one", strings.Join(kinds, ", "))
@@ -257,7 +259,8 @@ func (d *decoder) checkSources(projects []*project) {
 func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 	before := len(d.Mistakes)
 	at := d.PlaceIn(chain[0].node, "credentials")
-	found := d.checkVariables(at)
+	oidc := d.oidcVariables(at)
+	found := oidc != nil || len(d.Mistakes) == before && d.checkVariables(at)
 	if !found {
 		d.checkVariable(at, profileVariable, secret.TextFault) // a path in quotes does not exist
 	}
@@ -281,6 +284,9 @@ func (d *decoder) checkChain(chain []*project, read func(Profile) *source) {
 		d.checkSecret(at, "the file in "+containerTokensVariable+": ", d.env.get(containerTokensVariable), secret.KeyFault)
 	}
 	for _, p := range chain {
+		if oidc != nil {
+			p.Credentials.OIDC = new(*oidc)
+		}
 		d.applySource(p, used, d.PlaceIn(p.node, "credentials"))
 	}
 }

@@ -137,6 +137,7 @@ func secretFiles() map[string]string {
 		"secret_key_file":     "credentials: {secret_key_file: f, access_key: a}",
 		"security_token_file": "credentials: {security_token_file: f, access_key: a, secret_key: s}",
 		"token_file":          "credentials: {token_file: f}",
+		"oidc.token_file":     "credentials: {oidc: {token_file: f, idp_id: i}}",
 		"user.password_file":  "credentials: {user: {name: n, domain: d, password_file: f}}",
 	}
 }

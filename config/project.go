@@ -47,6 +47,7 @@ func (d *decoder) config(f *field[fileKeys]) *Config {
 	d.checkSources(projects)
 	d.checkIAMEndpoints(projects)
 	d.checkAccounts(projects)
+	d.setSTSEndpoints(projects)
 	d.checkProxies(projects)
 	d.checkNames(projects)
 	d.checkFoundNames(projects)
@@ -78,7 +79,6 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 		d.Reportf(d.Place(node), "must be above 0 and at most 10000, not %s", quote(node.Value))
 	}
 	p.Credentials, p.chain = d.credentials(&keys.Credentials)
-	d.addSTSEndpoint(p)
 	p.Clusters = d.clusters(keys)
 	p.Discovery = d.discovery(keys)
 	p.TLSConfig = d.tls(&keys.TLSConfig)
@@ -189,6 +189,8 @@ func (d *decoder) checkIAMEndpoints(projects []*project) {
 		switch {
 		case p.Credentials.User != nil:
 			d.Reportf(at, "missing; set it, because credentials.user needs IAM and region %s is not built in", quote(p.Region))
+		case p.Credentials.OIDC.usesIAM():
+			d.Reportf(at, "missing; set it, because OIDC with idp_id needs IAM and region %s is not built in", quote(p.Region))
 		case p.Credentials.AssumeAgency != nil && p.Credentials.AssumeAgency.DomainName != "":
 			d.Reportf(at, "missing; set it, because credentials.assume_agency with domain_name needs IAM and region %s is not "+
 				"built in", quote(p.Region))

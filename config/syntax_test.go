@@ -40,6 +40,12 @@ func TestSyntaxWithoutOtherFiles(t *testing.T) {
 			"projects: [{name: a, region: eu-de, clusters: [{id: x}], credentials: {profile: ./a.ini}}, " +
 				"{name: b, region: eu-de, clusters: [{id: x}], credentials: {profile: ./b.ini}}]", nil,
 		},
+		"token of an identity provider": {
+			"projects: [{region: eu-de, credentials: {oidc: {token_file: /nonexistent, idp_id: i}}}]", nil,
+		},
+		"variables of an identity provider": {"projects: [{region: eu-de}]", vars{
+			"HUAWEICLOUD_SDK_IDP_ID": "i", "HUAWEICLOUD_SDK_ID_TOKEN_FILE": "/nonexistent",
+		}},
 		"invalid profile": {"projects: [{region: eu-de}]", profileVars("broken.ini")},
 		"pod": {"projects: [{region: eu-de}]", vars{ //nolint:gosec // made up
 			"HC_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/nonexistent",

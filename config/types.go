@@ -80,6 +80,7 @@ type (
 		User              field[userKeys] `yaml:"user"`
 		ECSAgency         field[boolean]  `yaml:"ecs_agency"`
 		Profile           field[name]     `yaml:"profile"`
+		OIDC              field[oidcKeys] `yaml:"oidc"`
 
 		AssumeAgency field[assumeAgencyKeys] `yaml:"assume_agency"`
 	}

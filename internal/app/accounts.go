@@ -10,7 +10,6 @@ import (
 
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
-	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
@@ -123,7 +122,6 @@ func (e *exporter) addLister(a *loadedAccount, taken []loadedAccount) error {
 		return err
 	}
 	options := e.clientOptions(p, route.transport())
-	options.Region = cmp.Or(p.Region, "*")
 	if options.Credentials, err = e.source(p, options); err != nil {
 		return err
 	}
@@ -134,17 +132,11 @@ func (e *exporter) addLister(a *loadedAccount, taken []loadedAccount) error {
 
 // expectAccountRequests expects requests in the regions that are known before the first listing.
 func (e *exporter) expectAccountRequests(p *config.Project) {
-	e.metrics.ExpectRequests(cmp.Or(p.Region, "*"), iam.OpAccountProjects)
+	e.metrics.ExpectRequests(cmp.Or(p.Region, "*"), append(credentialOperations(&p.Credentials), iam.OpAccountProjects)...)
 	for _, region := range p.Regions {
 		if region != "*" {
 			e.metrics.ExpectRequests(region, css.OpConnections, css.OpClusters)
 		}
-	}
-	if p.Credentials.User != nil {
-		e.metrics.ExpectRequests(cmp.Or(p.Region, "*"), credentials.OpToken)
-	}
-	if p.Credentials.AssumeAgency != nil {
-		e.metrics.ExpectRequests(cmp.Or(p.Region, "*"), credentials.OpAssume)
 	}
 }
 

@@ -36,7 +36,9 @@ func newCredentialsCloud(t *testing.T, options simulator.Options) credentialsClo
 		if token := response.Header().Get("X-Subject-Token"); token != "" {
 			c.addSecret(token)
 		}
-		for _, name := range []string{`"secret":"`, `"securitytoken":"`, `"secretAccessKey":"`, `"securityToken":"`} {
+		for _, name := range []string{
+			`"secret":"`, `"securitytoken":"`, `"secretAccessKey":"`, `"securityToken":"`, `"secret_access_key":"`, `"security_token":"`,
+		} {
 			if _, rest, ok := strings.Cut(response.Body.String(), name); ok {
 				value, _, _ := strings.Cut(rest, `"`)
 				c.addSecret(value)

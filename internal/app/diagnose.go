@@ -95,7 +95,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		Public:      known && p.Endpoint == cssEndpoint && p.IAMEndpoint == iamEndpoint,
 		Credentials: caller,
 		Origin:      func() (string, time.Time) { return credentials.Origin(caller) },
-		Login:       p.Credentials.User != nil,
+		Login:       p.Credentials.User != nil || p.Credentials.OIDC != nil,
 		Meter:       meter,
 		Budget:      options.Budget,
 		CSS: css.NewClient(client, p.Endpoint, iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID),
@@ -109,6 +109,9 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 	if a := p.Credentials.AssumeAgency; a != nil {
 		diagnosed.Agency, diagnosed.STSEndpoint = options.Credentials, a.STSEndpoint
 		diagnosed.AgencyOrigin = func() (string, time.Time) { return credentials.Origin(options.Credentials) }
+	}
+	if p.Credentials.OIDC != nil {
+		diagnosed.LoginSTS = p.Credentials.OIDC.STSEndpoint
 	}
 	if p.ProxyURL != nil {
 		diagnosed.ProxyIn = "proxy_url"

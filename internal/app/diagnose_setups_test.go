@@ -313,6 +313,10 @@ func TestDiagnoseOfEveryFault(t *testing.T) {
 				simulator.Clusters:    {"authentication", "cluster list", "project ID"},
 				simulator.Projects:    {"authentication", "project ID"},
 				simulator.Tokens:      {"login"},
+
+				simulator.AssumeWithOIDC: {"login"},
+				simulator.IDTokens:       {"login"},
+				simulator.SecurityTokens: {"login"},
 			} {
 				diagnoseFault(t, s, endpoint, steps)
 			}
@@ -328,6 +332,17 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 		p.auth = "{user: {name: reader, domain: company, password: password-of-reader}}"
 	}
 	c := newCloud(t, simulator.Options{}, p)
+	c.SetIdentityProvider(simulator.IdentityProvider{ID: "cluster-idp", URN: oidcProvider, AgencyURN: oidcAgency})
+	token := c.IDToken("exporter", "", time.Hour)
+	c.addSecret(token)
+	file := filepath.Join(t.TempDir(), "id-token")
+	writeFile(t, file, token)
+	switch endpoint {
+	case simulator.AssumeWithOIDC:
+		c.projects[0].auth = strings.ReplaceAll(oidcBySTS(c.URL), "DIR", filepath.Dir(file))
+	case simulator.IDTokens, simulator.SecurityTokens:
+		c.projects[0].auth = strings.ReplaceAll(oidcByIAM, "DIR", filepath.Dir(file))
+	}
 	c.AddUser(simulator.User{Name: "reader", Domain: "company", Password: "password-of-reader"})
 	c.addSecret("password-of-reader")
 	c.AddCluster("p1", withThreeConnections("c1"))

@@ -40,7 +40,7 @@ type exporter struct {
 	mu        sync.Mutex     // held while the configuration is read and applied
 	config    *config.Config // in use
 	projects  []loadedProject
-	agencies  []assumedAgency // of the projects
+	shared    []sharedSource // of the projects and accounts
 	accounts  []loadedAccount
 	lastKey   int
 	tried     string    // snapshot.id of the last attempt to load
@@ -100,7 +100,7 @@ func (e *exporter) close() {
 	for _, p := range e.projects {
 		p.project.Client.Close()
 	}
-	e.dropAgencies(nil)
+	e.dropShared(nil)
 	for _, a := range e.accounts {
 		a.client.Close()
 	}

@@ -89,7 +89,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 // clientOptions returns all options but the credentials.
 func (e *exporter) clientOptions(p *config.Project, transport http.RoundTripper) cloud.Options {
 	return cloud.Options{
-		Region:    p.Region,
+		Region:    cmp.Or(p.Region, "*"), // the region of an account may be unknown
 		Scope:     scope(p),
 		UserAgent: name + "/" + cmp.Or(version.Version, "devel"),
 		Keys:      e.keys,
@@ -115,13 +115,27 @@ func (e *exporter) observe(project string) func(cloud.Exchange) {
 
 // source returns the credentials of a project: those of its agency, if it has one.
 func (e *exporter) source(p *config.Project, options cloud.Options) (cloud.CredentialSource, error) {
-	if p.Credentials.AssumeAgency != nil {
-		return e.sharedAgency(p)
+	if p.Credentials.AssumeAgency == nil {
+		return e.caller(p, options)
 	}
-	return e.credentials(p, options), nil
+	return e.share(p, agencySettings(p), func(options cloud.Options) (cloud.CredentialSource, error) {
+		var err error
+		options.Credentials, err = e.caller(p, options)
+		return newAgency(p, options), err
+	})
 }
 
-// credentials returns a new source, without regard to an agency to assume.
+// caller returns the credentials of a project without regard to an agency to assume.
+func (e *exporter) caller(p *config.Project, options cloud.Options) (cloud.CredentialSource, error) {
+	if p.Credentials.OIDC == nil {
+		return e.credentials(p, options), nil
+	}
+	return e.share(p, oidcSettings(p), func(options cloud.Options) (cloud.CredentialSource, error) {
+		return newOIDC(p, options), nil
+	})
+}
+
+// credentials is like caller, but the keys for ID tokens are not shared with other projects.
 func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.CredentialSource {
 	c, projectID := p.Credentials, p.ProjectID
 	if c.AssumeAgency != nil { // the caller is in another account than the project
@@ -134,6 +148,8 @@ func (e *exporter) credentials(p *config.Project, options cloud.Options) cloud.C
 		return e.agency
 	case c.Profile != nil:
 		return credentials.NewProfile(c.Profile.File, c.Profile.Section)
+	case c.OIDC != nil:
+		return newOIDC(p, options)
 	case c.User != nil:
 		password := credentials.NewPassword(string(c.User.Password), c.User.PasswordFile)
 		return credentials.NewUser(options, credentials.Login{

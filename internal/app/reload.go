@@ -147,7 +147,7 @@ func (e *exporter) use(cfg *config.Config, next *loaded) {
 			used = append(used, p.settings)
 		}
 	}
-	e.dropAgencies(used)
+	e.dropShared(used)
 }
 
 func (e *exporter) logInvalid(err error) {
@@ -173,14 +173,23 @@ func (e *exporter) expectRequests(projects []config.Project) {
 		if p.ProjectID == "" {
 			operations = append(operations, iam.OpProjects)
 		}
-		if p.Credentials.User != nil {
-			operations = append(operations, credentials.OpToken)
-		}
-		if p.Credentials.AssumeAgency != nil {
-			operations = append(operations, credentials.OpAssume)
-		}
+		operations = append(operations, credentialOperations(&p.Credentials)...)
 		e.metrics.ExpectRequests(p.Region, operations...)
 	}
+}
+
+// credentialOperations returns the operations that credentials need.
+func credentialOperations(c *config.Credentials) (operations []string) {
+	if c.User != nil {
+		operations = append(operations, credentials.OpToken)
+	}
+	if c.OIDC != nil {
+		operations = append(operations, credentials.OpOIDC)
+	}
+	if c.AssumeAgency != nil {
+		operations = append(operations, credentials.OpAssume)
+	}
+	return operations
 }
 
 // load makes projects and accounts of a configuration. It changes nothing that is in use.

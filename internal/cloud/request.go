@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,6 +30,7 @@ type Request struct {
 	ProjectID string   // may be empty
 	Path      []string // unescaped
 	Query     url.Values
+	Header    http.Header // others than those of every request; not signed
 	// Reserved skips the wait for the budget at the first try, after Reserve.
 	Reserved bool
 	// Buffer, if not nil, holds the body of the response.
@@ -69,6 +71,7 @@ func (c *Client) newHTTPRequest(ctx context.Context, r *Request) (*http.Request,
 	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = path.String(), escaped.String(), canonicalQuery(r.Query)
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	req.Header.Set("Accept", "application/json")
+	maps.Copy(req.Header, r.Header)
 	if r.isPost() {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -12,7 +12,6 @@ import (
 
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/cloud"
-	"css_vpcep_exporter/internal/lenient"
 )
 
 // OpAssume is the operation of assuming an agency.
@@ -65,7 +64,7 @@ func (a *agencyIssuer) issue(ctx context.Context) (issued, error) {
 	if err != nil {
 		return issued{}, err
 	}
-	keys, err := parseAssumed(response.Body)
+	keys, err := parseTemporary(response.Body)
 	if err != nil {
 		e := cloud.NewDecodeError(OpAssume, err.Error())
 		return issued{}, e.WithHint(service.Hint(e))
@@ -95,36 +94,6 @@ func (a Agency) stsBody() []byte {
 func jsonBody(v object) []byte {
 	body, _ := json.Marshal(v) // strings and numbers alone cannot fail
 	return body
-}
-
-// parseAssumed decodes the form of either service.
-func parseAssumed(body []byte) (issued, error) {
-	var iam, sts issued
-	var iamExpires, stsExpires lenient.Optional[time.Time]
-	_, err := lenient.Decode(body, lenient.Object{
-		"credential": lenient.Object{
-			"access":        lenient.Secret(&iam.AccessKey),
-			"secret":        lenient.Secret(&iam.SecretKey),
-			"securitytoken": lenient.Secret(&iam.SecurityToken),
-			"expires_at":    lenient.Optionally(&iamExpires, lenient.ParseTime),
-		}.Decode,
-		"credentials": lenient.Object{
-			"access_key_id":     lenient.Secret(&sts.AccessKey),
-			"secret_access_key": lenient.Secret(&sts.SecretKey),
-			"security_token":    lenient.Secret(&sts.SecurityToken),
-			"expiration":        lenient.Optionally(&stsExpires, lenient.ParseTime),
-		}.Decode,
-	})
-	iam.expires, sts.expires = iamExpires.Value, stsExpires.Value
-	for _, keys := range []issued{iam, sts} {
-		if err == nil && keys.Usable() && keys.SecurityToken != "" {
-			return keys, nil
-		}
-	}
-	if err == nil {
-		err = errors.New("the response holds no access key, secret key and security token")
-	}
-	return issued{}, err
 }
 
 // input is empty once the caller has had temporary keys: others that replace them change nothing, and asking for them

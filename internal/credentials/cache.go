@@ -28,6 +28,7 @@ type issued struct {
 	cloud.Credentials
 	expires time.Time
 	assumed bool // expires is a guess
+	lasting bool // valid even if the input has changed
 }
 
 // issuer issues temporary credentials. Calls of issue do not overlap.
@@ -90,7 +91,7 @@ func (c *cache) look(input string) (held cloud.Credentials, valid, due bool) {
 	if current == nil || !now.Before(current.expires) {
 		return cloud.Credentials{}, false, true
 	}
-	due = !now.Before(c.renewAt) || (input != c.heldFor && input != c.errFor)
+	due = !now.Before(c.renewAt) || (input != c.heldFor && input != c.errFor && (c.err != nil || !current.lasting))
 	return current.Credentials, true, due
 }
 

@@ -15,3 +15,14 @@ func Internals(user cloud.CredentialSource) map[string]any {
 		"*issued": held, "issued": *held, "slice of internals": []any{c, i, login},
 	}
 }
+
+// OIDCInternals is like Internals, for a source of NewOIDC.
+func OIDCInternals(source cloud.CredentialSource) map[string]any {
+	c := source.(*cache)
+	i := c.issuer.(*oidcIssuer)
+	held := c.held.Load()
+	return map[string]any{
+		"issuer": i, "struct of an issuer": struct{ I issuer }{i}, "clients of an issuer": []any{i.exchange, i.iam},
+		"ID token": i.token, "IAM token": &i.iamToken, "*issued": held, "issued": *held,
+	}
+}

@@ -318,6 +318,10 @@ func writeFile(t *testing.T, path, content string) {
 func checkRequest(t *testing.T, r *http.Request, body []byte) {
 	t.Helper()
 	method, wantBody, headers := http.MethodGet, "", []string(nil)
+	if isExchange(r) {
+		checkExchange(t, r)
+		return
+	}
 	switch r.URL.Path {
 	case loginPath:
 		method, wantBody = http.MethodPost, string(body)

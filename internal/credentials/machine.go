@@ -97,7 +97,7 @@ func succeeded(status int) bool { return status == http.StatusOK || status == ht
 
 func retryable(status int) bool { return status == http.StatusTooManyRequests || status >= 500 }
 
-// parseKeys decodes the form of either service: that of pod identity is undocumented.
+// parseKeys decodes the forms of all services: that of pod identity is undocumented.
 func parseKeys(body []byte) (issued, error) {
 	var ecs, pod issued
 	var ecsExpires, podExpires lenient.Optional[time.Time]
@@ -113,6 +113,10 @@ func parseKeys(body []byte) (issued, error) {
 			"secretAccessKey": lenient.Secret(&pod.SecretKey),
 			"securityToken":   lenient.Secret(&pod.SecurityToken),
 			"expiration":      lenient.Optionally(&podExpires, lenient.ParseTime),
+
+			"access_key_id":     lenient.Secret(&pod.AccessKey), // of STS
+			"secret_access_key": lenient.Secret(&pod.SecretKey),
+			"security_token":    lenient.Secret(&pod.SecurityToken),
 		}.Decode,
 	})
 	ecs.expires, pod.expires = ecsExpires.Value, podExpires.Value
@@ -125,4 +129,13 @@ func parseKeys(body []byte) (issued, error) {
 		return pod, nil
 	}
 	return issued{}, errors.New("the response holds no access key and secret key")
+}
+
+// parseTemporary decodes keys that are valid with a security token only.
+func parseTemporary(body []byte) (issued, error) {
+	keys, err := parseKeys(body)
+	if err == nil && keys.SecurityToken == "" {
+		return issued{}, errors.New("the response holds no security token")
+	}
+	return keys, err
 }

@@ -12,7 +12,11 @@ import (
 func Origin(source cloud.CredentialSource) (from string, expires time.Time) {
 	switch s := source.(type) {
 	case *Chain:
-		if last := s.lastSource(); last != nil {
+		last := s.lastSource()
+		if last == nil && len(s.sources) == 1 {
+			last = s.sources[0]
+		}
+		if last != nil {
 			from, expires = Origin(last)
 			return "the default chain: " + from, expires
 		}

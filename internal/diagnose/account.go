@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"css_vpcep_exporter/internal/diagnose/apifacts"
 )
 
 // MaxFound is the number of an account's projects that are diagnosed.
@@ -29,23 +27,16 @@ type Found struct {
 
 // runAccount takes the steps up to the projects of an account, and returns them.
 func (d *diagnosis) runAccount(ctx context.Context, a *Account) []Project {
-	s := &session{diagnosis: d, p: &a.Project, shapes: apifacts.NewShapes()}
+	s := newSession(d, &a.Project)
 	s.line("")
 	s.heading("Account of the entry " + label(a.Name))
-	if s.step(ctx, "credentials", s.findCredentials).state != ok {
-		s.noCredentials = "there are no credentials"
-	}
-	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
-	s.iamReached = s.reach(ctx, "IAM", a.IAMEndpoint)
-	if a.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
-		s.noCredentials = "there was no login"
-	}
+	s.approach(ctx)
 	var found Found
 	s.step(ctx, "account", func(ctx context.Context) finding {
 		switch {
 		case s.noCredentials != "":
 			return skippedf("%s", s.noCredentials)
-		case !s.iamReached:
+		case !s.reached[s.iam()]:
 			return skippedf("IAM cannot be reached")
 		}
 		err := s.call(ctx, func(ctx context.Context) (err error) {

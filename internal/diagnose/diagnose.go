@@ -16,7 +16,6 @@ import (
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
-	"css_vpcep_exporter/internal/diagnose/apifacts"
 	"css_vpcep_exporter/internal/iam"
 
 	"golang.org/x/time/rate"
@@ -48,7 +47,8 @@ type Project struct {
 
 	Credentials cloud.CredentialSource
 	Origin      func() (from string, expires time.Time)
-	Login       bool // the credentials come from IAM
+	Login       bool   // the credentials come from IAM, or
+	LoginSTS    string // from this endpoint of STS, if it is not empty
 
 	Agency       cloud.CredentialSource // to be assumed with Credentials; may be nil
 	AgencyOrigin func() (from string, expires time.Time)
@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 	var sessions []*session
 	run := func(projects []Project) {
 		for i := range projects {
-			s := &session{diagnosis: d, p: &projects[i], shapes: apifacts.NewShapes()}
+			s := newSession(d, &projects[i])
 			s.run(ctx)
 			sessions = append(sessions, s)
 		}

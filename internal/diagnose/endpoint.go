@@ -22,15 +22,15 @@ import (
 )
 
 // reach reports the steps to an endpoint, and whether it can be reached.
-func (s *session) reach(ctx context.Context, service, endpoint string) bool {
+func (s *session) reach(ctx context.Context, to service) bool {
 	var t *trail
-	s.step(ctx, service+" endpoint", func(ctx context.Context) finding {
-		t = s.probe(ctx, endpoint)
+	s.step(ctx, to.name+" endpoint", func(ctx context.Context) finding {
+		t = s.probe(ctx, to.endpoint)
 		if errors.Is(t.err, apifacts.ErrLimit) {
 			t = nil
 			return skippedf("the limit of %d requests is reached", MaxRequests)
 		}
-		return okf("%s", endpoint)
+		return okf("%s", to.endpoint)
 	})
 	if t == nil {
 		return false
@@ -48,7 +48,7 @@ func (s *session) reach(ctx context.Context, service, endpoint string) bool {
 		if step.name == "proxy" && t.proxy == nil {
 			continue
 		}
-		name := service + " " + step.name
+		name := to.name + " " + step.name
 		// What was found before an interruption is shown.
 		f := s.step(context.WithoutCancel(ctx), name, func(context.Context) finding {
 			if problem != "" {
@@ -203,14 +203,10 @@ func (t *trail) judgeClock() finding {
 
 // judgeProxies reports which proxy is used, without its user and password.
 func (s *session) judgeProxies() finding {
-	endpoints := []string{s.p.Endpoint}
-	if s.usesIAM() {
-		endpoints = append(endpoints, s.p.IAMEndpoint)
-	}
 	var used []string
-	for i, endpoint := range endpoints {
-		u, err := url.Parse(endpoint)
-		if err != nil || endpoint == "" {
+	for _, service := range s.services() {
+		u, err := url.Parse(service.endpoint)
+		if err != nil {
 			continue
 		}
 		proxy, err := s.p.Proxy(u)
@@ -224,7 +220,7 @@ func (s *session) judgeProxies() finding {
 				text += ", with user and password"
 			}
 		}
-		used = append(used, []string{"CSS: ", "IAM: "}[i]+text)
+		used = append(used, service.name+": "+text)
 	}
 	return okf("%s", strings.Join(used, "; "))
 }

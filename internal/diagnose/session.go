@@ -26,9 +26,7 @@ type session struct {
 	key           [sha256.Size]byte // fingerprint of the credentials
 	noCredentials string            // why there are none
 	rejected      bool              // the credentials, by authenticate
-	cssReached    bool
-	iamReached    bool
-	stsReached    bool
+	reached       map[service]bool
 
 	id       string
 	idErr    error
@@ -41,29 +39,17 @@ type session struct {
 	api      apifacts.Observations
 }
 
+func newSession(d *diagnosis, p *Project) *session {
+	return &session{diagnosis: d, p: p, shapes: apifacts.NewShapes(), reached: make(map[service]bool)}
+}
+
 // run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye get their
 // step here once they can be configured.
 func (s *session) run(ctx context.Context) {
 	s.line("")
 	s.heading("Project " + label(s.p.Name) + ", region " + label(s.p.Region) + ", at most " +
 		strconv.FormatFloat(float64(s.p.Budget.Limit()), 'g', -1, 64) + " requests per second")
-	if s.step(ctx, "credentials", s.findCredentials).state != ok {
-		s.noCredentials = "there are no credentials"
-	}
-	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
-	s.cssReached = s.reach(ctx, "CSS", s.p.Endpoint)
-	if s.usesIAM() {
-		s.iamReached = s.reach(ctx, "IAM", s.p.IAMEndpoint)
-	}
-	if s.p.STSEndpoint != "" {
-		s.stsReached = s.reach(ctx, "STS", s.p.STSEndpoint)
-	}
-	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
-		s.noCredentials = "there was no login"
-	}
-	if s.step(ctx, "agency", s.assumeAgency).state != ok && s.p.Agency != nil && s.noCredentials == "" {
-		s.noCredentials = "the agency was not assumed"
-	}
+	s.approach(ctx)
 	s.step(ctx, "authentication", s.authenticate)
 	s.step(ctx, "project ID", s.judgeID)
 	s.step(ctx, "cluster list", s.judgeClusters)
@@ -72,8 +58,21 @@ func (s *session) run(ctx context.Context) {
 	s.observe(ctx)
 }
 
-func (s *session) usesIAM() bool {
-	return s.p.ID == "" || s.p.Login || (s.p.Agency != nil && s.p.STSEndpoint == "")
+// approach takes the steps up to the credentials that sign the requests.
+func (s *session) approach(ctx context.Context) {
+	if s.step(ctx, "credentials", s.findCredentials).state != ok {
+		s.noCredentials = "there are no credentials"
+	}
+	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
+	for _, to := range s.services() {
+		s.reached[to] = s.reach(ctx, to)
+	}
+	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
+		s.noCredentials = "there was no login"
+	}
+	if s.step(ctx, "agency", s.assumeAgency).state != ok && s.p.Agency != nil && s.noCredentials == "" {
+		s.noCredentials = "the agency was not assumed"
+	}
 }
 
 // maxRejections of the same credentials are allowed in all projects, even if other requests are accepted in between.
@@ -118,24 +117,21 @@ func (s *session) findCredentials(ctx context.Context) finding {
 }
 
 func (s *session) logIn(ctx context.Context) finding {
-	if !s.iamReached {
-		return skippedf("IAM cannot be reached")
+	if by := s.loginService(); !s.reached[by] {
+		return skippedf("%s cannot be reached", by.name)
 	}
 	return s.obtain(ctx, s.p.Credentials, s.p.Origin)
 }
 
 func (s *session) assumeAgency(ctx context.Context) finding {
-	by, reached := "STS", s.stsReached
-	if s.p.STSEndpoint == "" {
-		by, reached = "IAM", s.iamReached
-	}
+	by := s.agencyService()
 	switch {
 	case s.p.Agency == nil:
 		return skippedf("not configured")
 	case s.noCredentials != "":
 		return skippedf("%s", s.noCredentials)
-	case !reached:
-		return skippedf("%s cannot be reached", by)
+	case !s.reached[by]:
+		return skippedf("%s cannot be reached", by.name)
 	}
 	return s.obtain(ctx, s.p.Agency, s.p.AgencyOrigin)
 }
@@ -199,7 +195,7 @@ func (s *session) authenticate(ctx context.Context) finding {
 	switch {
 	case s.noCredentials != "":
 		return skippedf("%s", s.noCredentials)
-	case s.p.ID == "" && !s.iamReached:
+	case s.p.ID == "" && !s.reached[s.iam()]:
 		return skippedf("IAM cannot be reached")
 	case s.p.ID == "":
 		by = "IAM"
@@ -208,7 +204,7 @@ func (s *session) authenticate(ctx context.Context) finding {
 			return s.idErr
 		})
 		s.idErr = err
-	case !s.cssReached:
+	case !s.reached[s.css()]:
 		return skippedf("CSS cannot be reached")
 	case s.p.LeftOut != nil:
 		s.id = s.p.ID
@@ -255,7 +251,7 @@ func (s *session) judgeID(ctx context.Context) finding {
 	switch {
 	case s.noCredentials != "":
 		return skippedf("%s", s.noCredentials)
-	case s.p.ID == "" && !s.iamReached:
+	case s.p.ID == "" && !s.reached[s.iam()]:
 		return skippedf("IAM cannot be reached")
 	case s.rejected && s.p.ID == "":
 		return skippedf("authentication failed")
@@ -398,7 +394,7 @@ func (s *session) blocked() string {
 	switch {
 	case s.noCredentials != "":
 		return s.noCredentials
-	case !s.cssReached:
+	case !s.reached[s.css()]:
 		return "CSS cannot be reached"
 	case s.id == "":
 		return "the project ID is not known"

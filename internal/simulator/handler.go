@@ -104,6 +104,8 @@ func parseRoute(r *http.Request) route {
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
 	case matches(http.MethodGet, "/v3/auth/projects"):
 		return route{target: Target{Endpoint: AccountList}}
+	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens") && !authenticated(r):
+		return route{target: Target{Endpoint: SecurityTokens}}
 	case matches(http.MethodPost, "/v3/auth/tokens"):
 		return route{target: Target{Endpoint: Tokens}}
 	case matches(http.MethodPost, "/v3.0/OS-CREDENTIAL/securitytokens"):
@@ -116,6 +118,10 @@ func parseRoute(r *http.Request) route {
 		return route{target: Target{Endpoint: SecurityKey}}
 	case matches(http.MethodPost, PodIdentityPath):
 		return route{target: Target{Endpoint: PodCredentials}}
+	case matches(http.MethodPost, "/v5/agencies/assume-with-oidc"):
+		return route{target: Target{Endpoint: AssumeWithOIDC}}
+	case matches(http.MethodPost, "/v3.0/OS-AUTH/id-token/tokens"):
+		return route{target: Target{Endpoint: IDTokens}}
 	}
 	return route{target: Target{Endpoint: Unknown}}
 }
@@ -133,6 +139,12 @@ func (s *Simulator) authenticate(route route, r *http.Request, body []byte, requ
 		return caller{}, s.checkSecurityKeyRequest(r)
 	case PodCredentials:
 		return caller{}, s.checkPodRequest(r, body)
+	case AssumeWithOIDC:
+		return s.checkAssumeWithOIDC(r, body)
+	case IDTokens:
+		return s.checkIDToken(r, body)
+	case SecurityTokens:
+		return s.checkTokenForKeys(body)
 	}
 	access := claimedAccessKey(r)
 	rejected := s.keyRejection(access)
@@ -174,6 +186,12 @@ func (s *Simulator) respond(route route, r *http.Request, body []byte, c caller,
 		return s.issuePodCredentials()
 	case AccountList:
 		return s.listAccountProjects(c)
+	case AssumeWithOIDC:
+		return s.issueSTSKey(c)
+	case IDTokens:
+		return s.issueFederatedToken(c)
+	case SecurityTokens:
+		return s.issueIAMKey(c)
 	default:
 		return s.listProjects(r.URL.Query(), c)
 	}

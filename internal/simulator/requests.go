@@ -17,17 +17,20 @@ type Endpoint string
 
 // The endpoints.
 const (
-	Connections    Endpoint = "connections"     // CSS
-	Clusters       Endpoint = "clusters"        // CSS
-	Projects       Endpoint = "projects"        // IAM
-	AccountList    Endpoint = "account-list"    // IAM: all projects of the caller's account
-	Tokens         Endpoint = "tokens"          // IAM: logins
-	AgencyByIAM    Endpoint = "agency-by-iam"   // IAM: temporary keys of an AccountAgency
-	AgencyBySTS    Endpoint = "agency-by-sts"   // STS: the same
-	MetadataToken  Endpoint = "metadata-token"  // ECS: token for SecurityKey
-	SecurityKey    Endpoint = "security-key"    // ECS: temporary keys
-	PodCredentials Endpoint = "pod-credentials" // CCE: temporary keys
-	Unknown        Endpoint = "unknown"         // any other path or method
+	Connections    Endpoint = "connections"      // CSS
+	Clusters       Endpoint = "clusters"         // CSS
+	Projects       Endpoint = "projects"         // IAM
+	AccountList    Endpoint = "account-list"     // IAM: all projects of the caller's account
+	Tokens         Endpoint = "tokens"           // IAM: logins
+	AgencyByIAM    Endpoint = "agency-by-iam"    // IAM: temporary keys of an AccountAgency
+	AgencyBySTS    Endpoint = "agency-by-sts"    // STS: the same
+	MetadataToken  Endpoint = "metadata-token"   // ECS: token for SecurityKey
+	SecurityKey    Endpoint = "security-key"     // ECS: temporary keys
+	PodCredentials Endpoint = "pod-credentials"  // CCE: temporary keys
+	AssumeWithOIDC Endpoint = "assume-with-oidc" // STS: ID token for temporary keys
+	IDTokens       Endpoint = "id-tokens"        // IAM: ID token for a token
+	SecurityTokens Endpoint = "security-tokens"  // IAM: token for temporary keys
+	Unknown        Endpoint = "unknown"          // any other path or method
 
 	// WholeProject means all endpoints of a project, in SetThrottle only.
 	WholeProject Endpoint = "project"

@@ -152,6 +152,9 @@ type caller struct {
 	access     string // empty with a token
 	user       userID // empty with a key
 	projectIDs []string
+
+	provider string        // of an ID token
+	keyLife  time.Duration // that was asked for
 }
 
 // authorize checks the token, or else the signature, and then the project.

@@ -146,6 +146,7 @@ type Simulator struct {
 	temporary      map[string]*temporaryKey
 	agency         *agency
 	pod            *pod
+	federation     federation
 
 	accountAgencies []*AccountAgency
 }
@@ -180,6 +181,7 @@ func New(o Options) *Simulator {
 		tokens:         make(map[tokenHash]*token),
 		metadataTokens: make(map[tokenHash]time.Time),
 		temporary:      make(map[string]*temporaryKey),
+		federation:     federation{tokens: make(map[tokenHash]federatedToken)},
 	}
 }
 
