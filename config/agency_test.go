@@ -3,7 +3,6 @@
 package config
 
 import (
-	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -61,21 +60,6 @@ func TestAssumeAgency(t *testing.T) {
 		got := parseProject(t, tt.project, nil).Credentials.AssumeAgency
 		if diff := cmp.Diff(&tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
-		}
-	}
-}
-
-func TestSTSEndpoints(t *testing.T) {
-	for region, want := range map[string]string{
-		"cn-north-4": "cn-north-4", "cn-south-1": "cn-south-1", "cn-southwest-2": "cn-southwest-2", "tr-west-1": "tr-west-1",
-		"cn-north-1": "cn-north-4", "cn-east-2": "cn-north-4", // served by another region of the site
-		"eu-west-101": "", "eu-de": "", "ap-southeast-5": "", "cn-unknown-1": "",
-	} {
-		if want != "" {
-			want = fmt.Sprintf("https://sts.%s.myhuaweicloud.com", want)
-		}
-		if got := stsEndpoint(region); got != want {
-			t.Errorf("%s: got %q, want %q", region, got, want)
 		}
 	}
 }

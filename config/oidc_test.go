@@ -118,19 +118,6 @@ func TestOIDCProjectID(t *testing.T) {
 	}
 }
 
-func TestSTSEndpointsOfRegions(t *testing.T) {
-	for region, want := range map[string]string{
-		"cn-north-4": "https://sts.cn-north-4.myhuaweicloud.com", "cn-east-3": "https://sts.cn-east-3.myhuaweicloud.com",
-		"ap-southeast-4": "https://sts.ap-southeast-4.myhuaweicloud.com", "la-south-2": "https://sts.la-south-2.myhuaweicloud.com",
-		"cn-north-1": "https://sts.cn-north-4.myhuaweicloud.com", "cn-east-5": "https://sts.cn-north-4.myhuaweicloud.com",
-		"ap-southeast-5": "", "eu-de": "", "eu-west-101": "", "cn-private-1": "", "": "",
-	} {
-		if got := stsEndpoint(region); got != want {
-			t.Errorf("region %q: got %q, want %q", region, got, want)
-		}
-	}
-}
-
 func TestOIDCTokenInVariable(t *testing.T) {
 	env := vars{"HUAWEICLOUD_OIDC_PROVIDER_URN": exampleProvider, "HUAWEICLOUD_OIDC_AGENCY_URN": exampleAgency}
 	for value, fault := range keyFaults() {
