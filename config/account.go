@@ -7,19 +7,20 @@ import (
 	"strings"
 
 	"css_vpcep_exporter/internal/clean"
+	"css_vpcep_exporter/internal/regions"
+	"css_vpcep_exporter/internal/syntax"
 
 	"go.yaml.in/yaml/v4"
 )
 
 const (
-	allRegions      = "*"
-	regionInAddress = "{region}" // in an endpoint
-	defaultRegion   = "cn-north-4"
+	allRegions    = "*"
+	defaultRegion = "cn-north-4"
 )
 
 type (
 	wantedRegion    string // or allRegions
-	endpointPattern string // an endpoint that may contain regionInAddress
+	endpointPattern string // an endpoint that may contain syntax.RegionInAddress
 )
 
 func (r *wantedRegion) UnmarshalYAML(n *yaml.Node) error {
@@ -27,18 +28,18 @@ func (r *wantedRegion) UnmarshalYAML(n *yaml.Node) error {
 		if s == allRegions {
 			return ""
 		}
-		return regionFault(s)
+		return syntax.RegionFault(s)
 	})
 }
 
 func (e *endpointPattern) UnmarshalYAML(n *yaml.Node) error {
 	const region = "region-0-of-the-project" // braces are invalid in a host
 	err := decodeText(n, e, func(s string) string {
-		_, fault := parseEndpoint(strings.ReplaceAll(s, regionInAddress, region))
-		return strings.ReplaceAll(fault, region, regionInAddress)
+		_, fault := syntax.ParseEndpoint(strings.ReplaceAll(s, syntax.RegionInAddress, region))
+		return strings.ReplaceAll(fault, region, syntax.RegionInAddress)
 	})
-	address, _ := parseEndpoint(strings.ReplaceAll(string(*e), regionInAddress, region))
-	*e = endpointPattern(strings.ReplaceAll(address, region, regionInAddress))
+	address, _ := syntax.ParseEndpoint(strings.ReplaceAll(string(*e), syntax.RegionInAddress, region))
+	*e = endpointPattern(strings.ReplaceAll(address, region, syntax.RegionInAddress))
 	return err
 }
 
@@ -49,14 +50,14 @@ func (p *Project) IsAccount() bool { return len(p.Regions) > 0 }
 // Found returns the settings of a project that IAM lists, unless the entry does not want it.
 func (p *Project) Found(name, id string) (found Project, wanted bool) {
 	region, suffix, sub := strings.Cut(name, "_")
-	if sub && (suffix == "" || !p.Subprojects) || regionFault(region) != "" {
+	if sub && (suffix == "" || !p.Subprojects) || syntax.RegionFault(region) != "" {
 		return Project{}, false
 	}
-	css, _, known := RegionEndpoints(region)
+	css, _, known := regions.Endpoints(region)
 	switch {
 	case !slices.Contains(p.Regions, allRegions):
 		wanted = slices.Contains(p.Regions, region)
-	case strings.Contains(p.Endpoint, regionInAddress):
+	case strings.Contains(p.Endpoint, syntax.RegionInAddress):
 		wanted = strings.Contains(region, "-") // the others, such as MOS, are no regions
 	default:
 		wanted = known
@@ -68,7 +69,7 @@ func (p *Project) Found(name, id string) (found Project, wanted bool) {
 	found.Name = clean.Text(p.Name+"/"+name, clean.MaxLength)
 	found.Region, found.ProjectID = region, id
 	found.Regions, found.Subprojects = nil, false
-	found.Endpoint = strings.ReplaceAll(p.Endpoint, regionInAddress, region)
+	found.Endpoint = strings.ReplaceAll(p.Endpoint, syntax.RegionInAddress, region)
 	if found.Endpoint == "" {
 		found.Endpoint = css
 	}
@@ -119,31 +120,24 @@ func (d *decoder) setRegions(p *project) {
 	p.Endpoint = string(keys.Endpoint.Value)
 	p.IAMEndpoint = string(keys.IAMEndpoint.Value)
 	p.Region = p.regionOfIAM()
-	if _, iam, known := RegionEndpoints(p.Region); known && !keys.IAMEndpoint.IsSet() {
+	if _, iam, known := regions.Endpoints(p.Region); known && !keys.IAMEndpoint.IsSet() {
 		p.IAMEndpoint = iam
 	}
 }
 
 func (d *decoder) checkWantedRegion(p *project, region string, at place) {
 	keys := p.keys
-	_, iam, known := RegionEndpoints(region)
-	_, first, firstKnown := RegionEndpoints(strings.Join(p.Regions[:min(1, len(p.Regions))], ""))
+	_, iam, known := regions.Endpoints(region)
+	_, first, firstKnown := regions.Endpoints(strings.Join(p.Regions[:min(1, len(p.Regions))], ""))
 	switch {
 	case !known && (keys.Endpoint.OK || !keys.Endpoint.IsSet()) &&
-		!strings.Contains(string(keys.Endpoint.Value), regionInAddress):
+		!strings.Contains(string(keys.Endpoint.Value), syntax.RegionInAddress):
 		d.Reportf(at, `unknown region %s%s To use a region that is not built in, set "endpoint" with {region} in it`,
-			quote(region), didYouMean(region))
-	case known && firstKnown && !keys.IAMEndpoint.IsSet() && siteOf(iam) != siteOf(first):
+			quote(region), regions.DidYouMean(region))
+	case known && firstKnown && !keys.IAMEndpoint.IsSet() && !regions.SameSite(iam, first):
 		d.Reportf(at, "region %s has another IAM than %s; write a project entry of its own for it, or set iam_endpoint",
 			quote(region), quote(p.Regions[0]))
 	}
-}
-
-// siteOf returns the domain of a region's IAM. One IAM knows all regions of its site.
-func siteOf(iam string) string {
-	_, domain, _ := strings.Cut(iam, ".")
-	_, domain, _ = strings.Cut(domain, ".")
-	return domain
 }
 
 // regionOfIAM returns the region whose IAM lists the projects, or "" if it is not known.
@@ -154,13 +148,7 @@ func (p *project) regionOfIAM() string {
 	case p.Regions[0] != allRegions:
 		return p.Regions[0]
 	case p.IAMEndpoint != "":
-		i := slices.IndexFunc(knownRegions(), func(region string) bool {
-			_, iam, _ := RegionEndpoints(region)
-			return iam == p.IAMEndpoint
-		})
-		if i >= 0 {
-			return knownRegions()[i]
-		}
+		return regions.OfIAM(p.IAMEndpoint)
 	case !p.keys.IAMEndpoint.IsSet() && !p.keys.Endpoint.IsSet():
 		return defaultRegion
 	}
@@ -173,7 +161,7 @@ func (d *decoder) checkWithoutRegions(p *project) {
 	if keys.Subprojects.IsSet() {
 		d.Reportf(d.Place(keys.Subprojects.Node), `needs "regions"; set it instead of region, or remove subprojects`)
 	}
-	if strings.Contains(string(keys.Endpoint.Value), regionInAddress) {
+	if strings.Contains(string(keys.Endpoint.Value), syntax.RegionInAddress) {
 		d.Reportf(d.Place(keys.Endpoint.Node), `{region} needs "regions"; write the region instead`)
 		keys.Endpoint.OK = false
 	}
@@ -189,11 +177,11 @@ func (d *decoder) checkAccounts(projects []*project) {
 		p.Region = p.regionOfIAM() // a profile may have set the IAM endpoint
 		everywhere := p.Regions[0] == allRegions
 		at := d.PlaceIn(p.node, "iam_endpoint")
-		switch _, _, known := RegionEndpoints(p.Region); {
+		switch _, _, known := regions.Endpoints(p.Region); {
 		case p.IAMEndpoint == "" && !keys.IAMEndpoint.IsSet() && everywhere:
 			d.Reportf(at, `missing; set it, because with endpoint and regions ["*"] it cannot be derived`)
 		case p.IAMEndpoint == "" && !keys.IAMEndpoint.IsSet() && !known &&
-			strings.Contains(p.Endpoint, regionInAddress): // otherwise, the unknown region is already reported
+			strings.Contains(p.Endpoint, syntax.RegionInAddress): // otherwise, the unknown region is already reported
 			d.Reportf(at, "missing; set it, because region %s is not built in", quote(p.Region))
 		case p.Credentials.User != nil && p.IAMEndpoint != "" && p.Region == "":
 			d.Reportf(d.PlaceIn(p.node, "regions"),

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"css_vpcep_exporter/internal/syntax"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -46,7 +48,7 @@ func (a *agencyName) UnmarshalYAML(n *yaml.Node) error {
 
 func (a *accountID) UnmarshalYAML(n *yaml.Node) error {
 	return decodeText(n, a, func(s string) string {
-		if idFault("", s, 64, letters+digits+"_-") != "" {
+		if syntax.ProjectIDFault(s) != "" {
 			return "invalid account ID (not shown); copy it from the console"
 		}
 		return ""

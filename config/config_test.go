@@ -374,29 +374,6 @@ func writePair(t *testing.T, dir, name string) {
 	}
 }
 
-func TestRegionEndpoints(t *testing.T) {
-	tests := []struct{ region, css, iam string }{
-		{"cn-north-4", "https://css.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"},
-		{"cn-north-1", "https://es.cn-north-1.myhuaweicloud.com", "https://iam.cn-north-1.myhuaweicloud.com"},
-		{"cn-east-2", "https://es.cn-east-2.myhuaweicloud.com", "https://iam.cn-east-2.myhuaweicloud.com"},
-		{"eu-de", "https://css.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com"},
-		{"eu-nl", "https://css.eu-nl.otc.t-systems.com", "https://iam.eu-nl.otc.t-systems.com"},
-		{"eu-west-101", "https://css.eu-west-101.myhuaweicloud.com", "https://iam.eu-west-101.myhuaweicloud.eu"},
-		{"tr-west-1", "https://css.tr-west-1.myhuaweicloud.com", "https://iam.tr-west-1.myhuaweicloud.com"},
-		{"eu-nowhere-1", "", ""},
-		{"", "", ""},
-	}
-	for _, tt := range tests {
-		css, iam, ok := RegionEndpoints(tt.region)
-		if css != tt.css || iam != tt.iam || ok != (tt.css != "") {
-			t.Errorf("RegionEndpoints(%q): got %q, %q, %t, want %q, %q", tt.region, css, iam, ok, tt.css, tt.iam)
-		}
-	}
-	if n := len(knownRegions()); n != 34 {
-		t.Errorf("got %d known regions, want 34", n)
-	}
-}
-
 func TestLabelsFromTags(t *testing.T) {
 	for value, want := range map[string]map[string]string{
 		"[team, stage]": {"team": "team", "stage": "stage"},

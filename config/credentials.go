@@ -15,6 +15,7 @@ import (
 	"css_vpcep_exporter/internal/profile"
 	"css_vpcep_exporter/internal/secret"
 	"css_vpcep_exporter/internal/smallfile"
+	"css_vpcep_exporter/internal/syntax"
 
 	promconfig "github.com/prometheus/common/config"
 )
@@ -194,7 +195,7 @@ func DefaultProfile(env Environment) Profile {
 // MetadataAddress returns the URL of the metadata service, without a trailing slash. It ignores an invalid variable,
 // which Load reports if a project needs it.
 func MetadataAddress(env Environment) string {
-	if address, fault := parseEndpoint(env.get(metadataVariable)); fault == "" {
+	if address, fault := syntax.ParseEndpoint(env.get(metadataVariable)); fault == "" {
 		return address
 	}
 	return "http://169.254.169.254"
@@ -248,7 +249,7 @@ func (d *decoder) checkSources(projects []*project) {
 	if len(chain) > 0 {
 		d.checkChain(chain, read)
 	}
-	_, fault := parseEndpoint(d.env.get(metadataVariable))
+	_, fault := syntax.ParseEndpoint(d.env.get(metadataVariable))
 	agency := slices.IndexFunc(projects, func(p *project) bool { return p.chain || p.Credentials.ECSAgency })
 	if fault != "" && d.env.get(metadataVariable) != "" && agency >= 0 {
 		at := d.PlaceIn(projects[agency].node, "credentials")
@@ -309,7 +310,7 @@ func (d *decoder) profileName(p Profile) string {
 
 // applySource sets missing values of a project. A project ID is valid in one region only, and not in another account.
 func (d *decoder) applySource(p *project, s *source, at place) {
-	address, fault := parseEndpoint(s.IAMEndpoint)
+	address, fault := syntax.ParseEndpoint(s.IAMEndpoint)
 	needsAddress := s.IAMEndpoint != "" && !p.keys.IAMEndpoint.IsSet()
 	needsID := s.ProjectID != "" && !p.keys.ProjectID.IsSet() && !p.IsAccount() &&
 		!p.keys.Credentials.Value.AssumeAgency.IsSet()
@@ -325,7 +326,7 @@ func (d *decoder) applySource(p *project, s *source, at place) {
 		d.Reportf(at, "cannot use %s: %s", s.name, s.err)
 	case needsAddress && fault != "":
 		d.Reportf(at, "cannot use %s: iam_endpoint: %s", s.name, fault)
-	case needsID && projectIDFault(s.ProjectID) != "":
+	case needsID && syntax.ProjectIDFault(s.ProjectID) != "":
 		d.Reportf(at, "cannot use %s: invalid project ID (not shown); copy it from the console", s.name)
 	case needsID && s.region != p.Region:
 		d.Reportf(d.PlaceIn(p.node, "project_id"),

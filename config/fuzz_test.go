@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/syntax"
 	"css_vpcep_exporter/internal/yamlfile"
 
 	"go.yaml.in/yaml/v4"
@@ -65,7 +66,7 @@ func checkComplete(t *testing.T, c *Config) {
 			t.Errorf("project without clusters and discovery: %+v", p)
 		}
 		for _, cluster := range p.Clusters {
-			if clusterIDFault(cluster.ID) != "" || cluster.ID == "" {
+			if syntax.ClusterIDFault(cluster.ID) != "" || cluster.ID == "" {
 				t.Errorf("invalid cluster ID %q", cluster.ID)
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/network"
+	"css_vpcep_exporter/internal/regions"
+	"css_vpcep_exporter/internal/syntax"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -87,13 +89,13 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 }
 
 func (d *decoder) setEndpoints(p *project) {
-	css, iam, known := RegionEndpoints(p.Region)
+	css, iam, known := regions.Endpoints(p.Region)
 	switch {
 	case !p.keys.Region.IsSet():
 		d.Reportf(d.PlaceIn(p.node, "region"), "missing; set the region of the project, such as cn-north-4")
 	case p.keys.Region.OK && !known && !p.keys.Endpoint.IsSet():
 		d.Reportf(d.Place(p.keys.Region.Node), `unknown region %s%s To use a region that is not built in, set "endpoint"`,
-			quote(p.Region), didYouMean(p.Region))
+			quote(p.Region), regions.DidYouMean(p.Region))
 	}
 	p.Endpoint = string(p.keys.Endpoint.ValueOr(endpointPattern(css)))
 	p.IAMEndpoint = string(p.keys.IAMEndpoint.ValueOr(endpoint(iam)))
@@ -115,7 +117,7 @@ func (d *decoder) clusters(keys *projectKeys) []Cluster {
 			c.Labels = map[string]string{}
 		}
 		for _, name := range slices.Sorted(maps.Keys(labels)) {
-			if fault := labelNameFault(name); fault != "" {
+			if fault := syntax.LabelNameFault(name); fault != "" {
 				d.Reportf(d.Place(labels[name].Node), "%s", fault)
 			}
 			c.Labels[name] = string(labels[name].Value)
@@ -166,7 +168,7 @@ func (d *decoder) labelsFromTags(t *tagLabels) map[string]string {
 	}
 	for _, label := range slices.Sorted(maps.Keys(t.mapping)) {
 		key := t.mapping[label]
-		if fault := labelNameFault(label); fault != "" {
+		if fault := syntax.LabelNameFault(label); fault != "" {
 			d.Reportf(d.Place(key.Node), "%s", fault)
 		}
 		labels[label] = string(key.Value)

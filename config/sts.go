@@ -6,6 +6,7 @@ import (
 	"cmp"
 
 	"css_vpcep_exporter/internal/idtoken"
+	"css_vpcep_exporter/internal/regions"
 )
 
 // setSTSEndpoints derives the endpoints of STS that are not set, for exchanges of ID tokens and for agencies, and reports
@@ -41,9 +42,9 @@ func (d *decoder) setSTS(p *project) {
 // that is valid.
 func (p *project) findSTS(endpoint *string, inFile bool) bool {
 	if !inFile {
-		*endpoint = stsEndpoint(p.Region)
+		*endpoint = regions.STS(p.Region)
 	}
-	_, _, known := RegionEndpoints(p.Region)
+	_, _, known := regions.Endpoints(p.Region)
 	switch {
 	case inFile || *endpoint != "":
 		return true

@@ -3,24 +3,15 @@
 package config
 
 import (
-	"fmt"
 	"net/url"
-	"slices"
-	"strings"
 
-	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/network"
 	"css_vpcep_exporter/internal/secret"
+	"css_vpcep_exporter/internal/syntax"
 	"css_vpcep_exporter/internal/yamlfile"
 
 	promconfig "github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v4"
-)
-
-const (
-	lowerCase = "abcdefghijklmnopqrstuvwxyz"
-	digits    = "0123456789"
-	letters   = lowerCase + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
 // Short names of what decodes any file.
@@ -137,10 +128,12 @@ type (
 	tlsVersion promconfig.TLSVersion
 )
 
-func (l *labelValue) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, l, labelValueFault) }
-func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, regionFault) }
-func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, projectIDFault) }
-func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, clusterIDFault) }
+func (l *labelValue) UnmarshalYAML(n *yaml.Node) error {
+	return decodeText(n, l, syntax.LabelValueFault)
+}
+func (r *regionName) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, r, syntax.RegionFault) }
+func (p *projectID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, p, syntax.ProjectIDFault) }
+func (c *clusterID) UnmarshalYAML(n *yaml.Node) error  { return decodeText(n, c, syntax.ClusterIDFault) }
 
 func (a *name) UnmarshalYAML(n *yaml.Node) error { return decodeText(n, a, hidden(secret.TextFault)) }
 func (p *password) UnmarshalYAML(n *yaml.Node) error {
@@ -157,37 +150,9 @@ func hidden(check func(string) string) func(string) string {
 	}
 }
 
-func consistsOf(s, characters string) bool { return strings.Trim(s, characters) == "" }
-
-func labelValueFault(s string) string {
-	if len(s) > clean.MaxLength {
-		return fmt.Sprintf("invalid label value: %d bytes; shorten it to %d", len(s), clean.MaxLength)
-	}
-	return ""
-}
-
-func labelNameFault(s string) string {
-	infoLabels := []string{ // of css_vpcep_cluster_info
-		"region", "project_id", "cluster_id", "cluster_name", "project",
-		"engine", "engine_version", "enterprise_project_id", "vpc_id",
-	}
-	invalid := "invalid label name " + quote(s) + ": "
-	switch {
-	case s == "" || !consistsOf(s, letters+digits+"_") || consistsOf(s[:1], digits):
-		return invalid + "use letters, digits and underscores, and begin with a letter"
-	case strings.HasPrefix(s, "__"):
-		return invalid + "names that begin with __ are reserved by Prometheus; choose another"
-	case slices.Contains(infoLabels, s):
-		return invalid + "css_vpcep_cluster_info already has this label; choose another"
-	case s == "le" || s == "quantile":
-		return invalid + "reserved for histograms and summaries; choose another"
-	}
-	return ""
-}
-
 func (l *tagLabel) UnmarshalYAML(n *yaml.Node) error {
 	return decodeText(n, l, func(s string) string {
-		if fault := labelNameFault(s); fault != "" {
+		if fault := syntax.LabelNameFault(s); fault != "" {
 			return fault + ", or write labels_from_tags as a mapping {label: tag key}"
 		}
 		return ""
@@ -207,26 +172,9 @@ func (t *tagLabels) UnmarshalYAML(n *yaml.Node) error {
 	return yamlfile.Problemf(n, "expected a list of tag keys, or a mapping {label: tag key}")
 }
 
-func regionFault(s string) string {
-	if consistsOf(s, lowerCase+digits+"-") && len(s) <= 63 && strings.Trim(s, "-") == s {
-		return ""
-	}
-	return "invalid region " + quote(s) + "; use up to 63 lower-case letters, digits and inner dashes, such as cn-north-4"
-}
-
-func projectIDFault(s string) string { return idFault("project ID", s, 64, letters+digits+"_-") }
-func clusterIDFault(s string) string { return idFault("cluster ID", s, 128, letters+digits+"_-.") }
-
-func idFault(name, s string, longest int, characters string) string {
-	if len(s) <= longest && consistsOf(s, characters) && s != "." && s != ".." {
-		return ""
-	}
-	return "invalid " + name + " " + quote(s) + "; copy it from the console"
-}
-
 func (l *label) UnmarshalYAML(n *yaml.Node) error {
 	s, err := yamlfile.Scalar(n)
-	if fault := labelValueFault(s); fault != "" {
+	if fault := syntax.LabelValueFault(s); fault != "" {
 		err = yamlfile.Problemf(n, "%s", fault)
 	}
 	*l = label(s)
@@ -234,28 +182,10 @@ func (l *label) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (e *endpoint) UnmarshalYAML(n *yaml.Node) error {
-	err := decodeText(n, e, func(s string) string { _, fault := parseEndpoint(s); return fault })
-	address, _ := parseEndpoint(string(*e))
+	err := decodeText(n, e, func(s string) string { _, fault := syntax.ParseEndpoint(s); return fault })
+	address, _ := syntax.ParseEndpoint(string(*e))
 	*e = endpoint(address)
 	return err
-}
-
-// parseEndpoint returns a URL without a trailing slash. The fault shows no password.
-func parseEndpoint(s string) (address, fault string) {
-	u := network.ParseURL(s, "http", "https")
-	switch {
-	case strings.Contains(s, "@"):
-		return "", "invalid URL (not shown): user or password before the host; remove it"
-	case u == nil && strings.Contains(s, regionInAddress):
-		return "", "invalid URL: only endpoint may contain {region}, beside regions; write the region or the host itself"
-	case u == nil:
-		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
-	}
-	address = (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
-	if len(u.Path) > 1 || strings.ContainsAny(s, "?#") {
-		return "", "invalid URL: path or query after the host; write " + quote(address)
-	}
-	return address, ""
 }
 
 func (p *proxyURL) UnmarshalYAML(n *yaml.Node) error {

@@ -16,6 +16,7 @@ import (
 	"css_vpcep_exporter/internal/diagnose"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
+	"css_vpcep_exporter/internal/regions"
 )
 
 // maxDiagnoseTimeout bounds each request of a diagnosis.
@@ -89,7 +90,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		options.Credentials = newAgency(p, options)
 	}
 	client := cloud.NewClient(options)
-	cssEndpoint, iamEndpoint, known := config.RegionEndpoints(p.Region)
+	cssEndpoint, iamEndpoint, known := regions.Endpoints(p.Region)
 	diagnosed := diagnose.Project{
 		Name: p.Name, Region: p.Region, ID: p.ProjectID, Endpoint: p.Endpoint, IAMEndpoint: p.IAMEndpoint,
 		Public:      known && p.Endpoint == cssEndpoint && p.IAMEndpoint == iamEndpoint,

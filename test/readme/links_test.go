@@ -125,7 +125,7 @@ func TestCompatibilityListsTheKnownRegions(t *testing.T) {
 		text, _, _ = strings.Cut(rest, end)
 		return text
 	}
-	want := regions(between(readFile(t, "../../config/regions.go"), "return []string{", "}"))
+	want := regions(between(readFile(t, "../../internal/regions/regions.go"), "return []string{", "}"))
 	got := regions(between(readFile(t, "../../docs/compatibility.md"), "Regions that are built in: ", "\n\n"))
 	if diff := cmp.Diff(want, got); diff != "" || len(want) < 30 {
 		t.Errorf("regions in docs/compatibility.md (-config +compatibility.md):\n%s", diff)

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+// Package regions knows the regions of Huawei Cloud and of Open Telekom Cloud (eu-de, eu-nl), and their endpoints. It
+// touches nothing.
+package regions
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"css_vpcep_exporter/internal/spelling"
 )
 
-// knownRegions returns the regions of Huawei Cloud and of Open Telekom Cloud (eu-de, eu-nl).
-func knownRegions() []string {
+// All returns the regions.
+func All() []string {
 	return []string{
 		"ae-ad-1", "af-north-1", "af-south-1",
 		"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
@@ -22,9 +25,9 @@ func knownRegions() []string {
 	}
 }
 
-// RegionEndpoints returns the default endpoints of a known region.
-func RegionEndpoints(region string) (css, iam string, known bool) {
-	if !slices.Contains(knownRegions(), region) {
+// Endpoints returns the endpoints of a region, if it is known.
+func Endpoints(region string) (css, iam string, known bool) {
+	if !slices.Contains(All(), region) {
 		return "", "", false
 	}
 	service, cssDomain, iamDomain := "css", "myhuaweicloud.com", "myhuaweicloud.com"
@@ -39,14 +42,14 @@ func RegionEndpoints(region string) (css, iam string, known bool) {
 	return "https://" + service + "." + region + "." + cssDomain, "https://iam." + region + "." + iamDomain, true
 }
 
-// stsEndpoint returns the STS endpoint of a region, or "" if none is known. Any endpoint serves all regions of its site.
-func stsEndpoint(region string) string {
+// STS returns the STS endpoint of a region, or "" if none is known. Any endpoint serves all regions of its site.
+func STS(region string) string {
 	own := []string{
 		"af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "cn-east-3", "cn-north-4",
 		"cn-south-1", "cn-southwest-2", "la-south-2", "sa-brazil-1", "tr-west-1",
 	}
 	if !slices.Contains(own, region) {
-		if !strings.HasPrefix(region, "cn-") || !slices.Contains(knownRegions(), region) {
+		if !strings.HasPrefix(region, "cn-") || !slices.Contains(All(), region) {
 			return ""
 		}
 		region = "cn-north-4"
@@ -54,24 +57,43 @@ func stsEndpoint(region string) string {
 	return "https://sts." + region + ".myhuaweicloud.com"
 }
 
-// didYouMean ends a sentence, and suggests regions if there are similar ones.
-func didYouMean(region string) string {
-	if near := similarRegions(region); len(near) > 0 {
+// OfIAM returns the region that an endpoint of IAM belongs to, or "" if it is not known.
+func OfIAM(endpoint string) string {
+	for _, region := range All() {
+		if _, iam, _ := Endpoints(region); iam == endpoint {
+			return region
+		}
+	}
+	return ""
+}
+
+// SameSite reports whether two endpoints of IAM have the same domain. One IAM knows all regions of its site.
+func SameSite(iam, other string) bool { return siteOf(iam) == siteOf(other) }
+
+func siteOf(iam string) string {
+	_, domain, _ := strings.Cut(iam, ".")
+	_, domain, _ = strings.Cut(domain, ".")
+	return domain
+}
+
+// DidYouMean ends a sentence, and suggests regions if there are similar ones.
+func DidYouMean(region string) string {
+	if near := similar(region); len(near) > 0 {
 		return "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return "."
 }
 
-// similarRegions returns the region with the nearest spelling, or up to four of the same area, in quotes.
-func similarRegions(region string) []string {
-	if near := spelling.Nearest(region, knownRegions()); near != "" {
-		return []string{quote(near)}
+// similar returns the region with the nearest spelling, or up to four of the same area, in quotes.
+func similar(region string) []string {
+	if near := spelling.Nearest(region, All()); near != "" {
+		return []string{strconv.Quote(near)}
 	}
 	var found []string
 	area := region[:strings.LastIndexByte(region, '-')+1]
-	for _, known := range knownRegions() {
+	for _, known := range All() {
 		if area != "" && strings.HasPrefix(known, area) && len(found) < 4 {
-			found = append(found, quote(known))
+			found = append(found, strconv.Quote(known))
 		}
 	}
 	return found
