@@ -14,19 +14,20 @@ import (
 	"syscall"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/commandline"
 	_ "css_vpcep_exporter/internal/hangup" // SIGHUP never ends the process; run reloads
 
 	"github.com/alecthomas/kingpin/v2"
 )
 
-const name = "css_vpcep_exporter"
+const name = commandline.Name
 
 // Main runs the program with the arguments of the process and returns its exit code.
 func Main() int {
 	ctx := untilSignal()
 	// net/http logs unexpected responses, which may echo signed headers, to the standard logger.
 	stdlog.SetOutput(io.Discard)
-	kingpin.ManPageTemplate = manPage
+	kingpin.ManPageTemplate = commandline.ManPage
 	return run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 }
 
@@ -52,8 +53,8 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	hangup := make(chan os.Signal, 1) // one that arrives before the server listens waits here
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	var f flags
-	app := newCommandLine(&f)
+	var f commandline.Flags
+	app := commandline.New(&f)
 	exit := -1
 	app.UsageWriter(stdout).ErrorWriter(stderr).Terminate(func(code int) {
 		if exit < 0 { // kingpin continues to parse after --help and --version
@@ -65,19 +66,19 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 	case exit >= 0:
 		return exit
 	case err == nil:
-		err = f.validate()
+		err = f.Validate()
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %s, try --help\n", name, err)
 		return 1
 	}
-	logger := newLogger(stderr, f.logLevel, f.logFormat)
+	logger := newLogger(stderr, f.LogLevel, f.LogFormat)
 
 	file := newSource(ctx, &f, env)
-	if f.configCheck {
+	if f.ConfigCheck {
 		return check(&f, file, stdout)
 	}
-	if f.demo {
+	if f.Demo {
 		cloud, err := startDemo(ctx)
 		if err != nil {
 			logger.Error("Starting the simulated cloud failed", "err", err)
@@ -89,23 +90,23 @@ func run(ctx context.Context, args []string, env config.Environment, stdout, std
 
 	e := newExporter(&f, file, env, logger)
 	defer e.close()
-	if f.diagnose {
+	if f.Diagnose {
 		return e.diagnose(ctx, stdout)
 	}
 	if err := e.reload(); err != nil { // logged by reload
-		if errors.Is(err, errInterrupted) && !f.once {
+		if errors.Is(err, errInterrupted) && !f.Once {
 			return 0
 		}
 		return 1
 	}
-	if f.once {
+	if f.Once {
 		return e.once(ctx, stdout)
 	}
 	return e.serve(ctx, hangup)
 }
 
 // check implements --config.check and returns the exit code.
-func check(f *flags, file source, stdout io.Writer) int {
+func check(f *commandline.Flags, file source, stdout io.Writer) int {
 	cfg, err := file.parse(file.read())
 	if err != nil {
 		fmt.Fprintln(stdout, err)
@@ -115,9 +116,9 @@ func check(f *flags, file source, stdout io.Writer) int {
 	if len(cfg.Projects) == 1 {
 		noun = "project"
 	}
-	if f.syntaxOnly {
+	if f.SyntaxOnly {
 		limits = "; the content of other files was not checked"
 	}
-	fmt.Fprintf(stdout, "%s: configuration OK: %d %s%s\n", f.configFile, len(cfg.Projects), noun, limits)
+	fmt.Fprintf(stdout, "%s: configuration OK: %d %s%s\n", f.ConfigFile, len(cfg.Projects), noun, limits)
 	return 0
 }

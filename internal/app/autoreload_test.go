@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"css_vpcep_exporter/internal/commandline"
+	"css_vpcep_exporter/internal/server"
 	"css_vpcep_exporter/internal/simulator"
 )
 
@@ -36,10 +38,12 @@ func watch(t *testing.T, test func(t *testing.T, w *watched)) {
 		t.Run(interval.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
-				f := validFlags()
-				f.configFile, f.autoReload = filepath.Join(t.TempDir(), "css_vpcep.yml"), interval
+				f := &commandline.Flags{
+					ConfigFile: filepath.Join(t.TempDir(), "css_vpcep.yml"), AutoReload: interval,
+					Server: server.Options{TelemetryPath: "/metrics", Timeout: time.Second},
+				}
 				w := &watched{
-					log: &buffer{}, path: f.configFile, interval: interval, hangup: make(chan os.Signal, 1), loads: 1,
+					log: &buffer{}, path: f.ConfigFile, interval: interval, hangup: make(chan os.Signal, 1), loads: 1,
 				}
 				writeFile(t, w.path, watchedConfig("a"))
 				env := environment(nil)

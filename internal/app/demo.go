@@ -5,7 +5,6 @@ package app
 import (
 	"context"
 	"net"
-	"os"
 	"time"
 
 	"css_vpcep_exporter/config"
@@ -14,19 +13,12 @@ import (
 
 const demoPace = 3 * time.Second // between changes of the fleet
 
-// listenOnLoopback restricts the demo to loopback unless a listen address is set.
-func (f *flags) listenOnLoopback() {
-	if !f.listenSet && os.Getenv("CSS_VPCEP_EXPORTER_WEB_LISTEN_ADDRESS") == "" {
-		*f.web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
-	}
-}
-
 func (e *exporter) announceDemo() {
-	if *e.flags.web.WebSystemdSocket {
+	if *e.flags.Web.WebSystemdSocket {
 		e.logger.Info("Serving a simulated cloud") // on the addresses that systemd has chosen
 		return
 	}
-	for _, address := range *e.flags.web.WebListenAddresses {
+	for _, address := range *e.flags.Web.WebListenAddresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "0" {
 			continue
@@ -36,7 +28,7 @@ func (e *exporter) announceDemo() {
 		}
 		base := "http://" + net.JoinHostPort(host, port)
 		e.logger.Info("Serving a simulated cloud",
-			"landing_page", base+"/", "metrics", base+e.flags.server.TelemetryPath, "status", base+"/status")
+			"landing_page", base+"/", "metrics", base+e.flags.Server.TelemetryPath, "status", base+"/status")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/commandline"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -79,8 +81,8 @@ func TestDemoShowsEveryKindOfProblem(t *testing.T) {
 
 func TestDemoOnASystemdSocketNamesNoAddress(t *testing.T) {
 	var log buffer
-	f := &flags{}
-	if _, err := newCommandLine(f).Parse([]string{"--demo", "--web.systemd-socket"}); err != nil {
+	f := &commandline.Flags{}
+	if _, err := commandline.New(f).Parse([]string{"--demo", "--web.systemd-socket"}); err != nil {
 		t.Fatal(err)
 	}
 	e := &exporter{flags: f, logger: newLogger(&log, "info", "logfmt")}
@@ -102,31 +104,5 @@ func TestStatusOfTheDemoSaysSo(t *testing.T) {
 	}
 	if !regexp.MustCompile(`^\{"version":"devel",("revision":"[^"]+",)?"go_version":"go1[^"]*","demo":true,`).MatchString(text) {
 		t.Errorf("got JSON %.200s, want it to start with the version and demo", text)
-	}
-}
-
-func TestDemoListensOnLoopbackUnlessAnAddressIsSet(t *testing.T) {
-	for name, test := range map[string]struct {
-		variable string
-		args     []string
-		want     []string
-	}{
-		"not set":                      {want: []string{"127.0.0.1:10247"}},
-		"flag with the usual default":  {args: []string{"--web.listen-address=:10247"}, want: []string{":10247"}},
-		"variable with this default":   {variable: ":10247", want: []string{":10247"}},
-		"variable with two addresses":  {variable: "[::1]:1\n[::1]:2", want: []string{"[::1]:1", "[::1]:2"}},
-		"flag and variable: flag wins": {":1", []string{"--web.listen-address=:2"}, []string{":2"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Setenv("CSS_VPCEP_EXPORTER_WEB_LISTEN_ADDRESS", test.variable)
-			var f flags
-			if _, err := newCommandLine(&f).Parse(test.args); err != nil {
-				t.Fatal(err)
-			}
-			f.listenOnLoopback()
-			if got := *f.web.WebListenAddresses; !slices.Equal(got, test.want) {
-				t.Errorf("got addresses %q, want %q", got, test.want)
-			}
-		})
 	}
 }

@@ -35,13 +35,13 @@ func (e *exporter) diagnose(ctx context.Context, stdout io.Writer) int {
 		return 1
 	}
 	options := diagnose.Options{
-		File:          e.flags.configFile,
-		Timeout:       min(maxDiagnoseTimeout, e.flags.server.Timeout),
-		ScrapeTimeout: e.flags.server.Timeout,
-		TimeoutOffset: e.flags.server.TimeoutOffset,
+		File:          e.flags.ConfigFile,
+		Timeout:       min(maxDiagnoseTimeout, e.flags.Server.Timeout),
+		ScrapeTimeout: e.flags.Server.Timeout,
+		TimeoutOffset: e.flags.Server.TimeoutOffset,
 		Concurrency:   cfg.Scrape.Concurrency,
 	}
-	if e.flags.demo {
+	if e.flags.Demo {
 		options.File = "the configuration of the simulated cloud"
 	}
 	var clients []*cloud.Client

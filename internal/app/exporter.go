@@ -12,6 +12,7 @@ import (
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
+	"css_vpcep_exporter/internal/commandline"
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/network"
@@ -25,7 +26,7 @@ import (
 
 // exporter connects the packages of the program.
 type exporter struct {
-	flags   *flags
+	flags   *commandline.Flags
 	file    source
 	chain   cloud.CredentialSource           // for projects without credentials in the file
 	agency  cloud.CredentialSource           // of the ECS instance
@@ -49,7 +50,7 @@ type exporter struct {
 	changedAt time.Time // since when checks have found that
 }
 
-func newExporter(f *flags, file source, env config.Environment, logger *slog.Logger) *exporter {
+func newExporter(f *commandline.Flags, file source, env config.Environment, logger *slog.Logger) *exporter {
 	registry := prometheus.NewRegistry()
 	profile := config.DefaultProfile(env)
 	agency := credentials.NewECSAgency(config.MetadataAddress(env))
@@ -73,13 +74,13 @@ func newExporter(f *flags, file source, env config.Environment, logger *slog.Log
 		versioncollector.NewCollector("css_vpcep_exporter"),
 		e.fleet,
 	)
-	if f.demo {
+	if f.Demo {
 		registry.MustRegister(collector.NewDemoMetric())
 	}
 	e.scraper = collector.NewScraper(collector.ScrapeOptions{Concurrency: 1}, e.metrics, logger)
-	options := f.server
-	options.Build, options.Demo, options.ConfigState = build(), f.demo, e.metrics.ConfigState
-	if f.lifecycle {
+	options := f.Server
+	options.Build, options.Demo, options.ConfigState = build(), f.Demo, e.metrics.ConfigState
+	if f.Lifecycle {
 		options.Reload = e.reload
 	}
 	e.server = server.New(options, e.fleet, e.scraper, registry, logger)

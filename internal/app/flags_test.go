@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"css_vpcep_exporter/internal/commandline"
 	"css_vpcep_exporter/internal/simulator"
 
 	"github.com/google/go-cmp/cmp"
@@ -158,7 +159,7 @@ func TestTheDocumentListsEveryFlag(t *testing.T) {
 	}
 	got := findSorted("(?m)^\\| `--(?:\\[no-\\])?([a-z.-]+)", string(page))
 	var want []string
-	for _, flag := range newCommandLine(&flags{}).Model().Flags {
+	for _, flag := range commandline.New(&commandline.Flags{}).Model().Flags {
 		if !flag.Hidden {
 			want = append(want, flag.Name)
 		}
@@ -166,5 +167,25 @@ func TestTheDocumentListsEveryFlag(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("flags of the program (-) and of docs/configuration.md (+):\n%s", diff)
+	}
+}
+
+// TestInvalidValuesNameTheFlag matters most for environment variables, of which the command line shows nothing.
+func TestInvalidValuesNameTheFlag(t *testing.T) {
+	for variable, want := range map[string]string{
+		"CONFIG_AUTO_RELOAD_INTERVAL=30": `--config.auto-reload-interval=30: time: missing unit in duration "30"`,
+		"SCRAPE_TIMEOUT=soon":            `--scrape.timeout=soon: time: invalid duration "soon"`,
+		"ONCE=perhaps":                   `--once=perhaps: strconv.ParseBool: parsing "perhaps": invalid syntax`,
+		"LOG_LEVEL=trace":                `--log.level=trace: enum value must be one of debug,info,warn,error, got 'trace'`,
+		"LOG_FORMAT=text":                `--log.format=text: enum value must be one of logfmt,json, got 'text'`,
+	} {
+		t.Run(variable, func(t *testing.T) {
+			key, value, _ := strings.Cut(variable, "=")
+			t.Setenv("CSS_VPCEP_EXPORTER_"+key, value)
+			code, _, stderr := execute(t, "--config.file=/nonexistent")
+			if want = "css_vpcep_exporter: " + want + ", try --help\n"; code != 1 || stderr != want {
+				t.Errorf("got exit code %d and %q, want 1 and %q", code, stderr, want)
+			}
+		})
 	}
 }

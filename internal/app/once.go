@@ -12,7 +12,7 @@ import (
 
 // once implements --once and returns the exit code.
 func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
-	ctx, cancel := context.WithTimeout(interrupt, e.flags.server.Timeout)
+	ctx, cancel := context.WithTimeout(interrupt, e.flags.Server.Timeout)
 	defer cancel()
 	refreshErr := e.refreshOnce(ctx)
 	gatherer, failed := e.server.Once(ctx)
@@ -42,7 +42,7 @@ func (e *exporter) once(interrupt context.Context, stdout io.Writer) int {
 
 // refreshOnce leaves half of the time for the clusters that are known, because a list may hang.
 func (e *exporter) refreshOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, e.flags.server.Timeout/2)
+	ctx, cancel := context.WithTimeout(ctx, e.flags.Server.Timeout/2)
 	defer cancel()
 	return e.fleet.Refresh(ctx)
 }

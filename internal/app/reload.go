@@ -78,7 +78,7 @@ func (e *exporter) checkFile() time.Duration {
 	default:
 		_ = e.apply(file) // logged, and exposed as a metric
 	}
-	return e.flags.autoReload
+	return e.flags.AutoReload
 }
 
 // apply puts a valid configuration into use. It logs an error unless the last attempt failed with the same one.
@@ -108,8 +108,8 @@ func (e *exporter) apply(file snapshot) error {
 		MaxStaleness: cfg.Scrape.MaxStaleness,
 	})
 	e.server.Configure(collector.Options{
-		Connections:    e.flags.connections,
-		Permissions:    e.flags.permissions,
+		Connections:    e.flags.Connections,
+		Permissions:    e.flags.Permissions,
 		MaxConnections: cfg.Scrape.MaxConnections,
 	})
 	e.use(cfg, next)

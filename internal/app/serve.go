@@ -31,8 +31,8 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 		return 1
 	}
 	e.logger.Info("Starting "+name, "version", version.Info(), "build_context", version.BuildContext())
-	if e.flags.demo {
-		e.flags.listenOnLoopback()
+	if e.flags.Demo {
+		e.flags.ListenOnLoopback()
 		e.announceDemo()
 	}
 
@@ -44,7 +44,7 @@ func (e *exporter) serve(ctx context.Context, hangup <-chan os.Signal) int {
 		defer close(refreshed)
 		e.fleet.Run(refreshing)
 	}()
-	go func() { served <- web.ListenAndServe(srv, e.flags.web, e.logger) }()
+	go func() { served <- web.ListenAndServe(srv, e.flags.Web, e.logger) }()
 
 	if err = e.wait(ctx, hangup, served); err != nil {
 		e.logger.Error("HTTP server failed", "err", err)
@@ -90,8 +90,8 @@ func (e *exporter) shutDown(ctx context.Context, srv *http.Server) error {
 // returns the server's error.
 func (e *exporter) wait(ctx context.Context, hangup <-chan os.Signal, served <-chan error) error {
 	var check <-chan time.Time
-	if e.flags.watchesFile() {
-		check = time.After(e.flags.autoReload)
+	if e.flags.WatchesFile() {
+		check = time.After(e.flags.AutoReload)
 	}
 	for {
 		select {

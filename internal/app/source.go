@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/commandline"
 	"css_vpcep_exporter/internal/yamlfile"
 )
 
@@ -34,31 +35,31 @@ func (s snapshot) id() string {
 }
 
 // newSource returns the configuration file.
-func newSource(ctx context.Context, f *flags, env config.Environment) source {
+func newSource(ctx context.Context, f *commandline.Flags, env config.Environment) source {
 	parse := config.Parse
-	if f.syntaxOnly {
+	if f.SyntaxOnly {
 		parse = config.ParseSyntax
 	}
 	return source{
 		read: func() snapshot {
-			content, err := interruptible(ctx, f.readFile)
+			content, err := interruptible(ctx, func() ([]byte, error) { return readFile(f) })
 			return snapshot{content, err}
 		},
 		parse: func(s snapshot) (*config.Config, error) {
 			if s.err != nil {
 				return nil, s.err
 			}
-			return interruptible(ctx, func() (*config.Config, error) { return parse(f.configFile, s.content, env) })
+			return interruptible(ctx, func() (*config.Config, error) { return parse(f.ConfigFile, s.content, env) })
 		},
 	}
 }
 
-func (f *flags) readFile() ([]byte, error) {
-	if info, err := os.Stat(f.configFile); err == nil && f.watchesFile() && !info.Mode().IsRegular() {
+func readFile(f *commandline.Flags) ([]byte, error) {
+	if info, err := os.Stat(f.ConfigFile); err == nil && f.WatchesFile() && !info.Mode().IsRegular() {
 		// A pipe, for example, can be read only once.
-		return nil, yamlfile.Errors{{File: f.configFile, Message: "cannot watch the file: it is not a regular file"}}
+		return nil, yamlfile.Errors{{File: f.ConfigFile, Message: "cannot watch the file: it is not a regular file"}}
 	}
-	return config.Read(f.configFile)
+	return config.Read(f.ConfigFile)
 }
 
 var errInterrupted = errors.New("interrupted while loading the configuration")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package app
+package commandline
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 
 func TestManPage(t *testing.T) {
 	t.Parallel()
-	var f flags
+	var f Flags
 	var out bytes.Buffer
-	app := newCommandLine(&f).UsageWriter(&out)
+	app := New(&f).UsageWriter(&out)
 	context, err := app.ParseContext(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := app.UsageForContextWithTemplate(context, 2, manPage); err != nil {
+	if err := app.UsageForContextWithTemplate(context, 2, ManPage); err != nil {
 		t.Fatal(err)
 	}
 	page := out.String()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package app
+package commandline
 
 import (
 	_ "embed"
@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// manPage is the template of the man page, which --help-man prints.
+// ManPage is the template of the man page, which --help-man prints.
 //
 //go:embed css_vpcep_exporter.1.tmpl
-var manPage string
+var ManPage string
 
 // manFuncs returns the functions that the template uses besides those of kingpin.
 func manFuncs() template.FuncMap {

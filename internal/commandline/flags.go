@@ -1,99 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package app
+// Package commandline has the flags of the program, their help and the man page.
+package commandline
 
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/server"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/go-kit/log"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
-	sloggokit "github.com/tjhop/slog-gokit"
 )
+
+// Name is that of the program.
+const Name = "css_vpcep_exporter"
 
 const (
 	listenAddress = ":10247"
 	minAutoReload = 10 * time.Millisecond
 )
 
-type flags struct {
-	configFile  string
-	configCheck bool
-	syntaxOnly  bool
-	autoReload  time.Duration
-	once        bool
-	diagnose    bool
-	demo        bool
-	connections bool
-	permissions bool
-	logLevel    string
-	logFormat   string
-	web         *web.FlagConfig
+// Flags are the values of the flags.
+type Flags struct {
+	ConfigFile  string
+	ConfigCheck bool
+	SyntaxOnly  bool
+	AutoReload  time.Duration
+	Once        bool
+	Diagnose    bool
+	Demo        bool
+	Connections bool
+	Permissions bool
+	LogLevel    string
+	LogFormat   string
+	Web         *web.FlagConfig
 	listenSet   bool
-	lifecycle   bool
-	server      server.Options
+	Lifecycle   bool
+	Server      server.Options
 }
 
-// newCommandLine returns a parser that stores the values in f.
-func newCommandLine(f *flags) *kingpin.Application {
-	app := kingpin.New(name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
-	app.Version(version.Print(name))
+// New returns a parser that stores the values in f.
+func New(f *Flags) *kingpin.Application {
+	app := kingpin.New(Name, "Prometheus exporter for the VPC endpoint connections of Huawei Cloud CSS clusters.")
+	app.Version(version.Print(Name))
 	app.UsageFuncs(manFuncs())
 	app.DefaultEnvars()
 	app.HelpFlag.Short('h').NoEnvar()
 	app.VersionFlag.NoEnvar() // such a variable is likely to contain a version number
 	app.Flag("config.file", "Path to the configuration file.").
-		Default("css_vpcep.yml").StringVar(&f.configFile)
+		Default("css_vpcep.yml").StringVar(&f.ConfigFile)
 	app.Flag("config.check", "Validate the configuration file and exit: 0 if it is valid, 1 if not. Sends no request.").
-		BoolVar(&f.configCheck)
+		BoolVar(&f.ConfigCheck)
 	app.Flag("config.check-syntax-only",
 		"With --config.check: do not check the content of other files (secrets, certificates), which may be absent.").
-		BoolVar(&f.syntaxOnly)
+		BoolVar(&f.SyntaxOnly)
 	app.Flag("config.auto-reload-interval", "Reload the configuration file when its content has changed, checked at this "+
 		"interval. Changed content is loaded once it has been the same for one second, so that no half-written file is "+
 		"used. 0s turns this off.").
-		Default("0s").DurationVar(&f.autoReload)
+		Default("0s").DurationVar(&f.AutoReload)
 	app.Flag("once",
 		"Scrape once, write the metrics css_vpcep_* to standard output and exit: 0 if everything was read, 1 if not.").
-		BoolVar(&f.once)
+		BoolVar(&f.Once)
 	app.Flag("diagnose",
 		"Check each project step by step, write what fails, what to do, and facts about the API that are safe to share, "+
 			"and exit: 0 if nothing failed, 1 if not.").
-		BoolVar(&f.diagnose)
+		BoolVar(&f.Diagnose)
 	app.Flag("demo",
 		"Run against a simulated cloud on a free loopback port. Needs no configuration file and no credentials.").
-		BoolVar(&f.demo)
+		BoolVar(&f.Demo)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
-		Default("/metrics").StringVar(&f.server.TelemetryPath)
+		Default("/metrics").StringVar(&f.Server.TelemetryPath)
 	app.Flag("web.enable-lifecycle", "Reload the configuration file on POST /-/reload, as on SIGHUP.").
-		BoolVar(&f.lifecycle)
+		BoolVar(&f.Lifecycle)
 	app.Flag("scrape.timeout",
 		"Timeout for requests without an X-Prometheus-Scrape-Timeout-Seconds header, and for --once.").
-		Default("10s").DurationVar(&f.server.Timeout)
+		Default("10s").DurationVar(&f.Server.Timeout)
 	app.Flag("scrape.timeout-offset",
 		"Offset to subtract from the timeout of a request, so that the answer arrives in time.").
-		Default("500ms").DurationVar(&f.server.TimeoutOffset)
+		Default("500ms").DurationVar(&f.Server.TimeoutOffset)
 	app.Flag("collector.connections", "Expose per-connection metrics.").
-		Default("true").BoolVar(&f.connections)
+		Default("true").BoolVar(&f.Connections)
 	app.Flag("collector.permissions", "Expose metrics of each permission, the entries of the allowlist.").
-		Default("true").BoolVar(&f.permissions)
+		Default("true").BoolVar(&f.Permissions)
 	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
-		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+		Default("info").EnumVar(&f.LogLevel, "debug", "info", "warn", "error")
 	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").
-		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
-	f.web = webflag.AddFlags(app, listenAddress)
+		Default("logfmt").EnumVar(&f.LogFormat, "logfmt", "json")
+	f.Web = webflag.AddFlags(app, listenAddress)
 	app.GetFlag("web.listen-address").IsSetByUser(&f.listenSet)
 	for _, flag := range app.Model().Flags {
 		value, _ := flag.Value.(kingpin.Getter)
@@ -132,43 +133,32 @@ func (v namedValue) IsBoolFlag() bool {
 	return ok
 }
 
-// watchesFile reports whether the program reloads a changed configuration file by itself.
-func (f *flags) watchesFile() bool { return f.autoReload > 0 && !f.configCheck && !f.once && !f.demo }
+// WatchesFile reports whether the program reloads a changed configuration file by itself.
+func (f *Flags) WatchesFile() bool { return f.AutoReload > 0 && !f.ConfigCheck && !f.Once && !f.Demo }
 
-func newLogger(w io.Writer, level, format string) *slog.Logger {
-	w = log.NewSyncWriter(printableLines{w})
-	writer := log.NewLogfmtLogger(w)
-	if format == "json" {
-		writer = log.NewJSONLogger(w)
+// ListenOnLoopback restricts the demo to loopback unless a listen address is set.
+func (f *Flags) ListenOnLoopback() {
+	if !f.listenSet && os.Getenv("CSS_VPCEP_EXPORTER_WEB_LISTEN_ADDRESS") == "" {
+		*f.Web.WebListenAddresses = []string{"127.0.0.1" + listenAddress}
 	}
-	var threshold slog.Level
-	_ = threshold.UnmarshalText([]byte(level)) // the flag is an enum
-	return slog.New(sloggokit.NewGoKitHandler(writer, threshold))
 }
 
-// printableLines escapes text of the API and the file, so that it cannot control a terminal.
-type printableLines struct{ io.Writer }
-
-func (w printableLines) Write(line []byte) (int, error) {
-	_, err := io.WriteString(w.Writer, clean.Escape(strings.TrimSuffix(string(line), "\n"))+"\n")
-	return len(line), err
-}
-
-func (f *flags) validate() error {
-	o := &f.server
+// Validate returns an error that names a flag with an invalid value.
+func (f *Flags) Validate() error {
+	o := &f.Server
 	switch {
-	case f.configFile == "":
+	case f.ConfigFile == "":
 		return errors.New("--config.file: it must not be empty")
-	case f.syntaxOnly && !f.configCheck:
+	case f.SyntaxOnly && !f.ConfigCheck:
 		return errors.New("--config.check-syntax-only: it needs --config.check")
-	case f.autoReload < 0:
-		return fmt.Errorf("--config.auto-reload-interval=%s: it must not be negative; 0s turns it off", f.autoReload)
-	case f.autoReload > 0 && f.autoReload < minAutoReload:
+	case f.AutoReload < 0:
+		return fmt.Errorf("--config.auto-reload-interval=%s: it must not be negative; 0s turns it off", f.AutoReload)
+	case f.AutoReload > 0 && f.AutoReload < minAutoReload:
 		return fmt.Errorf("--config.auto-reload-interval=%s: it must be at least %s; 0s turns it off",
-			f.autoReload, minAutoReload)
-	case f.diagnose && f.once:
+			f.AutoReload, minAutoReload)
+	case f.Diagnose && f.Once:
 		return errors.New("--diagnose: it cannot be combined with --once; run one after the other")
-	case f.diagnose && f.configCheck:
+	case f.Diagnose && f.ConfigCheck:
 		return errors.New("--diagnose: it cannot be combined with --config.check, which it includes")
 	case o.Timeout <= 0:
 		return fmt.Errorf("--scrape.timeout=%s: it must be more than 0s", o.Timeout)
