@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"css_vpcep_exporter/internal/diagnose/report"
 )
 
 // MaxFound is the number of an account's projects that are diagnosed.
@@ -28,16 +30,16 @@ type Found struct {
 // runAccount takes the steps up to the projects of an account, and returns them.
 func (d *diagnosis) runAccount(ctx context.Context, a *Account) []Project {
 	s := newSession(d, &a.Project)
-	s.line("")
-	s.heading("Account of the entry " + label(a.Name))
+	s.Line("")
+	s.Heading("Account of the entry " + report.Label(a.Name))
 	s.approach(ctx)
 	var found Found
-	s.step(ctx, "account", func(ctx context.Context) finding {
+	s.step(ctx, "account", func(ctx context.Context) report.Finding {
 		switch {
 		case s.noCredentials != "":
-			return skippedf("%s", s.noCredentials)
+			return report.Skippedf("%s", s.noCredentials)
 		case !s.reached[s.iam()]:
-			return skippedf("IAM cannot be reached")
+			return report.Skippedf("IAM cannot be reached")
 		}
 		err := s.call(ctx, func(ctx context.Context) (err error) {
 			found, err = a.List(ctx)
@@ -48,9 +50,9 @@ func (d *diagnosis) runAccount(ctx context.Context, a *Account) []Project {
 	return found.Projects
 }
 
-func (s *session) judgeAccount(found *Found, err error) finding {
+func (s *session) judgeAccount(found *Found, err error) report.Finding {
 	listed := found.Wanted + len(found.LeftOut)
-	text := fmt.Sprintf("IAM lists %s, %d of them to be read", count(listed, "project", "projects"), found.Wanted)
+	text := fmt.Sprintf("IAM lists %s, %d of them to be read", report.Count(listed, "project", "projects"), found.Wanted)
 	if found.Wanted > len(found.Projects) {
 		text += fmt.Sprintf("; the first %d are diagnosed", len(found.Projects))
 	}
@@ -58,7 +60,7 @@ func (s *session) judgeAccount(found *Found, err error) finding {
 		const maxNamed = 5
 		names := make([]string, min(n, maxNamed))
 		for i := range names {
-			names[i] = label(found.LeftOut[i])
+			names[i] = report.Label(found.LeftOut[i])
 		}
 		text += "; left out: " + strings.Join(names, ", ")
 		if n > maxNamed {
@@ -68,12 +70,12 @@ func (s *session) judgeAccount(found *Found, err error) finding {
 	switch {
 	case err != nil:
 		f := s.stop(err)
-		if f.advice == "" {
-			f.advice = found.Hint
+		if f.Advice == "" {
+			f.Advice = found.Hint
 		}
 		return f
 	case found.Wanted == 0:
-		return finding{failed, text, "check regions and subprojects of the entry"}
+		return report.Failure(text, "check regions and subprojects of the entry")
 	}
-	return okf("%s", text)
+	return report.OKf("%s", text)
 }

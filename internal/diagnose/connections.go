@@ -16,6 +16,7 @@ import (
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/diagnose/apifacts"
+	"css_vpcep_exporter/internal/diagnose/report"
 )
 
 // maxExtraPages is the number of pages after the first, of all clusters that are read.
@@ -126,14 +127,14 @@ func (s *session) timedPage(
 func (s *session) readConnections(ctx context.Context) {
 	chosen := s.targets[:min(maxRead, len(s.targets))]
 	if why := s.blocked(); why != "" || len(chosen) == 0 {
-		s.step(ctx, "connections", func(context.Context) finding {
+		s.step(ctx, "connections", func(context.Context) report.Finding {
 			switch {
 			case why != "":
-				return skippedf("%s", why)
+				return report.Skippedf("%s", why)
 			case s.clusters.err != nil:
-				return skippedf("the cluster list could not be read")
+				return report.Skippedf("the cluster list could not be read")
 			}
-			return skippedf("there is no cluster to be scraped")
+			return report.Skippedf("there is no cluster to be scraped")
 		})
 		return
 	}
@@ -142,12 +143,12 @@ func (s *session) readConnections(ctx context.Context) {
 		if i < len(s.readings) && s.readings[i].err == nil { // shown even if interrupted since
 			ctx = context.WithoutCancel(ctx)
 		}
-		s.step(ctx, fmt.Sprintf("connections %d/%d", i+1, len(chosen)), func(ctx context.Context) finding {
+		s.step(ctx, fmt.Sprintf("connections %d/%d", i+1, len(chosen)), func(ctx context.Context) report.Finding {
 			if i < len(s.readings) { // by authenticate
 				return s.judgeReading(s.readings[i])
 			}
 			if why := s.stopped(); why != "" {
-				return skippedf("%s: %s", describeCluster(&chosen[i]), why)
+				return report.Skippedf("%s: %s", describeCluster(&chosen[i]), why)
 			}
 			return s.judgeReading(s.read(ctx, &chosen[i]))
 		})
@@ -156,20 +157,20 @@ func (s *session) readConnections(ctx context.Context) {
 
 func describeCluster(c *css.Cluster) string {
 	if c.Name == "" {
-		return label(c.ID)
+		return report.Label(c.ID)
 	}
-	return label(c.Name) + " (" + label(c.ID) + ")"
+	return report.Label(c.Name) + " (" + report.Label(c.ID) + ")"
 }
 
-func (s *session) judgeReading(r *reading) finding {
+func (s *session) judgeReading(r *reading) report.Finding {
 	who := describeCluster(r.cluster)
 	switch {
 	case r.err != nil:
 		f := s.stop(r.err)
-		f.text = who + ": " + f.text
+		f.Text = who + ": " + f.Text
 		return f
 	case r.Off:
-		return okf("%s: the VPC endpoint service is off", who)
+		return report.OKf("%s: the VPC endpoint service is off", who)
 	}
 	byStatus := make(map[css.Status]int)
 	for i := range r.connections {
@@ -181,35 +182,35 @@ func (s *session) judgeReading(r *reading) finding {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	text := fmt.Sprintf("%s: enabled; %s", who, count(len(r.IDs), "connection", "connections"))
+	text := fmt.Sprintf("%s: enabled; %s", who, report.Count(len(r.IDs), "connection", "connections"))
 	if r.HasReported && r.Reported != float64(len(r.IDs)) {
 		text += fmt.Sprintf(" of %.16g reported", r.Reported)
 	}
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
-	text += ", " + count(r.pages, "page", "pages")
+	text += ", " + report.Count(r.pages, "page", "pages")
 	if r.More {
 		text += "; further pages were not read"
 	}
 	if r.HasPermissions {
-		text += ", " + count(len(r.Permissions), "permission", "permissions")
+		text += ", " + report.Count(len(r.Permissions), "permission", "permissions")
 	}
-	return okf("%s, in %s", text, took(r.slowest))
+	return report.OKf("%s, in %s", text, report.Took(r.slowest))
 }
 
 // observe finds facts about the API, unless more requests would fail too.
 func (s *session) observe(ctx context.Context) {
 	s.api.Stopped = "interrupted"
-	s.step(ctx, "API facts", func(ctx context.Context) finding {
+	s.step(ctx, "API facts", func(ctx context.Context) report.Finding {
 		if s.api.Stopped = cmp.Or(s.blocked(), s.stopped(), s.failing()); s.api.Stopped != "" {
-			return skippedf("%s", s.api.Stopped)
+			return report.Skippedf("%s", s.api.Stopped)
 		}
 		s.api.Observe(ctx, s.page, s.lists())
 		if s.api.Stopped != "" {
-			return skippedf("not all were found: %s", s.api.Stopped)
+			return report.Skippedf("not all were found: %s", s.api.Stopped)
 		}
-		return okf("see the end; %d requests were sent in all", MaxRequests-s.p.Meter.left())
+		return report.OKf("see the end; %d requests were sent in all", MaxRequests-s.p.Meter.left())
 	})
 }
 

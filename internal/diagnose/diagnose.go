@@ -16,6 +16,7 @@ import (
 
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/diagnose/report"
 	"css_vpcep_exporter/internal/iam"
 
 	"golang.org/x/time/rate"
@@ -73,10 +74,10 @@ func (p *Project) transport() *http.Transport {
 
 // Run writes the report, and reports whether no step failed. It ends early with ctx. The error is that of writing.
 func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
-	d := &diagnosis{Options: o, report: &report{to: to}, rejections: make(map[[sha256.Size]byte]int)}
+	d := &diagnosis{Options: o, Writer: report.NewWriter(to), rejections: make(map[[sha256.Size]byte]int)}
 	d.introduce()
-	d.step(ctx, "configuration", func(context.Context) finding {
-		return okf("%s is valid: %s", o.File, o.entries())
+	d.step(ctx, "configuration", func(context.Context) report.Finding {
+		return report.OKf("%s is valid: %s", o.File, o.entries())
 	})
 	var sessions []*session
 	run := func(projects []Project) {
@@ -90,38 +91,39 @@ func Run(ctx context.Context, o Options, to io.Writer) (ok bool, err error) {
 	for i := range o.Accounts {
 		run(d.runAccount(ctx, &o.Accounts[i]))
 	}
-	d.line("")
-	d.heading("All projects")
-	d.step(ctx, "scrape timeout", func(context.Context) finding { return d.judgeTimeout(sessions) })
-	d.line("")
-	d.heading("API facts (safe to share)")
-	d.line("They hold no ID, name, address or account. Please paste them into an issue.")
+	d.Line("")
+	d.Heading("All projects")
+	d.step(ctx, "scrape timeout", func(context.Context) report.Finding { return d.judgeTimeout(sessions) })
+	d.Line("")
+	d.Heading("API facts (safe to share)")
+	d.Line("They hold no ID, name, address or account. Please paste them into an issue.")
 	for i, s := range sessions {
-		d.line("")
+		d.Line("")
 		if len(sessions) > 1 {
-			d.line(fmt.Sprintf("project: %d of %d", i+1, len(sessions)))
+			d.Line(fmt.Sprintf("project: %d of %d", i+1, len(sessions)))
 		}
 		for _, fact := range s.facts() {
-			d.wrap("", "    ", fact)
+			d.Wrap("", "    ", fact)
 		}
 	}
 	if ctx.Err() != nil {
-		d.line("")
-		d.line("Interrupted. What was not done is marked as skipped, or unknown.")
+		d.Line("")
+		d.Line("Interrupted. What was not done is marked as skipped, or unknown.")
 	}
-	return !d.failed && ctx.Err() == nil, d.err
+	return !d.failed && ctx.Err() == nil, d.Err()
 }
 
 type diagnosis struct {
 	Options
-	*report
+	*report.Writer
 	failed     bool
 	rejections map[[sha256.Size]byte]int // by fingerprint of credentials
 }
 
 // entries counts the entries of the configuration.
 func (o *Options) entries() string {
-	projects, accounts := count(len(o.Projects), "project", "projects"), count(len(o.Accounts), "entry", "entries")
+	projects := report.Count(len(o.Projects), "project", "projects")
+	accounts := report.Count(len(o.Accounts), "entry", "entries")
 	switch {
 	case len(o.Accounts) == 0:
 		return projects
@@ -145,22 +147,22 @@ func (d *diagnosis) introduce() {
 		accounts = fmt.Sprintf("Of an entry with regions, the list of projects and the first %d projects are read. ", MaxFound)
 	}
 	longest := time.Duration(MaxRequests+1)*d.Timeout + time.Duration(max(slowest, 0)*float64(time.Second))
-	d.text(fmt.Sprintf("Diagnosis of %s. At most %d requests are sent for each project, and none of them changes anything in "+
+	d.Text(fmt.Sprintf("Diagnosis of %s. At most %d requests are sent for each project, and none of them changes anything in "+
 		"the cloud. Each request may take %s, and a project %s. Ctrl-C ends the diagnosis at once, with what was found. "+
 		"%sRequests to services of this machine that issue credentials are not counted.",
 		d.entries(), MaxRequests, d.Timeout, longest.Round(time.Second), accounts))
 }
 
 // step runs one step, unless the diagnosis is interrupted, and reports what it found.
-func (d *diagnosis) step(ctx context.Context, name string, do func(context.Context) finding) finding {
-	var f finding
+func (d *diagnosis) step(ctx context.Context, name string, do func(context.Context) report.Finding) report.Finding {
+	var f report.Finding
 	if ctx.Err() == nil {
 		f = do(ctx)
 	}
-	if ctx.Err() != nil && f.state != ok {
-		f = skippedf("interrupted")
+	if ctx.Err() != nil && f.State != report.OK {
+		f = report.Skippedf("interrupted")
 	}
-	d.failed = d.failed || f.state == failed
-	d.finding(name, f)
+	d.failed = d.failed || f.State == report.Failed
+	d.Finding(name, f)
 	return f
 }

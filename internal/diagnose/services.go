@@ -2,7 +2,17 @@
 
 package diagnose
 
-import "slices"
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"css_vpcep_exporter/internal/diagnose/apifacts"
+	"css_vpcep_exporter/internal/diagnose/endpoint"
+	"css_vpcep_exporter/internal/diagnose/report"
+)
 
 // service is an endpoint to which the exporter sends requests for a project.
 type service struct{ name, endpoint string }
@@ -45,4 +55,81 @@ func (s *session) services() []service {
 	need(s.loginService(), s.p.Login)
 	need(s.agencyService(), s.p.Agency != nil)
 	return needed
+}
+
+// judgeProxies reports which proxy is used, without its user and password.
+func (s *session) judgeProxies() report.Finding {
+	var used []string
+	for _, service := range s.services() {
+		u, err := url.Parse(service.endpoint)
+		if err != nil {
+			continue
+		}
+		proxy, err := s.p.Proxy(u)
+		text := "none"
+		switch {
+		case err != nil:
+			return report.Error(err)
+		case proxy != nil:
+			text = proxy.Scheme + "://" + proxy.Host + " from " + s.p.ProxyIn
+			if proxy.User != nil {
+				text += ", with user and password"
+			}
+		}
+		used = append(used, service.name+": "+text)
+	}
+	return report.OKf("%s", strings.Join(used, "; "))
+}
+
+// reach reports the steps to an endpoint, and whether it can be reached.
+func (s *session) reach(ctx context.Context, to service) bool {
+	var t *endpoint.Trail
+	s.step(ctx, to.name+" endpoint", func(ctx context.Context) report.Finding {
+		t = s.probe(ctx, to)
+		if errors.Is(t.Err(), apifacts.ErrLimit) {
+			t = nil
+			return report.Skippedf("the limit of %d requests is reached", MaxRequests)
+		}
+		return report.OKf("%s", to.endpoint)
+	})
+	if t == nil {
+		return false
+	}
+	problem := ""
+	for _, step := range t.Steps() {
+		name := to.name + " " + step.Name
+		// What was found before an interruption is shown.
+		f := s.step(context.WithoutCancel(ctx), name, func(context.Context) report.Finding {
+			if problem != "" {
+				return report.Skippedf("%s", problem)
+			}
+			f := step.Judge()
+			if f.State == report.Failed && ctx.Err() != nil {
+				return report.Skippedf("interrupted")
+			}
+			return f
+		})
+		switch {
+		case f.Text == "interrupted":
+			problem = f.Text
+		case f.State == report.Failed && step.Name != endpoint.Clock:
+			problem = name + " failed"
+		}
+	}
+	return t.Err() == nil && problem == ""
+}
+
+func (s *session) probe(ctx context.Context, to service) *endpoint.Trail {
+	return endpoint.Probe(ctx, to.endpoint, endpoint.Means{
+		Proxy: s.p.Proxy, Transport: s.p.transport(), Agent: s.p.Agent, Timeout: s.Timeout,
+		Admit: func(ctx context.Context) error {
+			if err := s.p.Budget.Wait(ctx); err != nil {
+				return err
+			}
+			if !s.p.Meter.take() {
+				return apifacts.ErrLimit
+			}
+			return nil
+		},
+	})
 }

@@ -16,6 +16,8 @@ import (
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/diagnose/apifacts"
+	"css_vpcep_exporter/internal/diagnose/endpoint"
+	"css_vpcep_exporter/internal/diagnose/report"
 )
 
 // session is the diagnosis of one project.
@@ -46,31 +48,31 @@ func newSession(d *diagnosis, p *Project) *session {
 // run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye get their
 // step here once they can be configured.
 func (s *session) run(ctx context.Context) {
-	s.line("")
-	s.heading("Project " + label(s.p.Name) + ", region " + label(s.p.Region) + ", at most " +
+	s.Line("")
+	s.Heading("Project " + report.Label(s.p.Name) + ", region " + report.Label(s.p.Region) + ", at most " +
 		strconv.FormatFloat(float64(s.p.Budget.Limit()), 'g', -1, 64) + " requests per second")
 	s.approach(ctx)
 	s.step(ctx, "authentication", s.authenticate)
 	s.step(ctx, "project ID", s.judgeID)
 	s.step(ctx, "cluster list", s.judgeClusters)
 	s.readConnections(ctx)
-	s.step(ctx, "sessions", func(context.Context) finding { return skippedf("not configured") })
+	s.step(ctx, "sessions", func(context.Context) report.Finding { return report.Skippedf("not configured") })
 	s.observe(ctx)
 }
 
 // approach takes the steps up to the credentials that sign the requests.
 func (s *session) approach(ctx context.Context) {
-	if s.step(ctx, "credentials", s.findCredentials).state != ok {
+	if s.step(ctx, "credentials", s.findCredentials).State != report.OK {
 		s.noCredentials = "there are no credentials"
 	}
-	s.step(ctx, "proxy", func(context.Context) finding { return s.judgeProxies() })
+	s.step(ctx, "proxy", func(context.Context) report.Finding { return s.judgeProxies() })
 	for _, to := range s.services() {
 		s.reached[to] = s.reach(ctx, to)
 	}
-	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).state != ok {
+	if s.p.Login && s.noCredentials == "" && s.step(ctx, "login", s.logIn).State != report.OK {
 		s.noCredentials = "there was no login"
 	}
-	if s.step(ctx, "agency", s.assumeAgency).state != ok && s.p.Agency != nil && s.noCredentials == "" {
+	if s.step(ctx, "agency", s.assumeAgency).State != report.OK && s.p.Agency != nil && s.noCredentials == "" {
 		s.noCredentials = "the agency was not assumed"
 	}
 }
@@ -106,32 +108,32 @@ func (s *session) call(ctx context.Context, do func(context.Context) error) erro
 	return err
 }
 
-func (s *session) findCredentials(ctx context.Context) finding {
+func (s *session) findCredentials(ctx context.Context) report.Finding {
 	if s.p.Login {
 		from, _ := s.p.Origin()
-		return okf("from %s, see below", label(from))
+		return report.OKf("from %s, see below", report.Label(from))
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	return s.describeCredentials(ctx, s.p.Credentials, s.p.Origin)
 }
 
-func (s *session) logIn(ctx context.Context) finding {
+func (s *session) logIn(ctx context.Context) report.Finding {
 	if by := s.loginService(); !s.reached[by] {
-		return skippedf("%s cannot be reached", by.name)
+		return report.Skippedf("%s cannot be reached", by.name)
 	}
 	return s.obtain(ctx, s.p.Credentials, s.p.Origin)
 }
 
-func (s *session) assumeAgency(ctx context.Context) finding {
+func (s *session) assumeAgency(ctx context.Context) report.Finding {
 	by := s.agencyService()
 	switch {
 	case s.p.Agency == nil:
-		return skippedf("not configured")
+		return report.Skippedf("not configured")
 	case s.noCredentials != "":
-		return skippedf("%s", s.noCredentials)
+		return report.Skippedf("%s", s.noCredentials)
 	case !s.reached[by]:
-		return skippedf("%s cannot be reached", by.name)
+		return report.Skippedf("%s cannot be reached", by.name)
 	}
 	return s.obtain(ctx, s.p.Agency, s.p.AgencyOrigin)
 }
@@ -139,8 +141,8 @@ func (s *session) assumeAgency(ctx context.Context) finding {
 type origin = func() (from string, expires time.Time)
 
 // obtain sends a request for credentials.
-func (s *session) obtain(ctx context.Context, source cloud.CredentialSource, from origin) finding {
-	f := finding{}
+func (s *session) obtain(ctx context.Context, source cloud.CredentialSource, from origin) report.Finding {
+	f := report.Finding{}
 	err := s.call(ctx, func(ctx context.Context) error {
 		f = s.describeCredentials(ctx, source, from)
 		return nil
@@ -152,12 +154,12 @@ func (s *session) obtain(ctx context.Context, source cloud.CredentialSource, fro
 }
 
 // describeCredentials remembers the credentials, with which later requests are sent.
-func (s *session) describeCredentials(ctx context.Context, source cloud.CredentialSource, origin origin) finding {
+func (s *session) describeCredentials(ctx context.Context, source cloud.CredentialSource, origin origin) report.Finding {
 	c, err := source.Credentials(ctx)
 	if err != nil {
-		f := failure(err)
-		if f.advice == "" {
-			f.advice = "set credentials in the configuration file, or check the variables or files that hold them"
+		f := report.Error(err)
+		if f.Advice == "" {
+			f.Advice = "set credentials in the configuration file, or check the variables or files that hold them"
 		}
 		return f
 	}
@@ -170,14 +172,14 @@ func (s *session) describeCredentials(ctx context.Context, source cloud.Credenti
 	if c.SecurityToken != "" {
 		text += " with a security token"
 	}
-	text += " from " + label(from)
+	text += " from " + report.Label(from)
 	switch left := time.Until(expires).Round(time.Minute); {
 	case expires.IsZero():
 		text += "; no known expiry"
 	default:
-		text += fmt.Sprintf("; it expires at %s, in %s", utc(expires), left)
+		text += fmt.Sprintf("; it expires at %s, in %s", report.UTC(expires), left)
 	}
-	return okf("%s", text)
+	return report.OKf("%s", text)
 }
 
 // shorten shows at most the first four and the last two characters of an access key, and never more than a third.
@@ -189,14 +191,14 @@ func shorten(key string) string {
 }
 
 // authenticate sends the project's first request with credentials, whose result later steps use.
-func (s *session) authenticate(ctx context.Context) finding {
+func (s *session) authenticate(ctx context.Context) report.Finding {
 	var err error
 	by := "CSS"
 	switch {
 	case s.noCredentials != "":
-		return skippedf("%s", s.noCredentials)
+		return report.Skippedf("%s", s.noCredentials)
 	case s.p.ID == "" && !s.reached[s.iam()]:
-		return skippedf("IAM cannot be reached")
+		return report.Skippedf("IAM cannot be reached")
 	case s.p.ID == "":
 		by = "IAM"
 		err = s.call(ctx, func(ctx context.Context) error {
@@ -205,7 +207,7 @@ func (s *session) authenticate(ctx context.Context) finding {
 		})
 		s.idErr = err
 	case !s.reached[s.css()]:
-		return skippedf("CSS cannot be reached")
+		return report.Skippedf("CSS cannot be reached")
 	case s.p.LeftOut != nil:
 		s.id = s.p.ID
 		err = s.listClusters(ctx)
@@ -217,48 +219,48 @@ func (s *session) authenticate(ctx context.Context) finding {
 		}
 	}
 	if errors.Is(err, apifacts.ErrLimit) {
-		return skippedf("the response does not tell (see below)")
+		return report.Skippedf("the response does not tell (see below)")
 	}
 	f := judgeAuthentication(err, by)
-	s.rejected = f.state == failed
+	s.rejected = f.State == report.Failed
 	return f
 }
 
-func judgeAuthentication(err error, by string) finding {
+func judgeAuthentication(err error, by string) report.Finding {
 	e, isError := errors.AsType[*cloud.Error](err)
 	switch {
 	case err == nil:
-		return okf("%s accepts the credentials", by)
+		return report.OKf("%s accepts the credentials", by)
 	case isError && e.Reason == cloud.ReasonAuth:
-		return failure(err)
+		return report.Error(err)
 	case isError && e.Code != "" && e.Status/100 == 4 && e.Reason != cloud.ReasonThrottled &&
 		(e.Reason == cloud.ReasonDenied || !strings.HasPrefix(e.Code, "APIG")): // the gateway may know no such API
-		return okf("%s accepts the credentials, and refuses the request (see below)", by)
+		return report.OKf("%s accepts the credentials, and refuses the request (see below)", by)
 	}
-	return skippedf("the response does not tell (see below)")
+	return report.Skippedf("the response does not tell (see below)")
 }
 
 // stop returns the finding for a request that was not sent.
-func (s *session) stop(err error) finding {
+func (s *session) stop(err error) report.Finding {
 	if errors.Is(err, apifacts.ErrLimit) {
-		return finding{failed, fmt.Sprintf("the limit of %d requests is reached: the server broke connections or refused "+
-			"requests again and again", MaxRequests), hintAgain}
+		return report.Failure(fmt.Sprintf("the limit of %d requests is reached: the server broke connections or refused "+
+			"requests again and again", MaxRequests), endpoint.HintAgain)
 	}
-	return failure(err)
+	return report.Error(err)
 }
 
-func (s *session) judgeID(ctx context.Context) finding {
+func (s *session) judgeID(ctx context.Context) report.Finding {
 	switch {
 	case s.noCredentials != "":
-		return skippedf("%s", s.noCredentials)
+		return report.Skippedf("%s", s.noCredentials)
 	case s.p.ID == "" && !s.reached[s.iam()]:
-		return skippedf("IAM cannot be reached")
+		return report.Skippedf("IAM cannot be reached")
 	case s.rejected && s.p.ID == "":
-		return skippedf("authentication failed")
+		return report.Skippedf("authentication failed")
 	case s.idErr != nil:
 		return s.stop(s.idErr)
 	case s.p.ID == "":
-		return okf("%s, found in IAM by the name %s", label(s.id), label(s.p.Region))
+		return report.OKf("%s, found in IAM by the name %s", report.Label(s.id), report.Label(s.p.Region))
 	}
 	err := s.clusters.err // or of the first cluster, by authenticate
 	if len(s.readings) > 0 {
@@ -268,11 +270,11 @@ func (s *session) judgeID(ctx context.Context) finding {
 		(cloud.ReasonOf(err) == cloud.ReasonDenied || cloud.ReasonOf(err) == cloud.ReasonNotFound) {
 		return s.compareID(ctx)
 	}
-	return okf("%s, from the configuration", label(s.p.ID))
+	return report.OKf("%s, from the configuration", report.Label(s.p.ID))
 }
 
 // compareID looks up the ID of the region's project, because the configured one was refused.
-func (s *session) compareID(ctx context.Context) finding {
+func (s *session) compareID(ctx context.Context) report.Finding {
 	var id string
 	err := s.call(ctx, func(ctx context.Context) (err error) {
 		id, err = s.p.Lookup.ID(ctx)
@@ -280,16 +282,16 @@ func (s *session) compareID(ctx context.Context) finding {
 	})
 	switch {
 	case err != nil:
-		return okf("%s, from the configuration; whether it is that of the region is not known: %s", label(s.p.ID), err)
+		return report.OKf("%s, from the configuration; whether it is that of the region is not known: %s",
+			report.Label(s.p.ID), err)
 	case id != s.p.ID:
 		s.wrongID = len(s.readings) == 0 // else another cluster may prove it right: that of a subproject
-		return finding{failed,
-			fmt.Sprintf("%s is configured, but IAM says that the project of region %s is %s", label(s.p.ID),
-				label(s.p.Region), label(id)),
-			"correct project_id, or remove it to have it looked up; if it is that of a subproject, allow the user to read " +
-				"its clusters"}
+		return report.Failure(fmt.Sprintf("%s is configured, but IAM says that the project of region %s is %s",
+			report.Label(s.p.ID), report.Label(s.p.Region), report.Label(id)),
+			"correct project_id, or remove it to have it looked up; if it is that of a subproject, allow the user to read "+
+				"its clusters")
 	}
-	return okf("%s, from the configuration, and IAM says so too", label(s.p.ID))
+	return report.OKf("%s, from the configuration, and IAM says so too", report.Label(s.p.ID))
 }
 
 // clusterList is the result of reading the cluster list.
@@ -344,14 +346,14 @@ func (s *session) listClusters(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) judgeClusters(ctx context.Context) finding {
+func (s *session) judgeClusters(ctx context.Context) report.Finding {
 	if why := s.blocked(); why != "" {
-		return skippedf("%s", why)
+		return report.Skippedf("%s", why)
 	}
 	s.targets = slices.Clone(s.p.Listed)
 	if s.p.LeftOut == nil {
-		return skippedf("discovery is off; %s in the configuration",
-			count(len(s.p.Listed), "cluster is listed", "clusters are listed"))
+		return report.Skippedf("discovery is off; %s in the configuration",
+			report.Count(len(s.p.Listed), "cluster is listed", "clusters are listed"))
 	}
 	if !s.clusters.read {
 		_ = s.listClusters(ctx)
@@ -374,8 +376,8 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 			s.targets = append(s.targets, *c)
 		}
 	}
-	text := fmt.Sprintf("%s%s, %d to be scraped", count(len(s.clusters.list), "cluster", "clusters"), s.clusters.total,
-		len(s.targets))
+	text := fmt.Sprintf("%s%s, %d to be scraped", report.Count(len(s.clusters.list), "cluster", "clusters"),
+		s.clusters.total, len(s.targets))
 	if len(s.clusters.list) == 0 {
 		text += "; if there should be some, check project_id, and whether the user may see their enterprise project"
 	}
@@ -386,7 +388,7 @@ func (s *session) judgeClusters(ctx context.Context) finding {
 	if len(reasons) > 0 {
 		text += "; left out: " + strings.Join(reasons, ", ")
 	}
-	return okf("%s", text)
+	return report.OKf("%s", text)
 }
 
 // blocked returns why no request to CSS with credentials can be sent, or "".

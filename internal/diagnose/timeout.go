@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"css_vpcep_exporter/internal/diagnose/report"
 )
 
 // judgeTimeout estimates how long a scrape of all clusters takes: the projects' budgets refill side by side, and the reads
 // share scrape.concurrency.
-func (d *diagnosis) judgeTimeout(sessions []*session) finding {
+func (d *diagnosis) judgeTimeout(sessions []*session) report.Finding {
 	clusters, unknown := 0, 0
 	var budget, busy, slowest time.Duration
 	for _, s := range sessions {
@@ -32,21 +34,22 @@ func (d *diagnosis) judgeTimeout(sessions []*session) finding {
 		slowest = max(slowest, time.Duration(pages)*read)
 	}
 	if clusters == 0 {
-		return skippedf("no cluster is known")
+		return report.Skippedf("no cluster is known")
 	}
 	takes := max(budget, busy/time.Duration(d.Concurrency), slowest)
 	needed := takes + d.TimeoutOffset
 	want := time.Duration(math.Ceil(needed.Seconds())) * time.Second
 	text := fmt.Sprintf("%s: a scrape takes about %s at requests_per_second and scrape.concurrency, which needs a "+
-		"scrape_timeout of %s or more", count(clusters, "cluster", "clusters"), took(max(takes, 100*time.Microsecond)), want)
+		"scrape_timeout of %s or more",
+		report.Count(clusters, "cluster", "clusters"), report.Took(max(takes, 100*time.Microsecond)), want)
 	if unknown > 0 {
-		text += fmt.Sprintf(" (without %s whose clusters are not known)", count(unknown, "project", "projects"))
+		text += fmt.Sprintf(" (without %s whose clusters are not known)", report.Count(unknown, "project", "projects"))
 	}
 	text += fmt.Sprintf("; assumed: %s (--scrape.timeout), of which %s are kept for the response", d.ScrapeTimeout,
 		d.TimeoutOffset)
 	if needed <= d.ScrapeTimeout {
-		return okf("%s", text)
+		return report.OKf("%s", text)
 	}
-	return finding{failed, text, fmt.Sprintf("set scrape_timeout: %s or more, and scrape_interval at least as long, in "+
-		"Prometheus, and --scrape.timeout=%s here; or raise requests_per_second, or set scrape.min_interval", want, want)}
+	return report.Failure(text, fmt.Sprintf("set scrape_timeout: %s or more, and scrape_interval at least as long, in "+
+		"Prometheus, and --scrape.timeout=%s here; or raise requests_per_second, or set scrape.min_interval", want, want))
 }

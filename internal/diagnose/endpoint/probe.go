@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package diagnose
+// Package endpoint finds out how far a request gets on its way to an endpoint: DNS, TCP, the proxy, TLS, HTTP and the
+// clock. It touches the network.
+package endpoint
 
 import (
 	"context"
@@ -14,12 +16,12 @@ import (
 	"sync"
 	"time"
 
-	"css_vpcep_exporter/internal/diagnose/apifacts"
+	"css_vpcep_exporter/internal/diagnose/report"
 	"css_vpcep_exporter/internal/network"
 )
 
-// trail is what one request without a signature met on its way to an endpoint.
-type trail struct {
+// Trail is what one request without a signature met on its way to an endpoint.
+type Trail struct {
 	endpoint *url.URL
 	proxy    *url.URL // nil means none
 
@@ -49,32 +51,39 @@ type handshake struct {
 	done  bool
 }
 
-// probe sends GET / to the endpoint with the project's transport settings. Its connection is used for nothing else.
-func (s *session) probe(ctx context.Context, endpoint string) *trail {
-	t := &trail{}
+// Means are those of a project.
+type Means struct {
+	Proxy     func(*url.URL) (*url.URL, error)
+	Transport *http.Transport // used for nothing else
+	Agent     string          // User-Agent
+	Timeout   time.Duration
+	Admit     func(context.Context) error // waits until the request may be sent
+}
+
+// Probe sends GET / to an endpoint.
+func Probe(ctx context.Context, endpoint string, by Means) *Trail {
+	t := &Trail{}
 	var err error
 	if t.endpoint, err = url.Parse(endpoint); err != nil {
 		t.endpoint, t.err = &url.URL{}, errors.New("invalid URL")
 		return t
 	}
-	if t.proxy, t.err = s.p.Proxy(t.endpoint); t.err != nil {
+	if t.proxy, t.err = by.Proxy(t.endpoint); t.err != nil {
 		return t
 	}
-	if err := s.p.Budget.Wait(ctx); err != nil {
-		t.err = err
+	if t.err = by.Admit(ctx); t.err != nil {
 		return t
 	}
-	if !s.p.Meter.take() {
-		t.err = apifacts.ErrLimit
-		return t
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, by.Timeout)
 	defer cancel()
-	t.send(ctx, s.p.transport(), s.p.Agent)
+	t.send(ctx, by.Transport, by.Agent)
 	return t
 }
 
-func (t *trail) send(ctx context.Context, transport *http.Transport, agent string) {
+// Err returns why there was no response.
+func (t *Trail) Err() error { return t.err }
+
+func (t *Trail) send(ctx context.Context, transport *http.Transport, agent string) {
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -109,9 +118,10 @@ func (t *trail) send(ctx context.Context, transport *http.Transport, agent strin
 // errAgain is the error of a probe that net/http would send again and again.
 var errAgain = errors.New("the server refused the request, and wants it to be sent again (HTTP/2)")
 
-const hintAgain = "check endpoint or iam_endpoint, and what is in between on the network, such as a gateway that restarts"
+// HintAgain is the hint for a server that wants requests to be sent again and again.
+const HintAgain = "check endpoint or iam_endpoint, and what is in between on the network, such as a gateway that restarts"
 
-func (t *trail) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
+func (t *Trail) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
 	var resolveAt, dialAt time.Time
 	locked := func(change func()) {
 		t.mu.Lock()
@@ -159,7 +169,7 @@ func (t *trail) trace(cancel context.CancelCauseFunc) *httptrace.ClientTrace {
 }
 
 // handshake returns the one with the endpoint, if it has begun.
-func (t *trail) handshake() (h handshake, begun bool) {
+func (t *Trail) handshake() (h handshake, begun bool) {
 	n := 1
 	if t.proxy != nil && t.proxy.Scheme == "https" {
 		n = 2
@@ -170,7 +180,7 @@ func (t *trail) handshake() (h handshake, begun bool) {
 	return t.shakes[n-1], true
 }
 
-func (t *trail) stage() network.Stage {
+func (t *Trail) stage() network.Stage {
 	_, begun := t.handshake()
 	switch {
 	case t.gotConn:
@@ -182,7 +192,7 @@ func (t *trail) stage() network.Stage {
 }
 
 // failure explains why the request has failed.
-func (t *trail) failure() finding {
+func (t *Trail) failure() report.Finding {
 	stage := t.stage()
 	if errors.Is(t.err, context.DeadlineExceeded) {
 		what, hint := network.ExplainTimeout(stage)
@@ -190,16 +200,16 @@ func (t *trail) failure() finding {
 			hint = "the endpoint accepts connections but does not answer: check region and endpoint, and what is in between " +
 				"on the network"
 		}
-		return finding{failed, "timed out waiting for " + what, hint}
+		return report.Failure("timed out waiting for "+what, hint)
 	}
 	text := t.err.Error()
 	switch {
 	case errors.Is(t.err, errAgain):
-		return finding{failed, text, hintAgain}
+		return report.Failure(text, HintAgain)
 	case network.IsMalformed(t.err):
 		text = "malformed HTTP response" // which must not be quoted
 	case text == io.EOF.Error():
 		text = "the connection was closed without a response"
 	}
-	return finding{failed, text, network.Explain(t.err, stage).Hint}
+	return report.Failure(text, network.Explain(t.err, stage).Hint)
 }
