@@ -9,8 +9,8 @@ import (
 	"css_vpcep_exporter/internal/regions"
 )
 
-// setSTSEndpoints derives the endpoints of STS that are not set, for exchanges of ID tokens and for agencies, and reports
-// those that are not known.
+// setSTSEndpoints derives the endpoints of STS that are not set, for exchanges of ID tokens and for agencies, and
+// reports those that are not known.
 func (d *decoder) setSTSEndpoints(projects []*project) {
 	for _, p := range projects {
 		d.setSTS(p)

@@ -25,7 +25,8 @@ func TestSTSOfEntries(t *testing.T) {
 		{"regions: [ap-southeast-3, cn-north-4], credentials: {" + oidc + ", " + agency + "}", nil, east, east},
 		{"regions: ['*'], credentials: {" + oidc + ", " + agency + "}", nil, north, north},
 		{"regions: ['*'], credentials: {" + agency + "}", env, north, north},
-		{"region: ap-southeast-3, credentials: {oidc: {" + keys + ", sts_endpoint: " + own + "}, " + agency + "}", nil, own, east},
+		{"region: ap-southeast-3, credentials: {oidc: {" + keys + ", sts_endpoint: " + own + "}, " + agency + "}",
+			nil, own, east},
 		{"region: eu-de, credentials: {oidc: {" + keys + ", sts_endpoint: " + own + "}, " +
 			"assume_agency: {name: r, domain_name: d}}", nil, own, ""},
 		{"region: eu-de, credentials: {oidc: {token_file: secrets/token, idp_id: i}, " +
@@ -39,7 +40,8 @@ func TestSTSOfEntries(t *testing.T) {
 			agency = c.AssumeAgency.STSEndpoint
 		}
 		if c.OIDC == nil || c.OIDC.STSEndpoint != test.oidc || agency != test.agency {
-			t.Errorf("%s: got OIDC %v and the agency by %q, want %q and %q", test.settings, c.OIDC, agency, test.oidc, test.agency)
+			t.Errorf("%s: got OIDC %v and the agency by %q, want %q and %q",
+				test.settings, c.OIDC, agency, test.oidc, test.agency)
 		}
 	}
 }

@@ -127,7 +127,9 @@ func TestIDTokenAndAgencyAreRenewed(t *testing.T) {
 	const life = 5 * time.Second
 	combine(t, life, func(t *testing.T, c federatedCloud, exchange, agency simulator.Endpoint, credentials string) {
 		t.Helper()
-		p := start(t, "--config.file="+c.file(t, project{id: accountProject(0), auth: credentials, settings: "discovery: {}"}))
+		p := start(t, "--config.file="+c.file(t, project{
+			id: accountProject(0), auth: credentials, settings: "discovery: {}",
+		}))
 		begin := time.Now()
 		for time.Since(begin) < 13*time.Second && !t.Failed() {
 			p.checkOnlyUp(t, c.ids)

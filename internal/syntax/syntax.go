@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package syntax checks the form of labels, IDs and addresses. A fault says what is wrong, and is empty for a valid value.
-// It touches nothing.
+// Package syntax checks the form of labels, IDs and addresses. A fault says what is wrong, and is empty for a valid
+// value. It touches nothing.
 package syntax
 
 import (
