@@ -144,6 +144,27 @@ func TestIDTokenAndAgencyAreRenewed(t *testing.T) {
 	})
 }
 
+// TestRefusedIDTokenAssumesNothing: the exchange is backed off like that of a project without an agency.
+func TestRefusedIDTokenAssumesNothing(t *testing.T) {
+	combine(t, 0, func(t *testing.T, c federatedCloud, exchange, agency simulator.Endpoint, credentials string) {
+		t.Helper()
+		c.SetIdentityProvider(simulator.IdentityProvider{ID: "cluster-idp", URN: oidcProvider, AgencyURN: oidcAgency, Denied: true})
+		p := start(t, "--config.file="+c.file(t, project{id: accountProject(0), auth: credentials, clusters: c.ids}))
+		for range 5 {
+			if e := p.scrape(t, 10*time.Second); e.countDown(c.ids) != len(c.ids) || e.failures()["denied"] == 0 {
+				t.Errorf("got the failures %v, want denied", e.failures())
+			}
+		}
+		if e, a := c.Requested(exchange), c.Requested(agency); e != 1 || a != 0 {
+			t.Errorf("got %d exchanges and %d assumptions, want 1 and none", e, a)
+		}
+		if _, page := p.get(t, "/status"); !strings.Contains(page, "identity provider") {
+			t.Errorf("got no hint about the identity provider:\n%s", page)
+		}
+		c.checkShown(t, p)
+	})
+}
+
 // TestChainWithIDTokenAssumesAnAgency takes the ID token from the environment, whose project ID is the caller's.
 func TestChainWithIDTokenAssumesAnAgency(t *testing.T) {
 	for agency := range newFederatedCloud(t, 1, 0).agencies(0) {

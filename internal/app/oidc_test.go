@@ -294,7 +294,7 @@ func TestRefusedIDToken(t *testing.T) {
 				t.Errorf("got %d exchanges, want 1", n)
 			}
 			_, page := p.get(t, "/status?format=json")
-			if !strings.Contains(page, test.hint) || strings.Contains(page+p.log.String(), "ENCODED-AUTHORIZATION-MESSAGE") {
+			if !strings.Contains(page, test.hint) || strings.Contains(page+p.log.String(), "ENCODED-") {
 				t.Errorf("got no hint %q, or the encoded message, on the page:\n%s", test.hint, page)
 			}
 			c.secretPages(t, p)

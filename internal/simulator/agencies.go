@@ -94,12 +94,9 @@ func parseSTSAssumption(body []byte, temporaryCaller bool) (assumption, bool) {
 	life, ok := seconds(valueAt(v, "duration_seconds"), longest)
 	account, agency, isURN := strings.Cut(strings.TrimPrefix(textAt(v, "agency_urn"), "iam::"), ":agency:")
 	a := assumption{agency: agency, domainID: account, life: life}
-	session := textAt(v, "agency_session_name")
-	named := len(session) >= 2 && len(session) <= 128 && strings.Trim(session, sessionCharacters) == ""
+	named := validSessionName(textAt(v, "agency_session_name"))
 	return a, ok && isURN && strings.HasPrefix(textAt(v, "agency_urn"), "iam::") && a.agency != "" && a.domainID != "" && named
 }
-
-const sessionCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@-"
 
 // assume issues keys of the agency if the caller may assume it. The caller of this method holds s.mu.
 func (s *Simulator) assume(a assumption, c caller, now time.Time) (key Key, layout string, ok bool) {
@@ -166,14 +163,14 @@ func (s *Simulator) assumeBySTS(body []byte, c caller) response {
 	defer s.mu.Unlock()
 	a, ok := parseSTSAssumption(body, s.temporary[c.access] != nil)
 	if !ok {
-		return stsError(http.StatusBadRequest, "STS5.0002", "The request is invalid.")
+		return *stsError(http.StatusBadRequest, "STS5.0002", "The request is invalid.")
 	}
 	key, layout, ok := s.assume(a, c, now)
 	if !ok {
-		return stsError(http.StatusForbidden, "STS5.0003", "The caller may not assume the agency.")
+		return *stsError(http.StatusForbidden, "STS5.0003", "The caller may not assume the agency.")
 	}
 	if layout == "" {
-		layout = "2006-01-02T15:04:05.000Z"
+		layout = milliseconds
 	}
 	urn := "sts::" + a.domainID + ":assumed-agency:" + a.agency
 	return jsonResponse(http.StatusOK, struct {
@@ -186,16 +183,17 @@ func (s *Simulator) assumeBySTS(body []byte, c caller) response {
 }
 
 // The codes of STS are invented after the pattern STS5.…, because no list of them is known.
-func stsError(status int, code, message string) response {
+func stsError(status int, code, message string) *response {
 	encoded := ""
 	if status == http.StatusForbidden {
 		encoded = "ENCODED-" + randomText(60) // must not be logged
 	}
-	return jsonResponse(status, struct {
+	resp := jsonResponse(status, struct {
 		Code    string `json:"error_code"`
 		Message string `json:"error_msg"`
 		Encoded string `json:"encoded_authorization_message,omitempty"`
 	}{code, message, encoded})
+	return &resp
 }
 
 func iamCodeError(status int, code, message string) response {

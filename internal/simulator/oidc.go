@@ -126,20 +126,20 @@ func (s *Simulator) checkAssumeWithOIDC(r *http.Request, body []byte) (caller, *
 	name, seconds := textAt(v, "agency_session_name"), numberAt(v, "duration_seconds")
 	if err != nil || authenticated(r) || textAt(v, "id_token") == "" || !validSessionName(name) ||
 		seconds < minKeySeconds || seconds > maxSTSKeySeconds {
-		return caller{}, federationError(http.StatusBadRequest, "STS5.0001", "The request is invalid.")
+		return caller{}, stsError(http.StatusBadRequest, "STS5.0001", "The request is invalid.")
 	}
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.identityProvider(func(p *identityProvider) bool { return p.URN == textAt(v, "provider_urn") })
 	if p == nil {
-		return caller{}, federationError(http.StatusNotFound, "STS5.0002", "The identity provider does not exist.")
+		return caller{}, stsError(http.StatusNotFound, "STS5.0002", "The identity provider does not exist.")
 	}
 	if fault := p.fault(textAt(v, "id_token"), now); fault != "" {
-		return caller{}, federationError(http.StatusUnauthorized, "STS5.0003", fault)
+		return caller{}, stsError(http.StatusUnauthorized, "STS5.0003", fault)
 	}
 	if p.Denied || p.AgencyURN != textAt(v, "agency_urn") {
-		return caller{}, federationError(http.StatusForbidden, "STS5.0004", "The agency does not trust the identity provider.")
+		return caller{}, stsError(http.StatusForbidden, "STS5.0004", "The agency does not trust the identity provider.")
 	}
 	return caller{provider: p.key(), keyLife: time.Duration(seconds) * time.Second}, nil
 }
@@ -258,14 +258,4 @@ func (s *Simulator) issueIAMKey(c caller) response {
 	return jsonResponse(http.StatusCreated, map[string]any{"credential": map[string]string{
 		"access": key.Access, "secret": key.Secret, "securitytoken": key.SecurityToken, "expires_at": expires,
 	}})
-}
-
-// federationError returns an error of STS. A 403 has a message for its own decoder, which must not be shown.
-func federationError(status int, code, message string) *response {
-	body := map[string]string{"error_code": code, "error_msg": message}
-	if status == http.StatusForbidden {
-		body["encoded_authorization_message"] = "ENCODED-AUTHORIZATION-MESSAGE"
-	}
-	resp := jsonResponse(status, body)
-	return &resp
 }
