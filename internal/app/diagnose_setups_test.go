@@ -317,6 +317,8 @@ func TestDiagnoseOfEveryFault(t *testing.T) {
 				simulator.AssumeWithOIDC: {"login"},
 				simulator.IDTokens:       {"login"},
 				simulator.SecurityTokens: {"login"},
+				simulator.AgencyByIAM:    {"agency"},
+				simulator.AgencyBySTS:    {"agency"},
 			} {
 				diagnoseFault(t, s, endpoint, steps)
 			}
@@ -333,6 +335,7 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 	}
 	c := newCloud(t, simulator.Options{}, p)
 	c.SetIdentityProvider(simulator.IdentityProvider{ID: "cluster-idp", URN: oidcProvider, AgencyURN: oidcAgency})
+	c.AddAgency(simulator.AccountAgency{Name: "css-reader", DomainName: "company", DomainID: "1"})
 	token := c.IDToken("exporter", "", time.Hour)
 	c.addSecret(token)
 	file := filepath.Join(t.TempDir(), "id-token")
@@ -342,6 +345,12 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 		c.projects[0].auth = strings.ReplaceAll(oidcBySTS(c.URL), "DIR", filepath.Dir(file))
 	case simulator.IDTokens, simulator.SecurityTokens:
 		c.projects[0].auth = strings.ReplaceAll(oidcByIAM, "DIR", filepath.Dir(file))
+	case simulator.AgencyByIAM:
+		c.projects[0].auth = strings.TrimSuffix(p.withDefaults().auth, "}") +
+			", assume_agency: {name: css-reader, domain_name: company}}"
+	case simulator.AgencyBySTS:
+		c.projects[0].auth = strings.TrimSuffix(strings.ReplaceAll(oidcByIAM, "DIR", filepath.Dir(file)), "}") +
+			", assume_agency: {name: css-reader, domain_id: '1', sts_endpoint: '" + c.URL + "'}}"
 	}
 	c.AddUser(simulator.User{Name: "reader", Domain: "company", Password: "password-of-reader"})
 	c.addSecret("password-of-reader")
