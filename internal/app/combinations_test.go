@@ -16,15 +16,15 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// federatedCloud is an accountsCloud whose callers have an ID token, for which they get keys of the caller's account.
+// federatedCloud is an accountsCloud with account 0, whose callers have an ID token, for which they get keys of the caller's account.
 type federatedCloud struct {
 	accountsCloud
 	token string // path
 }
 
-func newFederatedCloud(t *testing.T, accounts int, life time.Duration) federatedCloud {
+func newFederatedCloud(t *testing.T, life time.Duration) federatedCloud {
 	t.Helper()
-	c := federatedCloud{newAccountsCloud(t, accounts, func(a *simulator.AccountAgency) {
+	c := federatedCloud{newAccountsCloud(t, 1, func(a *simulator.AccountAgency) {
 		a.Callers, a.Life = nil, life
 	}), filepath.Join(t.TempDir(), "id-token")}
 	c.SetIdentityProvider(simulator.IdentityProvider{
@@ -46,11 +46,11 @@ func (c federatedCloud) ways() map[simulator.Endpoint]string {
 	}
 }
 
-// agencies returns the settings of the agency of an account by IAM and by STS.
-func (c federatedCloud) agencies(n int) map[simulator.Endpoint]string {
+// agencies returns the settings of the agency of account 0 by IAM and by STS.
+func (c federatedCloud) agencies() map[simulator.Endpoint]string {
 	return map[simulator.Endpoint]string{
-		simulator.AgencyByIAM: "assume_agency: {name: css-reader, domain_name: " + accountName(n) + "}",
-		simulator.AgencyBySTS: "assume_agency: {name: css-reader, " + c.bySTS(n) + "}",
+		simulator.AgencyByIAM: "assume_agency: {name: css-reader, domain_name: " + accountName(0) + "}",
+		simulator.AgencyBySTS: "assume_agency: {name: css-reader, " + c.bySTS(0) + "}",
 	}
 }
 
@@ -63,8 +63,8 @@ func combine(t *testing.T, life time.Duration, test func(
 		for _, agency := range []simulator.Endpoint{simulator.AgencyByIAM, simulator.AgencyBySTS} {
 			t.Run(string(exchange)+" "+string(agency), func(t *testing.T) {
 				t.Parallel()
-				c := newFederatedCloud(t, 1, life)
-				test(t, c, exchange, agency, "{"+c.ways()[exchange]+", "+c.agencies(0)[agency]+"}")
+				c := newFederatedCloud(t, life)
+				test(t, c, exchange, agency, "{"+c.ways()[exchange]+", "+c.agencies()[agency]+"}")
 			})
 		}
 	}
@@ -167,12 +167,12 @@ func TestRefusedIDTokenAssumesNothing(t *testing.T) {
 
 // TestChainWithIDTokenAssumesAnAgency takes the ID token from the environment, whose project ID is the caller's.
 func TestChainWithIDTokenAssumesAnAgency(t *testing.T) {
-	for agency := range newFederatedCloud(t, 1, 0).agencies(0) {
+	for agency := range newFederatedCloud(t, 0).agencies() {
 		t.Run(string(agency), func(t *testing.T) {
-			c := newFederatedCloud(t, 1, 0)
+			c := newFederatedCloud(t, 0)
 			q := c.inAccount(0, "a", "")
-			q.auth = "{" + c.agencies(0)[agency] + "}"
-			p := startIn(t, environment(map[string]string{ //nolint:gosec // a path
+			q.auth = "{" + c.agencies()[agency] + "}"
+			p := startIn(t, environment(map[string]string{
 				"HUAWEICLOUD_SDK_IDP_ID": "cluster-idp", "HUAWEICLOUD_SDK_ID_TOKEN_FILE": c.token,
 				"HUAWEICLOUD_SDK_PROJECT_ID": "p-of-the-caller",
 			}), "--config.file="+c.file(t, q))
@@ -192,7 +192,7 @@ func TestIDTokenListsAnAccount(t *testing.T) {
 		for _, agency := range []simulator.Endpoint{"", simulator.AgencyByIAM, simulator.AgencyBySTS} {
 			t.Run(fmt.Sprint(exchange, " ", agency), func(t *testing.T) {
 				t.Parallel()
-				c := newFederatedCloud(t, 1, 0)
+				c := newFederatedCloud(t, 0)
 				c.AddProject(simulator.Project{Region: "ap-southeast-3", ID: "p-elsewhere"})
 				c.addCluster("p-elsewhere", "c-elsewhere")
 				c.SetIdentityProvider(simulator.IdentityProvider{
@@ -200,7 +200,7 @@ func TestIDTokenListsAnAccount(t *testing.T) {
 				})
 				credentials, want := c.ways()[exchange], append(slices.Clone(c.ids), "c-elsewhere")
 				if agency != "" {
-					credentials, want = credentials+", "+c.agencies(0)[agency], c.ids // those that the agency may read
+					credentials, want = credentials+", "+c.agencies()[agency], c.ids // those that the agency may read
 				}
 				p := start(t, "--config.file="+c.entriesFile(t, c.federatedEntry(credentials)))
 				p.checkOnlyUp(t, want)
@@ -277,7 +277,7 @@ func TestEndpointsThatKeysDependOn(t *testing.T) {
 }
 
 func TestDiagnoseWithTwoEndpointsOfSTS(t *testing.T) {
-	c := newFederatedCloud(t, 1, 0)
+	c := newFederatedCloud(t, 0)
 	c.projects = []project{{
 		id: accountProject(0), clusters: c.ids[:1],
 		auth: "{" + c.ways()[simulator.AssumeWithOIDC] +
@@ -295,8 +295,8 @@ func TestDiagnoseWithTwoEndpointsOfSTS(t *testing.T) {
 
 // TestDiagnoseWithIDTokenOfAnAccount: the entry and each of its projects log in, and assume the agency.
 func TestDiagnoseWithIDTokenOfAnAccount(t *testing.T) {
-	c := newFederatedCloud(t, 1, 0)
-	credentials := c.ways()[simulator.AssumeWithOIDC] + ", " + c.agencies(0)[simulator.AgencyBySTS]
+	c := newFederatedCloud(t, 0)
+	credentials := c.ways()[simulator.AssumeWithOIDC] + ", " + c.agencies()[simulator.AgencyBySTS]
 	path := c.entriesFile(t, c.federatedEntry(credentials))
 	d := runDiagnose(t.Context(), t, environment(nil), "--config.file="+path)
 	c.checkSecrets(t, "the report", d.text)
