@@ -377,6 +377,10 @@ func testNothingIsCountedTwice(t *testing.T, prom *prometheus, d dashboard, clus
 			one := clusterValues(t, prom, q, "css_vpcep", clusters[name])
 			both := clusterValues(t, prom, q, ".+", clusters[name])
 			compared += len(one)
+			if strings.Contains(q.expr, "ALERTS_FOR_STATE") { // the time since when, which differs between the endpoints
+				setAll(one, 0)
+				setAll(both, 0)
+			}
 			if diff := cmp.Diff(one, both); diff != "" {
 				t.Errorf("%s: %s scraped by one endpoint and by both (-one +both):\n%s", q.name, name, diff)
 			}
@@ -385,6 +389,12 @@ func testNothingIsCountedTwice(t *testing.T, prom *prometheus, d dashboard, clus
 	t.Logf("%d values compared", compared)
 	if compared == 0 {
 		t.Error("no values to compare")
+	}
+}
+
+func setAll(values map[string]float64, v float64) {
+	for labels := range values {
+		values[labels] = v
 	}
 }
 
