@@ -5,15 +5,14 @@
 package config
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"time"
 
+	"css_vpcep_exporter/internal/smallfile"
 	"css_vpcep_exporter/internal/yamlfile"
 
 	promconfig "github.com/prometheus/common/config"
@@ -115,7 +114,7 @@ func Read(path string) ([]byte, error) {
 		content, err = io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	}
 	if err != nil {
-		return nil, yamlfile.Errors{{File: path, Message: "cannot read the file: " + withoutPath(err)}}
+		return nil, yamlfile.Errors{{File: path, Message: "cannot read the file: " + smallfile.WithoutPath(err).Error()}}
 	}
 	return content, nil
 }
@@ -159,12 +158,4 @@ func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*
 		return nil, err
 	}
 	return c, nil
-}
-
-// withoutPath returns the error's text without the path, which may be a misplaced secret.
-func withoutPath(err error) string {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err.Error()
-	}
-	return err.Error()
 }

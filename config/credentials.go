@@ -121,7 +121,7 @@ func (d *decoder) pemFile(f *field[text]) (path, content string) {
 	}
 	b, err := smallfile.Read(path)
 	if err != nil {
-		d.Reportf(d.Place(f.Node), "cannot read the file: %s", withoutPath(err))
+		d.Reportf(d.Place(f.Node), "cannot read the file: %s", smallfile.WithoutPath(err))
 	}
 	return path, string(b)
 }

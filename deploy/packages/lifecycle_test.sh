@@ -83,7 +83,7 @@ getent passwd "$user" | grep -q ":$dir:.*nologin$" || fail 'the user is missing'
 contains "$calls" daemon-reload
 ! grep try-restart "$calls" || fail 'the first installation restarts the service'
 
-say 'the default configuration contacts nobody and says what is missing'
+say 'the default configuration sends no request, and its error says what is missing'
 if check_as "$user" >"$words" 2>&1; then
   fail 'the default configuration is valid'
 fi

@@ -69,13 +69,10 @@ func Absent(err error) bool {
 func Read(path, section string) (Section, error) {
 	content, err := smallfile.Read(path)
 	if err != nil {
-		if p, ok := errors.AsType[*fs.PathError](err); ok {
-			err = p.Err
-			if p.Op == "stat" && errors.Is(err, fs.ErrPermission) {
-				err = errNoAccess
-			}
+		if p, ok := errors.AsType[*fs.PathError](err); ok && p.Op == "stat" && errors.Is(err, fs.ErrPermission) {
+			err = errNoAccess
 		}
-		return Section{}, err
+		return Section{}, smallfile.WithoutPath(err)
 	}
 	return parse(content, section)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,10 +43,7 @@ func ReadFile(path string, check func(string) string) (string, error) {
 	value := Trim(string(content))
 	switch fault := check(value); {
 	case err != nil:
-		if p, ok := errors.AsType[*fs.PathError](err); ok {
-			err = p.Err
-		}
-		return "", fmt.Errorf("cannot read the file: %w", err)
+		return "", fmt.Errorf("cannot read the file: %w", smallfile.WithoutPath(err))
 	case value == "":
 		return "", errors.New("the file is empty; write the secret into it")
 	case fault != "":

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -18,6 +19,14 @@ var (
 	ErrNotRegular = errors.New("not a regular file")
 	ErrTooLarge   = errors.New("larger than 1 MiB")
 )
+
+// WithoutPath returns a file's error without its path, which may be a misplaced secret.
+func WithoutPath(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
 
 // Read returns the content of a regular file of at most MaxSize bytes, without a byte order mark at its start.
 func Read(path string) ([]byte, error) {

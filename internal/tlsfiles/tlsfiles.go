@@ -104,7 +104,7 @@ func (t *Files) read() error {
 		}
 		if err != nil {
 			t.infos[i] = nil
-			return fmt.Errorf("%s: %w", *file.path, withoutPath(err))
+			return fmt.Errorf("%s: %w", *file.path, smallfile.WithoutPath(err))
 		}
 		*file.path, *file.text = "", string(bytes.TrimSpace(b))
 	}
@@ -118,11 +118,4 @@ func (t *Files) read() error {
 	}
 	t.content, t.config = content, made
 	return nil
-}
-
-func withoutPath(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
-	}
-	return err
 }

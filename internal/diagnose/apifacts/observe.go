@@ -59,6 +59,16 @@ type answer struct {
 	why     string // it has failed for another reason
 }
 
+func (a *answer) isNoPage() bool { return a.why != "" || a.refused != "" }
+
+// noPage returns the fact that there is no page.
+func (a *answer) noPage() string {
+	if a.why != "" {
+		return unknown("%s", a.why)
+	}
+	return "refused (" + a.refused + ")"
+}
+
 func (a *answer) first() string {
 	if len(a.ids) == 0 {
 		return ""
@@ -124,7 +134,8 @@ func (o *Observations) observePaging(ctx context.Context, l *List) {
 		why = "the connections have no distinct IDs"
 	}
 	if why != "" {
-		o.limit, o.offset, o.start, o.defaultLimit = unknown("%s", why), unknown("%s", why), unknown("%s", why), unknown("%s", why)
+		o.limit = unknown("%s", why)
+		o.offset, o.start, o.defaultLimit = o.limit, o.limit, o.limit
 		return
 	}
 	o.defaultLimit = o.observeDefaultLimit(ctx, l)
@@ -135,9 +146,10 @@ func (o *Observations) observePaging(ctx context.Context, l *List) {
 	if slices.Equal(again.ids, l.First) {
 		return
 	}
-	o.offset, o.start = unstable(again, l), unstable(again, l)
+	o.offset = unstable(again, l)
+	o.start = o.offset
 	if len(again.ids) != len(l.First) {
-		o.defaultLimit = unstable(again, l)
+		o.defaultLimit = o.offset
 	}
 }
 
@@ -178,10 +190,8 @@ func (o *Observations) observeDefaultLimit(ctx context.Context, l *List) string 
 func (o *Observations) observeLimit(ctx context.Context, l *List) string {
 	a := o.ask(ctx, l, "limit=1")
 	switch {
-	case a.why != "":
-		return unknown("%s", a.why)
-	case a.refused != "":
-		return "refused (" + a.refused + ")"
+	case a.isNoPage():
+		return a.noPage()
 	case len(a.ids) == 1:
 		return honoured
 	case len(a.ids) == 0:
@@ -194,10 +204,8 @@ func (o *Observations) observeLimit(ctx context.Context, l *List) string {
 func (o *Observations) observeOffset(ctx context.Context, l *List) string {
 	a := o.ask(ctx, l, "offset=1&limit=2")
 	switch {
-	case a.why != "":
-		return unknown("%s", a.why)
-	case a.refused != "":
-		return "refused (" + a.refused + ")"
+	case a.isNoPage():
+		return a.noPage()
 	case len(a.ids) == 0:
 		return unknown("offset=1 gives an empty page; it may count pages")
 	case a.first() == l.First[1]:
@@ -222,10 +230,8 @@ func (o *Observations) observeOffset(ctx context.Context, l *List) string {
 func (o *Observations) observeStart(ctx context.Context, l *List) string {
 	a := o.ask(ctx, l, "start=2&limit=1")
 	switch {
-	case a.why != "":
-		return unknown("%s", a.why)
-	case a.refused != "":
-		return "refused (" + a.refused + ")"
+	case a.isNoPage():
+		return a.noPage()
 	case len(a.ids) == 0:
 		return unknown("start=2 gives an empty page")
 	case a.first() == l.First[1]:
