@@ -302,28 +302,35 @@ func TestDiagnoseFindsWhatIsBroken(t *testing.T) {
 // TestDiagnoseOfEveryFault: each fault of the simulator makes the step of its request fail, or none, soon and with few
 // requests.
 func TestDiagnoseOfEveryFault(t *testing.T) {
-	slow(t)
+	heavy(t)
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(elsewhere.Close)
-	for _, s := range slices.Concat(scenarios(elsewhere.URL), largeScenarios()) {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			for endpoint, steps := range map[simulator.Endpoint][]string{
-				simulator.Connections: {"connections 1/1"},
-				simulator.Clusters:    {"authentication", "cluster list", "project ID"},
-				simulator.Projects:    {"authentication", "project ID"},
-				simulator.Tokens:      {"login"},
-
-				simulator.AssumeWithOIDC: {"login"},
-				simulator.IDTokens:       {"login"},
-				simulator.SecurityTokens: {"login"},
-				simulator.AgencyByIAM:    {"agency"},
-				simulator.AgencyBySTS:    {"agency"},
-			} {
-				diagnoseFault(t, s, endpoint, steps)
-			}
-		})
+	lists := map[simulator.Endpoint][]string{
+		simulator.Connections: {"connections 1/1"},
+		simulator.Clusters:    {"authentication", "cluster list", "project ID"},
+		simulator.Projects:    {"authentication", "project ID"},
 	}
+	logins := map[simulator.Endpoint][]string{
+		simulator.Tokens:         {"login"},
+		simulator.AssumeWithOIDC: {"login"},
+		simulator.IDTokens:       {"login"},
+		simulator.SecurityTokens: {"login"},
+		simulator.AgencyByIAM:    {"agency"},
+		simulator.AgencyBySTS:    {"agency"},
+	}
+	run := func(all []scenario, endpoints map[simulator.Endpoint][]string) {
+		for _, s := range all {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				for endpoint, steps := range endpoints {
+					diagnoseFault(t, s, endpoint, steps)
+				}
+			})
+		}
+	}
+	run(slices.Concat(scenarios(elsewhere.URL), largeScenarios()), lists)
+	run(scenarios(elsewhere.URL), logins)
+	run(largeScenarios(), map[simulator.Endpoint][]string{simulator.Tokens: {"login"}}) // all logins are read alike
 }
 
 // diagnoseFault applies a scenario to an endpoint. Only these steps may fail.

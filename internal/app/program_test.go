@@ -52,6 +52,14 @@ func slow(t *testing.T) {
 	t.Parallel()
 }
 
+// heavy skips a test in short mode. It is not parallel, because it needs the CPUs: beside it, others would wait too long.
+func heavy(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}
+
 // environment returns an environment with only these variables.
 func environment(variables map[string]string) config.Environment {
 	return func(key string) (string, bool) { value, ok := variables[key]; return value, ok }
