@@ -318,9 +318,9 @@ func TestDiagnoseOfEveryFault(t *testing.T) {
 		simulator.AgencyByIAM:    {"agency"},
 		simulator.AgencyBySTS:    {"agency"},
 	}
-	run := func(all []scenario, endpoints map[simulator.Endpoint][]string) {
+	run := func(name string, all []scenario, endpoints map[simulator.Endpoint][]string) {
 		for _, s := range all {
-			t.Run(s.name, func(t *testing.T) {
+			t.Run(name+"/"+s.name, func(t *testing.T) {
 				t.Parallel()
 				for endpoint, steps := range endpoints {
 					diagnoseFault(t, s, endpoint, steps)
@@ -328,9 +328,10 @@ func TestDiagnoseOfEveryFault(t *testing.T) {
 			})
 		}
 	}
-	run(slices.Concat(scenarios(elsewhere.URL), largeScenarios()), lists)
-	run(scenarios(elsewhere.URL), logins)
-	run(largeScenarios(), map[simulator.Endpoint][]string{simulator.Tokens: {"login"}}) // all logins are read alike
+	run("lists", slices.Concat(scenarios(elsewhere.URL), largeScenarios()), lists)
+	run("logins", scenarios(elsewhere.URL), logins)
+	// All logins are read alike.
+	run("logins", largeScenarios(), map[simulator.Endpoint][]string{simulator.Tokens: {"login"}})
 }
 
 // diagnoseFault applies a scenario to an endpoint. Only these steps may fail.
