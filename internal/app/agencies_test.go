@@ -88,7 +88,7 @@ func (c accountsCloud) assumptions() int {
 // TestThousandScrapesOfThreeAccounts checks that keys that live 5 s cause neither failures nor more assumptions than
 // necessary, and that no secret is shown.
 func TestThousandScrapesOfThreeAccounts(t *testing.T) {
-	heavy(t)
+	alone(t)
 	const life = 5 * time.Second
 	c := newAccountsCloud(t, 3, func(a *simulator.AccountAgency) {
 		a.Life, a.ExpiryLayout = life, "2006-01-02T15:04:05.0000000Z"

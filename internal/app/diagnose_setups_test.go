@@ -302,7 +302,7 @@ func TestDiagnoseFindsWhatIsBroken(t *testing.T) {
 // TestDiagnoseOfEveryFault: each fault of the simulator makes the step of its request fail, or none, soon and with few
 // requests.
 func TestDiagnoseOfEveryFault(t *testing.T) {
-	heavy(t)
+	alone(t)
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(elsewhere.Close)
 	lists := map[simulator.Endpoint][]string{

@@ -52,8 +52,9 @@ func slow(t *testing.T) {
 	t.Parallel()
 }
 
-// heavy skips a test in short mode. It is not parallel, because it needs the CPUs: beside it, others would wait too long.
-func heavy(t *testing.T) {
+// alone skips a test in short mode and otherwise runs it without others beside it: it uses all CPUs, or needs a prompt
+// answer.
+func alone(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes seconds")
