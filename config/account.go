@@ -76,10 +76,10 @@ func (p *Project) Found(name, id string) (found Project, wanted bool) {
 	return found, true
 }
 
-// Overlaps reports whether both have the same region, ID and endpoint, and one of them discovers all clusters.
-func (p *Project) Overlaps(other *Project) bool {
+// CoveredBy reports whether both have the same region, ID and endpoint, and the other one discovers all clusters.
+func (p *Project) CoveredBy(other *Project) bool {
 	return p.Region == other.Region && p.ProjectID == other.ProjectID && p.Endpoint == other.Endpoint &&
-		(p.Discovery.all() || other.Discovery.all())
+		other.Discovery.all()
 }
 
 func (s *Discovery) all() bool {

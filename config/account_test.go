@@ -129,7 +129,7 @@ func TestAccountsAreComparable(t *testing.T) {
 	settings := []string{"regions: [cn-north-4]", "proxy_url: http://proxy:3128", "discovery: {name: a.*, tags: {t: b}}"}
 	a, _ := parseAccount(t, settings...).Found("cn-north-4", "id")
 	b, _ := parseAccount(t, settings...).Found("cn-north-4", "id")
-	if fmt.Sprintf("%+v", a.ProxyURL) != fmt.Sprintf("%+v", b.ProxyURL) || a.Overlaps(&b) {
+	if fmt.Sprintf("%+v", a.ProxyURL) != fmt.Sprintf("%+v", b.ProxyURL) || a.CoveredBy(&b) {
 		t.Errorf("got %+v and %+v", a, b)
 	}
 	account := parseAccount(t, "subprojects: true", "regions: [cn-north-4]")
@@ -138,7 +138,7 @@ func TestAccountsAreComparable(t *testing.T) {
 		t.Errorf("got a name of %d bytes: %s", len(long.Name), long.Name)
 	}
 	a.Discovery = &Discovery{}
-	if !a.Overlaps(&b) || !b.Overlaps(&a) {
-		t.Error("a project that discovers all does not overlap")
+	if a.CoveredBy(&b) || !b.CoveredBy(&a) {
+		t.Error("a project that discovers all does not cover the other alone")
 	}
 }

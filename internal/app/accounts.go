@@ -60,7 +60,7 @@ func (e *exporter) loadAccount(p *config.Project, taken *loaded) (loadedAccount,
 	var found []foundProject
 	for _, listed := range known {
 		settings, wanted := p.Found(listed.Name, listed.ID)
-		if listed.Disabled || !wanted || taken.overlaps(&settings, listed.Name) {
+		if listed.Disabled || !wanted || taken.covers(&settings, listed.Name) {
 			continue
 		}
 		if len(found) == maxAccountProjects {

@@ -33,15 +33,15 @@ type loaded struct {
 	settings []foundProject
 }
 
-// overlaps reports whether an earlier project reads the same clusters. One without an ID has the region's name in IAM.
-func (l *loaded) overlaps(p *config.Project, nameInIAM string) bool {
+// covers reports whether an earlier project reads all these clusters. One without an ID has the region's name in IAM.
+func (l *loaded) covers(p *config.Project, nameInIAM string) bool {
 	return slices.ContainsFunc(l.settings, func(found foundProject) bool {
 		other := found.settings
 		if other.ProjectID == "" && other.Region == nameInIAM &&
 			reflect.DeepEqual(loginSettings(&other), loginSettings(p)) {
 			other.ProjectID = p.ProjectID
 		}
-		return p.Overlaps(&other)
+		return p.CoveredBy(&other)
 	})
 }
 

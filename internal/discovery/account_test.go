@@ -251,6 +251,28 @@ func TestFailedListingsAreRetriedSooner(t *testing.T) {
 	})
 }
 
+// TestALaterProjectThatFailsDoesNotHoldUpTheOthers: Prometheus has no targets of it that it could lose.
+func TestALaterProjectThatFailsDoesNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrganization(t, 1)
+		defer o.run(t)()
+		o.add("id-01")
+		o.SetFault(simulator.Target{Endpoint: simulator.Clusters}, simulator.Fault{Status: 403})
+		later(1)
+		o.check(t, "one listing later", "00", "01")
+		if _, missing := o.fleet.KnownForSD(); missing != nil {
+			t.Errorf("/sd waits for %q", missing)
+		}
+		replaced := *o.fleet.States()[0].Project
+		replaced.Key = "another" // as after a reload with another endpoint
+		o.fleet.Apply([]Project{replaced}, o.account)
+		synctest.Wait()
+		if _, missing := o.fleet.KnownForSD(); !slices.Equal(missing, []string{replaced.Name}) {
+			t.Errorf("/sd waits for %q, want %q", missing, replaced.Name)
+		}
+	})
+}
+
 func TestAnotherAccountReplacesProjectsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrganization(t, 2)

@@ -57,7 +57,7 @@ type project struct {
 
 // state is what a project keeps when its configuration changes.
 type state struct {
-	since  time.Time
+	since  time.Time // zero: service discovery need not wait for it
 	id     string
 	list   []css.Cluster
 	missed map[string]int // incomplete lists in a row without a cluster of list, by ID
@@ -84,8 +84,8 @@ func NewFleet(projects []Project, logger *slog.Logger) *Fleet {
 	return f
 }
 
-// Apply replaces the projects and accounts. Those with the same Key keep their clusters, of which those are shown that match the new
-// Search. If discovery is new, the clusters that were listed are kept until the list is read.
+// Apply replaces the projects and accounts. Those with the same Key keep their clusters, of which those are shown that
+// match the new Search. If discovery is new, the clusters that were listed are kept until the list is read.
 func (f *Fleet) Apply(projects []Project, accounts ...Account) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,6 +95,7 @@ func (f *Fleet) Apply(projects []Project, accounts ...Account) {
 	for _, p := range f.projects {
 		before[p.Key] = p
 	}
+	previous := f.projects
 	f.projects, f.known = nil, nil
 	for _, config := range projects {
 		old := before[config.Key]
@@ -107,6 +108,9 @@ func (f *Fleet) Apply(projects []Project, accounts ...Account) {
 		p := &project{Project: &config, state: state{since: time.Now()}}
 		switch {
 		case old == nil:
+			if f.foundLater(&config, previous) {
+				p.since = time.Time{}
+			}
 		case (old.Search == nil) == (config.Search == nil):
 			p.state = old.state
 			p.filter()
@@ -127,6 +131,12 @@ func (f *Fleet) Apply(projects []Project, accounts ...Account) {
 			replaced.stop()
 		}
 	}
+}
+
+// foundLater reports whether a project is new in an account that was listed before. Prometheus has no targets of it.
+func (f *Fleet) foundLater(p *Project, previous []*project) bool {
+	return slices.ContainsFunc(f.accounts, func(a *account) bool { return a.Key == p.Account && a.read }) &&
+		!slices.ContainsFunc(previous, func(old *project) bool { return old.Name == p.Name })
 }
 
 // Run refreshes every project and lists every account regularly until ctx is done.

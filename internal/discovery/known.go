@@ -36,8 +36,9 @@ func (f *Fleet) Known() *Known {
 const patience = 15 * time.Minute
 
 // KnownForSD returns the current clusters, and the names of the projects whose clusters are not known yet: Prometheus
-// would drop those that are missing. An account or a project is named until its list was read completely once, or could not be read
-// for 15 minutes. Without discovery, its clusters are those of the file.
+// would drop those that are missing. An account or a project is named until its list was read completely once, or could
+// not be read for 15 minutes; a project of a later listing until one try. Without discovery, its clusters are those of
+// the file.
 func (f *Fleet) KnownForSD() (known *Known, missing []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
