@@ -6,13 +6,14 @@ package ces
 import (
 	"bytes"
 	"context"
+	"net/http/httptrace"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"css_vpcep_exporter/internal/cloud"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // OpSessions is the operation of Query.
@@ -24,8 +25,9 @@ const MaxAge = 10 * time.Minute
 // Limits of a query.
 const (
 	MaxMetrics    = 500
-	maxDatapoints = 3000      // above this, the API silently asks for less time
-	maxBody       = 512 << 10 // bytes
+	maxDatapoints = 3000 // above this, the API silently looks at less time
+	maxIDLength   = 256
+	metricBytes   = 160 // of a query, with an ID of 36 bytes
 )
 
 const (
@@ -36,11 +38,11 @@ const (
 // Kind says what a value counts.
 type Kind uint8
 
-// The kinds.
+// The kinds. Kinds is their number.
 const (
 	Sessions       Kind = iota // vpcep_connections
 	ActiveSessions             // vpcep_act_connections
-	kinds
+	Kinds
 )
 
 func (k Kind) metricName() string {
@@ -92,47 +94,59 @@ func (c *Client) Close() { c.cloud.Close() }
 func (c *Client) KnownProjectID() string { return c.project.KnownID() }
 
 // Query returns the newest value of each of 1 to MaxMetrics metrics, in their order
-// (POST /V1.0/{project_id}/batch-query-metric-data). With spare, it delays no other request of the project. Errors are of
-// the type *cloud.Error.
-func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) ([]Value, error) {
+// (POST /V1.0/{project_id}/batch-query-metric-data), and when it was sent, which is zero if it was not. The IDs must be
+// Askable. With spare, it delays no other request of the project. Errors are of the type *cloud.Error.
+func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) (values []Value, sent time.Time, err error) {
+	var connected atomic.Pointer[time.Time] // a connection may be ready only after ctx has ended
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(new(time.Now())) },
+	})
+	id := c.project.KnownID()
+	r := cloud.Request{
+		Service: service{}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
+		Path: []string{"V1.0", id, "batch-query-metric-data"}, Spare: spare,
+	}
+	if err := c.cloud.Reserve(ctx, r); err != nil {
+		return nil, time.Time{}, err
+	}
 	buffer, _ := c.buffers.Get().(*bytes.Buffer)
 	defer c.buffers.Put(buffer)
-	id, now := c.project.KnownID(), time.Now()
-	response, err := c.cloud.Call(ctx, cloud.Request{
-		Service: service{}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
-		Path: []string{"V1.0", id, "batch-query-metric-data"},
-		Body: requestBody(metrics, now), Buffer: buffer, Spare: spare,
-	})
+	r.Reserved, r.Buffer, r.Body = true, buffer, requestBody(metrics, time.Now())
+	response, err := c.cloud.Call(ctx, r)
+	if at := connected.Load(); at != nil {
+		sent = *at
+	}
 	if err != nil {
-		return nil, err
+		return nil, sent, err
 	}
 	values, unparsable, err := parse(response.Body, metrics, time.Now())
 	if err != nil {
 		e := cloud.NewDecodeError(OpSessions, err.Error())
-		return nil, e.WithHint(service{}.Hint(e))
+		return nil, sent, e.WithHint(service{}.Hint(e))
 	}
 	c.count(unparsable)
-	return values, nil
+	return values, sent, nil
 }
 
-// maxIDBytes keeps a body of MaxMetrics within maxBody. IDs of Huawei Cloud have 36 bytes.
-const maxIDBytes = maxBody/MaxMetrics - 160
-
-// Askable reports whether an endpoint's ID fits into a query of any size.
+// Askable reports whether an ID may be sent: Cloud Eye rejects a query with an ID that it takes for invalid. With this
+// length, a query of MaxMetrics has less than the 512 KB that Cloud Eye accepts.
 func Askable(endpointID string) bool {
-	return endpointID != "" && len(endpointID) <= maxIDBytes && len(quoted(nil, endpointID)) <= maxIDBytes
-}
-
-func quoted(to []byte, s string) []byte {
-	to, _ = jsontext.AppendQuote(to, s) // fails only for invalid UTF-8, which it replaces
-	return to
+	for i := range len(endpointID) {
+		c := endpointID[i]
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', strings.IndexByte("_/#()", c) >= 0:
+		case i == 0 && c != '*', i > 0 && c != '-' && c != '.':
+			return false
+		}
+	}
+	return 1 <= len(endpointID) && len(endpointID) <= maxIDLength
 }
 
 // requestBody asks for as many minutes as Cloud Eye answers for that many metrics, because the newest value may be
 // missing for some.
 func requestBody(metrics []Metric, now time.Time) []byte {
 	minutes := min(int(MaxAge/time.Minute), maxDatapoints/max(len(metrics), 1))
-	b := make([]byte, 0, len(metrics)*192+128)
+	b := make([]byte, 0, len(metrics)*metricBytes)
 	b = append(b, `{"metrics":[`...)
 	for i, m := range metrics {
 		if i > 0 {
@@ -140,8 +154,9 @@ func requestBody(metrics []Metric, now time.Time) []byte {
 		}
 		b = append(b, `{"namespace":"`+namespace+`","metric_name":"`...)
 		b = append(b, m.Kind.metricName()...)
-		b = append(b, `","dimensions":[{"name":"`+dimension+`","value":`...)
-		b = append(quoted(b, m.EndpointID), `}]}`...)
+		b = append(b, `","dimensions":[{"name":"`+dimension+`","value":"`...)
+		b = append(b, m.EndpointID...) // Askable
+		b = append(b, `"}]}`...)
 	}
 	b = append(b, `],"period":"1","filter":"average","from":`...)
 	b = strconv.AppendInt(b, now.Add(-time.Duration(minutes)*time.Minute).UnixMilli(), 10)

@@ -22,7 +22,7 @@ func Fields() []string {
 // parse returns the newest value of each metric at the time of the read. Metrics that are missing in the body, and those
 // without a recent datapoint, have none. It ignores metrics that nobody asked for.
 func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unparsable map[string]int, err error) {
-	p := parser{values: make([]Value, len(metrics)), asked: make(map[string][kinds]int, len(metrics)), now: now}
+	p := parser{values: make([]Value, len(metrics)), asked: make(map[string][Kinds]int, len(metrics)), now: now}
 	for i, m := range metrics {
 		at := p.asked[m.EndpointID]
 		at[m.Kind] = i + 1
@@ -42,14 +42,18 @@ func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unpars
 		return nil, nil, err
 	case !listed:
 		return nil, nil, errors.New("the body has no list of metrics")
+	case p.nameless > 0:
+		unparsable["dimensions"] += p.nameless
 	}
 	return p.values, unparsable, nil
 }
 
 type parser struct {
 	values []Value
-	asked  map[string][kinds]int // indexes of values plus one, by endpoint ID
+	asked  map[string][Kinds]int // indexes of values plus one, by endpoint ID
 	now    time.Time
+
+	nameless int // metrics with a value, but without an ID
 
 	// The metric that is being decoded.
 	space, name, id string
@@ -98,13 +102,15 @@ func parseAverage(content []byte) (float64, bool) {
 	return math.Abs(value), ok && value >= 0 // not -0
 }
 
+const maxMilliseconds = 1 << 52
+
 // addDatapoint keeps the newest datapoint. The clock of the cloud may be ahead.
 func (p *parser) addDatapoint(value, milliseconds float64) {
 	if !(milliseconds > 0) {
 		return
 	}
-	at := time.UnixMilli(int64(min(milliseconds, float64(p.now.UnixMilli()))))
-	if p.now.Sub(at) <= MaxAge && !at.Before(p.newest.At) {
+	age := max(p.now.Sub(time.UnixMilli(int64(min(milliseconds, maxMilliseconds)))), 0)
+	if at := p.now.Add(-age); age <= MaxAge && !at.Before(p.newest.At) { // monotonic, as now is
 		p.newest = Value{value, at}
 	}
 }
@@ -114,8 +120,11 @@ func (p *parser) add() {
 	if p.newest.At.IsZero() || p.space != namespace && p.space != "" {
 		return
 	}
+	if p.id == "" {
+		p.nameless++
+	}
 	at := p.asked[p.id]
-	for kind := range kinds {
+	for kind := range Kinds {
 		if i := at[kind] - 1; i >= 0 && p.name == kind.metricName() && !p.newest.At.Before(p.values[i].At) {
 			p.values[i] = p.newest
 		}

@@ -112,7 +112,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 // back-off.
 func (c *Client) Reserve(ctx context.Context, r Request) error {
 	credentials, err := c.check(ctx, &r)
-	if err != nil && (ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
+	if err != nil && (r.Spare || ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
 		return c.addHint(err, &r)
 	}
 	return c.waitForBudget(ctx, &r)
