@@ -86,7 +86,8 @@ func (c *cloudEye) queryWithExporter(t *testing.T, metrics []ces.Metric) ([]ces.
 			cloud.Credentials{AccessKey: callerAccess, SecretKey: callerSecret}, cloud.Credentials{}),
 	})
 	project := exporteriam.NewProject(client, c.url, "cn-north-4", cloudEyeProject)
-	return ces.NewClient(client, c.url, project, func(map[string]int) {}).Query(t.Context(), metrics, false)
+	values, _, err := ces.NewClient(client, c.url, project, func(map[string]int) {}).Query(t.Context(), metrics, false)
+	return values, err
 }
 
 func (c *cloudEye) sdkClient(t *testing.T) *sdkces.CesClient {
