@@ -67,7 +67,7 @@ func demoUsage(c Connection) sessionsFunc {
 	if err != nil { // no limit
 		limit = basicSessions
 	}
-	return DailySessions(c.ID, 0.1*limit, (0.2+0.5*hashed(c.ID))*limit)
+	return DailySessions(c.ID, 0.1*limit, (0.2+0.5*hashed("peak of "+c.ID))*limit)
 }
 
 type demo struct {
