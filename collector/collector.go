@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/sessions"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -36,7 +37,8 @@ type Collector struct {
 	labels   []string
 	options  Options
 
-	Each func(*Outcome) // called with each outcome; may be nil
+	Each  func(*Outcome) // called with each outcome; may be nil
+	Ready func()         // called once all targets are read, before the metrics are made; may be nil
 }
 
 // New returns a Collector. labels are the names of the targets' labels in cluster_info.
@@ -87,7 +89,12 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 	}
 	var clusters []cluster
 	shown := make(map[[3]string]bool)
-	for o := range c.outcomes {
+	outcomes := c.outcomes
+	if c.Ready != nil {
+		outcomes = slices.Values(slices.Collect(outcomes))
+		c.Ready()
+	}
+	for o := range outcomes {
 		if c.Each != nil {
 			c.Each(&o)
 		}
@@ -95,7 +102,13 @@ func (c *Collector) scrape(table []metric) [][]*dto.Metric {
 		src := newSource(&o, c.labels, c.options)
 		if !shown[src.id()] {
 			shown[src.id()] = true
-			clusters = append(clusters, cluster{src.cluster, c.series.get(keyOf(o.Target), &src, table).withScrape(&o, table)})
+			var values *sessions.Values
+			if o.Target.Sessions != nil {
+				values = o.Target.Sessions.Values()
+			}
+			cached, rows := c.series.get(keyOf(o.Target), &src, values, table)
+			cached.addScrape(rows, &o, table)
+			clusters = append(clusters, cluster{src.cluster, rows})
 		}
 	}
 	slices.SortFunc(clusters, func(a, b cluster) int { return slices.Compare(a.labels[:], b.labels[:]) })

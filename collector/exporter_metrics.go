@@ -4,10 +4,12 @@ package collector
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 
@@ -65,7 +67,7 @@ func NewExporterMetrics(registerer prometheus.Registerer) *ExporterMetrics {
 	for _, reason := range cloud.Reasons() { // increase() needs an initial 0
 		m.failures.WithLabelValues(string(reason))
 	}
-	for _, field := range css.Fields() {
+	for _, field := range slices.Concat(css.Fields(), ces.Fields()) {
 		m.unparsables.WithLabelValues(field)
 	}
 	registerer.MustRegister(m.apiRequests, m.apiDuration, m.failures, m.unparsables, m.reloadOK, m.reloadSuccess)

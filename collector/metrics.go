@@ -11,17 +11,19 @@ import (
 	"css_vpcep_exporter/internal/clean"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/sessions"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metric is a row of the metrics table. Either perScrape or perList is set.
+// metric is a row of the metrics table. One of perScrape, perList and sessions is set.
 type metric struct {
 	name, help string
-	labels     []string                  // without clusterLabels
-	positions  []int                     // after sorting all labels
-	perScrape  func(o *Outcome) []sample // not cached
-	perList    func(v *view) []sample    // cached by Series
+	labels     []string                                // without clusterLabels
+	positions  []int                                   // after sorting all labels
+	perScrape  func(o *Outcome) []sample               // not cached
+	perList    func(v *view) []sample                  // cached by Series
+	sessions   func(sessions.InUse) (c sessions.Count) // of a connection; cached by Series
 }
 
 type sample struct {
@@ -32,7 +34,8 @@ type sample struct {
 // metrics returns the metrics table, sorted by name.
 func metrics(configured []string) []metric {
 	table := slices.Concat(
-		scrapeMetrics(), clusterMetrics(configured), listMetrics(), connectionMetrics(), permissionMetrics(),
+		scrapeMetrics(), clusterMetrics(configured), listMetrics(), connectionMetrics(), sessionMetrics(),
+		permissionMetrics(),
 	)
 	slices.SortFunc(table, func(a, b metric) int { return cmp.Compare(a.name, b.name) })
 	for i := range table {
@@ -210,6 +213,21 @@ func connectionMetrics() []metric {
 	}
 }
 
+func sessionMetrics() []metric {
+	return []metric{
+		{
+			name: "connection_sessions", help: "Sessions of the connection, by Cloud Eye (vpcep_connections).",
+			labels:   []string{connectionLabel},
+			sessions: func(s sessions.InUse) sessions.Count { return s.Sessions },
+		},
+		{
+			name: "connection_active_sessions", help: "Active sessions of the connection, by Cloud Eye (vpcep_act_connections).",
+			labels:   []string{connectionLabel},
+			sessions: func(s sessions.InUse) sessions.Count { return s.Active },
+		},
+	}
+}
+
 func permissionMetrics() []metric {
 	return []metric{
 		{
@@ -291,6 +309,9 @@ func perConnection(value func(*css.Connection) (float64, bool)) func(*view) []sa
 
 // clusterLabels are sorted.
 func clusterLabels() []string { return []string{"cluster_id", "cluster_name", "project_id", "region"} }
+
+// connectionLabel is the only other label of sessionMetrics.
+const connectionLabel = "connection_id"
 
 // infoLabels returns the other labels of cluster_info, without the configured ones.
 func infoLabels() []string {

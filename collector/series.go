@@ -8,24 +8,36 @@ import (
 	"slices"
 	"sync"
 
+	"css_vpcep_exporter/internal/sessions"
+
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Series caches the metrics of each cluster until its list or labels change.
+// Series caches the metrics of each cluster until its list or labels change, and those of its sessions until they change.
 type Series struct {
 	mu       sync.Mutex
 	clusters map[clusterKey]*entry
 }
 
 type entry struct {
-	mu     sync.Mutex
-	cached *cached
+	mu       sync.Mutex
+	cached   *cached
+	sessions cachedSessions
 }
 
 // cached is immutable, because scrapes may still be encoding it.
 type cached struct {
-	source source
-	labels []*dto.LabelPair
+	source      source
+	labels      []*dto.LabelPair
+	rows        [][]*dto.Metric
+	connections []connection
+}
+
+// cachedSessions are the rows of sessionMetrics.
+type cachedSessions struct {
+	of     *cached
+	values *sessions.Values
+	labels [][]*dto.LabelPair // of each connection
 	rows   [][]*dto.Metric
 }
 
@@ -39,7 +51,10 @@ func (s *Series) Retain(targets []Target) {
 	retain(s.clusters, targets)
 }
 
-func (s *Series) get(key clusterKey, src *source, table []metric) *cached {
+// get returns the rows of the table, without the perScrape metrics. values may be nil.
+func (s *Series) get(
+	key clusterKey, src *source, values *sessions.Values, table []metric,
+) (c *cached, rows [][]*dto.Metric) {
 	s.mu.Lock()
 	e := s.clusters[key]
 	if e == nil {
@@ -53,7 +68,61 @@ func (s *Series) get(key clusterKey, src *source, table []metric) *cached {
 	if e.cached == nil || !e.cached.source.equal(src) {
 		e.cached = newCached(src, table)
 	}
-	return e.cached
+	rows = slices.Clone(e.cached.rows)
+	if values == nil {
+		e.sessions = cachedSessions{}
+		return e.cached, rows
+	}
+	e.sessions.update(e.cached, values, table)
+	for i := range table {
+		if table[i].sessions != nil {
+			rows[i] = e.sessions.rows[i]
+		}
+	}
+	return e.cached, rows
+}
+
+func (s *cachedSessions) update(of *cached, values *sessions.Values, table []metric) {
+	if s.of != of {
+		*s = cachedSessions{of: of}
+	}
+	if s.values == values {
+		return
+	}
+	s.values, s.rows = values, make([][]*dto.Metric, len(table))
+	for i := range table {
+		if m := &table[i]; m.sessions != nil {
+			if s.labels == nil {
+				s.labels = connectionLabels(of, m)
+			}
+			s.rows[i] = s.metrics(m)
+		}
+	}
+}
+
+// connectionLabels returns the labels that all sessionMetrics of a connection have.
+func connectionLabels(of *cached, m *metric) [][]*dto.LabelPair {
+	b := builder{cluster: of.labels, pairs: make(map[[2]string]*dto.LabelPair, len(of.connections))}
+	samples := make([]sample, len(of.connections))
+	for i, c := range of.connections {
+		samples[i].labels = []string{c.id}
+	}
+	labels := make([][]*dto.LabelPair, len(samples))
+	for i, metric := range b.metrics(m, samples) { // sorted by ID, like the connections
+		labels[i] = metric.Label
+	}
+	return labels
+}
+
+func (s *cachedSessions) metrics(m *metric) []*dto.Metric {
+	metrics, block := make([]*dto.Metric, 0, len(s.labels)), make([]dto.Metric, len(s.labels))
+	for i, c := range s.of.connections {
+		if count := m.sessions(s.values.Of(c.id)); count.Known {
+			block[i].Label, block[i].Gauge = s.labels[i], &dto.Gauge{Value: new(count.Value)}
+			metrics = append(metrics, &block[i])
+		}
+	}
+	return metrics
 }
 
 func newCached(src *source, table []metric) *cached {
@@ -62,7 +131,7 @@ func newCached(src *source, table []metric) *cached {
 	for i, name := range clusterLabels() {
 		b.cluster = append(b.cluster, b.pair(name, src.cluster[i]))
 	}
-	c := &cached{source: *src, labels: b.cluster, rows: make([][]*dto.Metric, len(table))}
+	c := &cached{source: *src, labels: b.cluster, rows: make([][]*dto.Metric, len(table)), connections: v.connections}
 	for i := range table {
 		if m := &table[i]; m.perList != nil {
 			c.rows[i] = b.metrics(m, m.perList(v))
@@ -71,16 +140,14 @@ func newCached(src *source, table []metric) *cached {
 	return c
 }
 
-// withScrape returns the rows of the table, with the perScrape metrics of o.
-func (c *cached) withScrape(o *Outcome, table []metric) [][]*dto.Metric {
+// addScrape adds the perScrape metrics of o to the rows.
+func (c *cached) addScrape(rows [][]*dto.Metric, o *Outcome, table []metric) {
 	b := builder{cluster: c.labels, pairs: make(map[[2]string]*dto.LabelPair)}
-	rows := slices.Clone(c.rows)
 	for i := range table {
 		if m := &table[i]; m.perScrape != nil {
 			rows[i] = b.metrics(m, m.perScrape(o))
 		}
 	}
-	return rows
 }
 
 // builder builds the metrics of one cluster. Equal labels and values share memory.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/sessions"
 )
 
 // Reader reads clusters; css.Client implements it.
@@ -19,6 +20,12 @@ type Reader interface {
 	KnownProjectID() string
 }
 
+// Sessions knows the sessions in use of a project's connections; sessions.Reader implements it.
+type Sessions interface {
+	// Values returns the same pointer until the values change. It may be nil.
+	Values() *sessions.Values
+}
+
 // Target is a cluster to be scraped.
 type Target struct {
 	Key       string // of the project; reloads keep it
@@ -28,6 +35,7 @@ type Target struct {
 	Cluster   css.Cluster
 	Labels    map[string]string
 	Reader    Reader
+	Sessions  Sessions // nil: not read
 }
 
 // Outcome is the result of scraping a target.

@@ -59,13 +59,31 @@ func newView(s *source) *view {
 	v.shown = s.list
 	v.unlisted, v.judged = Unlisted(v.shown)
 	v.limited = s.options.Limits(s.list)
-	if s.options.Connections && len(s.list.Connections) <= s.options.MaxConnections {
-		v.connections = distinct(s.list.Connections)
-	}
+	v.connections = s.options.shown(s.list)
 	if s.options.Permissions && len(s.list.Permissions.Value) <= s.options.MaxConnections {
 		v.permissions = distinctPermissions(s.list.Permissions.Value)
 	}
 	return v
+}
+
+// shown returns the connections that have series of their own.
+func (o Options) shown(list *css.ConnectionList) []connection {
+	if !o.Connections || len(list.Connections) > o.MaxConnections {
+		return nil
+	}
+	return distinct(list.Connections)
+}
+
+// ConnectionIDs returns the IDs of the connections that have series of their own. The list may be nil.
+func (o Options) ConnectionIDs(list *css.ConnectionList) []string {
+	if list == nil {
+		return nil
+	}
+	var ids []string
+	for _, c := range o.shown(list) {
+		ids = append(ids, c.id)
+	}
+	return ids
 }
 
 type connection struct {

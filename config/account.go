@@ -73,6 +73,7 @@ func (p *Project) Found(name, id string) (found Project, wanted bool) {
 	if found.Endpoint == "" {
 		found.Endpoint = css
 	}
+	found.Sessions = p.Sessions.of(region)
 	return found, true
 }
 
@@ -161,9 +162,11 @@ func (d *decoder) checkWithoutRegions(p *project) {
 	if keys.Subprojects.IsSet() {
 		d.Reportf(d.Place(keys.Subprojects.Node), `needs "regions"; set it instead of region, or remove subprojects`)
 	}
-	if strings.Contains(string(keys.Endpoint.Value), syntax.RegionInAddress) {
-		d.Reportf(d.Place(keys.Endpoint.Node), `{region} needs "regions"; write the region instead`)
-		keys.Endpoint.OK = false
+	for _, endpoint := range []*field[endpointPattern]{&keys.Endpoint, &keys.Sessions.Value.Endpoint} {
+		if strings.Contains(string(endpoint.Value), syntax.RegionInAddress) {
+			d.Reportf(d.Place(endpoint.Node), `{region} needs "regions"; write the region instead`)
+			endpoint.OK = false
+		}
 	}
 }
 

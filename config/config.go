@@ -51,6 +51,7 @@ type Project struct {
 	Credentials           Credentials
 	Clusters              []Cluster
 	Discovery             *Discovery // nil: only Clusters
+	Sessions              *Sessions  // nil: not read
 	TLSConfig             promconfig.TLSConfig
 	ProxyURL              *url.URL // nil: the environment's proxy
 }
@@ -144,6 +145,7 @@ func parseFile(name string, content []byte, env Environment, syntaxOnly bool) (*
 		Empty: map[string]string{
 			"":           `the file is empty; list at least one project in "projects"`,
 			".discovery": "empty; write discovery: {} to discover all clusters, or remove the key",
+			".sessions":  "empty; write sessions: {} to read the sessions in use, or remove the key",
 		},
 	}}
 	var c *Config

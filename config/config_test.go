@@ -143,6 +143,7 @@ func TestLoadAllKeys(t *testing.T) {
 				},
 				LabelsFromTags: map[string]string{"team": "team", "cost_centre": "cost_centre"},
 			},
+			Sessions: &Sessions{Endpoint: "https://ces.example.com", BatchSize: 10},
 			TLSConfig: promconfig.TLSConfig{
 				CAFile:             filepath.Join("testdata", "tls", "ca.pem"),
 				ServerName:         "css.internal",

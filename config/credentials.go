@@ -16,6 +16,7 @@ import (
 	"css_vpcep_exporter/internal/secret"
 	"css_vpcep_exporter/internal/smallfile"
 	"css_vpcep_exporter/internal/syntax"
+	"css_vpcep_exporter/internal/tlsfiles"
 
 	promconfig "github.com/prometheus/common/config"
 )
@@ -147,30 +148,7 @@ func (d *decoder) tls(f *field[tlsKeys]) promconfig.TLSConfig {
 		MinVersion:         promconfig.TLSVersion(keys.MinVersion.Value),
 		MaxVersion:         promconfig.TLSVersion(keys.MaxVersion.Value),
 	}
-	checked, err := c, c.Validate()
-	unread := d.syntaxOnly || len(d.Mistakes) > before
-	if caFile != "" {
-		checked.CAFile, checked.CA = "", ca
-	}
-	if certFile != "" {
-		checked.CertFile, checked.Cert = "", cert
-	}
-	if keyFile != "" {
-		checked.KeyFile, checked.Key = "", promconfig.Secret(key)
-	}
-	if unread && caFile != "" {
-		checked.CA = ""
-	}
-	if unread && (certFile != "" || keyFile != "") {
-		checked.Cert, checked.Key = "", ""
-	}
-	if f.OK && err == nil {
-		_, err = promconfig.NewTLSConfig(&checked)
-	}
-	if f.OK && err != nil && !unread {
-		_, named := promconfig.NewTLSConfig(&c) // with the names of the files
-		err = cmp.Or(named, err)
-	}
+	err := tlsfiles.Validate(c, ca, cert, key, d.syntaxOnly || len(d.Mistakes) > before)
 	if f.OK && err != nil {
 		d.Reportf(d.Place(f.Node), "invalid TLS settings: %s", err)
 	}

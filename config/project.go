@@ -83,6 +83,7 @@ func (d *decoder) project(f *field[projectKeys]) *project {
 	p.Credentials, p.chain = d.credentials(&keys.Credentials)
 	p.Clusters = d.clusters(keys)
 	p.Discovery = d.discovery(keys)
+	p.Sessions = d.sessions(p)
 	p.TLSConfig = d.tls(&keys.TLSConfig)
 	p.ProxyURL = keys.ProxyURL.Value.URL
 	return p

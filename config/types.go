@@ -57,6 +57,7 @@ type (
 		Credentials       field[credentialsKeys]    `yaml:"credentials"`
 		Clusters          field[list[clusterKeys]]  `yaml:"clusters"`
 		Discovery         field[discoveryKeys]      `yaml:"discovery"`
+		Sessions          field[sessionsKeys]       `yaml:"sessions"`
 		TLSConfig         field[tlsKeys]            `yaml:"tls_config"`
 		ProxyURL          field[proxyURL]           `yaml:"proxy_url"`
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
@@ -136,6 +137,9 @@ func (e *exporter) expectAccountRequests(p *config.Project) {
 	for _, region := range p.Regions {
 		if region != "*" {
 			e.metrics.ExpectRequests(region, css.OpConnections, css.OpClusters)
+			if p.Sessions != nil {
+				e.metrics.ExpectRequests(region, ces.OpSessions)
+			}
 		}
 	}
 }

@@ -99,7 +99,7 @@ func build() server.Build {
 func (e *exporter) close() {
 	e.scraper.Wait()
 	for _, p := range e.projects {
-		p.project.Client.Close()
+		p.close()
 	}
 	e.dropShared(nil)
 	for _, a := range e.accounts {

@@ -11,11 +11,13 @@ import (
 	"strings"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
+	"css_vpcep_exporter/internal/sessions"
 
 	"github.com/prometheus/common/version"
 	"golang.org/x/time/rate"
@@ -36,6 +38,7 @@ func (e *exporter) newProject(p *config.Project, old *loadedProject) (loadedProj
 		project.Key = old.project.Key
 		if reflect.DeepEqual(clientSettings(old.settings), clientSettings(*p)) {
 			loaded.client, loaded.id, project.Client = old.client, old.id, old.project.Client
+			loaded.sessionsClient, project.Sessions = old.sessionsClient, old.project.Sessions
 			return loaded, nil
 		}
 	}
@@ -74,8 +77,9 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 	}
 	to.client = cloud.NewClient(options)
 	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
+	sameID := false
 	if old != nil {
-		sameID := p.ProjectID != "" || old.settings.ProjectID == "" &&
+		sameID = p.ProjectID != "" || old.settings.ProjectID == "" &&
 			p.IAMEndpoint == old.settings.IAMEndpoint && reflect.DeepEqual(p.Credentials, old.settings.Credentials)
 		to.id.Inherit(old.id, sameID)
 		if sameID {
@@ -83,7 +87,29 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 		}
 	}
 	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id, e.metrics.CountUnparsable)
+	if p.Sessions != nil {
+		options.Transport = route.transport()
+		e.addSessions(to, old, options, sameID)
+	}
 	return nil
+}
+
+// addSessions adds a client of its own, so that Cloud Eye's failures do not affect the project's other requests. The
+// options have the project's credentials and budget.
+func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sameID bool) {
+	p := &to.settings
+	options.Scope = strings.Join([]string{scope(p), ces.OpSessions, p.Sessions.Endpoint}, " ")
+	options.Retry = cloud.Retry{Tries: 1}
+	to.sessionsClient = cloud.NewClient(options)
+	client := ces.NewClient(to.sessionsClient, p.Sessions.Endpoint, to.id, e.metrics.CountUnparsable)
+	to.project.Sessions = sessions.New(client, p.Sessions.BatchSize, e.logger.With("project", p.Name, "region", p.Region))
+	if old == nil || old.project.Sessions == nil {
+		return
+	}
+	to.project.Sessions.Inherit(old.project.Sessions)
+	if sameID && p.Sessions.Endpoint == old.settings.Sessions.Endpoint {
+		to.sessionsClient.Inherit(old.sessionsClient)
+	}
 }
 
 // clientOptions returns all options but the credentials.

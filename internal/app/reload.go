@@ -10,6 +10,7 @@ import (
 
 	"css_vpcep_exporter/collector"
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
@@ -24,6 +25,15 @@ type loadedProject struct {
 	client   *cloud.Client
 	id       *iam.Project
 	project  discovery.Project
+
+	sessionsClient *cloud.Client // nil if sessions are not read
+}
+
+func (p *loadedProject) close() {
+	p.project.Client.Close()
+	if p.project.Sessions != nil {
+		p.project.Sessions.Close()
+	}
 }
 
 // loaded is what a configuration makes of the entries.
@@ -130,7 +140,7 @@ func (e *exporter) use(cfg *config.Config, next *loaded) {
 	e.fleet.Apply(projects, accounts...)
 	for _, old := range e.projects {
 		if !slices.ContainsFunc(next.projects, func(p loadedProject) bool { return p.project.Client == old.project.Client }) {
-			old.project.Client.Close()
+			old.close()
 		}
 	}
 	for _, old := range e.accounts {
@@ -169,6 +179,9 @@ func (e *exporter) expectRequests(projects []config.Project) {
 		operations := []string{css.OpConnections}
 		if p.Discovery != nil {
 			operations = append(operations, css.OpClusters)
+		}
+		if p.Sessions != nil {
+			operations = append(operations, ces.OpSessions)
 		}
 		if p.ProjectID == "" {
 			operations = append(operations, iam.OpProjects)

@@ -97,7 +97,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 			return response, nil
 		}
 		r.Reserved = false
-		if !replaced && ReasonOf(err) == ReasonAuth && c.replace(ctx, r.Operation, credentials) {
+		if !replaced && !r.Spare && ReasonOf(err) == ReasonAuth && c.replace(ctx, r.Operation, credentials) {
 			replaced = true
 			continue
 		}
@@ -112,10 +112,10 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 // back-off.
 func (c *Client) Reserve(ctx context.Context, r Request) error {
 	credentials, err := c.check(ctx, &r)
-	if err != nil && (ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
+	if err != nil && (r.Spare || ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
 		return c.addHint(err, &r)
 	}
-	return c.waitForBudget(ctx, r.Operation)
+	return c.waitForBudget(ctx, &r)
 }
 
 // addHint adds the service's hint to an error of r, but not to that of a login for it.
@@ -145,6 +145,11 @@ func (c *Client) check(ctx context.Context, r *Request) (Credentials, error) {
 	if err := c.throttle.check(r); err != nil {
 		return Credentials{}, err
 	}
+	if r.Spare { // others wait for the same renewal
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*tryPatience)
+		defer cancel()
+	}
 	credentials, err := c.credentials(ctx, r.Operation)
 	if err != nil {
 		return Credentials{}, err
@@ -171,14 +176,37 @@ func (c *Client) credentials(ctx context.Context, operation string) (Credentials
 	}
 }
 
-func (c *Client) waitForBudget(ctx context.Context, operation string) error {
+func (c *Client) waitForBudget(ctx context.Context, r *Request) error {
 	if c.options.Budget == nil {
 		return nil
 	}
-	if err := c.options.Budget.Wait(ctx); err != nil {
-		return NewTimeoutError(operation, "the request budget (requests_per_second)", err)
+	wait := c.options.Budget.Wait
+	if r.Spare {
+		wait = c.waitForSpareBudget
+	}
+	if err := wait(ctx); err != nil {
+		return NewTimeoutError(r.Operation, "the request budget (requests_per_second)", err)
 	}
 	return nil
+}
+
+// waitForSpareBudget waits until the budget has been full for so long that it has lost a request. Nothing is taken: the
+// next scrape finds as much as before.
+func (c *Client) waitForSpareBudget(ctx context.Context) error {
+	budget := c.options.Budget
+	interval := float64(time.Second) / float64(budget.Limit())
+	for full := false; ; {
+		missing := float64(budget.Burst()) - budget.Tokens()
+		if missing <= 0 && full {
+			return nil
+		}
+		if full = missing <= 0; full {
+			missing = 1
+		}
+		if !Sleep(ctx, max(time.Duration(missing*interval), time.Millisecond)) {
+			return ctx.Err()
+		}
+	}
 }
 
 func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, error) {
@@ -192,11 +220,19 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	}
 	// The budget comes before the permit: a single try that waited for it would look like one that hangs.
 	if !r.Reserved {
-		if err := c.waitForBudget(ctx, r.Operation); err != nil {
+		if err := c.waitForBudget(ctx, r); err != nil {
 			return Response{}, credentials, err
 		}
 	}
-	permit, err := c.options.Keys.acquire(ctx, r.Operation, c.options.Scope, credentials)
+	permit, err := c.options.Keys.acquire(ctx, r, c.options.Scope, credentials)
+	for errors.Is(err, errUntrusted) && Sleep(ctx, trustFor/2) {
+		if credentials, err = c.check(ctx, r); err == nil { // they may have changed
+			permit, err = c.options.Keys.acquire(ctx, r, c.options.Scope, credentials)
+		}
+	}
+	if errors.Is(err, errUntrusted) {
+		err = NewTimeoutError(r.Operation, "another request to verify the credentials", ctx.Err())
+	}
 	if err != nil {
 		return Response{}, credentials, err
 	}
@@ -211,6 +247,12 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	connected := func() {}
 	if r.Login == nil { // checking a password may take longer than tryPatience
 		connected = permit.markSent
+	}
+	if r.Spare {
+		var cancel context.CancelFunc
+		ctx, cancel = Background(ctx)
+		defer cancel()
+		req = req.WithContext(ctx)
 	}
 	req, progress := traceProgress(req, connected)
 	response, failed := c.exchange(ctx, r, req, progress, credentials)

@@ -5,6 +5,7 @@ package cloud
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -72,20 +73,26 @@ type permit struct {
 	start   time.Time
 }
 
-// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout.
-func (k *Keys) acquire(ctx context.Context, operation, project string, c Credentials) (*permit, error) {
+var errUntrusted = errors.New("no request has verified the credentials lately")
+
+// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout. For a spare
+// request, it returns errUntrusted instead of waiting.
+func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Credentials) (*permit, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	key, p := k.lookUp(c, project)
 	for {
 		now := time.Now()
 		key.usedAt = now
-		if err := key.paused(operation, p, now); err != nil {
+		if err := key.paused(r.Operation, p, now); err != nil {
 			return nil, err
 		}
 		permit := &permit{keys: k, key: key, project: p, start: now}
 		if p.open(now) {
 			return permit, nil
+		}
+		if r.Spare && !key.open(now) {
+			return nil, errUntrusted
 		}
 		if !p.trying(now) && key.allowsTry(p, now) {
 			p.startTry(permit)
@@ -95,7 +102,7 @@ func (k *Keys) acquire(ctx context.Context, operation, project string, c Credent
 			return permit, nil
 		}
 		if err := k.wait(ctx, key, p, now); err != nil {
-			return nil, NewTimeoutError(operation, "another request to verify the credentials", err)
+			return nil, NewTimeoutError(r.Operation, "another request to verify the credentials", err)
 		}
 	}
 }

@@ -33,6 +33,9 @@ type Request struct {
 	Header    http.Header // others than those of every request; not signed
 	// Reserved skips the wait for the budget at the first try, after Reserve.
 	Reserved bool
+	// Spare delays no other request: it uses only budget that no other needs, is not a single try, and does not replace
+	// credentials. Its waits last until the context ends; the exchange is bounded like one of Background.
+	Spare bool
 	// Buffer, if not nil, holds the body of the response.
 	Buffer *bytes.Buffer
 	// Body, if not nil, makes the request a POST.

@@ -155,8 +155,9 @@ func errorFields(body []byte) (code, message, requestID string) {
 	}
 	// Ignore errors: after a field of another type, the others are decoded.
 	_ = json.Unmarshal(body, &wire)
-	return firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code),
-		firstText(wire.ExternalMessage, wire.ErrorMsg, wire.Message, wire.Error.Message),
+	nested, _ := wire.Message.(map[string]any) // Cloud Eye's
+	return firstText(wire.ErrCode, wire.ErrorCode, wire.Error.Code, nested["code"]),
+		firstText(wire.ExternalMessage, wire.ErrorMsg, wire.Message, wire.Error.Message, nested["details"]),
 		firstText(wire.RequestID)
 }
 

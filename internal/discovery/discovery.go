@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/internal/css"
+	"css_vpcep_exporter/internal/sessions"
 )
 
 // Project is a project of the configuration file or of an account.
@@ -23,6 +24,8 @@ type Project struct {
 	Client  *css.Client
 	Listed  []Listed
 	Search  *Search // nil turns discovery off
+
+	Sessions *sessions.Reader // nil: not read; changes only with Client
 }
 
 // Listed is a cluster of the configuration file.
@@ -139,7 +142,7 @@ func (f *Fleet) foundLater(p *Project, previous []*project) bool {
 		!slices.ContainsFunc(previous, func(old *project) bool { return old.Name == p.Name })
 }
 
-// Run refreshes every project and lists every account regularly until ctx is done.
+// Run refreshes every project, lists every account regularly, and reads sessions when they are due, until ctx is done.
 func (f *Fleet) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	f.mu.Lock()
@@ -148,6 +151,9 @@ func (f *Fleet) Run(ctx context.Context) {
 		projectCtx, p.stop = context.WithCancel(ctx)
 		config := p.Project
 		wg.Go(func() { f.keepRefreshed(projectCtx, p, config) })
+		if config.Sessions != nil {
+			wg.Go(func() { config.Sessions.Run(projectCtx) })
+		}
 	}
 	f.startAccount = func(a *account) {
 		var accountCtx context.Context

@@ -42,6 +42,17 @@ func Endpoints(region string) (css, iam string, known bool) {
 	return "https://" + service + "." + region + "." + cssDomain, "https://iam." + region + "." + iamDomain, true
 }
 
+// CES returns the Cloud Eye endpoint of a region, or "" if the region is not known.
+func CES(region string) string {
+	switch {
+	case !slices.Contains(All(), region):
+		return ""
+	case region == "eu-de", region == "eu-nl":
+		return "https://ces." + region + ".otc.t-systems.com"
+	}
+	return "https://ces." + region + ".myhuaweicloud.com"
+}
+
 // STS returns the STS endpoint of a region, or "" if none is known. Any endpoint serves all regions of its site.
 func STS(region string) string {
 	own := []string{

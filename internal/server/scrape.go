@@ -19,7 +19,8 @@ import (
 
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
-// Once returns a gatherer of all metrics. After it has gathered, failed returns how many clusters failed.
+// Once returns a gatherer of all metrics, which reads the sessions after the clusters. After it has gathered, failed
+// returns how many clusters, and reads of a project's sessions, failed.
 func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed func() int) {
 	count := 0
 	known := s.known()
@@ -29,6 +30,7 @@ func (s *Server) Once(ctx context.Context) (gatherer prometheus.Gatherer, failed
 			count++
 		}
 	}
+	c.Ready = func() { count += s.readSessions(ctx, known) }
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c)
 	return prometheus.Gatherers{registry, s.registry}, func() int { return count }
@@ -75,6 +77,9 @@ func (s *Server) serveMetrics(
 	defer cancel()
 	clusters := collector.New(ctx, s.scraper, s.series, targets, labels, *s.metrics.Load())
 	s.expose(w, r, gatherer{clusters, exporter})
+	if r.Method != http.MethodHead {
+		s.offerSessions(targets)
+	}
 }
 
 // timeout returns r's timeout minus the offset, or half of it if nothing would remain.
@@ -113,7 +118,7 @@ func newTargets(known *discovery.Known) []collector.Target {
 }
 
 func newTarget(t *discovery.Target) collector.Target {
-	return collector.Target{
+	target := collector.Target{
 		Key:     t.Project.Key,
 		Project: t.Project.Name,
 		Region:  t.Project.Region,
@@ -121,4 +126,8 @@ func newTarget(t *discovery.Target) collector.Target {
 		Labels:  t.Labels,
 		Reader:  t.Project.Client,
 	}
+	if t.Project.Sessions != nil { // a nil pointer in an interface is not nil
+		target.Sessions = t.Project.Sessions
+	}
+	return target
 }

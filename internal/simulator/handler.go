@@ -25,6 +25,7 @@ type route struct {
 	target    Target
 	projectID string
 	clusterID string
+	query     query // for Sessions
 }
 
 type response struct {
@@ -69,6 +70,10 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.updateRecord(func() { rec.AccessKey, rec.User = c.access, c.user.String() })
+	if route.target.Endpoint == Sessions {
+		route.query = parseQuery(body)
+		s.recordQuery(rec, route.query)
+	}
 	if throttled := s.throttle(route, rec.RequestID); throttled != nil {
 		s.writeResponse(w, r, rec, *throttled, Fault{})
 		return
@@ -97,9 +102,11 @@ func parseRoute(r *http.Request) route {
 	}
 	switch {
 	case matches(http.MethodGet, "/v1.0/*/clusters/*/vpcepservice/connections"):
-		return route{Target{Connections, parts[3]}, parts[1], parts[3]}
+		return route{target: Target{Connections, parts[3]}, projectID: parts[1], clusterID: parts[3]}
 	case matches(http.MethodGet, "/v1.0/*/clusters"):
-		return route{Target{Clusters, parts[1]}, parts[1], ""}
+		return route{target: Target{Clusters, parts[1]}, projectID: parts[1]}
+	case matches(http.MethodPost, "/V1.0/*/batch-query-metric-data"):
+		return route{target: Target{Sessions, parts[1]}, projectID: parts[1]}
 	case matches(http.MethodGet, "/v3/projects"):
 		return route{target: Target{Projects, r.URL.Query().Get("name")}}
 	case matches(http.MethodGet, "/v3/auth/projects"):
@@ -172,6 +179,8 @@ func (s *Simulator) respond(route route, r *http.Request, body []byte, c caller,
 		return s.listConnections(route, r.URL.Query(), fault)
 	case Clusters:
 		return s.listClusters(route, r.URL.Query(), fault)
+	case Sessions:
+		return s.queryMetrics(route.projectID, route.query, fault)
 	case Tokens:
 		return s.issueToken(c)
 	case AgencyByIAM:

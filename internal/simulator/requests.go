@@ -30,14 +30,15 @@ const (
 	AssumeWithOIDC Endpoint = "assume-with-oidc" // STS: ID token for temporary keys
 	IDTokens       Endpoint = "id-tokens"        // IAM: ID token for a token
 	SecurityTokens Endpoint = "security-tokens"  // IAM: token for temporary keys
+	Sessions       Endpoint = "sessions"         // Cloud Eye: values of many metrics
 	Unknown        Endpoint = "unknown"          // any other path or method
 
 	// WholeProject means all endpoints of a project, in SetThrottle only.
 	WholeProject Endpoint = "project"
 )
 
-// Target is an endpoint and the ID of a cluster (Connections) or project (Clusters), or the region (Projects). An empty
-// ID matches all.
+// Target is an endpoint and the ID of a cluster (Connections) or project (Clusters, Sessions), or the region
+// (Projects). An empty ID matches all.
 type Target struct {
 	Endpoint Endpoint
 	ID       string
@@ -61,6 +62,9 @@ type Request struct {
 	Duration  time.Duration
 	InFlight  bool
 	Cancelled bool // the client disconnected before the end of the response
+
+	Metrics   int  // number of metrics in a query of Sessions
+	FromMoved bool // the query was for more values than Cloud Eye returns
 }
 
 // errClosing distinguishes Server.Close from a client's disconnect.
@@ -70,6 +74,7 @@ type recorder struct {
 	keep      int
 	log       []*Request
 	counts    map[Target]int
+	metrics   map[Metric]int
 	total     uint64
 	inFlight  int
 	peak      int
@@ -131,6 +136,7 @@ func (s *Simulator) ForgetRequests() {
 	defer s.mu.Unlock()
 	s.record.log = nil
 	clear(s.record.counts)
+	clear(s.record.metrics)
 	s.record.cancelled = 0
 	s.record.peak = s.record.inFlight
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator serves a simulated cloud on loopback: CSS, IAM, STS, the ECS metadata service and CCE pod identities.
-// It shares no code with the client, so that the two cannot share a mistake about the API.
+// Package simulator serves a simulated cloud on loopback: CSS, IAM, STS, Cloud Eye, the ECS metadata service and CCE
+// pod identities. It shares no code with the client, so that the two cannot share a mistake about the API.
 package simulator
 
 import (
@@ -149,6 +149,11 @@ type Simulator struct {
 	federation     federation
 
 	accountAgencies []*AccountAgency
+
+	cloudEyes map[string]CloudEye     // by project ID
+	sessions  map[string]sessionsFunc // by connection ID
+	// usage returns the sessions of a connection after Step has changed it, or nil if Cloud Eye has none.
+	usage func(Connection) sessionsFunc
 }
 
 type project struct {
@@ -172,7 +177,9 @@ func New(o Options) *Simulator {
 		eventRand: rand.New(rand.NewPCG(o.Seed, 1)), //nolint:gosec // must be repeatable
 		faultRand: rand.New(rand.NewPCG(o.Seed, 2)), //nolint:gosec // as above
 		faults:    make(map[Target][]*armedFault),
-		record:    recorder{keep: o.KeepRequests, counts: make(map[Target]int)},
+		record: recorder{
+			keep: o.KeepRequests, counts: make(map[Target]int), metrics: make(map[Metric]int),
+		},
 
 		throttles: make(map[Target]*window),
 		keys:      make(map[string]*keyState),
@@ -182,6 +189,9 @@ func New(o Options) *Simulator {
 		metadataTokens: make(map[tokenHash]time.Time),
 		temporary:      make(map[string]*temporaryKey),
 		federation:     federation{tokens: make(map[tokenHash]federatedToken)},
+
+		cloudEyes: make(map[string]CloudEye),
+		sessions:  make(map[string]sessionsFunc),
 	}
 }
 

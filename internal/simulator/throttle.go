@@ -21,6 +21,7 @@ type window struct {
 }
 
 // SetThrottle limits a target or WholeProject. Rejected requests do not count, and no Fault applies to throttled ones.
+// Without it, a project has 500 requests a minute for Sessions, as documented.
 func (s *Simulator) SetThrottle(t Target, limit Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,6 +39,9 @@ func (s *Simulator) throttle(route route, requestID string) *response {
 	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if route.target.Endpoint == Sessions && s.throttles[route.target] == nil {
+		s.throttles[route.target] = &window{Throttle: Throttle{Limit: queriesAMinute, Window: time.Minute}}
+	}
 	for _, t := range []Target{route.target, {Endpoint: route.target.Endpoint}, {WholeProject, route.projectID}} {
 		w := s.throttles[t]
 		if w == nil || w.allow(now) {
@@ -45,6 +49,9 @@ func (s *Simulator) throttle(route route, requestID string) *response {
 		}
 		exceeded := rejection{http.StatusTooManyRequests, "APIGW.0308", "The throttling threshold has been reached."}
 		resp := gatewayError(&exceeded, requestID)
+		if t.Endpoint == Sessions {
+			*resp = cloudEyeThrottled()
+		}
 		if w.RetryAfter != "" {
 			resp.header.Set("Retry-After", w.RetryAfter)
 		}

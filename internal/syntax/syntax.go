@@ -83,7 +83,7 @@ func ParseEndpoint(s string) (address, fault string) {
 	case strings.Contains(s, "@"):
 		return "", "invalid URL (not shown): user or password before the host; remove it"
 	case u == nil && strings.Contains(s, RegionInAddress):
-		return "", "invalid URL: only endpoint may contain {region}, beside regions; write the region or the host itself"
+		return "", "invalid URL: only endpoint and sessions.endpoint may contain {region}, beside regions; write the region or the host itself"
 	case u == nil:
 		return "", "invalid URL (not shown); write it like https://css.example.com or http://127.0.0.1:8080"
 	}
