@@ -44,6 +44,7 @@ func emptyRules() map[string]string {
 		"connection:css_vpcep_connection_status:rejected1d": "the demo has just started",
 
 		"CSSVPCEPConnectionStillRejected": "the demo has just started",
+		"CSSVPCEPSessionsNearLimit":       "the demo reaches the critical limit for a part of the day",
 		"CSSVPCEPNoAcceptedConnections":   "no cluster of the demo loses all connections",
 		"CSSVPCEPConnectionsLost":         "no cluster of the demo loses most connections",
 		"CSSVPCEPServiceDisabled":         "the demo disables no service",
