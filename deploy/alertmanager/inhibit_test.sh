@@ -51,7 +51,8 @@ inhibited() {
 
 cluster_alerts=(CSSVPCEPConnectionRejected CSSVPCEPConnectionStillRejected CSSVPCEPConnectionFailed
   CSSVPCEPConnectionPending CSSVPCEPNoAcceptedConnections CSSVPCEPUnlistedConnection CSSVPCEPWhitelistOpen
-  CSSVPCEPPermissionAdded CSSVPCEPServiceDisabled CSSVPCEPConnectionsTruncated CSSVPCEPDataStale)
+  CSSVPCEPPermissionAdded CSSVPCEPServiceDisabled CSSVPCEPConnectionsTruncated CSSVPCEPDataStale
+  CSSVPCEPSessionsNearLimit)
 exporter_alerts=(CSSVPCEPThrottled CSSVPCEPAPIChanged CSSVPCEPConfigReloadFailed CSSVPCEPMetricsAbsent)
 
 # Two clusters with all their alerts. c1, which cannot be read, has been renamed in the meantime.
@@ -72,32 +73,41 @@ fire CSSVPCEPConnectionsLost severity=warning region=r1 project_id=p1 cluster_id
 c1_and_lost=("${cluster_alerts[@]/%//c1}" CSSVPCEPConnectionsLost/c2)
 inhibited "${c1_and_lost[@]}"
 
-# If most clusters of a project cannot be read, its clusters' and its list's failures are inhibited, but no alert on the
-# connections of its other clusters, and nothing of another project.
+# A connection above the higher limit is above the lower one too. n2 is only above the lower one.
+for connection in n1 n2; do
+  fire CSSVPCEPSessionsNearLimit severity=warning region=r1 project_id=p1 cluster_id=c5 connection_id=$connection
+done
+fire CSSVPCEPSessionsNearLimit severity=critical region=r1 project_id=p1 cluster_id=c5 cluster_name=five connection_id=n1
+c1_and_lost+=(CSSVPCEPSessionsNearLimit/c5)
+inhibited "${c1_and_lost[@]}"
+
+# If most clusters of a project cannot be read, the failures of its clusters, of its list and of its sessions are
+# inhibited, but no alert on the connections of its other clusters, and nothing of another project.
 for project in p1 p2; do
+  fire CSSVPCEPSessionsUnreadable severity=info region=r1 project_id=$project
   fire CSSVPCEPDiscoveryFailing severity=warning region=r1 project_id=$project
   fire CSSVPCEPClustersVanished severity=warning region=r1 project_id=$project
 done
 fire CSSVPCEPScrapeFailing severity=warning region=r1 project_id=p2 cluster_id=c4 cluster_name=four
 fire CSSVPCEPProjectUnreadable severity=critical region=r1 project_id=p1
-inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing
+inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing CSSVPCEPSessionsUnreadable
 
 # If that is because of the credentials, it is inhibited too.
 fire CSSVPCEPCredentialsRejected severity=critical region=r1 project_id=p1
 fire CSSVPCEPCredentialsRejected severity=critical region=r1 project_id=p2
 inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
-  CSSVPCEPProjectUnreadable
+  CSSVPCEPProjectUnreadable CSSVPCEPSessionsUnreadable CSSVPCEPSessionsUnreadable
 
 # If only some targets of a job are down, no further alert is inhibited.
 fire CSSVPCEPExporterDown severity=warning job=one
 inhibited "${c1_and_lost[@]}" CSSVPCEPScrapeFailing/c1 CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
-  CSSVPCEPProjectUnreadable
+  CSSVPCEPProjectUnreadable CSSVPCEPSessionsUnreadable CSSVPCEPSessionsUnreadable
 
 # If all targets of a job are down, all other alerts are inhibited.
 fire CSSVPCEPExporterDown severity=critical job=two
 inhibited "${cluster_alerts[@]/%//c1}" "${cluster_alerts[@]/%//c2}" "${exporter_alerts[@]}" \
   CSSVPCEPConnectionsLost/c{2,3} CSSVPCEPScrapeFailing/c{1,4} CSSVPCEPDiscoveryFailing CSSVPCEPDiscoveryFailing \
   CSSVPCEPClustersVanished CSSVPCEPClustersVanished CSSVPCEPCredentialsRejected CSSVPCEPCredentialsRejected \
-  CSSVPCEPProjectUnreadable
+  CSSVPCEPProjectUnreadable CSSVPCEPSessionsUnreadable CSSVPCEPSessionsUnreadable CSSVPCEPSessionsNearLimit/c5{,,}
 
 ((failed == 0)) && echo 'exactly the expected alerts are inhibited'

@@ -30,6 +30,8 @@ CSSVPCEPConnectionRejected      warning   -         css-vpcep-chat
 CSSVPCEPConnectionStillRejected info      -         css-vpcep-digest
 CSSVPCEPConnectionFailed        warning   -         css-vpcep-chat
 CSSVPCEPConnectionPending       warning   -         css-vpcep-chat
+CSSVPCEPSessionsNearLimit       warning   -         css-vpcep-chat
+CSSVPCEPSessionsNearLimit       critical  -         css-vpcep-page
 CSSVPCEPNoAcceptedConnections   critical  -         css-vpcep-page
 CSSVPCEPConnectionsLost         warning   -         css-vpcep-chat
 CSSVPCEPUnlistedConnection      warning   security  css-vpcep-security,css-vpcep-chat
@@ -41,6 +43,7 @@ CSSVPCEPProjectUnreadable       critical  -         css-vpcep-page
 CSSVPCEPScrapeFailing           warning   -         css-vpcep-chat
 CSSVPCEPDataStale               warning   -         css-vpcep-chat
 CSSVPCEPDiscoveryFailing        warning   -         css-vpcep-chat
+CSSVPCEPSessionsUnreadable      info      -         css-vpcep-digest
 CSSVPCEPClustersVanished        warning   -         css-vpcep-chat
 CSSVPCEPCredentialsRejected     critical  -         css-vpcep-page
 CSSVPCEPThrottled               warning   -         css-vpcep-chat

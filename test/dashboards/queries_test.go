@@ -83,7 +83,7 @@ func wantMatchers(d dashboard, location string, s selector) []string {
 		if d.hasVariable("instance") && s.function != "last_over_time" && len(s.metrics) == 1 {
 			return append(job, `instance=~"$instance"`)
 		}
-	case strings.HasPrefix(metric, "css_vpcep_discovery_"), metric == "css_vpcep_cluster_info":
+	case hasAnyPrefix(metric, "css_vpcep_discovery_", "css_vpcep_sessions_"), metric == "css_vpcep_cluster_info":
 		// These are also used for whole projects.
 		return slices.Concat(job, project)
 	case strings.HasPrefix(metric, "css_vpcep_") && len(s.metrics) == 1:
@@ -212,8 +212,6 @@ func documentedLabels(t *testing.T) map[string][]string {
 		"process_resident_memory_bytes": scraped,
 		"process_open_fds":              scraped,
 		"go_goroutines":                 scraped,
-		// The vendor's cloudeye-exporter: deploy/prometheus/rules.yml.
-		"huaweicloud_sys_vpcep_vpcep_connections": append(slices.Clone(scraped), "ep_instance_id"),
 	}
 	row := regexp.MustCompile("(?m)^\\| `(css_vpcep_[a-z0-9_]+)` \\| ([^|]*)\\| (.*) \\|$")
 	label := regexp.MustCompile("`([a-z0-9_]+)`")

@@ -54,6 +54,16 @@ with the default values. The texts of the alerts change along with the expressio
 {{- $_ := set $edits "> 0.05\n" (printf "> %v\n" $throttled) -}}
 {{- $_ := set $edits "5% of all (css_vpcep" (printf "%v%% of all (css_vpcep" (round (mulf $throttled 100) 4)) -}}
 
+{{- $warning := float64 $values.sessionsWarningRatio -}}
+{{- $critical := float64 $values.sessionsCriticalRatio -}}
+{{- if lt $critical $warning -}}
+{{- fail (printf "prometheusRule.thresholds.sessionsCriticalRatio: must not be below sessionsWarningRatio (%v); got %v" $warning $critical) -}}
+{{- end -}}
+{{- $_ := set $edits "known_ratio > 0.8\n        for: 10m" (printf "known_ratio > %v\n        for: 10m" $warning) -}}
+{{- $_ := set $edits "has used more than 80% of" (printf "has used more than %v%% of" (round (mulf $warning 100) 4)) -}}
+{{- $_ := set $edits "known_ratio > 0.95\n        for: 5m" (printf "known_ratio > %v\n        for: 5m" $critical) -}}
+{{- $_ := set $edits "uses more than 95% of" (printf "uses more than %v%% of" (round (mulf $critical 100) 4)) -}}
+
 {{- toJson $edits -}}
 {{- end -}}
 
