@@ -14,6 +14,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
+: >"$work/log" # the loop below may be faster
 timeout 60 "$program" --config.file=alertmanager.yml --storage.path="$work" --cluster.listen-address= \
   --web.listen-address=127.0.0.1:0 2>"$work/log" &
 pid=$!
