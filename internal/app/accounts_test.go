@@ -362,7 +362,7 @@ func TestDiagnoseWalksTheFirstProjectsOfAnAccount(t *testing.T) {
 
 // TestLargeAccountsAreBounded: each project has a client and refreshes of its own.
 func TestLargeAccountsAreBounded(t *testing.T) {
-	slow(t)
+	alone(t)
 	c := newAccount(t, inAccount{id: "a1", region: "cn-north-4"})
 	var list strings.Builder
 	for i := range 2500 {

@@ -133,7 +133,7 @@ func TestIDTokenAndAgencyAreRenewed(t *testing.T) {
 		begin := time.Now()
 		for time.Since(begin) < 13*time.Second && !t.Failed() {
 			p.checkOnlyUp(t, c.ids)
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond)
 		}
 		most := 2 + int(time.Since(begin)/(life*4/5))
 		for _, endpoint := range []simulator.Endpoint{exchange, agency} {

@@ -302,28 +302,36 @@ func TestDiagnoseFindsWhatIsBroken(t *testing.T) {
 // TestDiagnoseOfEveryFault: each fault of the simulator makes the step of its request fail, or none, soon and with few
 // requests.
 func TestDiagnoseOfEveryFault(t *testing.T) {
-	slow(t)
+	alone(t)
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(elsewhere.Close)
-	for _, s := range slices.Concat(scenarios(elsewhere.URL), largeScenarios()) {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			for endpoint, steps := range map[simulator.Endpoint][]string{
-				simulator.Connections: {"connections 1/1"},
-				simulator.Clusters:    {"authentication", "cluster list", "project ID"},
-				simulator.Projects:    {"authentication", "project ID"},
-				simulator.Tokens:      {"login"},
-
-				simulator.AssumeWithOIDC: {"login"},
-				simulator.IDTokens:       {"login"},
-				simulator.SecurityTokens: {"login"},
-				simulator.AgencyByIAM:    {"agency"},
-				simulator.AgencyBySTS:    {"agency"},
-			} {
-				diagnoseFault(t, s, endpoint, steps)
-			}
-		})
+	lists := map[simulator.Endpoint][]string{
+		simulator.Connections: {"connections 1/1"},
+		simulator.Clusters:    {"authentication", "cluster list", "project ID"},
+		simulator.Projects:    {"authentication", "project ID"},
 	}
+	logins := map[simulator.Endpoint][]string{
+		simulator.Tokens:         {"login"},
+		simulator.AssumeWithOIDC: {"login"},
+		simulator.IDTokens:       {"login"},
+		simulator.SecurityTokens: {"login"},
+		simulator.AgencyByIAM:    {"agency"},
+		simulator.AgencyBySTS:    {"agency"},
+	}
+	run := func(name string, all []scenario, endpoints map[simulator.Endpoint][]string) {
+		for _, s := range all {
+			t.Run(name+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				for endpoint, steps := range endpoints {
+					diagnoseFault(t, s, endpoint, steps)
+				}
+			})
+		}
+	}
+	run("lists", slices.Concat(scenarios(elsewhere.URL), largeScenarios()), lists)
+	run("logins", scenarios(elsewhere.URL), logins)
+	// All logins are read alike.
+	run("logins", largeScenarios(), map[simulator.Endpoint][]string{simulator.Tokens: {"login"}})
 }
 
 // diagnoseFault applies a scenario to an endpoint. Only these steps may fail.

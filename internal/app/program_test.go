@@ -52,6 +52,15 @@ func slow(t *testing.T) {
 	t.Parallel()
 }
 
+// alone skips a test in short mode and otherwise runs it without others beside it: it uses all CPUs, or needs a prompt
+// answer.
+func alone(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}
+
 // environment returns an environment with only these variables.
 func environment(variables map[string]string) config.Environment {
 	return func(key string) (string, bool) { value, ok := variables[key]; return value, ok }

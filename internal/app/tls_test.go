@@ -220,7 +220,7 @@ func TestReplacedClientCertificate(t *testing.T) {
 
 // TestTimeoutNamesItsCause: a scrape that times out says what its last request waited for.
 func TestTimeoutNamesItsCause(t *testing.T) {
-	slow(t)
+	alone(t)
 	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
