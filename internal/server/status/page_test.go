@@ -153,13 +153,15 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 		v := emptyView()
 		v.Build, v.Ready = Build{Version: text, Revision: text, GoVersion: text}, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: newFailure()}}
+		v.Projects[0].Sessions = &sessionsStatus{State: failing, Error: newFailure()}
 		v.projectNames = []string{text, "other"}
 		c := clusterStatus{
 			Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text,
 			Conditions: []condition{failing}, Error: newFailure(), list: hostileList(text),
+			usage: usage{status: v.Projects[0].Sessions, missing: "no value"},
 		}
 		c.addList(c.list)
-		c.Details = newDetails(c.list, "")
+		c.Details = newDetails(c.list, c.usage, "")
 		c.Details.Changes = []changeStatus{{
 			Kind: css.PermissionAdded, ConnectionID: text, DomainID: text, IP: text, Permission: text,
 		}}
