@@ -68,8 +68,8 @@ func (h *Handler) addDetails(clusters []clusterStatus, targets []*discovery.Targ
 		changes, since := h.scraper.Changes(t.Project.Key, t.Cluster.ID)
 		u := clusters[i].usage
 		unasked := len(h.options.Metrics().ConnectionIDs(clusters[i].list)) == 0
-		if unasked {
-			u.missing = "not read"
+		if u != nil && unasked {
+			u = &usage{u.status, u.values, "not read"}
 		}
 		d := newDetails(clusters[i].list, u, text)
 		d.unasked = unasked
@@ -86,7 +86,7 @@ func (h *Handler) addDetails(clusters []clusterStatus, targets []*discovery.Targ
 }
 
 // newDetails returns the details of a list, which may be nil, with the connections that contain the text.
-func newDetails(list *css.ConnectionList, u usage, text string) *details {
+func newDetails(list *css.ConnectionList, u *usage, text string) *details {
 	d := &details{Connections: []connectionStatus{}, Permissions: []permissionStatus{}, Changes: []changeStatus{}}
 	if list == nil {
 		return d

@@ -158,7 +158,7 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 		c := clusterStatus{
 			Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text,
 			Conditions: []condition{failing}, Error: newFailure(), list: hostileList(text),
-			usage: usage{status: v.Projects[0].Sessions, missing: "no value"},
+			usage: &usage{status: v.Projects[0].Sessions, missing: "no value"},
 		}
 		c.addList(c.list)
 		c.Details = newDetails(c.list, c.usage, "")

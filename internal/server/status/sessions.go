@@ -32,18 +32,18 @@ func (s *sessionsStatus) Fail() bool { return s != nil && s.Error != nil }
 
 // usage is what is known of the sessions in use of a project's connections.
 type usage struct {
-	status  *sessionsStatus // nil if they are not to be read
+	status  *sessionsStatus
 	values  *sessions.Values
 	missing string // why a connection has no value
 }
 
-// newUsage returns what a reader knows. It may be nil.
-func newUsage(reader *sessions.Reader, now time.Time) usage {
+// newUsage returns what a reader knows, or nil without a reader.
+func newUsage(reader *sessions.Reader, now time.Time) *usage {
 	if reader == nil {
-		return usage{}
+		return nil
 	}
 	state := reader.State()
-	u := usage{status: &sessionsStatus{State: unread}, values: reader.Values(), missing: "no value"}
+	u := &usage{status: &sessionsStatus{State: unread}, values: reader.Values(), missing: "no value"}
 	switch {
 	case state.Err != nil:
 		u.status.State, u.status.Error = failing, newFailure(state.Err)
@@ -62,9 +62,9 @@ func newUsage(reader *sessions.Reader, now time.Time) usage {
 	return u
 }
 
-// countNearLimit counts the connections that are close to their limit.
-func (u usage) countNearLimit(list *css.ConnectionList) (almostFull, filling int) {
-	if u.values == nil {
+// countNearLimit counts the connections that are close to their limit. u may be nil.
+func (u *usage) countNearLimit(list *css.ConnectionList) (almostFull, filling int) {
+	if u == nil || u.values == nil {
 		return 0, 0
 	}
 	for i := range list.Connections {
@@ -86,9 +86,9 @@ func usedShare(inUse sessions.InUse, c *css.Connection) (share float64, known bo
 	return inUse.Sessions.Value / c.MaxSessions.Value, true
 }
 
-// addSessions adds what is known of the connection's sessions.
-func (s *connectionStatus) addSessions(c *css.Connection, u usage) {
-	if u.status == nil {
+// addSessions adds what is known of the connection's sessions. u may be nil.
+func (s *connectionStatus) addSessions(c *css.Connection, u *usage) {
+	if u == nil {
 		return
 	}
 	s.missing = u.missing
@@ -141,11 +141,11 @@ func (s *connectionStatus) NearLimit() *finding {
 }
 
 // UsesSessions reports whether sessions in use are to be read.
-func (c *clusterStatus) UsesSessions() bool { return c.usage.status != nil }
+func (c *clusterStatus) UsesSessions() bool { return c.usage != nil }
 
 // SessionsError returns why the sessions in use could not be read, or nil.
 func (c *clusterStatus) SessionsError() *failure {
-	if c.usage.status == nil {
+	if c.usage == nil {
 		return nil
 	}
 	return c.usage.status.Error

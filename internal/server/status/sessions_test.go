@@ -217,7 +217,7 @@ func TestConnectionsNearTheirLimit(t *testing.T) {
 		l := list(css.StatusAccepted)
 		l.Connections[0].MaxSessions = lenient.Some(test.allowed)
 		inUse := sessions.InUse{Sessions: sessions.Count{Value: test.inUse, Known: true}}
-		u := usage{status: &sessionsStatus{State: ok}, values: sessions.NewValues(map[string]sessions.InUse{"c0": inUse})}
+		u := &usage{status: &sessionsStatus{State: ok}, values: sessions.NewValues(map[string]sessions.InUse{"c0": inUse})}
 		got := newDetails(l, u, "").Connections[0].nearLimit()
 		n1, n2 := u.countNearLimit(l)
 		if got != test.want || (n1 == 1) != (got == almostFull) || (n2 == 1) != (got == filling) {

@@ -89,7 +89,7 @@ type clusterStatus struct {
 	Details       *details           `json:"details,omitempty"` // only with the parameter cluster
 
 	list                *css.ConnectionList // may be nil
-	usage               usage
+	usage               *usage // nil if sessions in use are not to be read
 	almostFull, filling int // connections
 }
 
@@ -131,7 +131,7 @@ func newView(
 	}
 	slices.Sort(v.projectNames)
 	var last *discovery.Project
-	var u usage
+	var u *usage
 	for i := range targets {
 		if p := targets[i].Project; p != last { // targets of a project follow each other
 			last, u = p, newUsage(p.Sessions, now)
@@ -158,7 +158,9 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 	p := projectStatus{
 		Name: s.Project.Name, Region: s.Project.Region, ID: s.Project.Client.KnownProjectID(),
 		State: unread, Discovery: discoveryStatus{Enabled: s.Project.Search != nil},
-		Sessions: newUsage(s.Project.Sessions, now).status,
+	}
+	if u := newUsage(s.Project.Sessions, now); u != nil {
+		p.Sessions = u.status
 	}
 	switch {
 	case s.Err != nil:
@@ -179,7 +181,7 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 }
 
 func newClusterStatus(
-	t *discovery.Target, s *collector.State, u usage, metrics collector.Options, now time.Time,
+	t *discovery.Target, s *collector.State, u *usage, metrics collector.Options, now time.Time,
 ) clusterStatus {
 	c := clusterStatus{
 		Project: t.Project.Name, Region: t.Project.Region, ProjectID: t.Project.Client.KnownProjectID(),
