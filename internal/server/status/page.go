@@ -133,7 +133,7 @@ type projectGroup struct {
 	Projects []projectStatus
 }
 
-// groupProjects separates failing projects, and those whose sessions cannot be read, from the others. Empty groups are nil.
+// groupProjects separates failing projects and those whose sessions cannot be read from the others. Empty groups are nil.
 func groupProjects(v *view) (bad, sessionsFail, others *projectGroup) {
 	add := func(to **projectGroup, p projectStatus) {
 		if *to == nil {

@@ -89,8 +89,8 @@ type clusterStatus struct {
 	Details       *details           `json:"details,omitempty"` // only with the parameter cluster
 
 	list                *css.ConnectionList // may be nil
-	usage               *usage // nil if sessions in use are not to be read
-	almostFull, filling int // connections
+	usage               *usage              // nil if sessions in use are not to be read
+	almostFull, filling int                 // connections
 }
 
 type failure struct {
