@@ -200,3 +200,19 @@ func TestDiagnoseSkipsSessions(t *testing.T) {
 		})
 	}
 }
+
+// TestDiagnoseOfSessionsOfAnAccount: Cloud Eye is asked for the projects that are found, and not for the account.
+func TestDiagnoseOfSessionsOfAnAccount(t *testing.T) {
+	c := newAccount(t)
+	c.AddProject(simulator.Project{
+		ID: "a1", Region: "cn-north-4", Keys: []simulator.Key{{Access: accountKey, Secret: c.secrets[0]}},
+	})
+	c.addWithSessions("a1", "of-a1")
+	d := runDiagnose(t.Context(), t, environment(nil),
+		"--config.file="+c.entriesFile(t, c.entry("regions: [cn-north-4]", c.sessionsOf(""))))
+	account, found, _ := strings.Cut(d.text, "\nProject ")
+	const want = "Cloud Eye has values for 1 of 2 connections"
+	if strings.Contains(account, "CES") || !strings.Contains(found, "CES HTTP") || !strings.Contains(d.step("sessions").text, want) {
+		t.Errorf("want no step to Cloud Eye before the project, and %q:\n%s", want, d.text)
+	}
+}

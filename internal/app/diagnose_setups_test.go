@@ -385,7 +385,8 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 			t.Errorf("%s: step %s has failed, want only %q:\n%s", endpoint, name, steps, d.text)
 		}
 	}
-	if endpoint == simulator.Sessions && slices.Contains([]string{"auth", "denied", "throttled", "timeout"}, s.reason) &&
+	first := !slices.ContainsFunc(s.faults, func(f simulator.Fault) bool { return f.After > 0 }) // fails the first request
+	if endpoint == simulator.Sessions && s.reason != "" && s.name != "missing" && first &&
 		d.step("sessions").state != "failed" {
 		t.Errorf("%s: step sessions has not failed:\n%s", endpoint, d.text)
 	}
