@@ -66,7 +66,8 @@ func (d *demo) source() source {
 	}
 }
 
-// config omits the first project's ID, so that it is looked up, and that of the project in another account.
+// config omits the first project's ID, so that it is looked up, and that of the project in another account, which does
+// not read sessions.
 func (d *demo) config() *config.Config {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {
@@ -78,6 +79,9 @@ func (d *demo) config() *config.Config {
 			Discovery: &config.Discovery{
 				RefreshInterval: 30 * time.Second, LabelsFromTags: map[string]string{"team": "team", "stage": "stage"},
 			},
+		}
+		if p.Name != simulator.DemoPartner {
+			project.Sessions = &config.Sessions{Endpoint: d.server.URL, BatchSize: 500}
 		}
 		switch {
 		case p.Name == simulator.DemoPartner:

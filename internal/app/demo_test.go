@@ -3,12 +3,12 @@
 package app
 
 import (
-	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"css_vpcep_exporter/internal/commandline"
 
@@ -24,16 +24,23 @@ func findSorted(pattern, text string) (groups []string) {
 	return slices.Compact(groups)
 }
 
+// demoWithSessions returns the metrics of the demo once its projects have read their sessions, after the first scrape.
+func demoWithSessions(t *testing.T) exposition {
+	t.Helper()
+	p := start(t, "--demo")
+	p.get(t, "/metrics")
+	p.eventually(t, "two projects have read their sessions", func() bool {
+		return strings.Count(p.log.String(), "Reading sessions succeeded") == 2
+	})
+	return p.scrape(t, 10*time.Second)
+}
+
 func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
 	page, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "--demo")
-	status, metrics := p.get(t, "/metrics")
-	if status != http.StatusOK {
-		t.Fatalf("got status %d, want 200: %s", status, metrics)
-	}
+	metrics := demoWithSessions(t).text
 	documented := findSorted("(?m)^\\| `(css_vpcep_\\w+)`", string(page))
 	documented = slices.DeleteFunc(documented, func(name string) bool {
 		// The demo's discovery does not fail, and it has no entry with regions.
@@ -42,6 +49,38 @@ func TestDemoExposesExactlyTheDocumentedMetrics(t *testing.T) {
 	exposed := findSorted(`(?m)^# TYPE (css_vpcep_\w+) `, metrics)
 	if diff := cmp.Diff(documented, exposed); diff != "" {
 		t.Errorf("metrics of docs/metrics.md (-) and of the demo (+):\n%s", diff)
+	}
+}
+
+func TestDemoShowsAConnectionNearItsLimit(t *testing.T) {
+	e := demoWithSessions(t)
+	near, below, unknown := 0, 0, 0
+	for _, values := range e.clusters {
+		for name, limit := range values {
+			id, ok := strings.CutPrefix(name, "connection_max_sessions ")
+			if !ok {
+				continue
+			}
+			sessions, known := values["connection_sessions "+id]
+			active, activeKnown := values["connection_active_sessions "+id]
+			switch {
+			case known != activeKnown || active > sessions || sessions > limit:
+				t.Errorf("connection %s: got %g sessions, %g active, at most %g", id, sessions, active, limit)
+			case !known:
+				unknown++
+			case sessions > 0.8*limit:
+				near++
+			default:
+				below++
+			}
+		}
+	}
+	if near != 1 || below < 5 || unknown < 5 {
+		t.Errorf("got %d connections above 80 %% of their limits, %d below and %d without sessions; want 1, some and some",
+			near, below, unknown)
+	}
+	if n := len(e.families["css_vpcep_sessions_up"].GetMetric()); n != 2 {
+		t.Errorf("got sessions_up of %d projects, want 2 of 3", n)
 	}
 }
 

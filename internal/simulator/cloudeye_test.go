@@ -159,6 +159,10 @@ func TestInvalidQueriesAreRefused(t *testing.T) {
 		"no name":             {queryBody(metric("SYS.VPCEP", "", dimension), rawAverages, minutes), "[metrics]"},
 		"long name": {
 			queryBody(metric("SYS.VPCEP", strings.Repeat("m", 97), dimension), rawAverages, minutes), "[metrics]"},
+		"long namespace": {
+			queryBody(metric("SYS."+strings.Repeat("V", 29), "m", dimension), rawAverages, minutes), "[metrics]"},
+		"long dimension": {
+			queryBody(strings.Replace(metrics, "ep_instance_id", strings.Repeat("d", 33), 1), rawAverages, minutes), "[metrics]"},
 		"no dimension": {queryBody(metric("SYS.VPCEP", "m", ""), rawAverages, minutes), "[metrics]"},
 		"five dimensions": {queryBody(
 			metric("SYS.VPCEP", "m", strings.Repeat(dimension+",", 4)+dimension), rawAverages, minutes), "[metrics]"},
@@ -291,10 +295,37 @@ func TestEndpointsWithoutValues(t *testing.T) {
 			t.Errorf("no empty entry of %s in\n%s", id, got)
 		}
 	}
-	other := strings.NewReplacer("vpcep_connections", "vpcep_bps", "SYS.VPCEP", "SYS.VPC").Replace(metricsOf("ours"))
-	got = readings(t, postQuery(t, s, queryBody(other, rawAverages, rangeOf(1))))
-	if want := "ours vpcep_bps:\nours vpcep_act_connections:"; got != want {
-		t.Errorf("other metrics: got %q, want %q", got, want)
+}
+
+func TestOtherMetricsHaveNoValues(t *testing.T) {
+	s := newTestSimulator(Options{})
+	s.SetSessions("e1", minuteOf)
+	second := `{"name":"second","value":"e1"}`
+	for _, tc := range []struct{ replaced, by string }{
+		{"SYS.VPCEP", "SYS.VPC"},
+		{"SYS.VPCEP", "sys.vpcep"},
+		{"vpcep_", "VPCEP_"},
+		{"connections", "bps"},
+		{"ep_instance_id", "instance_id"},
+		{`"dimensions":[`, `"dimensions":[` + second + ","},
+		{`"value":"e1"`, `"value":"E1"`},
+	} {
+		metrics := strings.ReplaceAll(metricsOf("e1"), tc.replaced, tc.by)
+		got := readings(t, postQuery(t, s, queryBody(metrics, rawAverages, rangeOf(1))))
+		if strings.Contains(got, "=") || strings.Count(got, "\n") != 1 {
+			t.Errorf("%s: got %q, want two metrics without values", tc.by, got)
+		}
+	}
+}
+
+func TestTheRangeIncludesItsEnds(t *testing.T) {
+	now := testNow().Truncate(time.Minute)
+	s := newTestSimulator(Options{Now: func() time.Time { return now }})
+	s.SetSessions("e1", minuteOf)
+	ends := fmt.Sprintf(`"from":%d,"to":%d`, now.Add(-2*time.Minute).UnixMilli(), now.UnixMilli())
+	got, _, _ := strings.Cut(readings(t, postQuery(t, s, queryBody(metricsOf("e1"), rawAverages, ends))), "\n")
+	if want := "e1 vpcep_connections: 03:02=2.0 03:03=3.0 03:04=4.0"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

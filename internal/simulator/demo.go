@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,7 +41,33 @@ func Demo(o Options) *Simulator {
 		Name: DemoPartnerAgency, DomainName: DemoPartnerAccount, DomainID: owner("second"),
 		Callers: []string{demoKey("staging").Access}, Projects: []string{partner},
 	})
+	s.usage = demoUsage
+	for _, p := range s.projects {
+		for _, c := range p.clusters {
+			for _, x := range c.Connections {
+				s.updateUsage(c, x.ID)
+			}
+		}
+	}
+	s.SetSessions(demoFullest(), DailySessions(demoFullest(), 0.84*basicSessions, 0.98*basicSessions))
 	return s
+}
+
+const basicSessions = 3000 // allowed by a basic endpoint
+
+// demoFullest returns the ID of the connection that comes near its limit.
+func demoFullest() string { return connectionID("audit-trail", 0) }
+
+// demoUsage returns the sessions of an accepted connection of the demo's own account, whose endpoints Cloud Eye shows.
+func demoUsage(c Connection) sessionsFunc {
+	if c.Status != statusAccepted || c.DomainID != owner("first") {
+		return nil
+	}
+	limit, err := strconv.ParseFloat(strings.Trim(string(c.MaxSession), `"`), 64)
+	if err != nil { // no limit
+		limit = basicSessions
+	}
+	return DailySessions(c.ID, 0.1*limit, (0.2+0.5*hashed("peak of "+c.ID))*limit)
 }
 
 type demo struct {
@@ -73,13 +101,16 @@ func (d demo) cluster(name, engine, version string, ageDays int) Cluster {
 }
 
 func (d demo) connection(cluster string, n int, status, owner string) Connection {
-	name := fmt.Sprintf("connection %d of %s", n, cluster)
 	return Connection{
-		ID: namedID(name), Status: status, MaxSession: Text("3000"), Specification: "default",
+		ID: connectionID(cluster, n), Status: status, MaxSession: Text("3000"), Specification: "default",
 		IP:        fmt.Sprintf("192.168.%d.%d", 1+n/250, 2+n%250),
 		CreatedAt: timeText(d.daysAgo(200 - n%190).Add(time.Duration(n) * time.Minute)),
 		DomainID:  owner,
 	}
+}
+
+func connectionID(cluster string, n int) string {
+	return namedID(fmt.Sprintf("connection %d of %s", n, cluster))
 }
 
 func (d demo) permission(cluster, kind, text string) Permission {
@@ -126,8 +157,9 @@ func (d demo) openToAll() Cluster {
 	c := d.cluster("orders-search", "opensearch", "2.19.0", 300)
 	c.Tags = []Tag{{"team", "orders"}, {"stage", "prod"}}
 	c.UpdateSwitch = "true"
+	owners := []string{owner("first"), owner("second")}
 	for i := range 6 {
-		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("second")))
+		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owners[i%2]))
 	}
 	c.Permissions = []Permission{
 		d.permission(c.Name, "domainId", "iam:domain::*"),
@@ -174,7 +206,7 @@ func (d demo) large() Cluster {
 	return c
 }
 
-// truncated has unlisted connections, and omits what older regions omit.
+// truncated has unlisted connections, omits what older regions omit, and has the connection that comes near its limit.
 func (d demo) truncated() Cluster {
 	c := d.cluster("audit-trail", "elasticsearch", "7.6.2", 1100)
 	c.Tags = []Tag{{"team", "security"}, {"stage", "prod"}}
@@ -183,6 +215,7 @@ func (d demo) truncated() Cluster {
 	for i := range 8 {
 		c.Connections = append(c.Connections, d.connection(c.Name, i, statusAccepted, owner("auditor")))
 	}
+	c.Connections[0].DomainID = owner("first")
 	c.Unlisted = 25
 	return c
 }

@@ -4,7 +4,9 @@ package simulator
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -191,5 +193,107 @@ func TestDemoIDsAreUniqueAndConstant(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"production cn-north-4", "staging ap-southeast-3", "partner cn-south-1"}, projects); diff != "" {
 		t.Errorf("projects (-want +got):\n%s", diff)
+	}
+}
+
+// demoSessions returns the newest sessions of each connection that Cloud Eye knows, by cluster and number.
+func demoSessions(t *testing.T, s *Simulator, now time.Time) map[string]float64 {
+	t.Helper()
+	found := map[string]float64{}
+	for _, p := range s.Projects() {
+		for _, c := range s.Clusters(p.ID) {
+			for i, x := range c.Connections {
+				body := queryBody(metricsOf(x.ID), rawAverages,
+					fmt.Sprintf(`"from":%d,"to":%d`, now.Add(-10*time.Minute).UnixMilli(), now.UnixMilli()))
+				path := "/V1.0/" + p.ID + "/batch-query-metric-data"
+				var answer struct {
+					Metrics []struct{ Datapoints []struct{ Average float64 } }
+				}
+				w := serveResponse(s, signedPost(t, p.Keys[0], now, path, body))
+				if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
+					t.Fatalf("got %d %s: %v", w.Code, w.Body, err)
+				}
+				if points := answer.Metrics[0].Datapoints; len(points) > 0 {
+					found[fmt.Sprintf("%s %d %s", c.Name, i, x.Status)] = points[len(points)-1].Average
+				}
+			}
+		}
+	}
+	return found
+}
+
+func TestDemoSessions(t *testing.T) {
+	s := Demo(Options{Now: testNow})
+	got := demoSessions(t, s, testNow())
+	want := []string{
+		"audit-trail 0 accepted",
+		"orders-search 0 accepted", "orders-search 2 accepted", "orders-search 4 accepted",
+		"orders-staging 0 accepted", "orders-staging 1 accepted", "orders-staging 2 accepted",
+		"partner-catalog 0 accepted", "partner-catalog 1 accepted",
+		"search-prod 0 accepted", "search-prod 3 accepted",
+		"search-staging 0 accepted", "search-staging 1 accepted", "search-staging 2 accepted", "search-staging 3 accepted",
+	}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
+		t.Errorf("connections with sessions (-want +got):\n%s", diff)
+	}
+	for connection, sessions := range got {
+		low, high := 300.0, 0.7*basicSessions
+		switch connection {
+		case "audit-trail 0 accepted":
+			low, high = 0.8*basicSessions, basicSessions
+		case "search-prod 0 accepted":
+			low, high = 100_000, 700_000
+		}
+		if sessions < low || sessions > high {
+			t.Errorf("%s: got %.0f sessions, want %.0f to %.0f", connection, sessions, low, high)
+		}
+	}
+}
+
+func TestStepKeepsSessionsOfTheDemo(t *testing.T) {
+	s := Demo(Options{Now: testNow, Seed: 7})
+	for range 5000 {
+		s.Step()
+	}
+	got := demoSessions(t, s, testNow())
+	for connection := range got {
+		if !strings.HasSuffix(connection, " accepted") {
+			t.Errorf("%s has sessions, want none", connection)
+		}
+	}
+	if len(got) < 10 {
+		t.Errorf("got %d connections with sessions, want at least 10: %v", len(got), slices.Sorted(maps.Keys(got)))
+	}
+	listed := map[string]bool{}
+	for _, p := range s.Projects() {
+		for _, c := range s.Clusters(p.ID) {
+			for _, x := range c.Connections {
+				listed[x.ID] = true
+			}
+		}
+	}
+	for id := range s.sessions {
+		if !listed[id] {
+			t.Errorf("the simulator keeps the sessions of %s, which was deleted", id)
+		}
+	}
+}
+
+func TestFullestConnectionOfTheDemo(t *testing.T) {
+	s := Demo(Options{Now: testNow})
+	above95 := 0
+	at := s.sessions[demoFullest()]
+	for minute := range 24 * 60 {
+		sessions, _, _ := at(testNow().Add(time.Duration(minute) * time.Minute))
+		used := sessions / basicSessions
+		if used <= 0.8 || used > 1 {
+			t.Errorf("after %d minutes: got used ratio %g, want more than 0.8 and at most 1", minute, used)
+		}
+		if used > 0.95 {
+			above95++
+		}
+	}
+	if above95 < 60 || above95 > 12*60 {
+		t.Errorf("got a used ratio above 0.95 in %d minutes of a day, want 1 to 12 hours", above95)
 	}
 }

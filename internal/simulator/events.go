@@ -47,10 +47,29 @@ func (s *Simulator) Step() Event {
 		return Event{}
 	}
 	c := candidates[s.eventRand.IntN(len(candidates))]
+	var event Event
 	if len(c.Connections) == 0 || (len(c.Connections) < maxStepConnections && s.eventRand.IntN(4) == 0) {
-		return requestConnection(c, s.eventRand, now)
+		event = requestConnection(c, s.eventRand, now)
+	} else {
+		event = changeConnection(c, s.eventRand, now)
 	}
-	return changeConnection(c, s.eventRand, now)
+	s.updateUsage(c, event.ConnectionID)
+	return event
+}
+
+// updateUsage sets the sessions of a connection to what its usage is now. The caller holds s.mu.
+func (s *Simulator) updateUsage(c *Cluster, connectionID string) {
+	if s.usage == nil {
+		return
+	}
+	delete(s.sessions, connectionID)
+	i := slices.IndexFunc(c.Connections, func(x Connection) bool { return x.ID == connectionID })
+	if i < 0 {
+		return
+	}
+	if at := s.usage(c.Connections[i]); at != nil {
+		s.sessions[connectionID] = at
+	}
 }
 
 // Run calls Step at intervals until ctx is done.

@@ -152,6 +152,8 @@ type Simulator struct {
 
 	cloudEyes map[string]CloudEye     // by project ID
 	sessions  map[string]sessionsFunc // by connection ID
+	// usage returns the sessions of a connection after Step has changed it, or nil if Cloud Eye has none.
+	usage func(Connection) sessionsFunc
 }
 
 type project struct {

@@ -61,15 +61,23 @@ func newReadingTable(clients []*client, firstColumn string) *readingTable {
 	return results
 }
 
-// addRow adds the results of the clients, whose cells toCell returns, and checks that the verdict agrees with them.
+// addRow adds the results of the clients, whose cells toCell returns.
 func (r *readingTable) addRow(
 	t *testing.T, clients []*client, call request, resp response, exporterCell string, toCell func(line []byte) string,
 ) {
 	t.Helper()
-	cells, failed, different := []string{resp.name}, 0, 0
+	var cells []string
 	for _, c := range clients {
-		cell := toCell(c.callJSON(t, call))
-		cells = append(cells, cell)
+		cells = append(cells, toCell(c.callJSON(t, call)))
+	}
+	r.addCells(t, resp, cells, exporterCell)
+}
+
+// addCells adds the results of the SDKs, and checks that the verdict agrees with them.
+func (r *readingTable) addCells(t *testing.T, resp response, sdkCells []string, exporterCell string) {
+	t.Helper()
+	failed, different := 0, 0
+	for _, cell := range sdkCells {
 		if cell != exporterCell {
 			different++
 		}
@@ -81,14 +89,15 @@ func (r *readingTable) addRow(
 	if resp.verdict != alike {
 		verdict = resp.verdict + ": " + resp.reason
 	}
-	r.add(append(cells, exporterCell, verdict)...)
+	r.add(slices.Concat([]string{resp.name}, sdkCells, []string{exporterCell, verdict})...)
 
 	switch exporterFails := exporterCell == "error"; {
 	case (resp.verdict == alike) != (different == 0):
-		t.Errorf("%s: %d clients differ, but the verdict is %q: %q", resp.name, different, resp.verdict, cells)
+		t.Errorf("%s: %d SDKs differ from the exporter's %s, but the verdict is %q: %q",
+			resp.name, different, exporterCell, resp.verdict, sdkCells)
 	case resp.verdict == tolerant && exporterFails:
 		t.Errorf("%s: the exporter fails, but the verdict is tolerant", resp.name)
-	case resp.verdict == honest && failed == len(clients):
+	case resp.verdict == honest && failed == len(sdkCells):
 		t.Errorf("%s: all SDKs fail, but the verdict is honest", resp.name)
 	case resp.verdict == careful && (exporterFails || failed > 0):
 		t.Errorf("%s: a client or the exporter fails, but the verdict is careful", resp.name)

@@ -38,6 +38,8 @@ const (
 	truncated      = "labels are truncated to 1,024 bytes"
 	cssErrors      = "it reads the error format of CSS"
 	serviceOff     = "this error means that the service is off"
+	cloudEyeErrors = "it reads the error format of Cloud Eye"
+	tooOld         = "the value is too old to be shown"
 )
 
 // response is a possible response of the API to any request.
