@@ -66,8 +66,8 @@ func (d *demo) source() source {
 	}
 }
 
-// config omits the first project's ID, so that it is looked up, and that of the project in another account, whose sessions
-// are not read.
+// config omits the first project's ID, so that it is looked up, and that of the project in another account, which does
+// not read sessions.
 func (d *demo) config() *config.Config {
 	cfg := &config.Config{Scrape: config.Scrape{Concurrency: 16, MaxConnections: 100}}
 	for i, p := range d.cloud.Projects() {

@@ -19,15 +19,32 @@ func Fields() []string {
 	}
 }
 
+type parser struct {
+	values []Value
+	asked  map[string][Kinds]int // indexes of values plus one, by endpoint ID
+	now    time.Time
+
+	nameless int // metrics with a value, but without an ID
+
+	// The metric that is being decoded.
+	space, name, id string
+	average         float64 // of the newest datapoint
+	timestamp       float64 // in milliseconds; 0 without a datapoint
+}
+
 // parse returns the newest value of each metric at the time of the read. Metrics that are missing in the body, and those
 // without a recent datapoint, have none. It ignores metrics that nobody asked for.
 func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unparsable map[string]int, err error) {
-	p := parser{values: make([]Value, len(metrics)), asked: make(map[string][Kinds]int, len(metrics)), now: now}
-	for i, m := range metrics {
-		at := p.asked[m.EndpointID]
-		at[m.Kind] = i + 1
-		p.asked[m.EndpointID] = at
+	p := newParser(metrics, now)
+	if p.scan(body) && p.nameless == 0 {
+		return p.values, nil, nil
 	}
+	p.forget()
+	return p.decode(body)
+}
+
+// decode parses any answer.
+func (p *parser) decode(body []byte) (values []Value, unparsable map[string]int, err error) {
 	listed := false
 	metric := p.metric()
 	unparsable, err = lenient.Decode(body, lenient.Object{
@@ -48,17 +65,24 @@ func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unpars
 	return p.values, unparsable, nil
 }
 
-type parser struct {
-	values []Value
-	asked  map[string][Kinds]int // indexes of values plus one, by endpoint ID
-	now    time.Time
-
-	nameless int // metrics with a value, but without an ID
-
-	// The metric that is being decoded.
-	space, name, id string
-	newest          Value
+func newParser(metrics []Metric, now time.Time) *parser {
+	p := &parser{values: make([]Value, len(metrics)), asked: make(map[string][Kinds]int, len(metrics)/int(Kinds)+1), now: now}
+	for i, m := range metrics {
+		at := p.asked[m.EndpointID]
+		at[m.Kind] = i + 1
+		p.asked[m.EndpointID] = at
+	}
+	return p
 }
+
+// forget drops what was parsed.
+func (p *parser) forget() {
+	clear(p.values)
+	p.nameless = 0
+}
+
+// reset begins a metric.
+func (p *parser) reset() { p.space, p.name, p.id, p.average, p.timestamp = "", "", "", 0, 0 }
 
 func (p *parser) metric() lenient.Value {
 	var key, value string
@@ -89,7 +113,7 @@ func (p *parser) metric() lenient.Value {
 		}),
 	}
 	return func(d *lenient.Decoder) error {
-		p.space, p.name, p.id, p.newest = "", "", "", Value{}
+		p.reset()
 		err := metric.Decode(d)
 		p.add()
 		return err
@@ -102,31 +126,28 @@ func parseAverage(content []byte) (float64, bool) {
 	return math.Abs(value), ok && value >= 0 // not -0
 }
 
-const maxMilliseconds = 1 << 52
-
-// addDatapoint keeps the newest datapoint. The clock of the cloud may be ahead.
-func (p *parser) addDatapoint(value, milliseconds float64) {
-	if !(milliseconds > 0) {
-		return
-	}
-	age := max(p.now.Sub(time.UnixMilli(int64(min(milliseconds, maxMilliseconds)))), 0)
-	if at := p.now.Add(-age); age <= MaxAge && !at.Before(p.newest.At) { // monotonic, as now is
-		p.newest = Value{value, at}
+// addDatapoint keeps the newest datapoint.
+func (p *parser) addDatapoint(average, timestamp float64) {
+	if timestamp > 0 && timestamp >= p.timestamp {
+		p.average, p.timestamp = average, timestamp
 	}
 }
 
-// add stores the newest datapoint of a metric, which may be repeated.
+const maxMilliseconds = 1 << 52
+
+// add stores the newest datapoint of a metric, which may be repeated. The clock of the cloud may be ahead.
 func (p *parser) add() {
-	if p.newest.At.IsZero() || p.space != namespace && p.space != "" {
+	age := max(p.now.Sub(time.UnixMilli(int64(min(p.timestamp, maxMilliseconds)))), 0)
+	if p.timestamp == 0 || age > MaxAge || p.space != namespace && p.space != "" {
 		return
 	}
 	if p.id == "" {
 		p.nameless++
 	}
-	at := p.asked[p.id]
+	newest, at := Value{p.average, p.now.Add(-age)}, p.asked[p.id] // monotonic, as now is
 	for kind := range Kinds {
-		if i := at[kind] - 1; i >= 0 && p.name == kind.metricName() && !p.newest.At.Before(p.values[i].At) {
-			p.values[i] = p.newest
+		if i := at[kind] - 1; i >= 0 && p.name == kind.metricName() && !newest.At.Before(p.values[i].At) {
+			p.values[i] = newest
 		}
 	}
 }

@@ -38,7 +38,7 @@ func ago(minutes float64) int64 {
 	return now().Add(-time.Duration(minutes * float64(time.Minute))).UnixMilli()
 }
 
-func at(minutes float64, value float64) Value { return Value{value, time.UnixMilli(ago(minutes))} }
+func at(minutes, value float64) Value { return Value{value, time.UnixMilli(ago(minutes))} }
 
 func point(minutes float64, average string) string {
 	return fmt.Sprintf(`{"average":%s,"timestamp":%d}`, average, ago(minutes))
@@ -161,8 +161,18 @@ func TestBodiesThatAreNoAnswer(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(answer("vpcep_connections", "a", "["+point(1, "1")+"]")))
 	f.Add([]byte(`{"metrics":[{"datapoints":[{"average":"1e400","timestamp":-9e18}]}]}`))
+	full, _ := fullAnswer()
+	f.Add(full[:2000])
+	f.Add([]byte("{ \"metrics\" :\n[ " + element("vpcep_act_connections", "b", "[ "+point(1, "0.5")+" , "+point(2, "1")+"]") + " ] }"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		values, _, err := parse(body, both("a", "b"), now())
+		decoded, unparsable, decodeErr := newParser(both("a", "b"), now()).decode(body)
+		if diff := cmp.Diff(decoded, values); diff != "" || (err == nil) != (decodeErr == nil) {
+			t.Errorf("the lenient decoder (-) and both (+): %v, %v\n%s", decodeErr, err, diff)
+		}
+		if fast := newParser(both("a", "b"), now()); fast.scan(body) && fast.nameless == 0 && len(unparsable) > 0 {
+			t.Errorf("the scanner overlooks %v", unparsable)
+		}
 		if err != nil {
 			return
 		}

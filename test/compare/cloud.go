@@ -54,6 +54,7 @@ type cloudOptions struct {
 type cloudCounts struct {
 	Calls       int `json:"calls"`
 	Connections int `json:"connections"` // TCP
+	Sessions    int `json:"sessions"`    // calls of Cloud Eye
 }
 
 // cloudAccess is written to standard output once the cloud listens.
@@ -102,10 +103,23 @@ func newSimulator(o cloudOptions) *simulator.Simulator {
 		sim.AddCluster(projectID, newCluster(fleetClusterID(stablePrefix, i), o.connections))
 		sim.AddCluster(projectID, newCluster(fleetClusterID(changingPrefix, i), o.connections))
 	}
+	for i := range o.clusters {
+		addSessions(sim, newCluster(fleetClusterID(stablePrefix, i), o.connections))
+	}
 	if o.latency > 0 {
 		sim.SetFault(simulator.Target{Endpoint: simulator.Connections}, simulator.Fault{Latency: o.latency})
 	}
 	return sim
+}
+
+// addSessions gives connections sessions that change every minute.
+func addSessions(sim *simulator.Simulator, c simulator.Cluster) {
+	for i := range c.Connections {
+		sim.SetSessions(c.Connections[i].ID, func(at time.Time) (sessions, active float64, ok bool) {
+			n := (at.Unix()/60 + int64(i)*31) % 1000
+			return float64(n), float64(n) / 4, true
+		})
+	}
 }
 
 // cloudHandler serves the simulator and its counts.
@@ -115,6 +129,7 @@ func cloudHandler(sim *simulator.Simulator, accepted *atomic.Int64) http.Handler
 		if r.URL.Path == pathCounts {
 			_ = json.NewEncoder(w).Encode(cloudCounts{
 				Calls: sim.Count(simulator.Target{Endpoint: simulator.Connections}), Connections: int(accepted.Load()),
+				Sessions: sim.Count(simulator.Target{Endpoint: simulator.Sessions}),
 			})
 			return
 		}

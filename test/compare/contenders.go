@@ -174,11 +174,17 @@ func answersLabel(id string) string {
 
 var listeningAddress = regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
 
-func (b *bench) startExporter(ctx context.Context, c *cloud, path string, ids ...string) (*process, error) {
+func (b *bench) startExporter(
+	ctx context.Context, c *cloud, path string, sessions bool, ids ...string,
+) (*process, error) {
 	var file strings.Builder
 	fmt.Fprintf(&file, "projects:\n  - region: %s\n    project_id: %s\n    endpoint: %s\n    requests_per_second: 10000\n"+
-		"    credentials: {access_key: %s, secret_key: %s}\n    tls_config: {ca_file: %s}\n    clusters:\n",
+		"    credentials: {access_key: %s, secret_key: %s}\n    tls_config: {ca_file: %s}\n",
 		region, projectID, c.URL, accessKey, secretKey, c.caFile)
+	if sessions {
+		fmt.Fprintf(&file, "    sessions: {endpoint: %s}\n", c.URL)
+	}
+	file.WriteString("    clusters:\n")
 	for _, id := range ids {
 		fmt.Fprintf(&file, "      - {id: %s, name: %s}\n", id, clusterName(id))
 	}
@@ -218,7 +224,7 @@ func (b *bench) startContenders(ctx context.Context, c *cloud) (contenders []*co
 	}()
 	for _, build := range b.exporterBuilds() {
 		for _, id := range []string{stableID, changingID} {
-			p, err := b.startExporter(ctx, c, build.path, id)
+			p, err := b.startExporter(ctx, c, build.path, false, id)
 			if err != nil {
 				return contenders, err
 			}

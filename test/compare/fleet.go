@@ -60,7 +60,7 @@ func (b *bench) measureFleet(ctx context.Context, exporter string, ids []string)
 		return nil, err
 	}
 	defer c.stop()
-	p, err := b.startExporter(ctx, c, exporter, ids...)
+	p, err := b.startExporter(ctx, c, exporter, false, ids...)
 	if err != nil {
 		return nil, err
 	}

@@ -100,8 +100,8 @@ func (o *options) addFlags(command *kingpin.CmdClause) {
 	command.Flag("per-cluster", "Number of connections of each cluster of the fleet.").Default("50").IntVar(&o.perCluster)
 	command.Flag("latency", "Latency of the API for each cluster of the fleet.").Default("50ms").DurationVar(&o.latency)
 	command.Flag("fleet-scrapes", "Number of scrapes of the fleet.").Default("20").IntVar(&o.fleetScrapes)
-	command.Flag("only", "Run only this measurement. One of: [cluster, fleet, process]").
-		EnumVar(&o.only, "cluster", "fleet", "process")
+	command.Flag("only", "Run only this measurement. One of: [cluster, fleet, sessions, process]").
+		EnumVar(&o.only, "cluster", "fleet", "sessions", "process")
 }
 
 func runComparison(ctx context.Context, o *options, out io.Writer) error {
@@ -118,6 +118,7 @@ func runComparison(ctx context.Context, o *options, out io.Writer) error {
 	}{
 		{"cluster", b.compareOneCluster},
 		{"fleet", b.compareFleets},
+		{"sessions", b.compareSessions},
 		{"process", b.measureStartup},
 	} {
 		if o.only != "" && o.only != measurement.name {

@@ -24,7 +24,7 @@ func (b *bench) measureStartup(ctx context.Context, out io.Writer) error {
 	var times []time.Duration
 	for range 10 {
 		start := time.Now()
-		p, err := b.startExporter(ctx, c, b.exporter, stableID)
+		p, err := b.startExporter(ctx, c, b.exporter, false, stableID)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (b *bench) measureStartup(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-	p, err := b.startExporter(ctx, c, b.exporter, stableID)
+	p, err := b.startExporter(ctx, c, b.exporter, false, stableID)
 	if err != nil {
 		return err
 	}
