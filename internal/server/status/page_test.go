@@ -248,6 +248,12 @@ func TestFindings(t *testing.T) {
 				"bad: 1 cluster has rejected connections, warn: 1 cluster has connections pending acceptance",
 		},
 		{
+			totals{FailingSessions: 2, Clusters: 2, States: states{failing: 1, almostFull: 1, filling: 1}}, true, &configStatus{},
+			"bad: 1 cluster cannot be read, bad: 1 cluster has connections above 95 % of their sessions, " +
+				"warn: 1 cluster has connections above 80 % of their sessions, warn: 2 projects' sessions cannot be read, " +
+				"warn: The last configuration reload failed",
+		},
+		{
 			totals{FailingProjects: 2, Clusters: 12, States: states{
 				failing: 2, failed: 3, unlisted: 2, rejected: 4, truncated: 2, pending: 2, stale: 2, ok: 2, open: 2,
 			}}, true, nil,

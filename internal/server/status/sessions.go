@@ -163,6 +163,7 @@ func (c *clusterStatus) SessionsNote() string {
 func number(n float64) string {
 	const maxExact = 1 << 53
 	switch rounded := math.Round(n*100) / 100; {
+	case n == math.Trunc(n) && n <= maxExact:
 	case n > maxExact:
 		return strconv.FormatFloat(n, 'g', 4, 64)
 	case n > 0 && rounded == 0:

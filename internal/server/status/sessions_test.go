@@ -229,7 +229,7 @@ func TestConnectionsNearTheirLimit(t *testing.T) {
 func TestNumber(t *testing.T) {
 	for n, want := range map[float64]string{
 		0: "0", 7: "7", 999: "999", 1000: "1,000", 1234567: "1,234,567", 3.5: "3.5", 1234.567: "1,234.57", 2999.999: "3,000",
-		0.001: "below 0.01", 0.29: "0.29", 1.05: "1.05", 9007199254740992: "9,007,199,254,740,992", 1e300: "1e+300",
+		0.001: "below 0.01", 0.29: "0.29", 1.05: "1.05", 9007199254740990: "9,007,199,254,740,990", 1e300: "1e+300",
 	} {
 		if got := number(n); got != want {
 			t.Errorf("%v: got %s, want %s", n, got, want)

@@ -238,12 +238,6 @@ func (v *view) findings(p parameters) []finding {
 	if n := v.Totals.FailingProjects; n > 0 {
 		add(finding{Text: plural(n, "project cannot be read", "projects cannot be read"), Tone: "bad"})
 	}
-	if n := v.Totals.FailingSessions; n > 0 {
-		add(finding{
-			Text: plural(n, "project's sessions cannot be read", "projects' sessions cannot be read"), Tone: "warn",
-			Advice: "Connections are read as usual.",
-		})
-	}
 	noneRead := v.Totals.Clusters > 0 && v.Totals.States[unread] == v.Totals.Clusters
 	all := kinds()
 	for _, what := range worstFirst() {
@@ -255,6 +249,12 @@ func (v *view) findings(p parameters) []finding {
 			*p = parameters{sort: p.sort, show: string(what), format: formatHTML, page: 1}
 		})
 		add(finding{plural(n, k.one, k.many), k.advice, k.tone, address})
+	}
+	if n := v.Totals.FailingSessions; n > 0 {
+		add(finding{
+			Text: plural(n, "project's sessions cannot be read", "projects' sessions cannot be read"), Tone: "warn",
+			Advice: "Connections are read as usual.",
+		})
 	}
 	if v.Config != nil && !v.Config.OK {
 		add(finding{
