@@ -116,9 +116,10 @@ func connectionLabels(of *cached, m *metric) [][]*dto.LabelPair {
 
 func (s *cachedSessions) metrics(m *metric) []*dto.Metric {
 	metrics, block := make([]*dto.Metric, 0, len(s.labels)), make([]dto.Metric, len(s.labels))
+	gauges, numbers := make([]dto.Gauge, len(s.labels)), make([]float64, len(s.labels)) // few garbage-collected objects
 	for i, c := range s.of.connections {
 		if count := m.sessions(s.values.Of(c.id)); count.Known {
-			block[i].Label, block[i].Gauge = s.labels[i], &dto.Gauge{Value: new(count.Value)}
+			numbers[i], gauges[i].Value, block[i].Label, block[i].Gauge = count.Value, &numbers[i], s.labels[i], &gauges[i]
 			metrics = append(metrics, &block[i])
 		}
 	}

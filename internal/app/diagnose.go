@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"css_vpcep_exporter/config"
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/cloud"
 	"css_vpcep_exporter/internal/credentials"
 	"css_vpcep_exporter/internal/css"
@@ -90,6 +91,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		options.Credentials = newAgency(p, options)
 	}
 	client := cloud.NewClient(options)
+	id := iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID)
 	cssEndpoint, iamEndpoint, known := regions.Endpoints(p.Region)
 	diagnosed := diagnose.Project{
 		Name: p.Name, Region: p.Region, ID: p.ProjectID, Endpoint: p.Endpoint, IAMEndpoint: p.IAMEndpoint,
@@ -99,13 +101,12 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		Login:       p.Credentials.User != nil || p.Credentials.OIDC != nil,
 		Meter:       meter,
 		Budget:      options.Budget,
-		CSS: css.NewClient(client, p.Endpoint, iam.NewProject(client, p.IAMEndpoint, p.Region, p.ProjectID),
-			e.metrics.CountUnparsable),
-		Lookup:  iam.NewProject(client, p.IAMEndpoint, p.Region, ""),
-		Proxy:   route.proxy,
-		ProxyIn: "the environment",
-		TLS:     route.files.Current,
-		Agent:   options.UserAgent,
+		CSS:         css.NewClient(client, p.Endpoint, id, e.metrics.CountUnparsable),
+		Lookup:      iam.NewProject(client, p.IAMEndpoint, p.Region, ""),
+		Proxy:       route.proxy,
+		ProxyIn:     "the environment",
+		TLS:         route.files.Current,
+		Agent:       options.UserAgent,
 	}
 	if a := p.Credentials.AssumeAgency; a != nil {
 		diagnosed.Agency, diagnosed.STSEndpoint = options.Credentials, a.STSEndpoint
@@ -113,6 +114,14 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 	}
 	if p.Credentials.OIDC != nil {
 		diagnosed.LoginSTS = p.Credentials.OIDC.STSEndpoint
+	}
+	if p.Sessions != nil {
+		options.Scope = sessionsScope(p)
+		diagnosed.Public = diagnosed.Public && p.Sessions.Endpoint == regions.CES(p.Region)
+		diagnosed.Sessions = &diagnose.Sessions{
+			Endpoint: p.Sessions.Endpoint, BatchSize: p.Sessions.BatchSize,
+			Client: ces.NewClient(cloud.NewClient(options), p.Sessions.Endpoint, id, e.metrics.CountUnparsable),
+		}
 	}
 	if p.ProxyURL != nil {
 		diagnosed.ProxyIn = "proxy_url"
@@ -130,7 +139,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 func (e *exporter) accountToDiagnose(
 	p *config.Project, login diagnose.Project, client *cloud.Client, opened func(*cloud.Client),
 ) diagnose.Account {
-	login.Endpoint = "" // only IAM is asked
+	login.Endpoint, login.Sessions = "", nil // only IAM is asked
 	account := iam.NewAccount(client, p.IAMEndpoint)
 	return diagnose.Account{Project: login, List: func(ctx context.Context) (found diagnose.Found, err error) {
 		list, _, err := account.Projects(ctx)

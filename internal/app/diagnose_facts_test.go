@@ -215,15 +215,27 @@ func TestFactsAreSafeToShare(t *testing.T) {
 		"code with an ID": {Status: 400, Body: `{"errCode":"CSS.5c77b71c5b354f50898476387e42451a"}`},
 		"code of letters": {Status: 400, Body: `{"errCode":"searchprod.12345678901234567890"}`},
 		"throttled":       {Status: 429, Header: http.Header{"Retry-After": {"192.168.0.1"}}},
+		"Cloud Eye: denied": {
+			Status: 403, Body: `{"http_code":"403","message":{"details":"no access to company","code":"403"}}`,
+		},
+		"Cloud Eye: code with an ID": {
+			Status: 400, Body: `{"http_code":400,"message":{"details":"x","code":"ces.5c77b71c5b354f50898476387e42451a"}}`,
+		},
+		"Cloud Eye: throttled": {Status: 429, Header: http.Header{"X-Company-Request-Id": {"company"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t, simulator.Options{}, project{name: "production"})
+			c.projects[0].settings = c.sessionsOf("")
+			endpoint := simulator.Connections
+			if strings.HasPrefix(name, "Cloud Eye") {
+				endpoint = simulator.Sessions
+			}
 			for _, p := range demo.Projects() {
 				for _, cluster := range demo.Clusters(p.ID) {
 					c.AddCluster("p1", cluster)
 				}
 			}
-			c.SetFault(simulator.Target{Endpoint: simulator.Connections}, fault)
+			c.SetFault(simulator.Target{Endpoint: endpoint}, fault)
 			c.UpdateCluster(demo.Clusters(demo.Projects()[0].ID)[0].ID, func(c *simulator.Cluster) {
 				c.Connections[0].Status = "owned-by-company"
 				c.Permissions[0].Permission = "organizations:orgPath::o-company/r-root"
@@ -237,6 +249,9 @@ func TestFactsAreSafeToShare(t *testing.T) {
 			}
 			if found := leaks(d.facts, private); len(found) > 0 {
 				t.Errorf("the facts contain %q:\n%s", found, d.facts)
+			}
+			if read := c.Requested(simulator.Sessions) == 1; read != (endpoint == simulator.Sessions || name == "healthy") {
+				t.Errorf("sessions were read: %t", read)
 			}
 			if found := leaks(d.text, private); len(found) == 0 {
 				t.Error("the checks contain none of the texts, so that the facts prove nothing")

@@ -317,6 +317,7 @@ func TestDiagnoseOfEveryFault(t *testing.T) {
 		simulator.SecurityTokens: {"login"},
 		simulator.AgencyByIAM:    {"agency"},
 		simulator.AgencyBySTS:    {"agency"},
+		simulator.Sessions:       {"sessions"},
 	}
 	run := func(name string, all []scenario, endpoints map[simulator.Endpoint][]string) {
 		for _, s := range all {
@@ -353,6 +354,8 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 		c.projects[0].auth = strings.ReplaceAll(oidcBySTS(c.URL), "DIR", filepath.Dir(file))
 	case simulator.IDTokens, simulator.SecurityTokens:
 		c.projects[0].auth = strings.ReplaceAll(oidcByIAM, "DIR", filepath.Dir(file))
+	case simulator.Sessions:
+		c.projects[0].settings = c.sessionsOf("")
 	case simulator.AgencyByIAM:
 		c.projects[0].auth = strings.TrimSuffix(p.withDefaults().auth, "}") +
 			", assume_agency: {name: css-reader, domain_name: company}}"
@@ -381,6 +384,11 @@ func diagnoseFault(t *testing.T, s scenario, endpoint simulator.Endpoint, steps 
 		if !slices.Contains(steps, name) && name != "scrape timeout" { // a slow read may need more than 1 s
 			t.Errorf("%s: step %s has failed, want only %q:\n%s", endpoint, name, steps, d.text)
 		}
+	}
+	first := !slices.ContainsFunc(s.faults, func(f simulator.Fault) bool { return f.After > 0 }) // fails the first request
+	if endpoint == simulator.Sessions && s.reason != "" && s.name != "missing" && first &&
+		d.step("sessions").state != "failed" {
+		t.Errorf("%s: step sessions has not failed:\n%s", endpoint, d.text)
 	}
 	if endpoint == simulator.Connections && s.reason != "" && s.name != "missing" && d.step(steps[0]).state != "failed" {
 		t.Errorf("%s: step %s has not failed:\n%s", endpoint, steps[0], d.text)

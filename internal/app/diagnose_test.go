@@ -349,15 +349,29 @@ func TestDiagnoseOfOddNames(t *testing.T) {
 	}
 }
 
-// TestDiagnoseSendsAtMostTwentyRequests: short pages, long lists, a login and a lookup take the most.
+// TestDiagnoseSendsAtMostTwentyRequests: short pages, long lists, a login and a lookup take the most. Sessions take the
+// place of further pages.
 func TestDiagnoseSendsAtMostTwentyRequests(t *testing.T) {
+	for _, withSessions := range []bool{false, true} {
+		t.Run(fmt.Sprint("sessions ", withSessions), func(t *testing.T) { diagnoseLongLists(t, withSessions) })
+	}
+}
+
+func diagnoseLongLists(t *testing.T, withSessions bool) {
+	t.Helper()
 	c := newCloud(t, simulator.Options{ClusterPageCap: 2, ConnectionPageCap: 10, ConnectionsPaging: simulator.ByOffsetFromOne},
 		project{lookUpID: true, auth: "{user: {name: reader, domain: company, password: password-of-reader}}"})
 	c.AddUser(simulator.User{Name: "reader", Domain: "company", Password: "password-of-reader"})
 	for i := range 30 {
 		c.addCluster("p1", fmt.Sprintf("c%d", i), withConnections(200))
 	}
+	if withSessions {
+		c.projects[0].settings = c.sessionsOf("")
+	}
 	d := c.diagnose(t)
+	if got := d.step("sessions").state; (got == "ok") != withSessions {
+		t.Errorf("sessions: got %s", got)
+	}
 	if n := len(c.Requests()); n < 18 || n > diagnose.MaxRequests {
 		t.Errorf("got %d requests, want almost %d", n, diagnose.MaxRequests)
 	}

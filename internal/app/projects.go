@@ -98,7 +98,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 // options have the project's credentials and budget.
 func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sameID bool) {
 	p := &to.settings
-	options.Scope = strings.Join([]string{scope(p), ces.OpSessions, p.Sessions.Endpoint}, " ")
+	options.Scope = sessionsScope(p)
 	options.Retry = cloud.Retry{Tries: 1}
 	to.sessionsClient = cloud.NewClient(options)
 	client := ces.NewClient(to.sessionsClient, p.Sessions.Endpoint, to.id, e.metrics.CountUnparsable)
@@ -110,6 +110,10 @@ func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sa
 	if sameID && p.Sessions.Endpoint == old.settings.Sessions.Endpoint {
 		to.sessionsClient.Inherit(old.sessionsClient)
 	}
+}
+
+func sessionsScope(p *config.Project) string {
+	return strings.Join([]string{scope(p), ces.OpSessions, p.Sessions.Endpoint}, " ")
 }
 
 // clientOptions returns all options but the credentials.

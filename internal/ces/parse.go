@@ -19,6 +19,19 @@ func Fields() []string {
 	}
 }
 
+type parser struct {
+	values []Value
+	asked  map[string][Kinds]int // indexes of values plus one, by endpoint ID
+	now    time.Time
+
+	nameless int // metrics with a value, but without an ID
+
+	// The metric that is being decoded.
+	space, name, id string
+	average         float64 // of the newest datapoint
+	timestamp       float64 // in milliseconds; 0 without a datapoint
+}
+
 // parse returns the newest value of each metric at the time of the read. Metrics that are missing in the body, and those
 // without a recent datapoint, have none. It ignores metrics that nobody asked for.
 func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unparsable map[string]int, err error) {
@@ -50,19 +63,6 @@ func (p *parser) decode(body []byte) (values []Value, unparsable map[string]int,
 		unparsable["dimensions"] += p.nameless
 	}
 	return p.values, unparsable, nil
-}
-
-type parser struct {
-	values []Value
-	asked  map[string][Kinds]int // indexes of values plus one, by endpoint ID
-	now    time.Time
-
-	nameless int // metrics with a value, but without an ID
-
-	// The metric that is being decoded.
-	space, name, id string
-	average         float64 // of the newest datapoint
-	timestamp       float64 // in milliseconds; 0 without a datapoint
 }
 
 func newParser(metrics []Metric, now time.Time) *parser {

@@ -38,7 +38,7 @@ func ago(minutes float64) int64 {
 	return now().Add(-time.Duration(minutes * float64(time.Minute))).UnixMilli()
 }
 
-func at(minutes float64, value float64) Value { return Value{value, time.UnixMilli(ago(minutes))} }
+func at(minutes, value float64) Value { return Value{value, time.UnixMilli(ago(minutes))} }
 
 func point(minutes float64, average string) string {
 	return fmt.Sprintf(`{"average":%s,"timestamp":%d}`, average, ago(minutes))

@@ -165,25 +165,22 @@ func (s *scanner) number() decimal {
 	s.peek()
 	start, d := s.at, decimal{scale: 1, set: true}
 	digits, point := 0, -1
-	for ; s.at < len(s.body); s.at++ {
+	for ; s.at < len(s.body) && digits <= maxDigits; s.at++ {
 		c := s.body[s.at]
-		if '0' <= c && c <= '9' {
-			digits++
-			d.digits = d.digits*10 + int64(c-'0')
-			if point >= 0 {
-				d.scale *= 10
-			}
-		} else if c == '.' && point < 0 {
+		if c == '.' && point < 0 {
 			point = digits
-		} else {
+			continue
+		}
+		if c < '0' || c > '9' {
 			break
 		}
-		if digits > maxDigits {
-			s.ok = false
-			return decimal{}
+		digits++
+		d.digits = d.digits*10 + int64(c-'0')
+		if point >= 0 {
+			d.scale *= 10
 		}
 	}
 	leadingZero := digits > 1 && s.body[start] == '0' && point != 1
-	s.ok = s.ok && digits > 0 && point != 0 && point != digits && !leadingZero
+	s.ok = s.ok && digits > 0 && digits <= maxDigits && point != 0 && point != digits && !leadingZero
 	return d
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,13 @@ import (
 	"css_vpcep_exporter/internal/diagnose/report"
 )
 
-// maxExtraPages is the number of pages after the first, of all clusters that are read.
-const maxExtraPages = 3
+// maxExtraPages returns the number of pages after the first, of all clusters that are read.
+func (s *session) maxExtraPages() int {
+	if s.p.Sessions != nil {
+		return 3 - requestsForSessions
+	}
+	return 3
+}
 
 // reading is what was read of a cluster's connections, with an ID for each on the first page.
 type reading struct {
@@ -61,7 +67,7 @@ func (s *session) read(ctx context.Context, c *css.Cluster) *reading {
 		if fresh == 0 || r.HasReported && float64(len(r.IDs)) >= r.Reported {
 			return r
 		}
-		if s.extra >= maxExtraPages || s.p.Meter.left() == 0 {
+		if s.extra >= s.maxExtraPages() || s.p.Meter.left() == 0 {
 			r.More = true
 			return r
 		}
@@ -248,5 +254,5 @@ func (s *session) facts() []string {
 	if s.p.Public {
 		region = s.p.Region
 	}
-	return apifacts.Lines(region, &s.api, s.shapes, s.lists(), s.p.Meter.seen())
+	return slices.Concat(apifacts.Lines(region, &s.api, s.shapes, s.lists(), s.p.Meter.seen()), s.sessions.Lines())
 }

@@ -60,6 +60,8 @@ type Project struct {
 	CSS    *css.Client
 	Lookup *iam.Project // looks the ID up
 
+	Sessions *Sessions // nil: not read
+
 	Listed  []css.Cluster               // in the configuration: ID and name
 	LeftOut func(c *css.Cluster) string // why a discovered cluster is not scraped, or ""; nil: no discovery
 	Proxy   func(*url.URL) (*url.URL, error)

@@ -20,6 +20,8 @@ type service struct{ name, endpoint string }
 func (s *session) css() service { return service{"CSS", s.p.Endpoint} }
 func (s *session) iam() service { return service{"IAM", s.p.IAMEndpoint} }
 
+func (s *session) ces() service { return service{"CES", s.p.Sessions.Endpoint} }
+
 // loginService is what issues the credentials of a Login.
 func (s *session) loginService() service {
 	if s.p.LoginSTS == "" {
@@ -54,6 +56,9 @@ func (s *session) services() []service {
 	need(s.iam(), s.p.ID == "")
 	need(s.loginService(), s.p.Login)
 	need(s.agencyService(), s.p.Agency != nil)
+	if s.p.Sessions != nil {
+		need(s.ces(), true)
+	}
 	return needed
 }
 

@@ -39,14 +39,22 @@ type session struct {
 	extra    int // pages after the first that were read
 	shapes   *apifacts.Shapes
 	api      apifacts.Observations
+
+	sessions    apifacts.Sessions
+	sessionsErr error
 }
 
 func newSession(d *diagnosis, p *Project) *session {
-	return &session{diagnosis: d, p: p, shapes: apifacts.NewShapes(), reached: make(map[service]bool)}
+	s := &session{diagnosis: d, p: p, shapes: apifacts.NewShapes(), reached: make(map[service]bool)}
+	s.sessions.Result = "not configured"
+	if p.Sessions != nil {
+		s.sessions.Skip("interrupted")
+		s.sessions.BatchSize = p.Sessions.BatchSize
+	}
+	return s
 }
 
-// run takes the steps in the order in which a request of the exporter depends on them. Sessions of Cloud Eye get their
-// step here once they can be configured.
+// run takes the steps in the order in which a request of the exporter depends on them.
 func (s *session) run(ctx context.Context) {
 	s.Line("")
 	s.Heading("Project " + report.Label(s.p.Name) + ", region " + report.Label(s.p.Region) + ", at most " +
@@ -56,7 +64,7 @@ func (s *session) run(ctx context.Context) {
 	s.step(ctx, "project ID", s.judgeID)
 	s.step(ctx, "cluster list", s.judgeClusters)
 	s.readConnections(ctx)
-	s.step(ctx, "sessions", func(context.Context) report.Finding { return report.Skippedf("not configured") })
+	s.step(ctx, "sessions", s.readSessions)
 	s.observe(ctx)
 }
 
@@ -392,12 +400,15 @@ func (s *session) judgeClusters(ctx context.Context) report.Finding {
 }
 
 // blocked returns why no request to CSS with credentials can be sent, or "".
-func (s *session) blocked() string {
+func (s *session) blocked() string { return s.blockedFor(s.css()) }
+
+// blockedFor is like blocked for another service that knows projects.
+func (s *session) blockedFor(to service) string {
 	switch {
 	case s.noCredentials != "":
 		return s.noCredentials
-	case !s.reached[s.css()]:
-		return "CSS cannot be reached"
+	case !s.reached[to]:
+		return to.name + " cannot be reached"
 	case s.id == "":
 		return "the project ID is not known"
 	case s.wrongID:
@@ -410,11 +421,7 @@ func (s *session) blocked() string {
 
 // stopped returns why the next request should not be sent although the others before it could be, or "".
 func (s *session) stopped() string {
-	errs := []error{s.clusters.err}
-	for _, r := range s.readings {
-		errs = append(errs, r.err)
-	}
-	for _, err := range errs {
+	for _, err := range s.errors() {
 		switch {
 		case err == nil:
 		case cloud.ReasonOf(err) == cloud.ReasonThrottled:
@@ -423,5 +430,17 @@ func (s *session) stopped() string {
 			return "the API rejects the credentials"
 		}
 	}
+	if s.sessionsErr != nil && cloud.ReasonOf(s.sessionsErr) == cloud.ReasonAuth { // which others may accept
+		return "Cloud Eye rejects the credentials"
+	}
 	return ""
+}
+
+// errors returns the results of requests for clusters and connections.
+func (s *session) errors() []error {
+	errs := []error{s.clusters.err}
+	for _, r := range s.readings {
+		errs = append(errs, r.err)
+	}
+	return errs
 }

@@ -29,19 +29,22 @@ func (b *bench) compareSessions(ctx context.Context, out io.Writer) error {
 		ids[i] = fleetClusterID(stablePrefix, i)
 	}
 	var exporters []*sessionsExporter
+	defer func() {
+		for _, e := range exporters {
+			e.stop()
+		}
+	}()
 	for _, sessions := range []bool{false, true} {
 		p, err := b.startExporter(ctx, c, b.exporter, sessions, ids...)
 		if err != nil {
 			return err
 		}
-		defer p.stop()
-		e := &sessionsExporter{process: p, sessions: sessions}
+		exporters = append(exporters, &sessionsExporter{process: p, sessions: sessions})
 		for range 2 { // warm-up
 			if _, err := b.scrapeFleet(ctx, p); err != nil {
 				return err
 			}
 		}
-		exporters = append(exporters, e)
 	}
 	before, err := c.counts(ctx)
 	if err != nil {

@@ -107,6 +107,7 @@ type exporterOptions struct {
 	requestsPerSecond int           // default: 1,000
 	refresh           time.Duration // of discovery; default: 10m
 	discovery         string        // more keys of the section
+	sessions          bool          // are read
 	tls               keyPair       // with basic authentication
 	args              []string
 }
@@ -125,6 +126,9 @@ func (o exporterOptions) config(projects []simulator.Project, endpoint string, n
 			"    credentials: {access_key: %s, secret_key: %s}\n    discovery: {refresh_interval: %s, %s}\n",
 			p.Name, p.Region, p.ID, endpoint, o.requestsPerSecond,
 			p.Keys[number].Access, p.Keys[number].Secret, o.refresh, o.discovery)
+		if o.sessions {
+			fmt.Fprintf(&b, "    sessions: {endpoint: %s}\n", endpoint)
+		}
 	}
 	return b.String()
 }

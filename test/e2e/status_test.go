@@ -74,7 +74,8 @@ func checkScreenshots(t *testing.T, url string, appearances []appearance) {
 const hostileCluster = "hostile"
 
 // startLargeFleet starts an exporter of a thousand clusters, reads them, and returns its address. One cluster has texts
-// that are too long, look like HTML, or change the direction of writing.
+// that are too long, look like HTML, or change the direction of writing, and a connection with very many sessions. One
+// project must not read its sessions.
 func startLargeFleet(t *testing.T, program string) (address string) {
 	t.Helper()
 	c := newCloud(t, 1000, 5)
@@ -93,13 +94,21 @@ func startLargeFleet(t *testing.T, program string) (address string) {
 		}
 		cluster.Permissions = append(cluster.Permissions, simulator.Permission{ID: text, Permission: text, Type: text})
 	}
+	const crowded = "connection-with-sessions"
+	cluster.Connections = append(cluster.Connections, simulator.Connection{
+		ID: crowded, Status: "accepted", MaxSession: simulator.Text("9007199254740991"), Specification: html,
+	})
+	c.SetSessions(crowded, func(time.Time) (float64, float64, bool) { return 9007199254740990, 1e300, true })
 	c.AddCluster(simtest.ProjectID, cluster)
+	c.SetFault(simulator.Target{Endpoint: simulator.Sessions, ID: "project-of-logs"}, simulator.Fault{
+		Status: http.StatusForbidden, Body: fmt.Sprintf(`{"http_code":403,"message":{"code":%q,"details":%q}}`, html, html+long),
+	})
 	for i, p := range c.Projects() {
 		c.SetFault(simulator.Target{Endpoint: simulator.Connections, ID: c.Clusters(p.ID)[i].ID}, simulator.Fault{
 			Status: http.StatusForbidden, Body: `{"errCode":"CSS.0015","externalMessage":"No."}`,
 		})
 	}
-	exporter := c.startExporter(t, program, 0, exporterOptions{})
+	exporter := c.startExporter(t, program, 0, exporterOptions{sessions: true})
 	address = "http://" + exporter.address
 	client := newClient(t)
 	read := func() {
@@ -112,6 +121,14 @@ func startLargeFleet(t *testing.T, program string) (address string) {
 	cluster.Permissions = cluster.Permissions[1:]
 	c.AddCluster(simtest.ProjectID, cluster)
 	read()
+	eventually(t, "the page shows sessions, and why those of a project cannot be read", func() string {
+		_, cluster := get(t, client, address+"/status?cluster="+hostileCluster)
+		_, overview := get(t, client, address+"/status")
+		if strings.Contains(cluster, ">above 95 % of sessions<") && strings.Contains(overview, ">sessions failing<") {
+			return ""
+		}
+		return cluster
+	})
 	return address
 }
 

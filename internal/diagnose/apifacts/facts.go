@@ -86,7 +86,6 @@ func Lines(region string, o *Observations, s *Shapes, lists []*List, headers htt
 		"request_id_header: "+headerNames(headers, `(?i)request-?id`),
 		"rate_limit_headers: "+headerNames(headers, `(?i)rate-?limit|^retry-after$`),
 		"retry_after: "+retryAfter(headers),
-		"sessions: not configured",
 	)
 }
 

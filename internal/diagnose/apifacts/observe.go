@@ -113,9 +113,9 @@ func (o *Observations) stop(ctx context.Context, err error) string {
 func statusAndCode(e *cloud.Error) string {
 	text := "HTTP " + strconv.Itoa(e.Status)
 	switch {
-	case regexp.MustCompile(`^(APIGW?|CSS|EndPoint|IAM|VPCEP)\.\d{4}$`).MatchString(e.Code):
+	case regexp.MustCompile(`^(APIGW?|CSS|EndPoint|IAM|VPCEP|ces|CES)\.\d{4}$`).MatchString(e.Code):
 		text += " " + e.Code
-	case e.Code != "":
+	case e.Code != "" && e.Code != strconv.Itoa(e.Status):
 		text += " with another code"
 	}
 	return text

@@ -20,20 +20,27 @@ type details struct {
 	Permissions  []permissionStatus `json:"permissions"`
 	Changes      []changeStatus     `json:"changes"` // newest first
 	ChangesSince time.Time          `json:"changes_since,omitzero"`
+
+	unasked bool // sessions in use are not read of the cluster's connections
 }
 
 type connectionStatus struct {
-	ID            string     `json:"id"`
-	Status        css.Status `json:"status"`
-	DomainID      string     `json:"domain_id,omitempty"`
-	Allowed       *bool      `json:"in_allowlist,omitempty"`
-	IP            string     `json:"ip,omitempty"`
-	IPv6          string     `json:"ipv6,omitempty"`
-	DNSName       string     `json:"dns_name,omitempty"`
-	Specification string     `json:"specification_name,omitempty"`
-	MaxSessions   *float64   `json:"max_sessions,omitempty"`
-	Created       time.Time  `json:"created,omitzero"`
-	Updated       time.Time  `json:"updated,omitzero"`
+	ID             string     `json:"id"`
+	Status         css.Status `json:"status"`
+	DomainID       string     `json:"domain_id,omitempty"`
+	Allowed        *bool      `json:"in_allowlist,omitempty"`
+	IP             string     `json:"ip,omitempty"`
+	IPv6           string     `json:"ipv6,omitempty"`
+	DNSName        string     `json:"dns_name,omitempty"`
+	Specification  string     `json:"specification_name,omitempty"`
+	MaxSessions    *float64   `json:"max_sessions,omitempty"`
+	Sessions       *float64   `json:"sessions,omitempty"`
+	ActiveSessions *float64   `json:"active_sessions,omitempty"`
+	UsedRatio      *float64   `json:"sessions_used_ratio,omitempty"`
+	Created        time.Time  `json:"created,omitzero"`
+	Updated        time.Time  `json:"updated,omitzero"`
+
+	missing string // why there are no sessions
 }
 
 type permissionStatus struct {
@@ -59,7 +66,13 @@ type changeStatus struct {
 func (h *Handler) addDetails(clusters []clusterStatus, targets []*discovery.Target, text string) {
 	for i, t := range targets {
 		changes, since := h.scraper.Changes(t.Project.Key, t.Cluster.ID)
-		d := newDetails(clusters[i].list, text)
+		u := clusters[i].usage
+		unasked := len(h.options.Metrics().ConnectionIDs(clusters[i].list)) == 0
+		if u != nil && unasked {
+			u = &usage{u.status, u.values, "not read"}
+		}
+		d := newDetails(clusters[i].list, u, text)
+		d.unasked = unasked
 		for _, c := range slices.Backward(changes) {
 			d.Changes = append(d.Changes, changeStatus{
 				utc(c.At), c.Kind, c.ConnectionID, c.DomainID, c.IP, c.From, c.To, c.Permission,
@@ -73,7 +86,7 @@ func (h *Handler) addDetails(clusters []clusterStatus, targets []*discovery.Targ
 }
 
 // newDetails returns the details of a list, which may be nil, with the connections that contain the text.
-func newDetails(list *css.ConnectionList, text string) *details {
+func newDetails(list *css.ConnectionList, u *usage, text string) *details {
 	d := &details{Connections: []connectionStatus{}, Permissions: []permissionStatus{}, Changes: []changeStatus{}}
 	if list == nil {
 		return d
@@ -99,10 +112,11 @@ func newDetails(list *css.ConnectionList, text string) *details {
 		if c.MaxSessions.Set {
 			s.MaxSessions = new(c.MaxSessions.Value)
 		}
+		s.addSessions(c, u)
 		d.Connections = append(d.Connections, s)
 	}
 	slices.SortFunc(d.Connections, func(a, b connectionStatus) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), b.Updated.Compare(a.Updated), b.Created.Compare(a.Created),
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), compareUse(b, a), b.Updated.Compare(a.Updated), b.Created.Compare(a.Created),
 			cmp.Compare(a.ID, b.ID))
 	})
 	for _, p := range list.Permissions.Value {
@@ -114,13 +128,12 @@ func newDetails(list *css.ConnectionList, text string) *details {
 
 // rank orders connections by trouble.
 func (c *connectionStatus) rank() int {
-	if c.unlisted() {
-		return 1
-	}
-	return slices.Index([]css.Status{
-		css.StatusFailed, "", css.StatusRejected, css.StatusPendingAcceptance, css.StatusCreating, css.StatusDeleting,
-		css.StatusUnknown, css.StatusAccepted,
-	}, c.Status)
+	nearLimit := c.nearLimit()
+	return slices.Index([]bool{
+		c.Status == css.StatusFailed, nearLimit == almostFull, c.unlisted(), c.Status == css.StatusRejected,
+		nearLimit == filling, c.Status == css.StatusPendingAcceptance, c.Status == css.StatusCreating,
+		c.Status == css.StatusDeleting, c.Status == css.StatusUnknown, true,
+	}, true)
 }
 
 func (c *connectionStatus) unlisted() bool {

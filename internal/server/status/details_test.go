@@ -226,7 +226,7 @@ func TestFindingsOfAClusterPage(t *testing.T) {
 		}
 		tc.state.ReadAt = noon()
 		v := newView(nil, []*discovery.Target{&target}, []collector.State{tc.state}, collector.Options{}, noon())
-		v.Clusters[0].Details = newDetails(tc.state.List, "")
+		v.Clusters[0].Details = newDetails(tc.state.List, nil, "")
 		p := firstPage()
 		p.cluster = "id"
 		page := rendered(t, v, p)
@@ -243,7 +243,7 @@ func TestConnectionsAreSortedByTrouble(t *testing.T) {
 	l.Connections[9].UpdatedAt = lenient.Some(noon())
 	l.Connections[10].CreatedAt = lenient.Some(noon())
 	var got []string
-	for _, c := range newDetails(l, "").Connections {
+	for _, c := range newDetails(l, nil, "").Connections {
 		got = append(got, fmt.Sprint(c.Status, " ", c.ID))
 	}
 	want := []string{
@@ -264,7 +264,7 @@ func TestConnectionsAreFilteredByText(t *testing.T) {
 	for text, want := range map[string]int{
 		"": 2, "nection": 1, "OWNER": 1, "10.0.0.1": 1, "2001:DB8": 1, ".internal": 1, "c1": 1, "nothing": 0,
 	} {
-		if got := len(newDetails(l, text).Connections); got != want {
+		if got := len(newDetails(l, nil, text).Connections); got != want {
 			t.Errorf("%q: got %d connections, want %d", text, got, want)
 		}
 	}
@@ -278,7 +278,7 @@ func TestManyConnectionsAndChangesAreFolded(t *testing.T) {
 	target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
 	state := collector.State{List: list(statuses...), ReadAt: noon()}
 	v := newView(nil, []*discovery.Target{&target}, []collector.State{state}, collector.Options{}, noon())
-	d := newDetails(state.List, "")
+	d := newDetails(state.List, nil, "")
 	for i := range 12 {
 		d.Changes = append(d.Changes, changeStatus{
 			Time: noon(), Kind: css.PermissionAdded, Permission: fmt.Sprint("n", i),
@@ -311,7 +311,7 @@ func TestManyPermissionsHaveSeveralPages(t *testing.T) {
 	}
 	target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
 	v := newView(nil, []*discovery.Target{&target}, []collector.State{{List: l, ReadAt: noon()}}, collector.Options{}, noon())
-	v.Clusters[0].Details = newDetails(l, "")
+	v.Clusters[0].Details = newDetails(l, nil, "")
 	p := firstPage()
 	p.cluster = "id"
 	for page, want := range map[int]int{1: 500, 2: 500, 3: 100} {
@@ -349,7 +349,7 @@ func TestNotesOfChangesAndAllowlists(t *testing.T) {
 		target := discovery.Target{Project: newProject(t, "production", "p1", nil), Cluster: css.Cluster{ID: "id"}}
 		states := []collector.State{{List: tc.list, ReadAt: noon()}}
 		v := newView(nil, []*discovery.Target{&target}, states, collector.Options{}, noon())
-		v.Clusters[0].Details = newDetails(tc.list, "")
+		v.Clusters[0].Details = newDetails(tc.list, nil, "")
 		if tc.list != nil && tc.list.Comparable() {
 			v.Clusters[0].Details.ChangesSince = noon()
 		}
@@ -369,7 +369,7 @@ func TestImpossibleTimesAreOmitted(t *testing.T) {
 	l := list(css.StatusAccepted)
 	l.Connections[0].CreatedAt = lenient.Some(time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("", 12*3600)))
 	l.Connections[0].UpdatedAt = lenient.Some(time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -12*3600)))
-	text, err := json.Marshal(newDetails(l, ""))
+	text, err := json.Marshal(newDetails(l, nil, ""))
 	if err != nil || strings.Contains(string(text), "created") || strings.Contains(string(text), "updated") {
 		t.Errorf("got %s, %v; want no times", text, err)
 	}

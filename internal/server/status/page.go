@@ -94,17 +94,17 @@ func (r *renderer) list(to io.Writer, v *view, p parameters) error {
 	c, first, end := r.newCommon(v, p, len(v.Clusters))
 	data := struct {
 		common
-		Findings         []finding
-		Failing, Healthy *projectGroup
-		Shown            []clusterStatus
-		Shows, Sorts     []option
-		ProjectsToChoose []option
+		Findings                          []finding
+		Failing, FailingSessions, Healthy *projectGroup
+		Shown                             []clusterStatus
+		Shows, Sorts                      []option
+		ProjectsToChoose                  []option
 	}{common: c, Findings: v.findings(p), Shown: v.Clusters[first:end]}
 	data.Title = data.Findings[0].Text
 	if p.show != showAll || p.project != "" || p.text != "" {
 		data.Clear = "." + Path
 	}
-	data.Failing, data.Healthy = groupProjects(v)
+	data.Failing, data.FailingSessions, data.Healthy = groupProjects(v)
 	data.Shows = append(data.Shows, option{showAll, fmt.Sprintf("all (%d)", v.Totals.Clusters), p.show == showAll},
 		option{showAttention, fmt.Sprintf("needs attention (%d)", v.Totals.Attention), p.show == showAttention})
 	all := kinds()
@@ -133,8 +133,8 @@ type projectGroup struct {
 	Projects []projectStatus
 }
 
-// groupProjects separates failing projects from the others. Empty groups are nil.
-func groupProjects(v *view) (bad, others *projectGroup) {
+// groupProjects separates failing projects and those whose sessions cannot be read from the others. Empty groups are nil.
+func groupProjects(v *view) (bad, sessionsFail, others *projectGroup) {
 	add := func(to **projectGroup, p projectStatus) {
 		if *to == nil {
 			*to = &projectGroup{view: v}
@@ -142,21 +142,29 @@ func groupProjects(v *view) (bad, others *projectGroup) {
 		(*to).Projects = append((*to).Projects, p)
 	}
 	for _, p := range v.Projects {
-		if p.State == failing {
+		switch {
+		case p.State == failing:
 			add(&bad, p)
-		} else {
+		case p.Sessions.Fail():
+			add(&sessionsFail, p)
+		default:
 			add(&others, p)
 		}
 	}
 	if bad != nil {
 		bad.Title, bad.Open = plural(len(bad.Projects), "failing project", "failing projects"), true
 	}
+	if sessionsFail != nil {
+		n := len(sessionsFail.Projects)
+		sessionsFail.Title, sessionsFail.Open = plural(n, "project whose sessions cannot be read",
+			"projects whose sessions cannot be read"), true
+	}
 	if others != nil {
 		n := len(others.Projects)
 		others.Title = plural(n, "project without problems", "projects without problems")
 		others.Open = n <= openProjects
 	}
-	return bad, others
+	return bad, sessionsFail, others
 }
 
 type change struct {
@@ -306,15 +314,6 @@ func (c *clusterStatus) AllowlistNote() string {
 		return "The accounts of some connections cannot be judged: not every permission and connection names an account."
 	}
 	return ""
-}
-
-// number groups digits by thousands.
-func number(n float64) string {
-	digits := strconv.FormatFloat(n, 'f', -1, 64)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
 }
 
 func ago(age time.Duration) string {

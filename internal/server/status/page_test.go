@@ -153,13 +153,15 @@ func TestHostileTextChangesNoTagAndIsPrintable(t *testing.T) {
 		v := emptyView()
 		v.Build, v.Ready = Build{Version: text, Revision: text, GoVersion: text}, true
 		v.Projects = []projectStatus{{Name: text, Region: text, ID: text, State: failing, Error: newFailure()}}
+		v.Projects[0].Sessions = &sessionsStatus{State: failing, Error: newFailure()}
 		v.projectNames = []string{text, "other"}
 		c := clusterStatus{
 			Project: text, Region: text, ProjectID: text, ID: text, Name: text, Engine: text, EngineVersion: text,
 			Conditions: []condition{failing}, Error: newFailure(), list: hostileList(text),
+			usage: &usage{status: v.Projects[0].Sessions, missing: "no value"},
 		}
 		c.addList(c.list)
-		c.Details = newDetails(c.list, "")
+		c.Details = newDetails(c.list, c.usage, "")
 		c.Details.Changes = []changeStatus{{
 			Kind: css.PermissionAdded, ConnectionID: text, DomainID: text, IP: text, Permission: text,
 		}}
@@ -244,6 +246,12 @@ func TestFindings(t *testing.T) {
 			"bad: 1 cluster cannot be read, " +
 				"bad: 1 cluster has accepted connections of accounts that are not in the allowlist, " +
 				"bad: 1 cluster has rejected connections, warn: 1 cluster has connections pending acceptance",
+		},
+		{
+			totals{FailingSessions: 2, Clusters: 2, States: states{failing: 1, almostFull: 1, filling: 1}}, true, &configStatus{},
+			"bad: 1 cluster cannot be read, bad: 1 cluster has connections above 95 % of their sessions, " +
+				"warn: 1 cluster has connections above 80 % of their sessions, warn: 2 projects' sessions cannot be read, " +
+				"warn: The last configuration reload failed",
 		},
 		{
 			totals{FailingProjects: 2, Clusters: 12, States: states{

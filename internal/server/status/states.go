@@ -14,27 +14,30 @@ import (
 type condition string
 
 const (
-	failing   condition = "failing" // the last scrape of a cluster, or refresh of a project, failed
-	failed    condition = "failed"
-	unlisted  condition = "unlisted" // accepted connections of accounts not in the allowlist
-	rejected  condition = "rejected"
-	truncated condition = "truncated" // fewer connections are listed than reported
-	pending   condition = "pending"
-	unknown   condition = "unknown" // connections with an undocumented status
-	stale     condition = "stale"   // the list was read long ago
-	off       condition = "off"
-	unread    condition = "unread"
-	ok        condition = "ok"
-	open      condition = "open"    // a permission is a wildcard
-	limited   condition = "limited" // series of single connections or permissions are omitted
+	failing    condition = "failing" // the last scrape of a cluster, or refresh of a project, failed
+	failed     condition = "failed"
+	almostFull condition = "almost_full" // connections that use more than shareOfAlmostFull of their sessions
+	unlisted   condition = "unlisted"    // accepted connections of accounts not in the allowlist
+	rejected   condition = "rejected"
+	truncated  condition = "truncated" // fewer connections are listed than reported
+	filling    condition = "filling"   // connections that use more than shareOfFilling of their sessions
+	pending    condition = "pending"
+	unknown    condition = "unknown" // connections with an undocumented status
+	stale      condition = "stale"   // the list was read long ago
+	off        condition = "off"
+	unread     condition = "unread"
+	ok         condition = "ok"
+	open       condition = "open"    // a permission is a wildcard
+	limited    condition = "limited" // series of single connections or permissions are omitted
 )
 
 const staleAfter = 15 * time.Minute // like the alert CSSVPCEPDataStale
 
 // worstFirst returns the conditions of clusters. Those up to stale need attention.
-func worstFirst() [13]condition {
-	return [13]condition{
-		failing, failed, unlisted, rejected, truncated, pending, unknown, stale, off, unread, ok, open, limited,
+func worstFirst() [15]condition {
+	return [15]condition{
+		failing, failed, almostFull, unlisted, rejected, truncated, filling, pending, unknown, stale, off, unread, ok, open,
+		limited,
 	}
 }
 
@@ -70,6 +73,9 @@ func kinds() map[condition]kind {
 		},
 		failed: aboutConnections("bad", "failed", "failed connection", "failed connections",
 			"Ask the owners to delete the endpoints and to create them again. Accepting failed connections does not help."),
+		almostFull: aboutConnections("bad", "above 95 % of sessions", "connection above 95 % of its sessions",
+			"connections above 95 % of their sessions",
+			"Tell the owners now: clients may soon be unable to connect. A second endpoint, or a professional one, allows more."),
 		unlisted: aboutConnections("bad", "unlisted", "accepted connection of an account that is not in the allowlist",
 			"accepted connections of accounts that are not in the allowlist",
 			"If an account should have access, add it to the allowlist. Otherwise reject its connections."),
@@ -80,6 +86,9 @@ func kinds() map[condition]kind {
 			here:   "The connection list is truncated",
 			advice: "The API lists fewer connections than it reports. The counts cover only those that it lists.",
 		},
+		filling: aboutConnections("warn", "above 80 % of sessions", "connection above 80 % of its sessions",
+			"connections above 80 % of their sessions",
+			"Ask the owners which clients open the sessions. A second endpoint, or a professional one, allows more."),
 		pending: aboutConnections("warn", "pending", "connection pending acceptance", "connections pending acceptance",
 			"Accept the connections that are expected, and reject the others."),
 		unknown: aboutConnections("warn", "of unknown status", "connection with an unknown status",
@@ -150,6 +159,10 @@ func (c *clusterStatus) number(what condition) int {
 	switch what {
 	case failed:
 		return c.Connections[css.StatusFailed]
+	case almostFull:
+		return c.almostFull
+	case filling:
+		return c.filling
 	case unlisted:
 		if c.Unlisted != nil {
 			return *c.Unlisted
@@ -236,6 +249,12 @@ func (v *view) findings(p parameters) []finding {
 			*p = parameters{sort: p.sort, show: string(what), format: formatHTML, page: 1}
 		})
 		add(finding{plural(n, k.one, k.many), k.advice, k.tone, address})
+	}
+	if n := v.Totals.FailingSessions; n > 0 {
+		add(finding{
+			Text: plural(n, "project's sessions cannot be read", "projects' sessions cannot be read"), Tone: "warn",
+			Advice: "Connections are read as usual.",
+		})
 	}
 	if v.Config != nil && !v.Config.OK {
 		add(finding{

@@ -199,8 +199,8 @@ func TestInvalidParameters(t *testing.T) {
 	const invalidSort = `invalid sort "x"; it must be trouble or name`
 	for query, want := range map[string]string{
 		"sort=age": `invalid sort "age"; it must be trouble or name`,
-		"show=broken": `invalid show "broken"; it must be all, attention, failing, failed, unlisted, rejected, truncated, ` +
-			`pending, unknown, stale, off, unread, ok, open or limited`,
+		"show=broken": `invalid show "broken"; it must be all, attention, failing, failed, almost_full, unlisted, rejected, ` +
+			`truncated, filling, pending, unknown, stale, off, unread, ok, open or limited`,
 		"format=xml":                `invalid format "xml"; it must be html or json`,
 		"page=0":                    `invalid page "0"; it must be a positive number`,
 		"page=-1":                   `invalid page "-1"; it must be a positive number`,

@@ -41,6 +41,7 @@ type totals struct {
 	Projects        int                `json:"projects"`
 	FailingProjects int                `json:"failing_projects"`
 	FailingAccounts int                `json:"failing_accounts,omitempty"`
+	FailingSessions int                `json:"failing_sessions,omitempty"`
 	Clusters        int                `json:"clusters"`
 	Attention       int                `json:"clusters_needing_attention"`
 	States          map[condition]int  `json:"states"` // a cluster counts under each of its conditions
@@ -54,6 +55,7 @@ type projectStatus struct {
 	State     condition       `json:"state"`
 	Discovery discoveryStatus `json:"discovery"`
 	Error     *failure        `json:"error,omitempty"`
+	Sessions  *sessionsStatus `json:"sessions,omitempty"` // only if they are to be read
 }
 
 type discoveryStatus struct {
@@ -86,7 +88,9 @@ type clusterStatus struct {
 	Error         *failure           `json:"error,omitempty"`
 	Details       *details           `json:"details,omitempty"` // only with the parameter cluster
 
-	list *css.ConnectionList // may be nil
+	list                *css.ConnectionList // may be nil
+	usage               *usage              // nil if sessions in use are not to be read
+	almostFull, filling int                 // connections
 }
 
 type failure struct {
@@ -119,12 +123,20 @@ func newView(
 		if p.State == failing {
 			v.Totals.FailingProjects++
 		}
+		if p.Sessions.Fail() {
+			v.Totals.FailingSessions++
+		}
 		v.Projects = append(v.Projects, p)
 		v.projectNames = append(v.projectNames, p.Name)
 	}
 	slices.Sort(v.projectNames)
+	var last *discovery.Project
+	var u *usage
 	for i := range targets {
-		c := newClusterStatus(targets[i], &states[i], metrics, now)
+		if p := targets[i].Project; p != last { // targets of a project follow each other
+			last, u = p, newUsage(p.Sessions, now)
+		}
+		c := newClusterStatus(targets[i], &states[i], u, metrics, now)
 		for _, what := range c.Conditions {
 			v.Totals.States[what]++
 		}
@@ -147,6 +159,9 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 		Name: s.Project.Name, Region: s.Project.Region, ID: s.Project.Client.KnownProjectID(),
 		State: unread, Discovery: discoveryStatus{Enabled: s.Project.Search != nil},
 	}
+	if u := newUsage(s.Project.Sessions, now); u != nil {
+		p.Sessions = u.status
+	}
 	switch {
 	case s.Err != nil:
 		p.State, p.Error = failing, newFailure(s.Err)
@@ -166,12 +181,12 @@ func newProjectStatus(s *discovery.State, now time.Time) projectStatus {
 }
 
 func newClusterStatus(
-	t *discovery.Target, s *collector.State, metrics collector.Options, now time.Time,
+	t *discovery.Target, s *collector.State, u *usage, metrics collector.Options, now time.Time,
 ) clusterStatus {
 	c := clusterStatus{
 		Project: t.Project.Name, Region: t.Project.Region, ProjectID: t.Project.Client.KnownProjectID(),
 		ID: t.Cluster.ID, Name: t.Cluster.Name, Engine: t.Cluster.Engine, EngineVersion: t.Cluster.EngineVersion,
-		list: s.List,
+		list: s.List, usage: u,
 	}
 	if s.Err != nil {
 		c.Error = newFailure(s.Err)
@@ -182,6 +197,7 @@ func newClusterStatus(
 		if list.Enabled {
 			c.addList(list)
 			c.Limited = new(metrics.Limits(list))
+			c.almostFull, c.filling = u.countNearLimit(list)
 		}
 	}
 	c.Conditions = c.conditions()
@@ -228,7 +244,7 @@ func (v *view) filterAndSort(p parameters) {
 		if byName {
 			return cmp.Compare(a.Name, b.Name)
 		}
-		return cmp.Or(cmp.Compare(a.State.rank(), b.State.rank()), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name))
 	})
 	slices.SortFunc(v.Clusters, func(a, b clusterStatus) int {
 		if byName {
@@ -240,8 +256,16 @@ func (v *view) filterAndSort(p parameters) {
 }
 
 func (p *parameters) matchesProject(s *projectStatus) bool {
-	return (p.project == "" || s.Name == p.project) && (p.show == showAll || s.State == failing) &&
-		contains(p.text, s.Name, s.Region, s.ID)
+	shown := p.show == showAll || s.State == failing || p.show == showAttention && s.Sessions.Fail()
+	return (p.project == "" || s.Name == p.project) && shown && contains(p.text, s.Name, s.Region, s.ID)
+}
+
+// rank orders projects by trouble.
+func (s *projectStatus) rank() int {
+	if s.State != failing && s.Sessions.Fail() {
+		return failing.rank() + 1
+	}
+	return s.State.rank()
 }
 
 func (p *parameters) matchesCluster(c *clusterStatus) bool {

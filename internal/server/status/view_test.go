@@ -94,7 +94,7 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 	} {
 		target := discovery.Target{Project: newProject(t, "", "", nil)}
 		tc.state.ReadAt = noon().Add(-15 * time.Minute)
-		c := newClusterStatus(&target, &tc.state, collector.Options{}, noon())
+		c := newClusterStatus(&target, &tc.state, nil, collector.Options{}, noon())
 		if diff := cmp.Diff(tc.want, c.Conditions); diff != "" || c.State != tc.want[0] {
 			t.Errorf("%s: got state %s; conditions: -want +got\n%s", name, c.State, diff)
 		}
@@ -105,7 +105,7 @@ func TestConditionsAreAllThatApply(t *testing.T) {
 			continue
 		}
 		tc.state.ReadAt = noon().Add(-15*time.Minute - time.Second)
-		c = newClusterStatus(&target, &tc.state, collector.Options{}, noon())
+		c = newClusterStatus(&target, &tc.state, nil, collector.Options{}, noon())
 		if !c.is(stale) || c.is(ok) || !c.needsAttention() {
 			t.Errorf("%s: got conditions %s of an old list, want them to include stale", name, c.Conditions)
 		}
@@ -196,7 +196,7 @@ func limitedOptions() collector.Options {
 func viewCounts(t *testing.T, l *css.ConnectionList) map[string]float64 {
 	t.Helper()
 	target := discovery.Target{Project: newProject(t, "", "", nil)}
-	c := newClusterStatus(&target, &collector.State{List: l}, limitedOptions(), noon())
+	c := newClusterStatus(&target, &collector.State{List: l}, nil, limitedOptions(), noon())
 	counts := map[string]float64{"enabled": boolValue(*c.Enabled)}
 	for status, n := range c.Connections {
 		counts["connections "+string(status)] = float64(n)
@@ -305,7 +305,7 @@ func TestJSONOfTotals(t *testing.T) {
   "clusters": 4,
   "clusters_needing_attention": 1,
   "states": {
-   "failing": 1, "failed": 0, "limited": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1,
+   "failing": 1, "failed": 0, "almost_full": 0, "filling": 0, "limited": 0, "off": 1, "ok": 1, "open": 1, "pending": 0, "rejected": 1, "stale": 1,
    "truncated": 0, "unknown": 0, "unlisted": 0, "unread": 1
   },
   "connections": {
