@@ -5,9 +5,11 @@ package app
 import (
 	"net/http"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
+	"css_vpcep_exporter/internal/ces"
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/simulator"
 
@@ -69,7 +71,8 @@ func TestCountersExistFromTheStart(t *testing.T) {
 		project{id: "p2", lookUpID: true, region: "ap-southeast-3", settings: "discovery: {}"},
 		project{
 			id: "p3", region: "eu-west-101", clusters: []string{"c3"},
-			auth: "{user: {name: watcher, domain: account, password: secret-3}}",
+			auth:     "{user: {name: watcher, domain: account, password: secret-3}}",
+			settings: `sessions: {endpoint: "http://127.0.0.1:1"}`,
 		})
 	p := c.start(t)
 	status, metrics := p.get(t, "/metrics?collect[]=exporter")
@@ -83,19 +86,22 @@ func TestCountersExistFromTheStart(t *testing.T) {
 		`code="200",operation="connections",region="cn-north-4"`,
 		`code="200",operation="connections",region="eu-west-101"`,
 		`code="200",operation="projects",region="ap-southeast-3"`,
+		`code="200",operation="sessions",region="eu-west-101"`,
 		`code="200",operation="token",region="eu-west-101"`,
 		`code="429",operation="clusters",region="ap-southeast-3"`,
 		`code="429",operation="connections",region="ap-southeast-3"`,
 		`code="429",operation="connections",region="cn-north-4"`,
 		`code="429",operation="connections",region="eu-west-101"`,
 		`code="429",operation="projects",region="ap-southeast-3"`,
+		`code="429",operation="sessions",region="eu-west-101"`,
 		`code="429",operation="token",region="eu-west-101"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("counters of requests (-want +got)\n%s", diff)
 	}
 	fields := findSorted(`(?m)^css_vpcep_exporter_unparsable_values_total\{field="(\w+)"\} 0$`, metrics)
-	if diff := cmp.Diff(css.Fields(), fields); diff != "" {
+	all := slices.Sorted(slices.Values(slices.Concat(css.Fields(), ces.Fields())))
+	if diff := cmp.Diff(slices.Compact(all), fields); diff != "" {
 		t.Errorf("fields (-want +got)\n%s", diff)
 	}
 }

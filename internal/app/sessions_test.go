@@ -208,7 +208,9 @@ func TestFailuresOfCloudEyeAffectNothingElse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newSessionsCloud(t, "a", "b")
 			healthy := c.start(t)
-			want := withoutSessions(healthy.scrape(t, 10*time.Second))
+			want := withoutSessions(healthy.scrapeUntil(t, "sessions are read", func(e exposition) bool {
+				return e.has(sessionsAreUp)
+			}))
 			healthy.stop(t)
 			c.ForgetRequests()
 			c.failSessions(test.fault)
