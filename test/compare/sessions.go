@@ -10,10 +10,7 @@ import (
 	"time"
 )
 
-const (
-	sessionsRounds   = 12
-	sessionsInterval = 10 * time.Second // between scrapes of the same exporter
-)
+const sessionsInterval = 10 * time.Second // between scrapes of the same exporter
 
 // compareSessions measures scrapes of the fleet by an exporter that reads sessions and by one that does not. Both take
 // turns.
@@ -51,7 +48,7 @@ func (b *bench) compareSessions(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	start := time.Now()
-	for range sessionsRounds {
+	for range o.fleetScrapes {
 		for _, e := range exporters {
 			if err := e.turn(ctx, b, sessionsInterval/time.Duration(len(exporters))); err != nil {
 				return err
@@ -68,14 +65,14 @@ func (b *bench) compareSessions(ctx context.Context, out io.Writer) error {
 		"CPU includes what happens between scrapes:\n\n"+
 		"| | CPU per scrape | ratio | median | ratio | slowest | series | failures | peak memory |\n"+
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-		o.clusters, o.perCluster, o.latency, sessionsRounds, sessionsInterval,
+		o.clusters, o.perCluster, o.latency, o.fleetScrapes, sessionsInterval,
 		float64(after.Sessions-before.Sessions)/minutes)
 	for _, e := range exporters {
 		if err := e.writeRow(out, exporters[0]); err != nil {
 			return err
 		}
 	}
-	last := exporters[1].scrapes[sessionsRounds-1]
+	last := exporters[1].scrapes[o.fleetScrapes-1]
 	if want := o.clusters * (minSeries(o.perCluster) + 2*o.perCluster); last.series < want || last.failures > 0 {
 		return fmt.Errorf("got %d series and %d failures with sessions, want at least %d and 0", last.series, last.failures, want)
 	}
