@@ -296,6 +296,12 @@ func TestSessionsSurviveReloads(t *testing.T) {
 	if e := p.scrape(t, 10*time.Second); e.sessionSeries() > 0 || e.has("css_vpcep_sessions_") {
 		t.Errorf("sessions are shown after they were removed from the file:\n%s", e.text)
 	}
+	p.reload(t, path, c.config(c.projects[0]))
+	p.scrape(t, 10*time.Second).checkLines(t, lines...)
+	p.stop(t)
+	if n := c.Requested(simulator.Sessions); n != calls {
+		t.Errorf("got %d calls after sessions were removed and added again, want the %d before", n, calls)
+	}
 }
 
 func TestOnceReadsSessions(t *testing.T) {
