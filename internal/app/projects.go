@@ -39,6 +39,7 @@ func (e *exporter) newProject(p *config.Project, old *loadedProject) (loadedProj
 		if reflect.DeepEqual(clientSettings(old.settings), clientSettings(*p)) {
 			loaded.client, loaded.id, project.Client = old.client, old.id, old.project.Client
 			loaded.sessionsClient, project.Sessions = old.sessionsClient, old.project.Sessions
+			loaded.lastSessions = old.lastSessions
 			return loaded, nil
 		}
 	}
@@ -79,6 +80,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 	to.id = iam.NewProject(to.client, p.IAMEndpoint, p.Region, p.ProjectID)
 	sameID := false
 	if old != nil {
+		to.lastSessions = old.lastSessions
 		sameID = p.ProjectID != "" || old.settings.ProjectID == "" &&
 			p.IAMEndpoint == old.settings.IAMEndpoint && reflect.DeepEqual(p.Credentials, old.settings.Credentials)
 		to.id.Inherit(old.id, sameID)
@@ -103,11 +105,11 @@ func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sa
 	to.sessionsClient = cloud.NewClient(options)
 	client := ces.NewClient(to.sessionsClient, p.Sessions.Endpoint, to.id, e.metrics.CountUnparsable)
 	to.project.Sessions = sessions.New(client, p.Sessions.BatchSize, e.logger.With("project", p.Name, "region", p.Region))
-	if old == nil || old.project.Sessions == nil {
-		return
+	if to.lastSessions != nil {
+		to.project.Sessions.Inherit(to.lastSessions)
 	}
-	to.project.Sessions.Inherit(old.project.Sessions)
-	if sameID && p.Sessions.Endpoint == old.settings.Sessions.Endpoint {
+	to.lastSessions = to.project.Sessions
+	if sameID && old.settings.Sessions != nil && p.Sessions.Endpoint == old.settings.Sessions.Endpoint {
 		to.sessionsClient.Inherit(old.sessionsClient)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"css_vpcep_exporter/internal/css"
 	"css_vpcep_exporter/internal/discovery"
 	"css_vpcep_exporter/internal/iam"
+	"css_vpcep_exporter/internal/sessions"
 	"css_vpcep_exporter/internal/yamlfile"
 )
 
@@ -26,7 +27,8 @@ type loadedProject struct {
 	id       *iam.Project
 	project  discovery.Project
 
-	sessionsClient *cloud.Client // nil if sessions are not read
+	sessionsClient *cloud.Client    // nil if sessions are not read
+	lastSessions   *sessions.Reader // outlives a configuration without sessions
 }
 
 func (p *loadedProject) close() {

@@ -296,6 +296,12 @@ func TestSessionsSurviveReloads(t *testing.T) {
 	if e := p.scrape(t, 10*time.Second); e.sessionSeries() > 0 || e.has("css_vpcep_sessions_") {
 		t.Errorf("sessions are shown after they were removed from the file:\n%s", e.text)
 	}
+	p.reload(t, path, c.config(c.projects[0]))
+	p.scrape(t, 10*time.Second).checkLines(t, lines...)
+	p.stop(t)
+	if n := c.Requested(simulator.Sessions); n != calls {
+		t.Errorf("got %d calls after sessions were removed and added again, want the %d before", n, calls)
+	}
 }
 
 func TestOnceReadsSessions(t *testing.T) {
@@ -360,4 +366,53 @@ func TestHostileConnectionIDs(t *testing.T) {
 	p := c.start(t)
 	e := p.scrapeUntil(t, "sessions are read", func(e exposition) bool { return e.has("css_vpcep_sessions_up") })
 	e.checkLines(t, append(sessionLines("p1", "a"), sessionsAreUp)...)
+}
+
+// newSharedKey returns a cloud with many projects that read sessions with the same key, which Cloud Eye rejects.
+func newSharedKey(t *testing.T) *testCloud {
+	t.Helper()
+	c := newCloud(t, simulator.Options{})
+	for i := range 12 {
+		id := fmt.Sprintf("p%d", i+1)
+		c.AddProject(simulator.Project{
+			ID: id, Region: "cn-north-4", Keys: []simulator.Key{{Access: "AK-shared", Secret: c.secrets[0]}},
+		})
+		c.projects = append(c.projects, project{id: id, name: id, accessKey: "AK-shared", settings: c.sessionsOf("")})
+		c.addWithSessions(id, "c-"+id)
+	}
+	c.failSessions(simulator.Fault{Status: 401, Body: `{"http_code":401,"message":{"details":"no","code":"ces.0401"}}`})
+	return c
+}
+
+func TestCloudEyeThatRejectsAllProjectsPausesNoKey(t *testing.T) {
+	c := newSharedKey(t)
+	p := c.start(t)
+	for i := 1; i <= 4; i++ {
+		e := p.scrape(t, 10*time.Second)
+		if failures := e.failures(); len(failures) > 0 {
+			t.Fatalf("scrape %d: got failures %v, want none", i, failures)
+		}
+		p.eventually(t, "Cloud Eye is asked once for each scrape", func() bool { return c.Requested(simulator.Sessions) >= i })
+		time.Sleep(100 * time.Millisecond)
+		if n := c.Requested(simulator.Sessions); n != i {
+			t.Fatalf("scrape %d: got %d calls of Cloud Eye, want one for each scrape", i, n)
+		}
+	}
+}
+
+func TestOnceIsRejectedByCloudEyeAtMostThreeTimes(t *testing.T) {
+	c := newSharedKey(t)
+	var stdout bytes.Buffer
+	log := &buffer{}
+	args := []string{"--once", "--config.file=" + c.file(t, c.projects...)}
+	if exit := run(t.Context(), args, environment(nil), &stdout, log); exit != 1 {
+		t.Errorf("got exit code %d, want 1:\n%s", exit, log)
+	}
+	e := parse(t, stdout.String())
+	if up := e.labelValues("css_vpcep_up", "cluster_id", 1); len(up) != len(c.projects) {
+		t.Errorf("got %d clusters up, want all %d", len(up), len(c.projects))
+	}
+	if n := c.Requested(simulator.Sessions); n == 0 || n > 3 {
+		t.Errorf("got %d calls of Cloud Eye, want 1 to 3", n)
+	}
 }

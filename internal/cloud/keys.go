@@ -42,6 +42,7 @@ func NewKeys() *Keys { return &Keys{keys: make(map[[sha256.Size]byte]*key)} }
 
 type key struct {
 	trust
+	minor      trust // of the last Minor try
 	projects   map[string]*keyProject
 	rejectedAt time.Time
 	proven     bool
@@ -94,14 +95,18 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 		if r.Spare && !key.open(now) {
 			return nil, errUntrusted
 		}
-		if !p.trying(now) && key.allowsTry(p, now) {
+		inTurn := !r.Minor || key.minor.try == nil || now.Sub(key.minor.triesSince) >= tryPatience
+		if inTurn && !p.trying(now) && key.allowsTry(p, now) {
 			p.startTry(permit)
+			if r.Minor {
+				key.minor = trust{try: permit, triesSince: now.Add(dialTimeout)}
+			}
 			if !key.open(now) {
 				key.startTry(permit)
 			}
 			return permit, nil
 		}
-		if err := k.wait(ctx, key, p, now); err != nil {
+		if err := k.wait(ctx, key, p, r.Spare, now); err != nil {
 			return nil, NewTimeoutError(r.Operation, "another request to verify the credentials", err)
 		}
 	}
@@ -134,12 +139,10 @@ func (k *Keys) lookUp(c Credentials, project string) (*key, *keyProject) {
 		found = &key{projects: make(map[string]*keyProject), changed: make(chan struct{}), usedAt: time.Now()}
 		k.keys[fingerprint] = found
 	}
-	p := found.projects[project]
-	if p == nil {
-		p = &keyProject{}
-		found.projects[project] = p
+	if found.projects[project] == nil {
+		found.projects[project] = &keyProject{}
 	}
-	return found, p
+	return found, found.projects[project]
 }
 
 // open reports whether requests may be sent without a single try.
@@ -173,10 +176,13 @@ func (t *trust) startTry(p *permit) {
 	}
 }
 
-// wait releases the lock until the key may have changed, or ctx ends.
-func (k *Keys) wait(ctx context.Context, key *key, p *keyProject, now time.Time) error {
+// wait releases the lock until the key may have changed, or ctx ends. A spare request does not count as waiting.
+func (k *Keys) wait(ctx context.Context, key *key, p *keyProject, spare bool, now time.Time) error {
 	changed, timer := key.changed, time.NewTimer(min(key.nextChange(now), p.nextChange(now)))
 	defer timer.Stop()
+	if spare {
+		p = &keyProject{}
+	}
 	p.waiting++
 	k.mu.Unlock()
 	defer func() {
@@ -248,7 +254,7 @@ func (p *permit) release(status int, err *Error) {
 	k.wake()
 }
 
-func (k *key) trusts(p *keyProject) [2]*trust { return [2]*trust{&k.trust, &p.trust} }
+func (k *key) trusts(p *keyProject) [3]*trust { return [3]*trust{&k.trust, &k.minor, &p.trust} }
 
 func (k *key) wake() {
 	close(k.changed)

@@ -3,6 +3,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -30,10 +31,7 @@ func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bo
 	}
 	wait := min(p.Base<<(try-1), p.Limit)
 	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter needs no secret randomness
-	var asked time.Duration
-	if e.retryAfter != nil {
-		asked = *e.retryAfter
-	}
+	asked := *cmp.Or(e.retryAfter, new(time.Duration))
 	switch e.Status {
 	case http.StatusTooManyRequests:
 		wait = asked

@@ -3,6 +3,7 @@
 package cloud
 
 import (
+	"cmp"
 	"maps"
 	"sync"
 	"time"
@@ -63,18 +64,13 @@ func (t *throttle) recordSuccess(r *Request) {
 
 // recordThrottled records a 429 with its Retry-After, if any. It returns the back-off, and whether the project's next
 // request should be a single try.
-func (t *throttle) recordThrottled(
-	r *Request, start time.Time, cause *Error,
-) (wait time.Duration, suspected bool) {
+func (t *throttle) recordThrottled(r *Request, start time.Time, cause *Error) (wait time.Duration, suspected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, target := time.Now(), throttled{r.Operation, r.Target}
 	maps.DeleteFunc(t.targets, func(_ throttled, b *backOff) bool { return now.Sub(b.until) > time.Hour })
-	b := t.targets[target]
-	if b == nil {
-		b = &backOff{}
-		t.targets[target] = b
-	}
+	b := cmp.Or(t.targets[target], &backOff{})
+	t.targets[target] = b
 	if after := cause.retryAfter; after != nil {
 		wait = min(max(*after, shortestRetryAfter), longestRetryAfter)
 	} else {

@@ -126,7 +126,9 @@ func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 		}
 		var values []ces.Value
 		var sent time.Time
-		values, sent, err = r.client.Query(ctx, batches[n], spare)
+		call, cancel := context.WithTimeout(ctx, ces.MaxAge) // of waiting: then all values are too old
+		values, sent, err = r.client.Query(call, batches[n], spare)
+		cancel()
 		m.record(batches[n], values, sent)
 		switch {
 		case err == nil:

@@ -369,3 +369,18 @@ func TestTightBudget(t *testing.T) {
 		}
 	})
 }
+
+// TestBudgetThatScrapesUseUp shows that sessions that are never read are a failure that says why.
+func TestBudgetThatScrapesUseUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500, func(r *rig) { r.budget = rate.NewLimiter(1, 1) })
+		r.scrapeFor(t, 11*time.Minute, 0)
+		state := r.reader.State()
+		if cloud.ReasonOf(state.Err) != cloud.ReasonTimeout || !strings.Contains(state.Err.Error(), "requests_per_second") {
+			t.Errorf("got state %+v, want a timeout that names requests_per_second", state)
+		}
+		if len(r.asked) > 0 {
+			t.Errorf("got %d calls, want none", len(r.asked))
+		}
+	})
+}
