@@ -194,7 +194,7 @@ func TestFailuresOfCloudEyeAffectNothingElse(t *testing.T) {
 		"rejected":    {body(401, "ces.0401", "no"), "auth", "code=ces.0401", "rejected"},
 		"throttled":   {body(429, "ces.0429", "Too Many Requests"), "throttled", "code=ces.0429", "Too Many Requests"},
 		"failing":     {body(500, "ces.0007", "Internal service error"), "server", "code=ces.0007", "Internal service error"},
-		"too many":    {body(400, "ces.0014", "[metrics]"), "invalid", "code=ces.0014", "lower sessions.batch_size"},
+		"invalid":     {body(400, "ces.0014", "[metrics]"), "invalid", "code=ces.0014", "look up the code"},
 		"not there":   {simulator.Fault{Status: 404, Body: "<html>"}, "not_found", "", "check sessions.endpoint"},
 		"gateway":     {simulator.Fault{Status: 503, Body: "<html>"}, "server", "", ""},
 		"broken":      {simulator.Fault{Drop: true}, "transport", "", ""},

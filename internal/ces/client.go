@@ -103,7 +103,7 @@ func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) (value
 	})
 	id := c.project.KnownID()
 	r := cloud.Request{
-		Service: service{}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
+		Service: service{len(metrics)}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
 		Path: []string{"V1.0", id, "batch-query-metric-data"}, Minor: true, Spare: spare,
 	}
 	if err := c.cloud.Reserve(ctx, r); err != nil {
@@ -122,7 +122,7 @@ func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) (value
 	values, unparsable, err := parse(response.Body, metrics, time.Now())
 	if err != nil {
 		e := cloud.NewDecodeError(OpSessions, err.Error())
-		return nil, sent, e.WithHint(service{}.Hint(e))
+		return nil, sent, e.WithHint(r.Service.Hint(e))
 	}
 	c.count(unparsable)
 	return values, sent, nil
@@ -165,14 +165,14 @@ func requestBody(metrics []Metric, now time.Time) []byte {
 	return append(b, '}')
 }
 
-type service struct{}
+type service struct{ metrics int } // in the call
 
-func (service) Hint(e *cloud.Error) string {
+func (s service) Hint(e *cloud.Error) string {
 	switch e.Reason {
 	case cloud.ReasonDenied:
 		return "allow ces:metricData:list, or remove sessions from the project"
 	case cloud.ReasonInvalid:
-		if e.Status == 400 {
+		if e.Status == 400 && s.metrics > 10 {
 			return "some clouds allow fewer metrics in a call: lower sessions.batch_size, for example to 10"
 		}
 	case cloud.ReasonNotFound:

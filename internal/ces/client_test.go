@@ -56,6 +56,15 @@ func TestAskable(t *testing.T) {
 	}
 }
 
+func TestHintOnBatchSize(t *testing.T) {
+	for metrics, want := range map[int]bool{10: false, 11: true, 500: true} {
+		got := service{metrics}.Hint(&cloud.Error{Reason: cloud.ReasonInvalid, Status: 400})
+		if strings.Contains(got, "batch_size") != want {
+			t.Errorf("%d metrics in a call: got the hint %q", metrics, got)
+		}
+	}
+}
+
 func TestHints(t *testing.T) {
 	for reason, want := range map[cloud.Reason]string{
 		cloud.ReasonDenied:    "ces:metricData:list",
