@@ -116,7 +116,7 @@ func (e *exporter) toDiagnose(p *config.Project) (diagnose.Project, *cloud.Clien
 		diagnosed.LoginSTS = p.Credentials.OIDC.STSEndpoint
 	}
 	if p.Sessions != nil {
-		options.Scope = sessionsScope(p)
+		options.Scope = sessionsScope
 		diagnosed.Public = diagnosed.Public && p.Sessions.Endpoint == regions.CES(p.Region)
 		diagnosed.Sessions = &diagnose.Sessions{
 			Endpoint: p.Sessions.Endpoint, BatchSize: p.Sessions.BatchSize,

@@ -100,7 +100,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 // options have the project's credentials and budget.
 func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sameID bool) {
 	p := &to.settings
-	options.Scope = sessionsScope(p)
+	options.Scope = sessionsScope
 	options.Retry = cloud.Retry{Tries: 1}
 	to.sessionsClient = cloud.NewClient(options)
 	client := ces.NewClient(to.sessionsClient, p.Sessions.Endpoint, to.id, e.metrics.CountUnparsable)
@@ -114,9 +114,8 @@ func (e *exporter) addSessions(to, old *loadedProject, options cloud.Options, sa
 	}
 }
 
-func sessionsScope(p *config.Project) string {
-	return strings.Join([]string{scope(p), ces.OpSessions, p.Sessions.Endpoint}, " ")
-}
+// sessionsScope is one for all projects, so that a Cloud Eye that rejects a key does so for one project at a time.
+const sessionsScope = ces.OpSessions
 
 // clientOptions returns all options but the credentials.
 func (e *exporter) clientOptions(p *config.Project, transport http.RoundTripper) cloud.Options {

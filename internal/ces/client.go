@@ -104,7 +104,7 @@ func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) (value
 	id := c.project.KnownID()
 	r := cloud.Request{
 		Service: service{len(metrics)}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
-		Path: []string{"V1.0", id, "batch-query-metric-data"}, Minor: true, Spare: spare,
+		Path: []string{"V1.0", id, "batch-query-metric-data"}, Spare: spare,
 	}
 	if err := c.cloud.Reserve(ctx, r); err != nil {
 		return nil, time.Time{}, err

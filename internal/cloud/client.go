@@ -97,7 +97,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 			return response, nil
 		}
 		r.Reserved = false
-		if !replaced && !r.Minor && ReasonOf(err) == ReasonAuth && c.replace(ctx, r.Operation, credentials) {
+		if !replaced && !r.Spare && ReasonOf(err) == ReasonAuth && c.replace(ctx, r.Operation, credentials) {
 			replaced = true
 			continue
 		}
@@ -112,7 +112,7 @@ func (c *Client) Call(ctx context.Context, r Request) (Response, error) {
 // back-off.
 func (c *Client) Reserve(ctx context.Context, r Request) error {
 	credentials, err := c.check(ctx, &r)
-	if err != nil && (r.Minor || ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
+	if err != nil && (r.Spare || ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
 		return c.addHint(err, &r)
 	}
 	return c.waitForBudget(ctx, &r)
@@ -258,9 +258,9 @@ func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, er
 	response, failed := c.exchange(ctx, r, req, progress, credentials)
 	permit.release(response.Status, failed)
 	if failed != nil {
-		err = failed
+		return response, credentials, failed
 	}
-	return response, credentials, err
+	return response, credentials, nil
 }
 
 func (c *Client) exchange(

@@ -137,10 +137,11 @@ func ReasonOf(err error) Reason {
 
 // CodeOf returns the error code of the API, such as "CSS.0015", or "".
 func CodeOf(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
+	e, _ := errors.AsType[*Error](err)
+	if e == nil {
+		return ""
 	}
-	return ""
+	return e.Code
 }
 
 // NewTimeoutError returns the error of a deadline that passed while waiting.

@@ -42,7 +42,6 @@ func NewKeys() *Keys { return &Keys{keys: make(map[[sha256.Size]byte]*key)} }
 
 type key struct {
 	trust
-	minor      trust // of the last Minor try
 	projects   map[string]*keyProject
 	rejectedAt time.Time
 	proven     bool
@@ -95,12 +94,8 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 		if r.Spare && !key.open(now) {
 			return nil, errUntrusted
 		}
-		inTurn := !r.Minor || key.minor.try == nil || now.Sub(key.minor.triesSince) >= tryPatience
-		if inTurn && !p.trying(now) && key.allowsTry(p, now) {
+		if !p.trying(now) && key.allowsTry(p, now) {
 			p.startTry(permit)
-			if r.Minor {
-				key.minor = trust{try: permit, triesSince: now.Add(dialTimeout)}
-			}
 			if !key.open(now) {
 				key.startTry(permit)
 			}
@@ -139,10 +134,12 @@ func (k *Keys) lookUp(c Credentials, project string) (*key, *keyProject) {
 		found = &key{projects: make(map[string]*keyProject), changed: make(chan struct{}), usedAt: time.Now()}
 		k.keys[fingerprint] = found
 	}
-	if found.projects[project] == nil {
-		found.projects[project] = &keyProject{}
+	p := found.projects[project]
+	if p == nil {
+		p = &keyProject{}
+		found.projects[project] = p
 	}
-	return found, found.projects[project]
+	return found, p
 }
 
 // open reports whether requests may be sent without a single try.
@@ -254,7 +251,7 @@ func (p *permit) release(status int, err *Error) {
 	k.wake()
 }
 
-func (k *key) trusts(p *keyProject) [3]*trust { return [3]*trust{&k.trust, &k.minor, &p.trust} }
+func (k *key) trusts(p *keyProject) [2]*trust { return [2]*trust{&k.trust, &p.trust} }
 
 func (k *key) wake() {
 	close(k.changed)

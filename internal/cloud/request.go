@@ -33,11 +33,8 @@ type Request struct {
 	Header    http.Header // others than those of every request; not signed
 	// Reserved skips the wait for the budget at the first try, after Reserve.
 	Reserved bool
-	// Minor requests verify a key one after another, also those of several projects, so that an API that rejects them all
-	// does not lock it. They do not replace credentials.
-	Minor bool
-	// Spare delays no other request: it uses only budget that no other needs, and is not a single try. Its waits last
-	// until the context ends; the exchange is bounded like one of Background.
+	// Spare delays no other request: it uses only budget that no other needs, is not a single try, and does not replace
+	// credentials. Its waits last until the context ends; the exchange is bounded like one of Background.
 	Spare bool
 	// Buffer, if not nil, holds the body of the response.
 	Buffer *bytes.Buffer

@@ -3,7 +3,6 @@
 package cloud
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -31,7 +30,10 @@ func (p Retry) after(ctx context.Context, try int, err error) (time.Duration, bo
 	}
 	wait := min(p.Base<<(try-1), p.Limit)
 	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter needs no secret randomness
-	asked := *cmp.Or(e.retryAfter, new(time.Duration))
+	var asked time.Duration
+	if e.retryAfter != nil {
+		asked = *e.retryAfter
+	}
 	switch e.Status {
 	case http.StatusTooManyRequests:
 		wait = asked

@@ -3,7 +3,6 @@
 package cloud
 
 import (
-	"cmp"
 	"maps"
 	"sync"
 	"time"
@@ -69,8 +68,11 @@ func (t *throttle) recordThrottled(r *Request, start time.Time, cause *Error) (w
 	defer t.mu.Unlock()
 	now, target := time.Now(), throttled{r.Operation, r.Target}
 	maps.DeleteFunc(t.targets, func(_ throttled, b *backOff) bool { return now.Sub(b.until) > time.Hour })
-	b := cmp.Or(t.targets[target], &backOff{})
-	t.targets[target] = b
+	b := t.targets[target]
+	if b == nil {
+		b = &backOff{}
+		t.targets[target] = b
+	}
 	if after := cause.retryAfter; after != nil {
 		wait = min(max(*after, shortestRetryAfter), longestRetryAfter)
 	} else {
