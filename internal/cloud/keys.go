@@ -99,7 +99,7 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 		if inTurn && !p.trying(now) && key.allowsTry(p, now) {
 			p.startTry(permit)
 			if r.Minor {
-				key.minor = trust{try: permit, triesSince: now.Add(dialTimeout)}
+				key.minor = trust{try: permit, triesSince: now}
 			}
 			if !key.open(now) {
 				key.startTry(permit)

@@ -5,6 +5,8 @@ package cloud_test
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,4 +145,56 @@ func TestErrorWhoseMessageIsAnObject(t *testing.T) {
 			t.Errorf("%s: got %+v", body, e)
 		}
 	}
+}
+
+// TestMinorRequestsGoOneAfterAnother shows that requests of several projects with one key wait for the first one's
+// answer, but for at most tryPatience, also if it cannot even connect.
+func TestMinorRequestsGoOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const projects = 5
+		keys := cloud.NewKeys()
+		var sent []time.Duration
+		start := time.Now()
+		var mu sync.Mutex
+		done := make(chan error, projects)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for i := range projects {
+			c := inMemory(t, answer(200, listBody), func(o *cloud.Options) {
+				o.Keys, o.Scope, o.Transport = keys, strconv.Itoa(i), hanging(func() {
+					mu.Lock()
+					defer mu.Unlock()
+					sent = append(sent, time.Since(start))
+				})
+			})
+			go func() {
+				r := c.readRequest("minor")
+				r.Minor = true
+				_, err := c.Call(ctx, r)
+				done <- err
+			}()
+		}
+		for range projects {
+			if err := <-done; cloud.ReasonOf(err) != cloud.ReasonTimeout {
+				t.Errorf("got %v, want a timeout", err)
+			}
+		}
+		for i, at := range sent {
+			if i > 0 && at-sent[i-1] < time.Second {
+				t.Errorf("requests were sent after %v, want a second between them", sent)
+			}
+		}
+		if len(sent) != projects {
+			t.Errorf("got %d requests within 20 s, want %d", len(sent), projects)
+		}
+	})
+}
+
+// hanging is a transport that calls itself and then waits for the end of the request.
+type hanging func()
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	h()
+	<-r.Context().Done()
+	return nil, r.Context().Err()
 }
