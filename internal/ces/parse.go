@@ -126,18 +126,17 @@ func parseAverage(content []byte) (float64, bool) {
 	return math.Abs(value), ok && value >= 0 // not -0
 }
 
-// addDatapoint keeps the newest datapoint.
+// addDatapoint keeps the newest datapoint. The clock of the cloud may be ahead, but a value from a future farther than
+// MaxAge would never be too old.
 func (p *parser) addDatapoint(average, timestamp float64) {
-	if timestamp > 0 && timestamp >= p.timestamp {
+	if timestamp > 0 && timestamp >= p.timestamp && timestamp <= float64(p.now.Add(MaxAge).UnixMilli()) {
 		p.average, p.timestamp = average, timestamp
 	}
 }
 
-const maxMilliseconds = 1 << 52
-
-// add stores the newest datapoint of a metric, which may be repeated. The clock of the cloud may be ahead.
+// add stores the newest datapoint of a metric, which may be repeated.
 func (p *parser) add() {
-	age := max(p.now.Sub(time.UnixMilli(int64(min(p.timestamp, maxMilliseconds)))), 0)
+	age := max(p.now.Sub(time.UnixMilli(int64(p.timestamp))), 0)
 	if p.timestamp == 0 || age > MaxAge || p.space != namespace && p.space != "" {
 		return
 	}

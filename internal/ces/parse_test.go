@@ -61,7 +61,9 @@ func TestDatapoints(t *testing.T) {
 		"ten minutes old":      {"[" + point(10, "1") + "]", at(10, 1), nil},
 		"older":                {"[" + point(10.01, "1") + "]", Value{}, nil},
 		"in the future":        {"[" + point(-3, "4") + "," + point(1, "1") + "]", at(0, 4), nil},
-		"far in the future":    {`[{"average":4,"timestamp":1e300}]`, at(0, 4), nil},
+		"ten minutes ahead":    {"[" + point(-10, "4") + "]", at(0, 4), nil},
+		"farther ahead":        {"[" + point(-10.01, "4") + "," + point(1, "1") + "]", at(1, 1), nil},
+		"far in the future":    {`[{"average":4,"timestamp":1e300}]`, Value{}, nil},
 		"before time":          {`[{"average":4,"timestamp":-1e300},{"average":4,"timestamp":0}]`, Value{}, nil},
 		"null values":          {`[{"average":null,"timestamp":null},` + point(2, "null") + "," + point(3, "3") + "]", at(3, 3), nil},
 		"negative": {
