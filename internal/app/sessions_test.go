@@ -416,3 +416,22 @@ func TestOnceIsRejectedByCloudEyeAtMostThreeTimes(t *testing.T) {
 		t.Errorf("got %d calls of Cloud Eye, want 1 to 3", n)
 	}
 }
+
+func TestOnceSaysThatNoTimeIsLeftForSessions(t *testing.T) {
+	slow(t)
+	c := newSessionsCloud(t, "a", "b")
+	c.FailReads("b", simulator.Fault{Hang: true})
+	log := &buffer{}
+	args := []string{"--once", "--scrape.timeout=3s", "--config.file=" + c.file(t, c.projects...)}
+	if exit := run(t.Context(), args, environment(nil), &bytes.Buffer{}, log); exit != 1 {
+		t.Errorf("got exit code %d, want 1", exit)
+	}
+	lines := linesWith(log.String(), `msg="Reading sessions failed"`)
+	for _, want := range []string{
+		"reason=timeout", `hint="raise --scrape.timeout"`, `err="sessions: timed out waiting for the lists of connections"`,
+	} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("got %q, want %q in it", lines, want)
+		}
+	}
+}

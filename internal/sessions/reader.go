@@ -147,8 +147,9 @@ func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 	if errors.Is(ctx.Err(), context.Canceled) { // replaced, or stopped
 		return ctx.Err()
 	}
-	if err == nil {
-		err = ctx.Err()
+	if err == nil && ctx.Err() != nil {
+		e := cloud.NewTimeoutError(ces.OpSessions, "the lists of connections", ctx.Err())
+		err = e.WithHint("raise --scrape.timeout")
 	}
 	r.recordResult(err, len(metrics)/int(ces.Kinds))
 	return err
