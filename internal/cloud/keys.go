@@ -74,10 +74,10 @@ type permit struct {
 	start   time.Time
 }
 
-var errUntrusted = errors.New("no request has verified the credentials lately")
+var errUntrusted = errors.New("no request has verified the credentials")
 
-// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout. For a spare
-// request, it returns errUntrusted instead of waiting.
+// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout. A spare
+// request needs a key that was accepted at last; without one, it gets errUntrusted.
 func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Credentials) (*permit, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -92,7 +92,7 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 		if p.open(now) {
 			return permit, nil
 		}
-		if r.Spare && !key.open(now) {
+		if r.Spare && !key.open(now) && (!key.proven || key.rejections > 0) {
 			return nil, errUntrusted
 		}
 		inTurn := !r.Minor || key.minor.try == nil || now.Sub(key.minor.triesSince) >= tryPatience
@@ -101,7 +101,7 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 			if r.Minor {
 				key.minor = trust{try: permit, triesSince: now}
 			}
-			if !key.open(now) {
+			if !r.Spare && !key.open(now) {
 				key.startTry(permit)
 			}
 			return permit, nil

@@ -384,3 +384,18 @@ func TestBudgetThatScrapesUseUp(t *testing.T) {
 		}
 	})
 }
+
+// TestScrapesThatReadNoList shows that sessions are read every minute although scrape.min_interval spares the lists.
+func TestScrapesThatReadNoList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500)
+		r.scrape(t)
+		for range 40 {
+			time.Sleep(15 * time.Second)
+			r.reader.Offer(func() []string { return r.ids })
+		}
+		if len(r.asked) < 10 || mostInAMinute(r.asked) > 1 {
+			t.Errorf("got %d calls in 10 minutes, want one each minute: %v", len(r.asked), r.asked)
+		}
+	})
+}
