@@ -163,6 +163,15 @@ func (m *memory) present(projectID string) *Values {
 	return m.published
 }
 
+// forgetFailure keeps a failure from lasting after the last connection is gone.
+func (m *memory) forgetFailure() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.Err != nil {
+		m.state = State{}
+	}
+}
+
 // recordResult returns the state before, and how many connections have values.
 func (m *memory) recordResult(err error) (before State, withValues int) {
 	m.mu.Lock()

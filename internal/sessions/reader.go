@@ -112,10 +112,11 @@ func (r *Reader) Read(ctx context.Context, ids []string) error { return r.read(c
 func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 	metrics := metricsOf(ids)
 	projectID, batches := r.client.KnownProjectID(), slices.Collect(slices.Chunk(metrics, r.batchSize))
+	m := r.memory
 	if len(batches) == 0 || projectID == "" {
+		m.forgetFailure()
 		return nil
 	}
-	m := r.memory
 	first, ok := m.begin(ctx, projectID)
 	published := time.Now()
 	var err error

@@ -399,3 +399,19 @@ func TestScrapesThatReadNoList(t *testing.T) {
 		}
 	})
 }
+
+func TestFailureEndsWithTheLastConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500)
+		r.fail(simulator.Fault{Status: 403})
+		r.scrapeFor(t, time.Minute, 15*time.Second)
+		if state := r.reader.State(); state.Err == nil {
+			t.Fatalf("got state %+v, want a failure", state)
+		}
+		r.ids = nil
+		r.scrapeFor(t, 2*time.Minute, 15*time.Second)
+		if state := r.reader.State(); state != (sessions.State{}) {
+			t.Errorf("without connections, got state %+v, want that of a project without reads", state)
+		}
+	})
+}
