@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -433,5 +435,29 @@ func TestOnceSaysThatNoTimeIsLeftForSessions(t *testing.T) {
 		if !strings.Contains(lines, want) {
 			t.Errorf("got %q, want %q in it", lines, want)
 		}
+	}
+}
+
+func TestSessionsKeepNoConnectionForAMinute(t *testing.T) {
+	slow(t)
+	c := newUnservedCloud(simulator.Options{}, project{})
+	c.addWithSessions("p1", "a")
+	closed := make(chan struct{}, 100)
+	server := httptest.NewUnstartedServer(c)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c.URL = server.URL
+	c.projects[0].settings = c.sessionsOf("batch_size: 1")
+	p := c.start(t)
+	p.scrapeUntil(t, "sessions are read", func(e exposition) bool { return e.has(sessionsAreUp) })
+	select {
+	case <-closed:
+	case <-time.After(30 * time.Second):
+		t.Error("the connection to Cloud Eye is still open after 30 s")
 	}
 }
