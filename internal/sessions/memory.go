@@ -48,7 +48,7 @@ type memory struct {
 	published *Values // nil if there are none
 	state     State
 	startedAt time.Time   // of the last read
-	calls     []time.Time // of the last interval
+	calls     []time.Time // of the last interval, when the server had them at the latest
 	next      int         // batch of the next read
 }
 
@@ -105,7 +105,7 @@ func (m *memory) record(metrics []ces.Metric, values []ces.Value, sent time.Time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !sent.IsZero() {
-		m.calls = append(m.calls, sent)
+		m.calls = append(m.calls, sent.Add(min(time.Since(sent), delivery)))
 	}
 	for i, v := range values {
 		id, kind := metrics[i].EndpointID, metrics[i].Kind

@@ -20,6 +20,8 @@ const (
 	// early is how much less than an interval after the last read another one may be offered: scrapes are not exactly a
 	// minute apart.
 	early = 2 * time.Second
+	// delivery bounds how long a call is on its way to the server, which counts it when it arrives.
+	delivery = time.Second
 	// publishEvery bounds the age of values during a long read.
 	publishEvery = 5 * time.Second
 )
