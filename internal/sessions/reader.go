@@ -150,7 +150,7 @@ func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 	if errors.Is(ctx.Err(), context.Canceled) { // replaced, or stopped
 		return ctx.Err()
 	}
-	if err == nil && ctx.Err() != nil {
+	if err == nil && !ok {
 		e := cloud.NewTimeoutError(ces.OpSessions, "the lists of connections", ctx.Err())
 		err = e.WithHint("raise --scrape.timeout")
 	}
