@@ -90,7 +90,7 @@ func (e *exporter) addClient(to, old *loadedProject) error {
 	}
 	to.project.Client = css.NewClient(to.client, p.Endpoint, to.id, e.metrics.CountUnparsable)
 	if p.Sessions != nil {
-		options.Transport = route.transport()
+		options.Transport = route.sessionsTransport()
 		e.addSessions(to, old, options, sameID)
 	}
 	return nil

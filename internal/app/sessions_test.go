@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -416,5 +418,48 @@ func TestOnceIsRejectedByCloudEyeAtMostThreeTimes(t *testing.T) {
 	}
 	if n := c.Requested(simulator.Sessions); n == 0 || n > 3 {
 		t.Errorf("got %d calls of Cloud Eye, want 1 to 3", n)
+	}
+}
+
+func TestOnceSaysThatNoTimeIsLeftForSessions(t *testing.T) {
+	slow(t)
+	c := newSessionsCloud(t, "a", "b")
+	c.FailReads("b", simulator.Fault{Hang: true})
+	log := &buffer{}
+	args := []string{"--once", "--scrape.timeout=3s", "--config.file=" + c.file(t, c.projects...)}
+	if exit := run(t.Context(), args, environment(nil), &bytes.Buffer{}, log); exit != 1 {
+		t.Errorf("got exit code %d, want 1", exit)
+	}
+	lines := linesWith(log.String(), `msg="Reading sessions failed"`)
+	for _, want := range []string{
+		"reason=timeout", `hint="raise --scrape.timeout"`, `err="sessions: timed out waiting for the lists of connections"`,
+	} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("got %q, want %q in it", lines, want)
+		}
+	}
+}
+
+func TestSessionsKeepNoConnectionForAMinute(t *testing.T) {
+	slow(t)
+	c := newUnservedCloud(simulator.Options{}, project{})
+	c.addWithSessions("p1", "a")
+	closed := make(chan struct{}, 100)
+	server := httptest.NewUnstartedServer(c)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c.URL = server.URL
+	c.projects[0].settings = c.sessionsOf("batch_size: 1")
+	p := c.start(t)
+	p.scrapeUntil(t, "sessions are read", func(e exposition) bool { return e.has(sessionsAreUp) })
+	select {
+	case <-closed:
+	case <-time.After(30 * time.Second):
+		t.Error("the connection to Cloud Eye is still open after 30 s")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"css_vpcep_exporter/config"
 	"css_vpcep_exporter/internal/cloud"
@@ -33,8 +34,18 @@ func (e *exporter) newRoute(p *config.Project) (route, error) {
 }
 
 // transport uses changed TLS files without a reload, also where connections are kept alive.
-func (r route) transport() http.RoundTripper {
+func (r route) transport(changes ...func(*http.Transport)) http.RoundTripper {
 	return network.NewRenewable(r.files.Current, func(c *tls.Config) *http.Transport {
-		return cloud.NewTransport(c, func(req *http.Request) (*url.URL, error) { return r.proxy(req.URL) })
+		t := cloud.NewTransport(c, func(req *http.Request) (*url.URL, error) { return r.proxy(req.URL) })
+		for _, change := range changes {
+			change(t)
+		}
+		return t
 	})
+}
+
+// sessionsTransport drops connections between reads. These are a minute apart, after which many servers and firewalls
+// drop them, too, and a read whose connection is just being dropped fails: its calls are not sent twice.
+func (r route) sessionsTransport() http.RoundTripper {
+	return r.transport(func(t *http.Transport) { t.IdleConnTimeout = 10 * time.Second })
 }

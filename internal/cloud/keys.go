@@ -73,10 +73,10 @@ type permit struct {
 	start   time.Time
 }
 
-var errUntrusted = errors.New("no request has verified the credentials lately")
+var errUntrusted = errors.New("no request has verified the credentials")
 
-// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout. For a spare
-// request, it returns errUntrusted instead of waiting.
+// acquire blocks until a request may be sent. It fails with ReasonAuth during a pause, or with ReasonTimeout. A spare
+// request needs a key that was accepted at last; without one, it gets errUntrusted.
 func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Credentials) (*permit, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -91,12 +91,12 @@ func (k *Keys) acquire(ctx context.Context, r *Request, project string, c Creden
 		if p.open(now) {
 			return permit, nil
 		}
-		if r.Spare && !key.open(now) {
+		if r.Spare && !key.open(now) && (!key.proven || key.rejections > 0) {
 			return nil, errUntrusted
 		}
 		if !p.trying(now) && key.allowsTry(p, now) {
 			p.startTry(permit)
-			if !key.open(now) {
+			if !r.Spare && !key.open(now) {
 				key.startTry(permit)
 			}
 			return permit, nil

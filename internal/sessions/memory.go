@@ -48,7 +48,7 @@ type memory struct {
 	published *Values // nil if there are none
 	state     State
 	startedAt time.Time   // of the last read
-	calls     []time.Time // of the last interval
+	calls     []time.Time // of the last interval, when the server had them at the latest
 	next      int         // batch of the next read
 }
 
@@ -105,7 +105,7 @@ func (m *memory) record(metrics []ces.Metric, values []ces.Value, sent time.Time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !sent.IsZero() {
-		m.calls = append(m.calls, sent)
+		m.calls = append(m.calls, sent.Add(min(time.Since(sent), delivery)))
 	}
 	for i, v := range values {
 		id, kind := metrics[i].EndpointID, metrics[i].Kind
@@ -161,6 +161,15 @@ func (m *memory) present(projectID string) *Values {
 		m.publishLocked()
 	}
 	return m.published
+}
+
+// forgetFailure keeps a failure from lasting after the last connection is gone.
+func (m *memory) forgetFailure() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.Err != nil {
+		m.state = State{}
+	}
 }
 
 // recordResult returns the state before, and how many connections have values.

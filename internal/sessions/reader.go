@@ -20,6 +20,8 @@ const (
 	// early is how much less than an interval after the last read another one may be offered: scrapes are not exactly a
 	// minute apart.
 	early = 2 * time.Second
+	// delivery bounds how long a call is on its way to the server, which counts it when it arrives.
+	delivery = time.Second
 	// publishEvery bounds the age of values during a long read.
 	publishEvery = 5 * time.Second
 )
@@ -112,10 +114,11 @@ func (r *Reader) Read(ctx context.Context, ids []string) error { return r.read(c
 func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 	metrics := metricsOf(ids)
 	projectID, batches := r.client.KnownProjectID(), slices.Collect(slices.Chunk(metrics, r.batchSize))
+	m := r.memory
 	if len(batches) == 0 || projectID == "" {
+		m.forgetFailure()
 		return nil
 	}
-	m := r.memory
 	first, ok := m.begin(ctx, projectID)
 	published := time.Now()
 	var err error
@@ -147,8 +150,9 @@ func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 	if errors.Is(ctx.Err(), context.Canceled) { // replaced, or stopped
 		return ctx.Err()
 	}
-	if err == nil {
-		err = ctx.Err()
+	if err == nil && !ok {
+		e := cloud.NewTimeoutError(ces.OpSessions, "the lists of connections", ctx.Err())
+		err = e.WithHint("raise --scrape.timeout")
 	}
 	r.recordResult(err, len(metrics)/int(ces.Kinds))
 	return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,8 @@ type rig struct {
 	budget *rate.Limiter
 	keys   *cloud.Keys
 	asked  []time.Time // of each call of Cloud Eye
+
+	handler http.Handler // default: cloud
 }
 
 type projectID struct{}
@@ -53,6 +56,9 @@ func newRig(t *testing.T, n, batchSize int, changes ...func(*rig)) *rig {
 	}
 	for _, change := range changes {
 		change(r)
+	}
+	if r.handler == nil {
+		r.handler = r.cloud
 	}
 	r.cloud.Add("c1", func(c *simulator.Cluster) {
 		for i := range n {
@@ -73,7 +79,7 @@ func (r *rig) newReader(batchSize int) *sessions.Reader {
 		Region: simtest.Region, Scope: "sessions", Keys: r.keys, Retry: cloud.Retry{Tries: 1}, Budget: r.budget,
 		Credentials: credentials.NewFiles(
 			cloud.Credentials{AccessKey: simtest.AccessKey, SecretKey: simtest.SecretKey}, cloud.Credentials{}),
-		Transport: &simtest.RoundTripper{Handler: r.cloud},
+		Transport: &simtest.RoundTripper{Handler: r.handler},
 		Observe:   func(e cloud.Exchange) { r.asked = append(r.asked, time.Now().Add(-e.Duration)) },
 	})
 	return sessions.New(ces.NewClient(client, "http://cloud.invalid", projectID{}, func(map[string]int) {}),
@@ -381,6 +387,57 @@ func TestBudgetThatScrapesUseUp(t *testing.T) {
 		}
 		if len(r.asked) > 0 {
 			t.Errorf("got %d calls, want none", len(r.asked))
+		}
+	})
+}
+
+// TestScrapesThatReadNoList shows that sessions are read every minute although scrape.min_interval spares the lists.
+func TestScrapesThatReadNoList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500)
+		r.scrape(t)
+		for range 40 {
+			time.Sleep(15 * time.Second)
+			r.reader.Offer(func() []string { return r.ids })
+		}
+		if len(r.asked) < 10 || mostInAMinute(r.asked) > 1 {
+			t.Errorf("got %d calls in 10 minutes, want one each minute: %v", len(r.asked), r.asked)
+		}
+	})
+}
+
+func TestFailureEndsWithTheLastConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500)
+		r.fail(simulator.Fault{Status: 403})
+		r.scrapeFor(t, time.Minute, 15*time.Second)
+		if state := r.reader.State(); state.Err == nil {
+			t.Fatalf("got state %+v, want a failure", state)
+		}
+		r.ids = nil
+		r.scrapeFor(t, 2*time.Minute, 15*time.Second)
+		if state := r.reader.State(); state != (sessions.State{}) {
+			t.Errorf("without connections, got state %+v, want that of a project without reads", state)
+		}
+	})
+}
+
+// TestCallsThatArriveLate shows that a slow network does not bring two calls closer together than a minute.
+func TestCallsThatArriveLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var arrived []time.Time
+		r := newRig(t, 3, 500, func(r *rig) {
+			r.handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if len(arrived)%2 == 0 {
+					time.Sleep(80 * time.Millisecond)
+				}
+				arrived = append(arrived, time.Now())
+				r.cloud.ServeHTTP(w, req)
+			})
+		})
+		r.scrapeFor(t, 10*time.Minute, time.Second)
+		if most := mostInAMinute(arrived); most > 1 || len(arrived) < 9 {
+			t.Errorf("got %d calls, %d of them within a minute; want one each minute: %v", len(arrived), most, arrived)
 		}
 	})
 }
