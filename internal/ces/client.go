@@ -103,7 +103,7 @@ func (c *Client) Query(ctx context.Context, metrics []Metric, spare bool) (value
 	})
 	id := c.project.KnownID()
 	r := cloud.Request{
-		Service: service{len(metrics)}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
+		Service: service{len(metrics), spare}, Operation: OpSessions, Endpoint: c.endpoint, ProjectID: id,
 		Path: []string{"V1.0", id, "batch-query-metric-data"}, Spare: spare,
 	}
 	if err := c.cloud.Reserve(ctx, r); err != nil {
@@ -165,7 +165,10 @@ func requestBody(metrics []Metric, now time.Time) []byte {
 	return append(b, '}')
 }
 
-type service struct{ metrics int } // in the call
+type service struct {
+	metrics int  // in the call
+	spare   bool // as in cloud.Request
+}
 
 func (s service) Hint(e *cloud.Error) string {
 	switch e.Reason {
@@ -180,8 +183,11 @@ func (s service) Hint(e *cloud.Error) string {
 	case cloud.ReasonThrottled:
 		return "Cloud Eye limits the calls of an account, which other programs share; the exporter backs off"
 	case cloud.ReasonTimeout:
-		if e.Sent {
+		switch {
+		case e.Sent:
 			return "check for a slow network or proxy between this machine and sessions.endpoint"
+		case s.spare: // not within a scrape's timeout
+			return "raise requests_per_second if scrapes use all of it, or fix what keeps clusters from being read"
 		}
 		return "raise --scrape.timeout or requests_per_second"
 	case cloud.ReasonDecode:

@@ -58,9 +58,18 @@ func TestAskable(t *testing.T) {
 
 func TestHintOnBatchSize(t *testing.T) {
 	for metrics, want := range map[int]bool{10: false, 11: true, 500: true} {
-		got := service{metrics}.Hint(&cloud.Error{Reason: cloud.ReasonInvalid, Status: 400})
+		got := service{metrics: metrics}.Hint(&cloud.Error{Reason: cloud.ReasonInvalid, Status: 400})
 		if strings.Contains(got, "batch_size") != want {
 			t.Errorf("%d metrics in a call: got the hint %q", metrics, got)
+		}
+	}
+}
+
+func TestHintOnWaiting(t *testing.T) {
+	for spare, want := range map[bool]string{false: "raise --scrape.timeout", true: "raise requests_per_second"} {
+		got := service{spare: spare}.Hint(&cloud.Error{Reason: cloud.ReasonTimeout})
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("spare %t: got the hint %q, want %q", spare, got, want)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (c *Client) Reserve(ctx context.Context, r Request) error {
 	if err != nil && (r.Spare || ReasonOf(err) != ReasonAuth || !c.replace(ctx, r.Operation, credentials)) {
 		return c.addHint(err, &r)
 	}
-	return c.waitForBudget(ctx, &r)
+	return c.addHint(c.waitForBudget(ctx, &r), &r)
 }
 
 // addHint adds the service's hint to an error of r, but not to that of a login for it.

@@ -4,6 +4,7 @@ package sessions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -353,6 +354,20 @@ func TestNothingToRead(t *testing.T) {
 		r.scrapeFor(t, 2*time.Minute, 15*time.Second)
 		if s := r.reader.State(); s != (sessions.State{}) || len(r.asked) > 0 {
 			t.Errorf("got state %+v and %d calls, want none", s, len(r.asked))
+		}
+	})
+}
+
+// TestHintIfThereIsNoBudget shows that the hint is that of Cloud Eye's requests, and not of those of clusters.
+func TestHintIfThereIsNoBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500, func(r *rig) { r.budget = rate.NewLimiter(0.001, 1) })
+		r.scrape(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err, ok := errors.AsType[*cloud.Error](r.newReader(500).Read(ctx, r.ids))
+		if !ok || err.Hint() != "raise --scrape.timeout or requests_per_second" {
+			t.Errorf("got %v, want a hint on requests_per_second", err)
 		}
 	})
 }
