@@ -115,11 +115,16 @@ func (f *fleetResult) writeRow(out io.Writer, name string, ideal time.Duration) 
 // fleetScrape is one scrape of all clusters.
 type fleetScrape struct {
 	duration, firstByte time.Duration // until the last and the first byte
+	cpu                 time.Duration // of the exporter
 	failures            int
 	answerSize
 }
 
 func (b *bench) scrapeFleet(ctx context.Context, p *process) (s fleetScrape, err error) {
+	before, err := p.cpuTime()
+	if err != nil {
+		return s, err
+	}
 	start := time.Now()
 	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { s.firstByte = time.Since(start) }}
 	ctx = httptrace.WithClientTrace(ctx, trace)
@@ -129,6 +134,10 @@ func (b *bench) scrapeFleet(ctx context.Context, p *process) (s fleetScrape, err
 		return s, fmt.Errorf("%w\n%s", err, p.output)
 	}
 	s.duration = time.Since(start)
+	if s.cpu, err = p.cpuTime(); err != nil {
+		return s, err
+	}
+	s.cpu -= before
 	text, err := gunzip(body)
 	if err != nil {
 		return s, err
