@@ -190,12 +190,13 @@ func (c *Client) waitForBudget(ctx context.Context, r *Request) error {
 	return nil
 }
 
-// waitForSpareBudget waits until the budget has been full for so long that it has lost a request. Nothing is taken: the
-// next scrape finds as much as before.
+// waitForSpareBudget waits until the budget has been full for so long that it has lost a request, or until it has
+// allowed a hundred others. Nothing is taken: the next scrape finds as much as before.
 func (c *Client) waitForSpareBudget(ctx context.Context) error {
 	budget := c.options.Budget
 	interval := float64(time.Second) / float64(budget.Limit())
-	for full := false; ; {
+	patience := time.Now().Add(time.Duration(100 * interval))
+	for full := false; time.Now().Before(patience); {
 		missing := float64(budget.Burst()) - budget.Tokens()
 		if missing <= 0 && full {
 			return nil
@@ -207,6 +208,7 @@ func (c *Client) waitForSpareBudget(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 func (c *Client) try(ctx context.Context, r *Request) (Response, Credentials, error) {

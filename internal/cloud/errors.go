@@ -137,11 +137,10 @@ func ReasonOf(err error) Reason {
 
 // CodeOf returns the error code of the API, such as "CSS.0015", or "".
 func CodeOf(err error) string {
-	e, _ := errors.AsType[*Error](err)
-	if e == nil {
-		return ""
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
 	}
-	return e.Code
+	return ""
 }
 
 // NewTimeoutError returns the error of a deadline that passed while waiting.

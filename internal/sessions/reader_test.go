@@ -394,7 +394,7 @@ func TestTightBudget(t *testing.T) {
 // TestBudgetThatScrapesUseUp shows that sessions that are never read are a failure that says why.
 func TestBudgetThatScrapesUseUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 3, 500, func(r *rig) { r.budget = rate.NewLimiter(1, 1) })
+		r := newRig(t, 3, 500, func(r *rig) { r.budget = rate.NewLimiter(0.1, 1) })
 		r.scrapeFor(t, 11*time.Minute, 0)
 		state := r.reader.State()
 		if cloud.ReasonOf(state.Err) != cloud.ReasonTimeout || !strings.Contains(state.Err.Error(), "requests_per_second") {
@@ -402,6 +402,20 @@ func TestBudgetThatScrapesUseUp(t *testing.T) {
 		}
 		if len(r.asked) > 0 {
 			t.Errorf("got %d calls, want none", len(r.asked))
+		}
+	})
+}
+
+// TestScrapesWithoutAPause shows that sessions are read although scrapes use all of the budget.
+func TestScrapesWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500, func(r *rig) { r.budget = rate.NewLimiter(20, 20) })
+		r.scrapeFor(t, 4*time.Minute, 0)
+		if n := len(r.asked); n < 4 || mostInAMinute(r.asked) > 1 {
+			t.Errorf("got %d calls in 4 minutes, want one each minute: %v", n, r.asked)
+		}
+		if state := r.reader.State(); state.Err != nil {
+			t.Errorf("got state %+v, want no failure", state)
 		}
 	})
 }
