@@ -58,6 +58,17 @@ type Metric struct {
 	EndpointID string
 }
 
+// MetricsOf returns both metrics of each endpoint, in order.
+func MetricsOf(endpointIDs []string) []Metric {
+	metrics := make([]Metric, 0, len(endpointIDs)*int(Kinds))
+	for _, id := range endpointIDs {
+		for kind := range Kinds {
+			metrics = append(metrics, Metric{Kind: kind, EndpointID: id})
+		}
+	}
+	return metrics
+}
+
 // Value is the newest value of a metric, at most MaxAge old. Without one, At is zero.
 type Value struct {
 	Value float64

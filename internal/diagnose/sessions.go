@@ -48,7 +48,8 @@ func (s *session) readSessions(ctx context.Context) report.Finding {
 		f.Skip(why)
 		return report.Skippedf("%s", why)
 	}
-	metrics := metricsOf(ids, f.BatchSize)
+	metrics := ces.MetricsOf(ids)
+	metrics = metrics[:min(len(metrics), f.BatchSize)] // of one call
 	var values []ces.Value
 	start := time.Now()
 	err := s.call(ctx, func(ctx context.Context) (err error) {
@@ -113,16 +114,6 @@ func (s *session) askable() (ids []string) {
 	}
 	ids = append(ids, others...)
 	return ids[:min(len(ids), maxAsked)]
-}
-
-// metricsOf returns both metrics of each connection, as far as they fit into a call.
-func metricsOf(ids []string, batchSize int) (metrics []ces.Metric) {
-	for _, id := range ids {
-		for kind := range ces.Kinds {
-			metrics = append(metrics, ces.Metric{Kind: kind, EndpointID: id})
-		}
-	}
-	return metrics[:min(len(metrics), batchSize)]
 }
 
 // rejects reports whether a request has shown that the credentials are rejected.

@@ -22,9 +22,8 @@ type InUse struct{ Sessions, Active Count }
 
 // Values are the sessions of connections at a time. They are immutable.
 type Values struct {
-	byID      map[string]InUse
-	projectID string
-	until     time.Time // when the first one is too old
+	byID  map[string]InUse
+	until time.Time // when the first one is too old
 }
 
 // NewValues returns Values that do not age.
@@ -125,9 +124,7 @@ func (m *memory) publish() {
 
 func (m *memory) publishLocked() {
 	now := time.Now()
-	next := &Values{
-		byID: make(map[string]InUse, len(m.values)), projectID: m.projectID, until: now.Add(ces.MaxAge),
-	}
+	next := &Values{byID: make(map[string]InUse, len(m.values)), until: now.Add(ces.MaxAge)}
 	count := func(v ces.Value) Count {
 		if v.At.IsZero() || now.Sub(v.At) > ces.MaxAge {
 			return Count{}

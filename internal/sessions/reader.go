@@ -162,14 +162,7 @@ func (r *Reader) read(ctx context.Context, ids []string, spare bool) error {
 func metricsOf(ids []string) []ces.Metric {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !ces.Askable(id) })
 	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	metrics := make([]ces.Metric, 0, len(ids)*int(ces.Kinds))
-	for _, id := range ids {
-		for kind := range ces.Kinds {
-			metrics = append(metrics, ces.Metric{Kind: kind, EndpointID: id})
-		}
-	}
-	return metrics
+	return ces.MetricsOf(slices.Compact(ids))
 }
 
 func (r *Reader) recordResult(err error, connections int) {
