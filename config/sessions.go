@@ -11,7 +11,7 @@ import (
 	"css_vpcep_exporter/internal/syntax"
 )
 
-// Sessions says how to read the sessions in use. With Regions of the project, Endpoint may be empty or contain {region}.
+// Sessions configures reading the sessions in use. With Regions, Endpoint may be empty or contain {region}.
 type Sessions struct {
 	Endpoint  string // a URL without a path
 	BatchSize int    // metrics in a call

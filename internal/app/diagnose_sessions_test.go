@@ -14,7 +14,7 @@ import (
 	"css_vpcep_exporter/internal/simulator"
 )
 
-// withSessions gives the first n connections of withConnections sessions.
+// withSessions sets the sessions of the first n connections of withConnections.
 func (c *testCloud) withSessions(clusterID string, n int, lag time.Duration) {
 	c.SetCloudEye("p1", simulator.CloudEye{Lag: lag})
 	for i := range n {

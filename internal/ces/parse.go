@@ -33,7 +33,7 @@ type parser struct {
 }
 
 // parse returns the newest value of each metric at the time of the read. Metrics that are missing in the body, and those
-// without a recent datapoint, have none. It ignores metrics that nobody asked for.
+// without a recent datapoint, have none. It ignores metrics that were not asked for.
 func parse(body []byte, metrics []Metric, now time.Time) (values []Value, unparsable map[string]int, err error) {
 	p := newParser(metrics, now)
 	if p.scan(body) && p.nameless == 0 {

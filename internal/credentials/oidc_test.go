@@ -116,7 +116,7 @@ func TestOneExchangeServesAllReads(t *testing.T) {
 func TestTokenFromTheConfiguration(t *testing.T) {
 	eachWay(t, func(t *testing.T, c *testCloud, w oidcWay, _ string) {
 		token := credentials.NewToken(c.IDToken("exporter", "", time.Hour), "")
-		mustRead(t, c.client(t, withOIDC(w, token)), "with a token that is no file")
+		mustRead(t, c.client(t, withOIDC(w, token)), "without a token file")
 	})
 }
 

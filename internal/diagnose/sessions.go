@@ -22,7 +22,7 @@ const maxAsked = 10
 // requestsForSessions are those to find out how far a request gets, and to read sessions.
 const requestsForSessions = 2
 
-// Sessions says how a project reads sessions in use.
+// Sessions is what reads the sessions in use of a project.
 type Sessions struct {
 	Endpoint  string
 	BatchSize int // metrics in a call

@@ -115,7 +115,7 @@ func (m *memory) record(metrics []ces.Metric, values []ces.Value, sent time.Time
 	}
 }
 
-// publish makes Values of the values that are not too old.
+// publish replaces the published Values, without those that are too old.
 func (m *memory) publish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -77,7 +77,7 @@ func (r *Reader) Due() bool {
 	return r.memory.startedAt.IsZero() || time.Since(r.memory.startedAt) >= interval-early
 }
 
-// Offer makes Run read the sessions of connections if a read is due. ids is called in another goroutine. Offer does not
+// Offer lets Run read the sessions of connections, if a read is due. ids is called in another goroutine. Offer does not
 // block.
 func (r *Reader) Offer(ids func() []string) {
 	select {
